@@ -1,0 +1,66 @@
+# Every target runs on a Linux shell with Python 3.11 or 3.12, make and access to package registries; all else is
+# installed below .venv and .platform.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONPATH := $(CURDIR)
+
+DAYS ?= 3
+EVENTS_PER_DAY ?= 50000
+SEED ?= 7
+ENGINE ?= spark
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+$(STAMP): requirements.lock
+	@echo "Installing the locked Python packages into $(VENV) (about 1.9 GB, once)"
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' || \
+	  { echo "$(PYTHON) is $$($(PYTHON) -V); the platform needs Python 3.11 or 3.12. Set PYTHON=/path/to/python3.11."; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --require-hashes requirements.lock
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMP) ## Install the Python packages, the JDK, Kafka, the registry, Postgres and the Delta jars
+	@$(BIN)/python -m infra.embedded.toolchain
+
+.PHONY: demo
+demo: $(STAMP) ## The whole path, once: history → warehouse, a late correction, a report (DAYS, EVENTS_PER_DAY, SEED, ENGINE, KEEP=1)
+	@exec $(BIN)/python -m infra.embedded demo $(if $(KEEP),--keep) --days $(DAYS) --events-per-day $(EVENTS_PER_DAY) --seed $(SEED) --engine $(ENGINE)
+
+.PHONY: up
+up: $(STAMP) ## Start everything and stay: live producers, sink, Dagster UI; ends with Ctrl-C or `make down`
+	@exec $(BIN)/python -m infra.embedded up --engine $(ENGINE)
+
+.PHONY: down
+down: $(STAMP) ## End what `make up` started
+	@$(BIN)/python -m infra.embedded down
+
+.PHONY: test
+test: $(STAMP) ## Run all tests, against real services
+	@$(BIN)/python -m pytest
+
+.PHONY: check
+check: $(STAMP) ## Format, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+.PHONY: format
+format: $(STAMP) ## Format and mend what can be mended by itself
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: lock
+lock: ## Resolve pyproject.toml into requirements.lock, with hashes
+	@$(BIN)/uv pip compile --quiet --all-extras --generate-hashes --no-emit-index-url --no-header --universal \
+	  --python-version 3.11 --output-file requirements.lock pyproject.toml

@@ -1,0 +1,61 @@
+"""What the catalog shows of a table: column schemas, row counts, paths.
+
+Everything is read from the contract or from the table itself, so that the UI cannot say what is not there. Which
+event carries it belongs to `pipeline` and `sensors`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+from deltalake import DeltaTable
+
+from platform_core.catalog import Domain
+from platform_core.lake import Lake
+
+
+def contract_schema(domain: Domain) -> dg.TableSchema:
+    """Return the columns of a domain's messages, as its contract documents them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=f"decimal({column.precision},{column.scale})" if column.precision else column.type.value,
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable),
+            )
+            for column in domain.contract.columns
+        ]
+    )
+
+
+def table_metadata(lake: Lake, domain: Domain, name: str, rows: int) -> dict[str, Any]:
+    """Return the catalog metadata of one date of a Delta table.
+
+    Args:
+        lake: The lake.
+        domain: The domain; its contract describes the columns that come from it.
+        name: The table's lake-relative path.
+        rows: Rows of the date.
+    """
+    table = DeltaTable(lake.uri(name), storage_options=lake.storage_options or None)
+    described = domain.contract.by_name
+    columns = [
+        dg.TableColumn(
+            name=field.name,
+            type=_plain(field.type),
+            description=described[field.name].description if field.name in described else None,
+        )
+        for field in table.schema().fields
+    ]
+    return {
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+        "dagster/partition_row_count": rows,
+        "dagster/uri": lake.uri(name),
+        "delta_version": table.version(),
+    }
+
+
+def _plain(kind: object) -> str:
+    return str(getattr(kind, "type", kind)) if not hasattr(kind, "fields") else "struct"

@@ -1,0 +1,283 @@
+"""`domains.yaml` as frozen objects: what each domain is called, where its data lies, when it is due.
+
+Add a key here when the framework needs to know something new about every domain; anything only one domain needs
+belongs in its package. Reading the catalog imports no plugin and touches no service.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from datetime import date, time
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from platform_core.contract import ColumnType, Contract, load_contract
+from platform_core.errors import ConfigurationError
+
+NAME = r"^[a-z][a-z0-9_]*$"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Topic(_Entry):
+    """The domain's raw topic."""
+
+    name: str
+    partitions: int = Field(3, ge=1, le=1000)
+    retention_days: int = Field(7, ge=1)
+    key: str = Field(description="The field whose value is the Kafka key")
+
+
+class Bronze(_Entry):
+    """Where the sink writes, and which field decides a record's date."""
+
+    bucket: str = "bronze"
+    prefix: str
+    partition_key: str = Field(pattern=NAME, description="Name of the Hive partition column")
+    timestamp_col: str = Field(description="Contract field whose UTC date is the partition")
+
+
+class Silver(_Entry):
+    """The cleaned table: one row a primary key within a date."""
+
+    bucket: str = "silver"
+    prefix: str
+    primary_key: tuple[str, ...] = Field(min_length=1)
+    order_by: tuple[str, ...] = Field(default=(), description="The latest by these columns wins")
+
+
+class Reconciliation(_Entry):
+    """Two SQL aggregates over one date that must be equal: one over a Gold table, one over Silver."""
+
+    table: str
+    gold: str
+    silver: str
+
+
+class Gold(_Entry):
+    """The aggregates: table name to merge keys; the first key is the partition column."""
+
+    bucket: str = "gold"
+    prefix: str = ""
+    tables: dict[str, tuple[str, ...]] = Field(min_length=1)
+    reconcile: tuple[Reconciliation, ...] = ()
+
+    @model_validator(mode="after")
+    def _reconciliations_name_a_table(self) -> Gold:
+        for item in self.reconcile:
+            if item.table not in self.tables:
+                raise ValueError(f"reconcile names `{item.table}`, which is not among the tables")
+        return self
+
+
+class Rule(_Entry):
+    """A row-level expectation: a SQL expression over Silver columns that is true for a good row."""
+
+    name: str = Field(pattern=NAME)
+    expression: str
+    reason: str = ""
+
+
+class Quality(_Entry):
+    """The domain's rules, and how many bad rows a date may have before it fails."""
+
+    rules: tuple[Rule, ...] = ()
+    max_quarantined_ratio: float = Field(0.05, ge=0, le=1)
+
+
+class Domain(_Entry):
+    """One domain, everything the framework needs to know of it."""
+
+    name: str = Field(pattern=NAME)
+    description: str
+    owner: str
+    plugin: str
+    start_date: date
+    schedule: str = "0 6 * * *"
+    sla_deadline: time = time(6, 30)
+    max_retries: int = Field(3, ge=0)
+    topic: Topic
+    bronze: Bronze
+    silver: Silver
+    gold: Gold
+    warehouse_schema: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
+    quality: Quality = Quality()
+    folder: Path
+
+    @field_validator("owner")
+    @classmethod
+    def _owner_is_addressable(cls, value: str) -> str:
+        if "@" not in value and not value.startswith("team:"):
+            raise ValueError("must be an e-mail address or `team:<name>`")
+        return value
+
+    @model_validator(mode="after")
+    def _keys_begin_with_the_partition(self) -> Domain:
+        for table, keys in self.gold.tables.items():
+            if not keys or keys[0] != self.bronze.partition_key:
+                raise ValueError(f"gold.tables.{table}: the first merge key must be `{self.bronze.partition_key}`")
+        return self
+
+    @property
+    def partition_key(self) -> str:
+        """Name of the date column, the same from Bronze to the warehouse."""
+        return self.bronze.partition_key
+
+    @cached_property
+    def contract(self) -> Contract:
+        """The domain's contract, read once.
+
+        Raises:
+            ConfigurationError: the contract is missing or wrong.
+        """
+        contract = load_contract(self.name, self.folder / "contract.json")
+        for what, names, kinds in (
+            ("bronze.timestamp_col", [self.bronze.timestamp_col], [ColumnType.TIMESTAMP]),
+            ("topic.key", [self.topic.key], [ColumnType.STRING, ColumnType.INTEGER]),
+        ):
+            for name in names:
+                column = contract.by_name.get(name)
+                if column is None or column.type not in kinds or column.nullable:
+                    raise ConfigurationError(
+                        f"Domain `{self.name}`: `{what}` is `{name}`, which must be a required property of type"
+                        f" {' or '.join(kinds)} in `{contract.path}`.",
+                        domain=self.name,
+                    )
+        return contract
+
+
+class Catalog:
+    """All domains, in the order of the file."""
+
+    def __init__(self, domains: list[Domain]) -> None:
+        self._domains = {domain.name: domain for domain in domains}
+
+    def __iter__(self) -> Iterator[Domain]:
+        return iter(self._domains.values())
+
+    def __len__(self) -> int:
+        return len(self._domains)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._domains
+
+    @property
+    def names(self) -> list[str]:
+        """The domains' names."""
+        return list(self._domains)
+
+    def __getitem__(self, name: str) -> Domain:
+        try:
+            return self._domains[name]
+        except KeyError:
+            raise ConfigurationError(
+                f"There is no domain `{name}`. Known are {', '.join(f'`{n}`' for n in self._domains)};"
+                " a new one is an entry in domains.yaml and a package.",
+                domain=name,
+            ) from None
+
+
+def load_catalog(path: Path) -> Catalog:
+    """Read `domains.yaml` and check every entry and contract.
+
+    The file's folder and its parent are importable afterwards, so that a package beside the file can be a plugin.
+
+    Args:
+        path: The YAML file.
+
+    Raises:
+        ConfigurationError: file, domain and key of the first mistake, and what is legal.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"`{path}` does not exist. Set `DOMAINS_FILE` to the list of domains.", path=path
+        ) from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"`{path}` is not YAML: {error}", path=path) from None
+    if not isinstance(document, dict) or not isinstance(document.get("domains"), dict) or set(document) != {"domains"}:
+        raise ConfigurationError(f"`{path}` must have one top-level key, `domains`, a mapping by name.", path=path)
+    for folder in (path.resolve().parent, path.resolve().parent.parent):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    catalog = Catalog([_domain(path, str(name), entry) for name, entry in document["domains"].items()])
+    _refuse_shared("topic.name", catalog, lambda d: [d.topic.name], path)
+    _refuse_shared("gold.tables", catalog, lambda d: list(d.gold.tables), path)
+    _refuse_shared("bronze.prefix", catalog, lambda d: [f"{d.bronze.bucket}/{d.bronze.prefix}"], path)
+    _refuse_shared("silver.prefix", catalog, lambda d: [f"{d.silver.bucket}/{d.silver.prefix}"], path)
+    return catalog
+
+
+def _refuse_shared(key: str, catalog: Catalog, values: Any, path: Path) -> None:
+    seen: dict[str, str] = {}
+    for domain in catalog:
+        for value in values(domain):
+            if value in seen:
+                raise ConfigurationError(
+                    f"`{path}`: `{key}` `{value}` is used by domains `{seen[value]}` and"
+                    f" `{domain.name}`; it must be unique.",
+                    path=path,
+                )
+            seen[value] = domain.name
+
+
+def _domain(path: Path, name: str, entry: object) -> Domain:
+    if not isinstance(entry, dict):
+        raise ConfigurationError(f"`{path}`, domain `{name}`: must be a mapping of keys.", path=path, domain=name)
+    entry = dict(entry)
+    plugin = str(entry.setdefault("plugin", f"domains.{name}"))
+    topic = entry.get("topic")
+    if isinstance(topic, dict):
+        entry["topic"] = {"name": f"raw-{name}", **topic}
+    for layer in ("bronze", "silver"):
+        if isinstance(entry.get(layer), dict):
+            entry[layer] = {"prefix": name, **entry[layer]}
+    entry.setdefault("warehouse_schema", name.upper())
+    try:
+        return Domain.model_validate({**entry, "name": name, "folder": _package_folder(path, name, plugin)})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "entry"
+        legal = ""
+        if first["type"] == "extra_forbidden":
+            legal = f" Legal keys are {', '.join(_legal_keys(first['loc']))}."
+        raise ConfigurationError(
+            f"`{path}`, domain `{name}`, key `{key}`: {first['msg']}.{legal}", path=path, domain=name, key=key
+        ) from None
+
+
+def _legal_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = Domain
+    for part in location[:-1]:
+        if isinstance(part, str) and part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                model = annotation
+    return [key for key in model.model_fields if key not in ("name", "folder") or model is not Domain]
+
+
+def _package_folder(path: Path, name: str, plugin: str) -> Path:
+    try:
+        spec = importlib.util.find_spec(plugin)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigurationError(
+            f"`{path}`, domain `{name}`: there is no package `{plugin}`. Add a folder with contract.json,"
+            " transform.py, aggregation.py and an empty __init__.py, or set `plugin` to its dotted path.",
+            path=path,
+            domain=name,
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+Layer = Literal["bronze", "silver", "gold", "snowflake"]

@@ -1,0 +1,231 @@
+"""One row per (domain, date): the partition's state, and the reader and store protocols over it.
+
+Readers (sensors, checks, the operator's views) get a `PartitionMetaReader`; only the orchestrator holds a
+`PartitionMetaStore`. Where rows are kept belongs to the implementations, which transitions are legal belongs to
+`partition_state`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from typing import Any, Protocol
+
+from platform_core.clock import Clock
+from platform_core.errors import PermanentError, TransientError
+from platform_core.partition_state import Event, State, next_state
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A row of partition_meta: its 16 columns.
+
+    Attributes:
+        domain: The domain.
+        partition_date: The UTC date.
+        status: The state.
+        run_id: The Dagster run that last claimed it.
+        record_count: Bronze records that the last run read.
+        source_files: The exact Bronze files of the last claim, lake-relative, sorted.
+        file_hash: md5 of `source_files`.
+        silver_records: Rows that the last successful run wrote to Silver.
+        gold_records: Rows over all Gold tables.
+        retry_count: Retries since the last success or reset.
+        error_message: The last failure, None after a success.
+        created_at: When Bronze was first seen, UTC.
+        updated_at: When the row last changed, UTC.
+        processed_at: When the last successful run ended, UTC.
+        silver_path: URI of the Silver table.
+        gold_path: URI of the folder of Gold tables.
+    """
+
+    domain: str
+    partition_date: date
+    status: State
+    run_id: str | None = None
+    record_count: int | None = None
+    source_files: tuple[str, ...] = ()
+    file_hash: str | None = None
+    silver_records: int | None = None
+    gold_records: int | None = None
+    retry_count: int = 0
+    error_message: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    processed_at: datetime | None = None
+    silver_path: str | None = None
+    gold_path: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One transition to make: a compare-and-set.
+
+    Attributes:
+        domain: The domain.
+        day: The partition's date.
+        expected: The state that the row must be in; `UNDISCOVERED` when there must be no row.
+        event: What happened.
+        run_id: The run that caused it; for `SUCCEEDED` and `RUN_FAILED` the row must still carry it, so that a
+            run that lost its claim cannot write.
+        set: Columns to change besides status and updated_at.
+        detail: What to remember in the history, JSON-serialisable.
+    """
+
+    domain: str
+    day: date
+    expected: State
+    event: Event
+    run_id: str | None = None
+    set: dict[str, Any] = field(default_factory=dict)
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def must_own(self) -> bool:
+        """Whether the row must carry `run_id`."""
+        return self.event in (Event.SUCCEEDED, Event.RUN_FAILED) and self.run_id is not None
+
+    def apply(self, row: Partition | None, now: datetime) -> Partition:
+        """Return the row after the change.
+
+        Args:
+            row: The row as it is, None when there is none.
+            now: The time of the change, UTC.
+
+        Raises:
+            StateConflictError: the row is not in the expected state, or belongs to another run.
+            PermanentError: the transition is illegal.
+        """
+        state = row.status if row else State.UNDISCOVERED
+        owner = row.run_id if row else None
+        if state is not self.expected or (self.must_own and owner != self.run_id):
+            raise StateConflictError(
+                f"Partition `{self.domain}` {self.day} is {state} (run {owner}), not {self.expected}"
+                f" (run {self.run_id}): `{self.event}` is refused. Another process was first; look at its history.",
+                domain=self.domain,
+                day=self.day,
+                state=state,
+                owner=owner,
+            )
+        base = row or Partition(self.domain, self.day, State.UNDISCOVERED, created_at=now)
+        return replace(base, **self.set, status=next_state(state, self.event), updated_at=now)
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One line of a partition's history."""
+
+    domain: str
+    partition_date: date
+    at: datetime
+    from_status: str
+    to_status: str
+    event: str
+    run_id: str | None
+    detail: str
+
+
+class StateConflictError(TransientError):
+    """A compare-and-set found another state than the expected one."""
+
+
+class UnknownStatusError(PermanentError):
+    """Somebody wrote a status that is none of the legal ones."""
+
+
+class PartitionMetaReader(Protocol):
+    """Looks at partitions, never changes them."""
+
+    def get(self, domain: str, day: date) -> Partition | None:
+        """Return one row with its file list, or None."""
+        ...
+
+    def rows(self, domain: str | None = None) -> list[Partition]:
+        """Return rows by domain and date, without their file lists (those are large)."""
+        ...
+
+    def history(self, domain: str | None = None, day: date | None = None) -> list[Transition]:
+        """Return transitions, oldest first."""
+        ...
+
+
+class PartitionMetaStore(PartitionMetaReader, Protocol):
+    """Changes partitions; one process at a time wins each compare-and-set."""
+
+    def apply(self, changes: Sequence[Change]) -> list[Partition]:
+        """Make all changes in one commit.
+
+        Returns:
+            The rows after the changes, in the order given.
+
+        Raises:
+            StateConflictError: one of them found another state; none was made.
+        """
+        ...
+
+
+class InMemoryPartitionMeta:
+    """The protocols on a dictionary, for tests of what stands above."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._rows: dict[tuple[str, date], Partition] = {}
+        self._history: list[Transition] = []
+
+    def get(self, domain: str, day: date) -> Partition | None:
+        """Return one row, or None."""
+        return self._rows.get((domain, day))
+
+    def rows(self, domain: str | None = None) -> list[Partition]:
+        """Return rows by domain and date."""
+        return [replace(r, source_files=()) for k, r in sorted(self._rows.items()) if domain in (None, k[0])]
+
+    def history(self, domain: str | None = None, day: date | None = None) -> list[Transition]:
+        """Return transitions, oldest first."""
+        return [t for t in self._history if domain in (None, t.domain) and day in (None, t.partition_date)]
+
+    def apply(self, changes: Sequence[Change]) -> list[Partition]:
+        """Make all changes or none."""
+        rows, transitions = fold(changes, self._rows, self._clock.now())
+        self._rows |= {(row.domain, row.partition_date): row for row in rows}
+        self._history += transitions
+        return rows
+
+
+def fold(
+    changes: Sequence[Change], current: Mapping[tuple[str, date], Partition], now: datetime
+) -> tuple[list[Partition], list[Transition]]:
+    """Apply changes in order, each on what the ones before it left.
+
+    Args:
+        changes: The changes; a partition may occur several times (late, then queued).
+        current: The stored rows by (domain, date).
+        now: The time of all of them, UTC.
+
+    Returns:
+        The row after each change, and the history line of each.
+
+    Raises:
+        StateConflictError: a row is not in the expected state; nothing may be stored then.
+    """
+    state = dict(current)
+    rows, transitions = [], []
+    for change in changes:
+        row = change.apply(state.get((change.domain, change.day)), now)
+        state[change.domain, change.day] = row
+        rows.append(row)
+        transitions.append(
+            Transition(
+                change.domain,
+                change.day,
+                now,
+                change.expected.value,
+                row.status.value,
+                change.event.value,
+                change.run_id or row.run_id,
+                json.dumps(change.detail, default=str),
+            )
+        )
+    return rows, transitions

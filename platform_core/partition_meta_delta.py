@@ -1,0 +1,252 @@
+"""partition_meta on two Delta tables of the lake, written and read through delta-rs.
+
+Only storage lives here: schema, reading, the atomic commit. delta-rs refuses a commit whose snapshot is stale, on
+a local disk by atomic rename and on an object store by conditional PUT, and no JVM starts for a sensor's tick.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+
+from platform_core.clock import Clock, SystemClock
+from platform_core.errors import TransientError
+from platform_core.lake import Lake
+from platform_core.partition_meta import Change, Partition, Transition, UnknownStatusError, fold
+from platform_core.partition_state import State
+
+UTC_MICROS = pa.timestamp("us", tz="UTC")
+
+META_SCHEMA = pa.schema(
+    [
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("partition_date", pa.date32(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("run_id", pa.string()),
+        pa.field("record_count", pa.int64()),
+        pa.field("source_files", pa.list_(pa.string())),
+        pa.field("file_hash", pa.string()),
+        pa.field("silver_records", pa.int64()),
+        pa.field("gold_records", pa.int64()),
+        pa.field("retry_count", pa.int32()),
+        pa.field("error_message", pa.string()),
+        pa.field("created_at", UTC_MICROS),
+        pa.field("updated_at", UTC_MICROS),
+        pa.field("processed_at", UTC_MICROS),
+        pa.field("silver_path", pa.string()),
+        pa.field("gold_path", pa.string()),
+    ]
+)
+
+HISTORY_SCHEMA = pa.schema(
+    [
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("partition_date", pa.date32(), nullable=False),
+        pa.field("at", UTC_MICROS, nullable=False),
+        pa.field("from_status", pa.string(), nullable=False),
+        pa.field("to_status", pa.string(), nullable=False),
+        pa.field("event", pa.string(), nullable=False),
+        pa.field("run_id", pa.string()),
+        pa.field("detail", pa.string()),
+    ]
+)
+
+ATTEMPTS = 12
+COMPACT_EVERY_COMMITS = 200
+"""Each commit adds a small file; a full read of 200 of them stays under 100 ms on a local disk."""
+
+
+class DeltaPartitionMeta:
+    """A `PartitionMetaStore` on the lake.
+
+    Args:
+        lake: Where the tables lie.
+        clock: The time that `updated_at` and the history carry.
+    """
+
+    def __init__(self, lake: Lake, clock: Clock | None = None) -> None:
+        self._lake = lake
+        self._clock = clock or SystemClock()
+
+    def get(self, domain: str, day: date) -> Partition | None:
+        """Return one row with its file list, or None."""
+        table = self._open(self._lake.partition_meta)
+        if table is None:
+            return None
+        rows = _read(table, META_SCHEMA.names, [("domain", "=", domain), ("partition_date", "=", day)])
+        return _partition(rows[0]) if rows else None
+
+    def rows(self, domain: str | None = None) -> list[Partition]:
+        """Return rows by domain and date, without their file lists."""
+        table = self._open(self._lake.partition_meta)
+        if table is None:
+            return []
+        columns = [name for name in META_SCHEMA.names if name != "source_files"]
+        rows = _read(table, columns, [("domain", "=", domain)] if domain else None)
+        return sorted((_partition(row) for row in rows), key=lambda p: (p.domain, p.partition_date))
+
+    def history(self, domain: str | None = None, day: date | None = None) -> list[Transition]:
+        """Return transitions, oldest first."""
+        table = self._open(self._lake.partition_history)
+        if table is None:
+            return []
+        filters = [("domain", "=", domain)] if domain else []
+        if day:
+            filters.append(("partition_date", "=", day))  # type: ignore[arg-type]
+        rows = _read(table, HISTORY_SCHEMA.names, filters or None)
+        return sorted((Transition(**row) for row in rows), key=lambda t: t.at)
+
+    def apply(self, changes: Sequence[Change]) -> list[Partition]:
+        """Make all changes in one commit; concurrent commits are retried on a fresh snapshot.
+
+        Raises:
+            StateConflictError: one of them found another state; none was made.
+            TransientError: other writers won every attempt.
+        """
+        if not changes:
+            return []
+        for attempt in range(ATTEMPTS):
+            table = self._open(self._lake.partition_meta) or self._create(
+                self._lake.partition_meta, META_SCHEMA, partition_by=["domain"]
+            )
+            now = self._clock.now()
+            current = self._current(table, changes)
+            rows, transitions = fold(changes, current, now)
+            try:
+                self._merge(table, {(row.domain, row.partition_date): row for row in rows}, current)
+            except CommitFailedError:
+                time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))
+                continue
+            self._remember(transitions)
+            if table.version() % COMPACT_EVERY_COMMITS == 0:
+                self._compact(self._lake.partition_meta)
+            return rows
+        raise TransientError(
+            f"partition_meta in `{self._lake.uri(self._lake.partition_meta)}`: {ATTEMPTS} commits in a row lost"
+            f" against other writers ({len(changes)} changes, first `{changes[0].domain}` {changes[0].day})."
+            " Check that only one orchestrator writes it."
+        )
+
+    def _current(self, table: DeltaTable, changes: Sequence[Change]) -> dict[tuple[str, date], Partition]:
+        filters: list[tuple[str, str, Any]] = [
+            ("domain", "in", sorted({c.domain for c in changes})),
+            ("partition_date", "in", sorted({c.day for c in changes})),
+        ]
+        rows = [_partition(row) for row in _read(table, META_SCHEMA.names, filters)]
+        return {(row.domain, row.partition_date): row for row in rows}
+
+    def _merge(
+        self,
+        table: DeltaTable,
+        rows: Mapping[tuple[str, date], Partition],
+        current: Mapping[tuple[str, date], Partition],
+    ) -> None:
+        source = pa.Table.from_pylist(
+            [
+                {
+                    **asdict(row),
+                    "status": row.status.value,
+                    "_expected": (current[key].status if key in current else State.UNDISCOVERED).value,
+                }
+                for key, row in rows.items()
+            ],
+            schema=META_SCHEMA.append(pa.field("_expected", pa.string())),
+        )
+        domains = ", ".join(f"'{name}'" for name in sorted({domain for domain, _ in rows}))
+        columns = {name: f"s.{name}" for name in META_SCHEMA.names}
+        metrics = (
+            table.merge(
+                source,
+                f"t.domain IN ({domains}) AND t.domain = s.domain AND t.partition_date = s.partition_date",
+                source_alias="s",
+                target_alias="t",
+            )
+            .when_matched_update(columns, predicate="t.status = s._expected")
+            .when_not_matched_insert(columns, predicate=f"s._expected = '{State.UNDISCOVERED}'")
+            .execute()
+        )
+        done = metrics["num_target_rows_inserted"] + metrics["num_target_rows_updated"]
+        if done != len(rows):
+            # The snapshot was checked before, so only a row that is there twice can bring us here.
+            raise TransientError(
+                f"partition_meta: {done} rows changed instead of {len(rows)}; look for duplicate rows of"
+                f" {', '.join(f'`{name}` {day}' for name, day in rows)} and delete all but the newest.",
+            )
+
+    def _remember(self, transitions: list[Transition]) -> None:
+        data = pa.Table.from_pylist([asdict(t) for t in transitions], schema=HISTORY_SCHEMA)
+        for attempt in range(ATTEMPTS):
+            try:
+                table = self._open(self._lake.partition_history) or self._create(
+                    self._lake.partition_history, HISTORY_SCHEMA, partition_by=[]
+                )
+                write_deltalake(table, data, mode="append")
+            except CommitFailedError:
+                time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))
+                continue
+            if table.version() % COMPACT_EVERY_COMMITS == 0:
+                self._compact(self._lake.partition_history)
+            return
+
+    def _compact(self, name: str) -> None:
+        try:
+            table = self._open(name)
+            if table is not None:
+                table.optimize.compact()
+                table.create_checkpoint()
+        except CommitFailedError:
+            return  # somebody wrote meanwhile; the next round number compacts
+
+    def _open(self, name: str) -> DeltaTable | None:
+        try:
+            return DeltaTable(self._lake.uri(name), storage_options=self._lake.storage_options or None)
+        except TableNotFoundError:
+            return None
+
+    def _create(self, name: str, schema: pa.Schema, partition_by: list[str]) -> DeltaTable:
+        try:
+            return DeltaTable.create(
+                self._lake.uri(name),
+                schema=schema,
+                mode="ignore",
+                partition_by=partition_by or None,
+                storage_options=self._lake.storage_options or None,
+            )
+        except CommitFailedError:
+            table = self._open(name)  # another process created it a moment earlier
+            if table is None:
+                raise
+            return table
+
+
+def _read(table: DeltaTable, columns: Sequence[str], filters: Any) -> list[dict[str, Any]]:
+    result: list[dict[str, Any]] = table.to_pyarrow_table(columns=list(columns), filters=filters).to_pylist()
+    return result
+
+
+def _partition(row: dict[str, Any]) -> Partition:
+    try:
+        status = State(row["status"])
+    except ValueError:
+        raise UnknownStatusError(
+            f"Partition `{row['domain']}` {row['partition_date']} has the status `{row['status']}`; legal are"
+            f" {', '.join(s for s in State if s is not State.UNDISCOVERED)}. Correct it with UPDATE partition_meta.",
+            domain=row["domain"],
+            day=row["partition_date"],
+        ) from None
+    return Partition(
+        **{
+            **row,
+            "status": status,
+            "source_files": tuple(row.get("source_files") or ()),
+            "retry_count": row["retry_count"] or 0,
+        }
+    )

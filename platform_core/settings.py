@@ -1,0 +1,138 @@
+"""Every environment variable that the platform reads, typed, in one place.
+
+Add a variable here and to `.env.example`, nowhere else; code receives a `Settings` object and never looks at
+`os.environ`. An illegal value stops the process at start with the variable's name and what is legal.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from platform_core.errors import ConfigurationError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """The process's settings; field names are the environment variables in lower case."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file=None, hide_input_in_errors=True)
+
+    domains_file: Path = Field(REPOSITORY / "domains" / "domains.yaml", description="The list of domains")
+    state_dir: Path = Field(
+        REPOSITORY / ".platform" / "state", description="Folder of producer watermarks; must survive restarts"
+    )
+
+    lake_uri: str = Field(
+        str(REPOSITORY / ".platform" / "lake"),
+        description="Root of the lake: an absolute folder, or an object store URI such as s3:// or gs://lake",
+    )
+    s3_endpoint_url: str | None = Field(None, description="Endpoint of an S3-compatible store; empty for AWS")
+    s3_access_key: SecretStr | None = Field(None, description="Access key of the object store")
+    s3_secret_key: SecretStr | None = Field(None, description="Secret key of the object store")
+    s3_region: str = Field("us-east-1", description="Region of the object store")
+
+    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="host:port, comma separated")
+    kafka_security_protocol: Literal["SASL_PLAINTEXT", "SASL_SSL", "PLAINTEXT", "SSL"] = Field(
+        "SASL_PLAINTEXT", description="Transport of the Kafka clients"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="SASL mechanism of the Kafka clients"
+    )
+    kafka_username: str = Field("app", description="User of producers and sink")
+    kafka_password: SecretStr = Field(SecretStr(""), description="Password of KAFKA_USERNAME")
+    kafka_admin_username: str = Field("admin", description="User that creates topics")
+    kafka_admin_password: SecretStr = Field(SecretStr(""), description="Password of KAFKA_ADMIN_USERNAME")
+    kafka_replication_factor: int = Field(1, ge=1, le=9, description="Replicas of each topic")
+    schema_registry_url: str = Field(
+        "http://127.0.0.1:8081", description="Base URL of a registry with Confluent's REST API"
+    )
+
+    postgres_dsn: SecretStr = Field(
+        SecretStr("postgresql://shop@127.0.0.1:5432/shop"),
+        description="The shop's database, postgresql://user:password@host:port/name",
+    )
+
+    sink_flush_buffer_size: int = Field(1000, ge=1, description="Records in one buffer that force a flush")
+    sink_flush_interval_seconds: float = Field(60.0, gt=0, description="Age of a buffer that forces a flush")
+    sink_max_buffered_bytes: int = Field(
+        268_435_456, ge=1024, description="Memory of all buffered records that forces a flush, in bytes"
+    )
+    sink_max_record_bytes: int = Field(
+        1_048_576, ge=1024, description="A value larger than this goes to the DLQ, in bytes"
+    )
+    sink_max_future_hours: float = Field(
+        24.0, ge=0, description="A record dated later than now plus this goes to the DLQ, in hours"
+    )
+
+    cdc_poll_interval_seconds: float = Field(30.0, gt=0, description="Pause between two polls of orders")
+    clickstream_events_per_second: float = Field(10.0, gt=0, description="Live rate of the clickstream")
+    clickstream_virtual_users: int = Field(50, ge=1, description="Concurrent users of the live clickstream")
+
+    spark_remote: str = Field("sc://127.0.0.1:15002", description="URL of the Spark Connect endpoint")
+    spark_engine: Literal["spark", "sail"] = Field("spark", description="Engine behind SPARK_REMOTE")
+
+    snowflake_account: str = Field("embedded", description="Snowflake account identifier")
+    snowflake_user: str = Field("pdp", description="Snowflake user")
+    snowflake_password: SecretStr | None = Field(None, description="Password; leave empty for a key")
+    snowflake_private_key_path: Path | None = Field(None, description="Key-pair login; a PEM file")
+    snowflake_role: str | None = Field(None, description="Snowflake role")
+    snowflake_warehouse: str = Field("PDP_WH", description="Snowflake virtual warehouse")
+    snowflake_database: str = Field("ANALYTICS", description="Database of the Gold schemas")
+    snowflake_host: str | None = Field(None, description="Only for the embedded stand-in")
+    snowflake_port: int | None = Field(None, ge=1, le=65535, description="Only for the embedded stand-in")
+    snowflake_protocol: Literal["http", "https"] = Field("https", description="http only for the stand-in")
+
+    partition_ready_hour_utc: float = Field(
+        6.0, ge=0, le=48, description="Hours after a date's end when it is first processed"
+    )
+    partition_settle_seconds: float = Field(
+        60.0, ge=0, description="A date whose newest Bronze file is younger than this waits"
+    )
+    partition_retry_backoff_seconds: float = Field(
+        60.0, ge=0, description="Pause before the first retry of a FAILED date; doubles each time"
+    )
+    discovery_interval_seconds: int = Field(30, ge=1, description="Pause between two ticks of a sensor")
+    run_max_dates: int = Field(7, ge=1, description="Dates of one domain that one Dagster run processes")
+
+    @field_validator("postgres_dsn")
+    @classmethod
+    def _postgres_dsn_is_a_url(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must be a URL, postgresql://user:password@host:port/name")
+        return value
+
+    @field_validator("lake_uri")
+    @classmethod
+    def _lake_uri_is_a_root(cls, value: str) -> str:
+        if value.startswith(("s3://", "gs://")):
+            return value.rstrip("/") if not value.endswith("://") else value
+        path = Path(value.removeprefix("file://"))
+        if not path.is_absolute():
+            raise ValueError("must be an absolute folder, or start with s3:// or gs://")
+        return str(path)
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Read the environment once and return the process's settings.
+
+    Raises:
+        ConfigurationError: a variable has an illegal value; the message names it and what is legal.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        lines = []
+        for item in error.errors(include_input=False, include_url=False):
+            name = str(item["loc"][0])
+            about = Settings.model_fields[name].description if name in Settings.model_fields else ""
+            lines.append(f"`{name.upper()}`: {item['msg']} ({about})")
+        raise ConfigurationError(
+            "Illegal environment variables: " + "; ".join(lines) + ". Set them as `.env.example` shows."
+        ) from None
