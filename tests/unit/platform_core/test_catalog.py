@@ -1,0 +1,137 @@
+"""domains.yaml: what is read, and how each mistake is explained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from platform_core.catalog import load_catalog
+from platform_core.errors import ConfigurationError
+from platform_core.plugin import load_aggregation, load_transform
+from platform_core.settings import REPOSITORY
+
+CONTRACT = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "type": "object",
+    "properties": {"id": {"type": "integer"}, "at": {"type": "string", "format": "date-time"}},
+    "required": ["id", "at"],
+    "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+}
+ENTRY = {
+    "description": "Couriers",
+    "owner": "team:supply",
+    "start_date": "2025-01-01",
+    "topic": {"key": "id"},
+    "bronze": {"partition_key": "day", "timestamp_col": "at"},
+    "silver": {"primary_key": ["id"]},
+    "gold": {"tables": {"couriers": ["day"]}},
+}
+
+
+def write(folder: Path, name: str, entry: dict[str, object], contract: object = CONTRACT) -> Path:
+    # A name of its own a test: Python remembers where it found a package.
+    plugin = f"plugin_{name}_{folder.name}"
+    package = folder / plugin
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "contract.json").write_text(json.dumps(contract))
+    path = folder / "domains.yaml"
+    path.write_text(yaml.safe_dump({"domains": {name: {**entry, "plugin": plugin}}}))
+    return path
+
+
+def test_the_four_domains_load_with_contracts_and_plugins() -> None:
+    catalog = load_catalog(REPOSITORY / "domains" / "domains.yaml")
+    assert catalog.names == ["events", "orders", "restaurants", "users"]
+    for domain in catalog:
+        assert domain.topic.name == f"raw-{domain.name}"
+        assert domain.contract.columns
+        load_transform(domain)
+        load_aggregation(domain)
+
+
+def test_defaults_follow_from_the_name(tmp_path: Path) -> None:
+    domain = load_catalog(write(tmp_path, "couriers_a", ENTRY))["couriers_a"]
+    assert (domain.topic.name, domain.bronze.prefix, domain.warehouse_schema) == (
+        "raw-couriers_a",
+        "couriers_a",
+        "COURIERS_A",
+    )
+    assert domain.schedule == "0 6 * * *"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"colour": "red"}, "key `colour`: Extra inputs are not permitted.*Legal keys are .*owner"),
+        ({"owner": "bob"}, "key `owner`: .*e-mail address or `team:<name>`"),
+        ({"topic": {"key": "id", "partitons": 3}}, r"key `topic.partitons`: .*Legal keys are .*partitions"),
+        ({"gold": {"tables": {"couriers": ["id"]}}}, "first merge key must be `day`"),
+        ({"gold": {"tables": {}}}, "key `gold.tables`"),
+        ({"start_date": "soon"}, "key `start_date`"),
+        ({"silver": None}, "key `silver`"),
+    ],
+)
+def test_a_mistake_names_file_domain_and_key(tmp_path: Path, change: dict[str, object], says: str) -> None:
+    path = write(tmp_path, "couriers_b", {**ENTRY, **change})
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        load_catalog(path)
+    assert str(path) in str(caught.value)
+    assert "couriers_b" in str(caught.value)
+
+
+def test_a_missing_package_says_what_to_add(tmp_path: Path) -> None:
+    path = tmp_path / "domains.yaml"
+    path.write_text(yaml.safe_dump({"domains": {"ghosts": ENTRY}}))
+    with pytest.raises(ConfigurationError, match=r"no package `domains.ghosts`.*contract.json"):
+        load_catalog(path)
+
+
+def test_two_domains_cannot_share_a_topic(tmp_path: Path) -> None:
+    write(tmp_path, "couriers_c", ENTRY)
+    path = write(tmp_path, "couriers_d", ENTRY)
+    shared = {"key": "id", "name": "raw-both"}
+    entries = {
+        n: {**ENTRY, "topic": shared, "plugin": f"plugin_{n}_{tmp_path.name}", "gold": {"tables": {n: ["day"]}}}
+        for n in ("couriers_c", "couriers_d")
+    }
+    path.write_text(yaml.safe_dump({"domains": entries}))
+    with pytest.raises(ConfigurationError, match=r"`topic.name` `raw-both` is used by domains"):
+        load_catalog(path)
+
+
+def test_a_transform_of_the_wrong_kind_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "couriers_e", ENTRY)
+    (tmp_path / f"plugin_couriers_e_{tmp_path.name}" / "transform.py").write_text("class Transform:\n    pass\n")
+    domain = load_catalog(path)["couriers_e"]
+    with pytest.raises(ConfigurationError, match=r"needs a class `Transform\(BaseDomainTransform\)`"):
+        load_transform(domain)
+    with pytest.raises(ConfigurationError, match="the file is missing"):
+        load_aggregation(domain)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"additionalProperties": True}, "can never evolve"),
+        ({"required": ["id", "at", "nothing"]}, "`required` names"),
+        ({"properties": {"id": {"type": "integer"}, "at": {"type": "tuple"}}}, "property `at` has type"),
+        ({"properties": {"_id": {"type": "integer"}}, "required": []}, "begins with an underscore"),
+        ({"properties": {"id": {"type": "string", "x-type": "money"}}, "required": []}, "legal is `decimal"),
+    ],
+)
+def test_a_contract_that_the_platform_cannot_use_is_refused(
+    tmp_path: Path, change: dict[str, object], says: str
+) -> None:
+    path = write(tmp_path, "couriers_f", ENTRY, {**CONTRACT, **change})
+    with pytest.raises(ConfigurationError, match=says):
+        _ = load_catalog(path)["couriers_f"].contract
+
+
+def test_the_timestamp_must_be_a_required_timestamp(tmp_path: Path) -> None:
+    path = write(tmp_path, "couriers_g", {**ENTRY, "bronze": {"partition_key": "day", "timestamp_col": "id"}})
+    with pytest.raises(ConfigurationError, match=r"`bronze.timestamp_col` is `id`"):
+        _ = load_catalog(path)["couriers_g"].contract

@@ -1,0 +1,132 @@
+"""What one tick decides: new dates, late dates, retries, lost runs, and what is not due yet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from platform_core.catalog import Domain, load_catalog
+from platform_core.discovery import Plan, Ready, chunks, plan
+from platform_core.fingerprint import file_hash
+from platform_core.lake import BronzeFile
+from platform_core.partition_meta import Partition
+from platform_core.partition_state import Event, State
+from platform_core.settings import REPOSITORY, Settings
+
+DAY = date(2026, 11, 20)
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+OLD = NOON - timedelta(hours=3)
+
+
+@pytest.fixture(scope="module")
+def events() -> Domain:
+    return load_catalog(REPOSITORY / "domains" / "domains.yaml")["events"]
+
+
+def file(name: str, modified_at: datetime = OLD) -> BronzeFile:
+    return BronzeFile(f"bronze/events/event_date={DAY}/{name}.parquet", 10, modified_at)
+
+
+def row(state: State, files: list[BronzeFile], **columns: object) -> Partition:
+    base = Partition(
+        "events", DAY, state, run_id="r", file_hash=file_hash(f.name for f in files), updated_at=OLD, created_at=OLD
+    )
+    return replace(base, **columns)  # type: ignore[arg-type]
+
+
+def decide(
+    events: Domain,
+    files: list[BronzeFile],
+    rows: list[Partition],
+    now: datetime = NOON,
+    *,
+    running: bool = False,
+    claimed: frozenset[date] = frozenset(),
+) -> Plan:
+    return plan(events, {DAY: files}, rows, now, Settings(), lambda _: running, claimed)
+
+
+def test_a_new_date_is_pending_and_runs_in_the_same_tick(events: Domain) -> None:
+    found = decide(events, [file("a")], [])
+    assert [c.event for c in found.changes] == [Event.FILES_FOUND]
+    assert [(r.day, r.reason) for r in found.queue] == [(DAY, State.PENDING)]
+
+
+def test_a_date_waits_until_six_the_next_day(events: Domain) -> None:
+    five = datetime(2026, 11, 21, 5, 59, tzinfo=UTC)
+    found = decide(events, [file("a", five - timedelta(hours=1))], [], five)
+    assert [c.event for c in found.changes] == [Event.FILES_FOUND]
+    assert not found.queue
+
+
+def test_a_date_that_still_grows_waits_for_the_settle_interval(events: Domain) -> None:
+    assert not decide(events, [file("a", NOON - timedelta(seconds=5))], []).queue
+
+
+def test_more_files_make_a_done_date_late_and_queue_it(events: Domain) -> None:
+    found = decide(events, [file("a"), file("b")], [row(State.DONE, [file("a")])])
+    assert [c.event for c in found.changes] == [Event.FILES_CHANGED, Event.QUEUED]
+    assert [r.reason for r in found.queue] == [State.LATE]
+
+
+def test_listing_order_makes_nothing_late(events: Domain) -> None:
+    files = [file("a"), file("b"), file("c")]
+    found = decide(events, files[::-1], [row(State.DONE, files)])
+    assert not found.changes
+    assert not found.queue
+
+
+def test_late_data_has_no_age_limit(events: Domain) -> None:
+    much_later = NOON + timedelta(days=150)
+    found = decide(
+        events, [file("a"), file("b", much_later - timedelta(hours=1))], [row(State.DONE, [file("a")])], much_later
+    )
+    assert [r.day for r in found.queue] == [DAY]
+
+
+@pytest.mark.parametrize(
+    ("retries", "minutes", "events_expected"),
+    [
+        (0, 0.5, []),
+        (0, 1.1, [Event.RETRY]),
+        (2, 3.9, []),
+        (2, 4.1, [Event.RETRY]),
+        (3, 0.1, [Event.RETRIES_EXHAUSTED]),
+    ],
+)
+def test_a_failed_date_is_retried_after_a_doubling_backoff_then_dead(
+    events: Domain, retries: int, minutes: float, events_expected: list[Event]
+) -> None:
+    failed = row(State.FAILED, [file("a")], retry_count=retries, updated_at=NOON - timedelta(minutes=minutes))
+    found = decide(events, [file("a")], [failed])
+    assert [c.event for c in found.changes] == events_expected
+    assert bool(found.queue) == (events_expected == [Event.RETRY])
+
+
+def test_a_run_that_died_frees_its_date(events: Domain) -> None:
+    found = decide(events, [file("a")], [row(State.IN_FLIGHT, [file("a")])], running=False)
+    assert [(c.event, c.run_id) for c in found.changes] == [(Event.RUN_FAILED, "r")]
+    assert not decide(events, [file("a")], [row(State.IN_FLIGHT, [file("a")])], running=True).changes
+
+
+def test_a_date_with_a_queued_run_is_not_queued_again(events: Domain) -> None:
+    assert not decide(events, [file("a")], [row(State.PENDING, [file("a")])], claimed=frozenset({DAY})).queue
+
+
+def test_a_queued_date_whose_run_never_started_is_queued_again(events: Domain) -> None:
+    found = decide(events, [file("a")], [row(State.REPROCESSING, [file("a")])])
+    assert [r.reason for r in found.queue] == [State.REPROCESSING]
+
+
+def test_dead_dates_stay_dead(events: Domain) -> None:
+    found = decide(events, [file("a"), file("b")], [row(State.DEAD, [file("a")])])
+    assert not found.changes
+    assert not found.queue
+
+
+def test_runs_take_consecutive_dates_up_to_the_limit() -> None:
+    days = [DAY + timedelta(days=n) for n in (0, 1, 2, 3, 7)]
+    queue = [Ready(day, State.PENDING, "x", 0, None) for day in days]
+    assert [[r.day for r in chunk] for chunk in chunks(queue, 3)] == [days[:3], days[3:4], days[4:]]
