@@ -68,9 +68,10 @@ def check_silver(
     nulls = ", ".join(f"count(case when `{name}` is null then 1 end)" for name in required)
     key = ", ".join(f"`{name}`" for name in domain.silver.primary_key)
     where = f"from delta.`{lake.spark_uri(lake.silver(domain))}` where `{domain.partition_key}` = date'{day}'"
-    row = spark.sql(f"select count(*), {nulls} {where}").collect()[0]
-    keys = spark.sql(f"select count(*) from (select distinct {key} {where})").collect()[0][0]
-    rows, null_counts = row[0], dict(zip(required, row[1:], strict=True))
+    rows, keys, *counts = spark.sql(
+        f"select count(*), (select count(*) from (select distinct {key} {where})), {nulls} {where}"
+    ).collect()[0]
+    null_counts = dict(zip(required, counts, strict=True))
     quarantined = sum(result.quarantined.values())
     accounted = result.silver_rows + result.offset_duplicates + result.key_duplicates + quarantined
     ratio = quarantined / result.bronze_rows if result.bronze_rows else 0.0
@@ -106,30 +107,26 @@ def check_gold(spark: SparkSession, lake: Lake, domain: Domain, day: date) -> li
     """Check one date of each Gold table for its keys and against Silver."""
     outcomes = []
     silver = f"from delta.`{lake.spark_uri(lake.silver(domain))}` where `{domain.partition_key}` = date'{day}'"
+    totals: dict[str, Any] = dict.fromkeys(item.silver for item in domain.gold.reconcile)
+    if totals:
+        totals = dict(zip(totals, spark.sql(f"select {', '.join(totals)} {silver}").collect()[0], strict=True))
     for table, keys in domain.gold.tables.items():
         gold = f"from delta.`{lake.spark_uri(lake.gold(domain, table))}` where `{domain.partition_key}` = date'{day}'"
-        listed = ", ".join(f"`{key}`" for key in keys)
-        any_null = " or ".join(f"`{key}` is null" for key in keys)
-        rows, nulls = spark.sql(f"select count(*), count(case when {any_null} then 1 end) {gold}").collect()[0]
-        distinct = spark.sql(f"select count(*) from (select distinct {listed} {gold})").collect()[0][0]
-        outcomes.append(
-            CheckOutcome(
-                "gold",
-                table,
-                "unique_key",
-                distinct == rows and not nulls,
-                {"rows": rows, "distinct_keys": distinct, "null_keys": nulls},
-            )
-        )
         pairs = [item for item in domain.gold.reconcile if item.table == table]
-        facts, passed = {}, True
-        if pairs:
-            there = spark.sql(f"select {', '.join(p.gold for p in pairs)} {gold}").collect()[0]
-            source = spark.sql(f"select {', '.join(p.silver for p in pairs)} {silver}").collect()[0]
-            for pair, a, b in zip(pairs, there, source, strict=True):
-                facts[pair.gold] = {"gold": str(a), "silver": str(b)}
-                passed = passed and _number(a) == _number(b)
-        outcomes.append(CheckOutcome("gold", table, "reconciles_with_silver", passed, facts))
+        any_null = " or ".join(f"`{key}` is null" for key in keys)
+        listed = ", ".join(f"`{key}`" for key in keys)
+        columns = [
+            "count(*)",
+            f"count(case when {any_null} then 1 end)",
+            f"(select count(*) from (select distinct {listed} {gold}))",
+            *(pair.gold for pair in pairs),
+        ]
+        rows, null_keys, distinct, *sums = spark.sql(f"select {', '.join(columns)} {gold}").collect()[0]
+        facts = {"rows": rows, "distinct_keys": distinct, "null_keys": null_keys}
+        outcomes.append(CheckOutcome("gold", table, "unique_key", distinct == rows and not null_keys, facts))
+        equal = all(_number(a) == _number(totals[p.silver]) for p, a in zip(pairs, sums, strict=True))
+        compared = {p.gold: {"gold": str(a), "silver": str(totals[p.silver])} for p, a in zip(pairs, sums, strict=True)}
+        outcomes.append(CheckOutcome("gold", table, "reconciles_with_silver", equal, compared))
     return outcomes
 
 

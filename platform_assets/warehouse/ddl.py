@@ -38,6 +38,12 @@ def identifier(name: str) -> str:
     return name.upper()
 
 
+def literal(text: str) -> str:
+    """Return a text as a SQL string literal."""
+    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    return f"'{escaped}'"
+
+
 def column_type(kind: pa.DataType) -> str:
     """Return the Snowflake type of an Arrow type.
 

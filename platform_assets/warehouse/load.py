@@ -98,7 +98,7 @@ def load_date(
 
     Args:
         connection: An open connection with autocommit on.
-        database: Target database.
+        database: Target database; it must exist, creating it is the account's set-up.
         schema: The domain's schema, created when missing.
         domain: The domain's name, for the ledger.
         day: The date.
@@ -114,7 +114,7 @@ def load_date(
     cursor = connection.cursor()
     home = f"{ddl.identifier(database)}.{ddl.identifier(schema)}"
     ledger = f"{ddl.identifier(database)}.{ddl.LEDGER_SCHEMA}.{ddl.LEDGER_TABLE}"
-    _prepare(cursor, database, home, ledger)
+    _prepare(cursor, home, ledger)
     tag = hashlib.sha256(f"{run_id}/{day}".encode()).hexdigest()[:12].upper()
     staged: list[tuple[GoldPartition, str, str, str]] = []
     try:
@@ -148,8 +148,7 @@ def fingerprint(part: GoldPartition) -> str:
     return digest.hexdigest()
 
 
-def _prepare(cursor: Any, database: str, home: str, ledger: str) -> None:
-    cursor.execute(f"CREATE DATABASE IF NOT EXISTS {ddl.identifier(database)}")
+def _prepare(cursor: Any, home: str, ledger: str) -> None:
     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {home}")
     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {ledger.rpartition('.')[0]}")
     cursor.execute(f"CREATE TABLE IF NOT EXISTS {ledger} ({ddl.LEDGER_COLUMNS})")
@@ -223,13 +222,13 @@ def _apply(
     deleted = cursor.execute(
         f"DELETE FROM {target} AS t WHERE t.{dated} AND NOT EXISTS (SELECT 1 FROM {staging} AS s WHERE {same_key})"
     ).fetchone()[0]
+    run = ddl.literal(run_id)
     merged = cursor.execute(
         f"MERGE INTO {target} AS t USING {staging} AS s ON {same_key}"
         f" WHEN MATCHED AND ({differs}) THEN UPDATE SET {assign}{', ' if assign else ''}"
-        " _LOADED_AT = CURRENT_TIMESTAMP(), _RUN_ID = %(run)s"
+        f" _LOADED_AT = CURRENT_TIMESTAMP(), _RUN_ID = {run}"
         f" WHEN NOT MATCHED THEN INSERT ({', '.join(names)}, _LOADED_AT, _RUN_ID)"
-        f" VALUES ({', '.join(f's.{name}' for name in names)}, CURRENT_TIMESTAMP(), %(run)s)",
-        {"run": run_id},
+        f" VALUES ({', '.join(f's.{name}' for name in names)}, CURRENT_TIMESTAMP(), {run})"
     ).fetchone()
     inserted, updated = int(merged[0]), int(merged[1])
     _compare(cursor, part, target, staging, dated, day)
