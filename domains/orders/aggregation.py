@@ -1,0 +1,149 @@
+"""Orders per city and per restaurant: how many, how much money, how fast.
+
+A deleted order is in neither table, and a cancelled one earns nothing. Money is summed as decimals; averages and
+percentiles are computed on integers, because the scale of a decimal quotient differs between Spark and Sail.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from platform_core.plugin import BaseDomainAggregation
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from pyspark.sql import Column, DataFrame
+
+    from platform_core.catalog import Domain
+
+_MONEY = "decimal(18,2)"
+_HUNDREDTH_OF_A_MINUTE_US = 600_000
+
+_LINEAGE = {
+    "orders": ["order_id"],
+    "delivered": ["status"],
+    "cancelled": ["status"],
+    "gross_revenue": ["subtotal", "delivery_fee", "status"],
+    "net_revenue": ["total", "status"],
+    "average_order_value": ["total", "status"],
+    "items": ["items", "status"],
+}
+
+
+class Aggregation(BaseDomainAggregation):
+    """Gold tables `orders` and `orders_by_restaurant`."""
+
+    lineage = {
+        "orders": {
+            "city": ["city"],
+            **_LINEAGE,
+            "discounts": ["discount", "status"],
+            "median_delivery_minutes": ["created_at", "delivered_at", "status"],
+            "p95_delivery_minutes": ["created_at", "delivered_at", "status"],
+        },
+        "orders_by_restaurant": {"restaurant_id": ["restaurant_id"], **_LINEAGE},
+    }
+
+    def aggregate(self, df: DataFrame, cfg: Domain, dt: date) -> DataFrame | dict[str, DataFrame]:
+        """Return both tables of the date."""
+        earns = F.col("status") != "cancelled"
+        is_delivered = F.col("status") == "delivered"
+        orders = df.where(F.col("deleted_at").isNull()).select(
+            "order_date",
+            "city",
+            "restaurant_id",
+            is_delivered.alias("is_delivered"),
+            earns.alias("earns"),
+            F.when(earns, F.col("subtotal") + F.col("delivery_fee")).alias("gross"),
+            F.when(earns, F.col("discount")).alias("discount"),
+            F.when(earns, F.col("total")).alias("net"),
+            F.when(earns, _pieces("items")).alias("pieces"),
+            F.when(is_delivered, F.unix_micros("delivered_at") - F.unix_micros("created_at")).alias("delivery_us"),
+        )
+        return {"orders": _by_city(orders), "orders_by_restaurant": _by_restaurant(orders)}
+
+
+def _by_city(orders: DataFrame) -> DataFrame:
+    grouped = orders.groupBy("order_date", "city").agg(
+        *_measures(), _sum("discount").alias("discounts"), F.sort_array(F.collect_list("delivery_us")).alias("times")
+    )
+    return grouped.select(
+        "order_date",
+        "city",
+        "orders",
+        "delivered",
+        "cancelled",
+        "gross_revenue",
+        "discounts",
+        "net_revenue",
+        _average_order_value(),
+        "items",
+        _percentile_minutes("times", 50).alias("median_delivery_minutes"),
+        _percentile_minutes("times", 95).alias("p95_delivery_minutes"),
+    )
+
+
+def _by_restaurant(orders: DataFrame) -> DataFrame:
+    grouped = orders.groupBy("order_date", "restaurant_id").agg(*_measures())
+    return grouped.select(
+        "order_date",
+        "restaurant_id",
+        "orders",
+        "delivered",
+        "cancelled",
+        "gross_revenue",
+        "net_revenue",
+        _average_order_value(),
+        "items",
+    )
+
+
+def _measures() -> list[Column]:
+    return [
+        F.count(F.lit(1)).alias("orders"),
+        F.count(F.when(F.col("is_delivered"), True)).alias("delivered"),
+        F.count(F.when(~F.col("earns"), True)).alias("cancelled"),
+        _sum("gross").alias("gross_revenue"),
+        _sum("net").alias("net_revenue"),
+        F.count("net").alias("earning"),
+        F.coalesce(F.sum("pieces"), F.lit(0)).cast("bigint").alias("items"),
+    ]
+
+
+def _sum(column: str) -> Column:
+    """Return an exact sum of money, 0.00 when there is nothing to add."""
+    return F.coalesce(F.sum(column), F.lit(0)).cast(_MONEY)
+
+
+def _pieces(items: str) -> Column:
+    return F.aggregate(
+        items, F.lit(0).cast("bigint"), lambda total, line: total + line["quantity"].cast("bigint")
+    )
+
+
+def _average_order_value() -> Column:
+    """Return net revenue per order that earned, rounded half up (away from zero) to cents; NULL for none."""
+    cents = "cast(net_revenue * 100 as bigint)"
+    magnitude = f"(2 * abs({cents}) + earning) div nullif(2 * earning, 0)"
+    signed = F.expr(f"case when net_revenue < 0 then -({magnitude}) else {magnitude} end")
+    return (signed.cast("decimal(16,0)") * F.lit("0.01").cast("decimal(2,2)")).cast(_MONEY).alias(
+        "average_order_value"
+    )
+
+
+def _percentile_minutes(sorted_us: str, percent: int) -> Column:
+    """Return a percentile of a sorted array of microseconds, in minutes, as SQL's `percentile_cont` has it.
+
+    Between two ranks it is interpolated linearly, and rounded half up to hundredths once, at the end; NULL for an
+    empty array.
+    """
+    position = f"((size({sorted_us}) - 1) * {percent})"
+    below = f"get({sorted_us}, {position} div 100)"
+    above = f"coalesce(get({sorted_us}, {position} div 100 + 1), {below})"
+    hundredfold_us = f"({below} * (100 - {position} % 100) + {above} * ({position} % 100))"
+    unit = 100 * _HUNDREDTH_OF_A_MINUTE_US
+    rounded = F.expr(f"(2 * {hundredfold_us} + {unit}) div {2 * unit}")
+    return (rounded.cast("decimal(10,0)") * F.lit("0.01").cast("decimal(2,2)")).cast("decimal(10,2)")

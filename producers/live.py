@@ -1,0 +1,212 @@
+"""The sources at their real cadence, each until it is stopped.
+
+Wiring of connection, source, interval and outage belongs here; what one round does belongs to the source's module.
+After an outage of Postgres or Kafka a source is built anew from its saved watermark.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from platform_core.catalog import Catalog
+from platform_core.clock import SystemClock
+from platform_core.errors import TransientError
+from platform_core.settings import Settings
+from producers.clickstream import SETTLE_EVERY_SECONDS, ClickstreamSender, Crowd
+from producers.delivery import Delivery, Receipt
+from producers.orders import OrdersPoller
+from producers.restaurants import RestaurantsSnapshot
+from producers.running import Stop, run_every
+from producers.shop.database import connect, transient
+from producers.shop.seed import read_world
+from producers.shop.simulator import ShopSimulator
+from producers.shop.view import ShopView
+from producers.users import UsersIncrement
+from producers.watermark import FileWatermark
+
+log = logging.getLogger(__name__)
+
+CHECK_SECONDS = 5.0
+TICK_SECONDS = 1.0
+
+Source = TypeVar("Source")
+
+
+class Session(Generic[Source]):
+    """A source on its connection; dropped after an outage and made again when it is next needed.
+
+    Args:
+        settings: The process's settings.
+        application: Name that the server shows.
+        make: Builds the source on a connection.
+    """
+
+    def __init__(self, settings: Settings, application: str, make: Callable[[Connection], Source]) -> None:
+        self._settings = settings
+        self._application = application
+        self._make = make
+        self._connection: Connection | None = None
+        self._source: Source | None = None
+
+    def use(self, act: Callable[[Source], object]) -> object:
+        """Call `act` with the source.
+
+        Raises:
+            TransientError: the database went away.
+        """
+        try:
+            if self._source is None:
+                self._connection = connect(self._settings, application=self._application)
+                self._source = self._make(self._connection)
+            return act(self._source)
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            raise transient(error, f"`{self._application}` read it") from error
+
+    def drop(self) -> None:
+        """Close the connection and forget the source."""
+        if self._connection is not None:
+            with suppress(psycopg2.Error):
+                self._connection.close()
+        self._connection = self._source = None
+
+
+def run_orders(settings: Settings, catalog: Catalog, stop: Stop, *, once: bool = False) -> Receipt:
+    """Poll orders every `CDC_POLL_INTERVAL_SECONDS`."""
+    delivery = Delivery.connect(settings, catalog["orders"])
+    watermark = FileWatermark(settings.state_dir, "orders")
+    session = Session(settings, "pdp-orders", lambda connection: OrdersPoller(connection, delivery, watermark))
+
+    def act(poller: OrdersPoller) -> Receipt:
+        return poller.poll()
+
+    return _run(session, delivery, act, settings.cdc_poll_interval_seconds, stop, once=once)
+
+
+def run_restaurants(settings: Settings, catalog: Catalog, stop: Stop, *, once: bool = False) -> Receipt:
+    """Take a snapshot as each hour begins, and at once if this hour's is missing."""
+    delivery, clock = Delivery.connect(settings, catalog["restaurants"]), SystemClock()
+    watermark = FileWatermark(settings.state_dir, "restaurants")
+    session = Session(
+        settings, "pdp-restaurants", lambda connection: RestaurantsSnapshot(connection, delivery, watermark)
+    )
+
+    def act(snapshot: RestaurantsSnapshot) -> Receipt:
+        now = clock.now()
+        return snapshot.take(now) if once or snapshot.due(now) else Receipt()
+
+    return _run(session, delivery, act, CHECK_SECONDS, stop, once=once)
+
+
+def run_users(settings: Settings, catalog: Catalog, stop: Stop, *, once: bool = False) -> Receipt:
+    """Take the increment at 23:55 UTC each day, and at once if the last one was missed."""
+    delivery, clock = Delivery.connect(settings, catalog["users"]), SystemClock()
+    watermark = FileWatermark(settings.state_dir, "users")
+    session = Session(settings, "pdp-users", lambda connection: UsersIncrement(connection, delivery, watermark))
+
+    def act(increment: UsersIncrement) -> Receipt:
+        now = clock.now()
+        return increment.extract(now) if once or increment.due(now) else Receipt()
+
+    return _run(session, delivery, act, CHECK_SECONDS, stop, once=once)
+
+
+def run_clickstream(settings: Settings, catalog: Catalog, stop: Stop, *, seed: int | None = None) -> Receipt:
+    """Send the visits of `CLICKSTREAM_VIRTUAL_USERS` at `CLICKSTREAM_EVENTS_PER_SECOND`."""
+    sender = ClickstreamSender(Delivery.connect(settings, catalog["events"]))
+    clock, draw = SystemClock(), random.Random(seed)
+
+    def make(connection: Connection) -> Crowd:
+        return Crowd(
+            ShopView(connection),
+            virtual_users=settings.clickstream_virtual_users,
+            events_per_second=settings.clickstream_events_per_second,
+            draw=draw,
+            now=clock.now(),
+        )
+
+    session = Session(settings, "pdp-clickstream", make)
+
+    def act(crowd: Crowd) -> None:
+        for event in crowd.events(clock.now()):
+            sender.send(event)
+        sender.settle()
+
+    run_every(SETTLE_EVERY_SECONDS, lambda: session.use(act), stop, session.drop)
+    sender.settle()
+    session.drop()
+    log.info("source_stopped source=clickstream delivered=%d", sender.receipt.total)
+    return sender.receipt
+
+
+def run_shop(settings: Settings, stop: Stop, *, speed: float) -> dict[str, int]:
+    """Simulate the shop and return what happened."""
+    clock = SystemClock()
+    counts: dict[str, int] = {}
+    last = clock.now()
+
+    def make(connection: Connection) -> ShopSimulator:
+        return ShopSimulator(connection, read_world(connection), speed=speed)
+
+    session = Session(settings, "pdp-shop", make)
+
+    def act(shop: ShopSimulator) -> None:
+        nonlocal last
+        now = clock.now()
+        # After a long sleep of the machine nobody wants a day's orders in one moment.
+        elapsed = min((now - last).total_seconds(), 60.0)
+        last = now
+        shop.counts.clear()
+        shop.tick(now, elapsed)
+        for name, count in shop.counts.items():
+            counts[name] = counts.get(name, 0) + count
+
+    run_every(TICK_SECONDS, lambda: session.use(act), stop, session.drop)
+    session.drop()
+    log.info("shop_stopped %s", " ".join(f"{name}={count}" for name, count in counts.items()))
+    return counts
+
+
+def _run(
+    session: Session[Source],
+    delivery: Delivery,
+    act: Callable[[Source], Receipt],
+    interval_seconds: float,
+    stop: Stop,
+    *,
+    once: bool,
+) -> Receipt:
+    total = Receipt()
+    name = delivery.domain.name
+
+    def round_() -> None:
+        def counted(source: Source) -> None:
+            receipt = act(source)
+            total.add(receipt)
+            if receipt.total or receipt.refused:
+                log.info("delivered domain=%s records=%d refused=%d", name, receipt.total, receipt.refused)
+
+        session.use(counted)
+
+    def recover() -> None:
+        delivery.abandon()
+        session.drop()
+
+    try:
+        if once:
+            round_()
+        else:
+            run_every(interval_seconds, round_, stop, recover)
+    except TransientError:
+        delivery.abandon()
+        raise
+    finally:
+        session.drop()
+    log.info("source_stopped domain=%s delivered=%d refused=%d", name, total.total, total.refused)
+    return total

@@ -1,0 +1,95 @@
+"""`python -m sink`: wires the sink to Kafka and the lake, handles signals, and chooses the exit code.
+
+Nothing is decided here about records. Exit codes: 0 stopped as asked and everything read is committed; 1 a
+defect; 2 wrong usage; 75 (EX_TEMPFAIL) Kafka or the store is out, what was not committed is read again after
+the next start; 78 (EX_CONFIG) settings, credentials or topics must be mended first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from platform_core.catalog import load_catalog
+from platform_core.clock import SystemClock
+from platform_core.errors import PermanentError, TransientError
+from platform_core.lake import Lake
+from platform_core.settings import settings
+from platform_core.topics import PROCESSED_EVENTS, dlq_name
+from sink.kafka import KafkaBroker, KafkaPublisher
+from sink.loop import Sink
+from sink.store import LakeStore
+from sink.writer import Writer
+
+log = logging.getLogger("sink")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the sink and return the exit code.
+
+    Args:
+        arguments: The command line without the program's name; None is `sys.argv`.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m sink", description="Write the raw topics to Bronze.", epilog=__doc__
+    )
+    parser.add_argument("--domains", metavar="A,B", help="consume only these domains; default is all")
+    parser.add_argument(
+        "--until-caught-up",
+        action="store_true",
+        help="stop when everything that the topics hold at start is written and committed",
+    )
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    stop = _StopSignal()
+    try:
+        drained = _run(options, stop)
+    except PermanentError as error:
+        log.error("sink_cannot_run error=%s", error)
+        return os.EX_CONFIG
+    except TransientError as error:
+        log.error("sink_interrupted error=%s", error)
+        return os.EX_TEMPFAIL
+    log.info("sink_stopped signal=%s drained=%s", stop.received, drained)
+    return os.EX_OK if drained else os.EX_TEMPFAIL
+
+
+def _run(options: argparse.Namespace, stop: _StopSignal) -> bool:
+    config, clock = settings(), SystemClock()
+    catalog = load_catalog(config.domains_file)
+    names = options.domains.split(",") if options.domains else catalog.names
+    domains = [catalog[name.strip()] for name in names]
+    lake = Lake(config)
+    lake.prepare()
+    broker = KafkaBroker(config)
+    raw = [domain.topic.name for domain in domains]
+    broker.require([*raw, *(dlq_name(domain) for domain in domains), PROCESSED_EVENTS])
+    ends = broker.end_offsets(raw) if options.until_caught_up else None
+    writer = Writer(lake, LakeStore(lake), domains, clock)
+    sink = Sink(domains, broker, KafkaPublisher(config), writer, config, clock)
+    log.info("sink_started domains=%s lake=%s", ",".join(names), lake.root)
+    return sink.run(stop.is_set, ends)
+
+
+class _StopSignal:
+    """Remembers SIGTERM or SIGINT until the loop asks."""
+
+    def __init__(self) -> None:
+        self.received = "none"
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._receive)
+
+    def is_set(self) -> bool:
+        """Whether a signal came."""
+        return self.received != "none"
+
+    def _receive(self, number: int, _: object) -> None:
+        self.received = signal.Signals(number).name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""What the sink needs from Kafka, as protocols, so that the loop runs the same on a broker held in memory.
+
+The implementation with librdkafka is `sink.kafka`; nothing here imports a client. A new need of the loop is
+first a method here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from platform_core.errors import PermanentError, PlatformError
+
+TopicPartition = tuple[str, int]
+Headers = Sequence[tuple[str, bytes | None]]
+OnDelivery = Callable[[PlatformError | None], None]
+
+
+LATEST_MICROSECONDS = 253_402_300_799_999_999  # the end of the year 9999, the last that Python and Spark can show
+
+
+class RecordTooLargeError(PermanentError):
+    """The broker does not take a record of this size."""
+
+
+class Message(Protocol):
+    """A consumed record as the client hands it over; copying it into an own type would cost 1 µs each."""
+
+    def topic(self) -> str:
+        """Return the topic."""
+        ...
+
+    def partition(self) -> int:
+        """Return the Kafka partition."""
+        ...
+
+    def offset(self) -> int:
+        """Return the offset."""
+        ...
+
+    def key(self) -> bytes | None:
+        """Return the key's bytes."""
+        ...
+
+    def value(self) -> bytes | None:
+        """Return the value's bytes."""
+        ...
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return the kind of timestamp (0 is none) and the milliseconds since 1970."""
+        ...
+
+    def headers(self) -> Headers | None:
+        """Return the headers."""
+        ...
+
+
+def kafka_timestamp(message: Message) -> int | None:
+    """Return a record's Kafka timestamp in microseconds since 1970, None if it has none that makes sense.
+
+    A producer may set any 64-bit number.
+    """
+    kind, milliseconds = message.timestamp()
+    return milliseconds * 1000 if kind and 0 <= milliseconds * 1000 <= LATEST_MICROSECONDS else None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one poll returned.
+
+    Attributes:
+        messages: Records, in offset order within each partition.
+        ends: Partitions whose end was reached, with the offset that the next record will have. Those of the
+            same partition in `messages` come before it or are newer.
+    """
+
+    messages: Sequence[Message] = ()
+    ends: Mapping[TopicPartition, int] = field(default_factory=dict)
+
+
+class Listener(Protocol):
+    """Who is told about the group's decisions; called within `Broker.consume` and `Broker.close`."""
+
+    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """Take over partitions."""
+        ...
+
+    def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Give partitions up; offsets may still be committed."""
+        ...
+
+    def lost(self, partitions: Collection[TopicPartition]) -> None:
+        """Forget partitions that another member already owns; their offsets may not be committed."""
+        ...
+
+
+class Broker(Protocol):
+    """The consuming side."""
+
+    def subscribe(self, topics: Collection[str], listener: Listener) -> None:
+        """Join the consumer group."""
+        ...
+
+    def consume(self, max_messages: int, timeout_seconds: float) -> Batch:
+        """Return what has arrived, waiting at most `timeout_seconds`; this is also what keeps the membership.
+
+        Raises:
+            PermanentError: the user may not read the topic or the group.
+            TransientError: the client cannot go on and must be made anew.
+        """
+        ...
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit the offsets of the next records to read.
+
+        Raises:
+            TransientError: the coordinator did not take them.
+        """
+        ...
+
+    def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the group's committed offsets; a partition without one is left out.
+
+        Raises:
+            TransientError: the coordinator did not answer.
+        """
+        ...
+
+    def lag(self, positions: Mapping[TopicPartition, int]) -> int:
+        """Return how many records lie behind the positions, as far as is known without asking the broker."""
+        ...
+
+    def pause(self) -> None:
+        """Fetch nothing more, also from partitions assigned later, and stay in the group."""
+        ...
+
+    def resume(self) -> None:
+        """End a pause."""
+        ...
+
+    def close(self) -> None:
+        """Leave the group."""
+        ...
+
+
+class Publisher(Protocol):
+    """The producing side, for dead letters and the ledger."""
+
+    def publish(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, on_delivery: OnDelivery
+    ) -> None:
+        """Queue a record; `on_delivery` is called once, from `poll` or `flush`, with None or the error.
+
+        Raises:
+            TransientError: the local queue is full.
+            RecordTooLargeError: no broker takes a record of this size.
+        """
+        ...
+
+    def poll(self) -> None:
+        """Run the callbacks of finished deliveries without waiting."""
+        ...
+
+    def flush(self, timeout_seconds: float) -> int:
+        """Wait for deliveries and return how many are still open."""
+        ...

@@ -1,0 +1,172 @@
+"""Records that wait for their file: one open buffer for each topic and partition date, and the sealed ones.
+
+A buffer spans the topic's Kafka partitions and never grows after it was sealed, so that a repeated write is
+the same file. When to seal is decided here, writing belongs to `sink.writer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from msgspec import Struct
+
+from sink.broker import TopicPartition
+from sink.decoding import Record
+
+# An order of 666 bytes occupies 1,430 bytes once decoded (tracemalloc), a third of it its text. The text is
+# counted twice, because the Arrow table holds it again while the file is encoded.
+ROW_OVERHEAD_BYTES = 1_100
+
+
+class Row(Struct, gc=False):
+    """A decoded record and where it came from.
+
+    Attributes:
+        partition: Kafka partition.
+        offset: Kafka offset.
+        timestamp: Kafka timestamp, microseconds since 1970.
+        record: The decoded record.
+    """
+
+    partition: int
+    offset: int
+    timestamp: int | None
+    record: Record
+
+
+@dataclass(eq=False)
+class Buffer:
+    """Rows of one topic and date.
+
+    Attributes:
+        topic: The raw topic.
+        day: The partition date.
+        opened_at: When its first row came, UTC.
+        rows: The rows, in order of arrival.
+        spans: Kafka partition to first offset, last offset and number of rows.
+        size: Estimated memory, bytes.
+        version: Grows when rows are taken out after sealing, because the file is then another one.
+    """
+
+    topic: str
+    day: date
+    opened_at: datetime
+    rows: list[Row] = field(default_factory=list)
+    spans: dict[int, list[int]] = field(default_factory=dict)
+    size: int = 0
+    version: int = 0
+
+    def add(self, row: Row, size: int) -> None:
+        """Append a row of `size` bytes."""
+        self.rows.append(row)
+        self.size += size
+        span = self.spans.get(row.partition)
+        if span is None:
+            self.spans[row.partition] = [row.offset, row.offset, 1]
+            return
+        if row.offset > span[1]:
+            span[1] = row.offset
+        elif row.offset < span[0]:
+            span[0] = row.offset
+        span[2] += 1
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Take out the rows of some Kafka partitions."""
+        if not self.spans.keys() & set(partitions):
+            return
+        before = len(self.rows)
+        self.rows = [row for row in self.rows if row.partition not in partitions]
+        self.spans = {p: span for p, span in self.spans.items() if p not in partitions}
+        self.size = self.size * len(self.rows) // before
+        self.version += 1
+
+
+class Buffers:
+    """All rows that are not written yet.
+
+    Args:
+        max_rows: Rows that seal a buffer.
+        max_age: Age of a buffer's first row that seals it.
+    """
+
+    def __init__(self, max_rows: int, max_age: timedelta) -> None:
+        self._max_rows = max_rows
+        self._max_age = max_age
+        self._open: dict[tuple[str, date], Buffer] = {}
+        self._sealed: list[Buffer] = []
+
+    @property
+    def sealed(self) -> list[Buffer]:
+        """The buffers that wait for their PUT, the oldest first."""
+        return list(self._sealed)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows in all buffers."""
+        return sum(len(buffer.rows) for buffer in self._all())
+
+    @property
+    def size(self) -> int:
+        """Estimated memory of all buffers, bytes."""
+        return sum(buffer.size for buffer in self._all())
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the oldest waiting row came."""
+        return min((buffer.opened_at for buffer in self._all()), default=None)
+
+    def add(self, topic: str, row: Row, value_bytes: int, now: datetime) -> None:
+        """Put a row into the buffer of its date, and seal that buffer if it is full."""
+        key = (topic, row.record.day)
+        buffer = self._open.get(key)
+        if buffer is None:
+            buffer = self._open[key] = Buffer(topic, row.record.day, now)
+        buffer.add(row, 2 * value_bytes + ROW_OVERHEAD_BYTES)
+        if len(buffer.rows) >= self._max_rows:
+            self._seal(key)
+
+    def seal_due(self, now: datetime) -> None:
+        """Seal the buffers that are old enough."""
+        for key in [key for key, buffer in self._open.items() if now - buffer.opened_at >= self._max_age]:
+            self._seal(key)
+
+    def seal_above(self, budget_bytes: int) -> None:
+        """Seal the largest buffers until the open ones fit into the budget."""
+        excess = sum(buffer.size for buffer in self._open.values()) - budget_bytes
+        while excess > 0 and self._open:
+            key = max(self._open, key=lambda k: self._open[k].size)
+            excess -= self._open[key].size
+            self._seal(key)
+
+    def seal_all(self) -> None:
+        """Seal every buffer."""
+        for key in list(self._open):
+            self._seal(key)
+
+    def written(self, buffer: Buffer) -> None:
+        """Forget a sealed buffer: its file is in the store."""
+        self._sealed.remove(buffer)
+
+    def drop(self, partitions: Collection[TopicPartition]) -> None:
+        """Take out the rows of partitions that this process no longer owns."""
+        for buffer in self._all():
+            buffer.drop({partition for topic, partition in partitions if topic == buffer.topic})
+        self._open = {key: buffer for key, buffer in self._open.items() if buffer.rows}
+        self._sealed = [buffer for buffer in self._sealed if buffer.rows]
+
+    def floors(self) -> dict[TopicPartition, int]:
+        """Return for each Kafka partition the lowest offset that is not in a file."""
+        result: dict[TopicPartition, int] = {}
+        for buffer in self._all():
+            for partition, span in buffer.spans.items():
+                where = (buffer.topic, partition)
+                result[where] = min(span[0], result.get(where, span[0]))
+        return result
+
+    def _seal(self, key: tuple[str, date]) -> None:
+        self._sealed.append(self._open.pop(key))
+
+    def _all(self) -> list[Buffer]:
+        return [*self._sealed, *self._open.values()]

@@ -1,0 +1,257 @@
+"""Bytes to a typed record, or to a refusal with its reason; never an exception, never what Arrow refuses.
+
+A new way in which a value can be wrong is a `Reason` here. What happens to a refused record belongs to
+`sink.dead_letters`; docs/operations.md says what each reason means to the person on call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from platform_core.catalog import Domain
+from platform_core.contract import Column, ColumnType
+
+WIRE_FORMAT_HEADER_BYTES = 5
+
+
+class Reason(StrEnum):
+    """Why a record was refused; the value of the header `dlq.error_class`, never renamed."""
+
+    EMPTY_VALUE = "empty_value"
+    TOO_LARGE = "too_large"
+    MISSING_KEY = "missing_key"
+    INVALID_WIRE_FORMAT = "invalid_wire_format"
+    INVALID_UTF8 = "invalid_utf8"
+    MALFORMED_JSON = "malformed_json"
+    CONTRACT_VIOLATION = "contract_violation"
+    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
+
+
+class Record(Struct, gc=False):
+    """A record that keeps the contract.
+
+    Attributes:
+        values: One value for each contract column, in its order: timestamps in UTC, decimals and nested
+            values as text.
+        day: The partition date.
+        key: The Kafka key as text; bytes that are not UTF-8 are written with backslashes.
+        schema_id: Registry id of the writer's schema, None for plain JSON.
+        extra: Fields that the contract does not know, as JSON text.
+    """
+
+    values: list[Any]
+    day: date
+    key: str
+    schema_id: int | None
+    extra: str | None
+
+
+class Refusal(Struct, gc=False):
+    """Why a record cannot become a row.
+
+    Attributes:
+        reason: The class of the error.
+        message: The JSON path and what is wrong there.
+        schema_id: Registry id of the writer's schema, if it could be read.
+    """
+
+    reason: Reason
+    message: str
+    schema_id: int | None = None
+
+
+class Decoder:
+    """Decodes the values of one domain's topic.
+
+    Args:
+        domain: The domain.
+        max_record_bytes: A larger value is refused.
+        max_future: A record dated later than now plus this is refused.
+    """
+
+    def __init__(self, domain: Domain, max_record_bytes: int, max_future: timedelta) -> None:
+        columns = domain.contract.columns
+        self._max_record_bytes = max_record_bytes
+        self._max_future = max_future
+        self._start_date = domain.start_date
+        self._timestamp_name = domain.bronze.timestamp_col
+        self._names = frozenset(column.name for column in columns)
+        self._decode_known = _struct_decoder(domain.name, columns, forbid_unknown_fields=True)
+        self._decode_lenient = _struct_decoder(domain.name, columns, forbid_unknown_fields=False)
+        self._decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+        self._encode = msgspec.json.Encoder().encode
+        by_position = list(enumerate(columns))
+        self._timestamp = next(i for i, c in by_position if c.name == self._timestamp_name)
+        self._timestamps = [(i, c.name) for i, c in by_position if c.type is ColumnType.TIMESTAMP]
+        self._nested = [(i, c) for i, c in by_position if c.type.is_nested]
+
+    def decode(self, key: bytes | None, value: bytes | None, now: datetime) -> Record | Refusal:
+        """Return the typed record, or why there is none.
+
+        Args:
+            key: The Kafka key.
+            value: The Kafka value: Confluent's wire format, or JSON.
+            now: The current time, UTC.
+        """
+        if not value:
+            return Refusal(Reason.EMPTY_VALUE, "The value is null." if value is None else "The value has 0 bytes.")
+        if len(value) > self._max_record_bytes:
+            return Refusal(
+                Reason.TOO_LARGE,
+                f"The value has {len(value)} bytes; `SINK_MAX_RECORD_BYTES` allows {self._max_record_bytes}.",
+                _schema_id(value),
+            )
+        if not key:
+            return Refusal(Reason.MISSING_KEY, "The Kafka key is null or empty.", _schema_id(value))
+        body: bytes | memoryview = value
+        schema_id = None
+        first = value[0]
+        if first < 0x20 and first not in b"\t\n\r":
+            schema_id = _schema_id(value)
+            if schema_id is None:
+                return Refusal(
+                    Reason.INVALID_WIRE_FORMAT,
+                    f"The value begins with byte {first}: neither `{{` nor byte 0, a schema id above 0 in"
+                    " four bytes and JSON.",
+                )
+            body = memoryview(value)[WIRE_FORMAT_HEADER_BYTES:]
+        try:
+            return self._typed(key, body, schema_id, now)
+        except _Refused as refused:
+            return Refusal(refused.reason, refused.message, schema_id)
+        except msgspec.ValidationError as error:
+            return Refusal(Reason.CONTRACT_VIOLATION, _with_path(str(error)), schema_id)
+        except msgspec.DecodeError as error:
+            return Refusal(Reason.MALFORMED_JSON, str(error), schema_id)
+        except UnicodeDecodeError as error:
+            return Refusal(Reason.INVALID_UTF8, f"The JSON text is not UTF-8: {error.reason}.", schema_id)
+        except RecursionError:
+            return Refusal(Reason.MALFORMED_JSON, "The JSON text is nested too deep.", schema_id)
+
+    def _typed(self, key: bytes, body: bytes | memoryview, schema_id: int | None, now: datetime) -> Record:
+        extra = None
+        try:
+            values = self._decode_known(body)
+        except msgspec.ValidationError:
+            # Either the record is wrong or it has fields that only a newer contract knows; telling them apart
+            # costs a second parse, which records that keep the contract never pay.
+            fields = self._decode_fields(body)
+            unknown = {name: raw for name, raw in fields.items() if name not in self._names}
+            if not unknown:
+                raise
+            values = self._decode_lenient(body)
+            extra = self._encode(unknown).decode()
+        for i, column in self._nested:
+            values[i] = _nested_text(column, values[i])
+        for i, name in self._timestamps:
+            moment = values[i]
+            if moment is not None and moment.tzinfo is not UTC:
+                try:
+                    values[i] = moment.astimezone(UTC)
+                except OverflowError:
+                    raise _Refused(
+                        Reason.CONTRACT_VIOLATION,
+                        f"The time in UTC is outside the years 1 to 9999 - at `$.{name}`",
+                    ) from None
+        moment = values[self._timestamp]
+        day = moment.date()
+        if day < self._start_date or moment - now > self._max_future:
+            raise _Refused(
+                Reason.TIMESTAMP_OUT_OF_RANGE,
+                f"{moment.isoformat()} is before {self._start_date}, the domain's start date, or more than"
+                f" {self._max_future} after now (`SINK_MAX_FUTURE_HOURS`) - at `$.{self._timestamp_name}`",
+            )
+        return Record(values, day, key.decode("utf-8", "backslashreplace"), schema_id, extra)
+
+
+class _Refused(Exception):
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def _schema_id(value: bytes) -> int | None:
+    if value[0] != 0 or len(value) < WIRE_FORMAT_HEADER_BYTES:
+        return None
+    schema_id = int.from_bytes(value[1:WIRE_FORMAT_HEADER_BYTES], "big", signed=True)
+    return schema_id if schema_id > 0 else None
+
+
+def _nested_text(column: Column, raw: Raw | None) -> str | None:
+    # msgspec checks the syntax of what it skips but not its encoding; `str` does that.
+    text = None if raw is None else str(memoryview(raw), "utf-8")
+    if text is None or text == "null":
+        if column.nullable:
+            return None
+        text = "null"
+    if text[0] != ("{" if column.type is ColumnType.JSON_OBJECT else "["):
+        raise _Refused(Reason.CONTRACT_VIOLATION, f"Expected `{column.type}` - at `$.{column.name}`")
+    return text
+
+
+_MISSING = "Object missing required field `"
+
+
+def _with_path(message: str) -> str:
+    if " - at `$" in message:
+        return message
+    if message.startswith(_MISSING):
+        return f"{message} - at `$.{message.removeprefix(_MISSING)[:-1]}`"
+    return f"{message} - at `$`"
+
+
+def _struct_decoder(
+    domain: str, columns: tuple[Column, ...], *, forbid_unknown_fields: bool
+) -> Callable[[bytes | memoryview], list[Any]]:
+    # Field names are positions, because a property may have a name that is no Python identifier.
+    struct = msgspec.defstruct(
+        f"{domain}_value",
+        [
+            (f"c{i}", _type(column), None) if column.nullable else (f"c{i}", _type(column))
+            for i, column in enumerate(columns)
+        ],
+        rename={f"c{i}": column.name for i, column in enumerate(columns)},
+        forbid_unknown_fields=forbid_unknown_fields,
+        kw_only=True,
+        gc=False,
+    )
+    decode, astuple = msgspec.json.Decoder(struct).decode, msgspec.structs.astuple
+
+    def values(body: bytes | memoryview) -> list[Any]:
+        return list(astuple(decode(body)))
+
+    return values
+
+
+def _type(column: Column) -> Any:
+    match column.type:
+        case ColumnType.INTEGER:
+            kind: Any = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+        case ColumnType.NUMBER:
+            kind = float
+        case ColumnType.BOOLEAN:
+            kind = bool
+        case ColumnType.TIMESTAMP:
+            kind = Annotated[datetime, Meta(tz=True)]
+        case ColumnType.DATE:
+            kind = date
+        case ColumnType.DECIMAL:
+            kind = Annotated[str, Meta(pattern=_decimal_pattern(column))]
+        case ColumnType.JSON_OBJECT | ColumnType.JSON_ARRAY:
+            return Raw  # null is told apart afterwards: a union with Raw is not allowed
+        case _:
+            kind = Annotated[str, Meta(min_length=column.min_length)] if column.min_length else str
+    return kind | None if column.nullable else kind
+
+
+def _decimal_pattern(column: Column) -> str:
+    whole = f"[0-9]{{1,{column.precision - column.scale}}}" if column.precision > column.scale else "0"
+    fraction = rf"(\.[0-9]{{1,{column.scale}}})?" if column.scale else ""
+    return rf"^-?{whole}{fraction}\Z"

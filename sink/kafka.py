@@ -1,0 +1,328 @@
+"""The sink's Kafka clients: consumer, producer, and the check that the topics exist.
+
+librdkafka's settings and error codes stay in this module; the loop sees `sink.broker`'s protocols and the
+platform's errors. Names of topics come from `platform_core.topics`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+import confluent_kafka as ck
+
+from platform_core.errors import PermanentError, PlatformError, TransientError
+from platform_core.settings import Settings
+from platform_core.topics import RAW_MAX_MESSAGE_BYTES, SINK_GROUP, kafka_client_config
+from sink.broker import (
+    Batch,
+    Headers,
+    Listener,
+    Message,
+    OnDelivery,
+    RecordTooLargeError,
+    TopicPartition,
+)
+
+log = logging.getLogger(__name__)
+_librdkafka = logging.getLogger("librdkafka")
+
+ANSWER_SECONDS = 10.0
+START_SECONDS = 60.0
+
+# A letter may decompress to more than the topic's limit, which the broker applies to the compressed batch.
+PRODUCER_MAX_MESSAGE_BYTES = 16 * RAW_MAX_MESSAGE_BYTES
+
+_REFUSED_FOR_GOOD = frozenset(
+    {
+        ck.KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        ck.KafkaError.GROUP_AUTHORIZATION_FAILED,
+        ck.KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        ck.KafkaError.UNKNOWN_TOPIC_OR_PART,
+        ck.KafkaError._UNKNOWN_TOPIC,
+    }
+)
+
+
+class KafkaBroker:
+    """The consumer in group `s3-sink-consumer`.
+
+    Args:
+        settings: The process's settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._authentication_error: str | None = None
+        self._fatal: ck.KafkaError | None = None
+        self._paused = False
+        self._consumer = ck.Consumer(
+            {
+                **kafka_client_config(settings),
+                "client.id": "s3-sink",
+                "group.id": SINK_GROUP,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                # Eager: a buffer spans all partitions of its topic, so every rebalance flushes everything
+                # anyway.
+                "partition.assignment.strategy": "range",
+                # The end of a partition is known even when its last offsets are transaction markers.
+                "enable.partition.eof": True,
+                # After a kill -9 the group waits this long for the dead member before it shares out again.
+                "session.timeout.ms": 10_000,
+                "heartbeat.interval.ms": 3_000,
+                "max.poll.interval.ms": 300_000,
+                "queued.max.messages.kbytes": 32_768,
+                "error_cb": self._on_error,
+            },
+            logger=_librdkafka,
+        )
+
+    def require(self, topics: Collection[str]) -> None:
+        """Check that the broker answers and has the topics.
+
+        Raises:
+            PermanentError: the credentials are wrong, or a topic is missing.
+            TransientError: no broker answered.
+        """
+        metadata = self._metadata()
+        known = {name for name, topic in metadata.topics.items() if topic.error is None}
+        missing = sorted(set(topics) - known)
+        if missing:
+            raise PermanentError(
+                f"Kafka at `{self._settings.kafka_bootstrap_servers}` has no topic"
+                f" {', '.join(f'`{name}`' for name in missing)}, or user"
+                f" `{self._settings.kafka_username}` may not see it. Create the topics with"
+                " `python -m producers provision`.",
+                topics=missing,
+            )
+
+    def end_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
+        """Return the end offset of each partition that holds records.
+
+        Raises:
+            PermanentError: the credentials are wrong.
+            TransientError: no broker answered.
+        """
+        metadata = self._metadata()
+        result = {}
+        for topic in topics:
+            for partition in metadata.topics[topic].partitions:
+                try:
+                    low, high = self._consumer.get_watermark_offsets(
+                        ck.TopicPartition(topic, partition), timeout=ANSWER_SECONDS
+                    )
+                except ck.KafkaException as error:
+                    raise self._unanswered("end offsets", error) from error
+                if high > low:
+                    result[topic, partition] = high
+        return result
+
+    def subscribe(self, topics: Collection[str], listener: Listener) -> None:
+        """Join the group, see `Broker.subscribe`."""
+
+        def assigned(consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+            consumer.assign(partitions)
+            if self._paused:
+                consumer.pause(partitions)
+            listener.assigned(_plain(partitions))
+
+        def revoked(consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+            listener.revoked(_plain(partitions))
+            consumer.unassign()
+
+        def lost(consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+            listener.lost(_plain(partitions))
+            consumer.unassign()
+
+        self._consumer.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=lost)
+
+    def consume(self, max_messages: int, timeout_seconds: float) -> Batch:
+        """Return what has arrived, see `Broker.consume`."""
+        polled = self._consumer.consume(max_messages, timeout_seconds)
+        if self._fatal is not None:
+            raise TransientError(f"The Kafka consumer cannot go on: {self._fatal.str()}. Start the sink again.")
+        messages: list[ck.Message] = []
+        ends: dict[TopicPartition, int] = {}
+        for message in polled:
+            error = message.error()
+            if error is None:
+                messages.append(message)
+            elif error.code() == ck.KafkaError._PARTITION_EOF:
+                ends[message.topic() or "", message.partition() or 0] = message.offset() or 0
+            elif error.code() in _REFUSED_FOR_GOOD:
+                raise PermanentError(
+                    f"Kafka refuses to deliver topic `{message.topic()}` to user"
+                    f" `{self._settings.kafka_username}`: {error.str()}. Create the topic, or allow the user"
+                    f" to read it and group `{SINK_GROUP}`.",
+                    topic=message.topic(),
+                )
+            else:
+                log.warning("consume_failed topic=%s error=%s", message.topic(), error.str())
+        return Batch(cast("list[Message]", messages), ends)
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit, see `Broker.commit`."""
+        wanted = [ck.TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        if not wanted:
+            return
+        try:
+            result = self._consumer.commit(offsets=wanted, asynchronous=False)
+        except ck.KafkaException as error:
+            if error.args[0].code() == ck.KafkaError._NO_OFFSET:
+                return
+            raise self._unanswered("an offset commit", error) from error
+        for each in result or ():
+            if each.error is not None:
+                raise TransientError(
+                    f"Committing offset {each.offset} of `{each.topic}`-{each.partition} failed:"
+                    f" {each.error.str()}. The sink tries again.",
+                    topic=each.topic,
+                    partition=each.partition,
+                )
+
+    def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return committed offsets, see `Broker.committed`."""
+        wanted = [ck.TopicPartition(topic, partition) for topic, partition in partitions]
+        try:
+            found = self._consumer.committed(wanted, timeout=ANSWER_SECONDS) if wanted else []
+        except ck.KafkaException as error:
+            raise self._unanswered("committed offsets", error) from error
+        return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
+
+    def lag(self, positions: Mapping[TopicPartition, int]) -> int:
+        """Return the records behind the positions, from the client's cache."""
+        total = 0
+        for (topic, partition), position in positions.items():
+            watermarks = self._consumer.get_watermark_offsets(ck.TopicPartition(topic, partition), cached=True)
+            if watermarks is not None and watermarks[1] > position:
+                total += watermarks[1] - position
+        return total
+
+    def pause(self) -> None:
+        """Fetch nothing more, see `Broker.pause`."""
+        self._paused = True
+        self._consumer.pause(self._consumer.assignment())
+
+    def resume(self) -> None:
+        """End a pause."""
+        self._paused = False
+        self._consumer.resume(self._consumer.assignment())
+
+    def close(self) -> None:
+        """Leave the group; the listener is told of what is given up."""
+        self._consumer.close()
+
+    def _metadata(self) -> Any:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                metadata = self._consumer.list_topics(timeout=2.0)
+            except ck.KafkaException as error:
+                # Wrong credentials look like a timeout here; only the error callback, run by poll, knows
+                # better.
+                self._consumer.poll(0)
+                if self._authentication_error is not None:
+                    raise PermanentError(
+                        f"Kafka at `{self._settings.kafka_bootstrap_servers}` refuses user"
+                        f" `{self._settings.kafka_username}`: {self._authentication_error}. Check"
+                        " `KAFKA_USERNAME`, `KAFKA_PASSWORD`, `KAFKA_SASL_MECHANISM` and"
+                        " `KAFKA_SECURITY_PROTOCOL`."
+                    ) from None
+                if time.monotonic() > deadline:
+                    raise self._unanswered("metadata", error) from error
+                log.warning("kafka_unreachable bootstrap=%s", self._settings.kafka_bootstrap_servers)
+            else:
+                self._authentication_error = None
+                return metadata
+
+    def _on_error(self, error: ck.KafkaError) -> None:
+        # At run time a broker that stops in the middle of a handshake also reports failed authentication, so
+        # only `_metadata`, at start, takes it for an answer.
+        if error.code() == ck.KafkaError._AUTHENTICATION:
+            self._authentication_error = error.str()
+        if error.fatal():
+            self._fatal = error
+        log.debug("kafka_client_error client=consumer code=%s error=%s", error.name(), error.str())
+
+    def _unanswered(self, what: str, error: ck.KafkaException) -> TransientError:
+        return TransientError(
+            f"Kafka at `{self._settings.kafka_bootstrap_servers}` gave no answer on {what}:"
+            f" {error.args[0].str()}. The sink tries again."
+        )
+
+
+class KafkaPublisher:
+    """The idempotent producer of dead letters and ledger records.
+
+    Args:
+        settings: The process's settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._fatal: ck.KafkaError | None = None
+        self._producer = ck.Producer(
+            {
+                **kafka_client_config(settings),
+                "client.id": "s3-sink",
+                "acks": "all",
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "message.max.bytes": PRODUCER_MAX_MESSAGE_BYTES,
+                "compression.type": "zstd",
+                "linger.ms": 5,
+                # An outage may last: letters wait in the queue instead of failing one by one.
+                "message.timeout.ms": 0,
+                "error_cb": self._on_error,
+            },
+            logger=_librdkafka,
+        )
+
+    def publish(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, on_delivery: OnDelivery
+    ) -> None:
+        """Queue a record, see `Publisher.publish`."""
+
+        def delivered(error: ck.KafkaError | None, _: ck.Message) -> None:
+            on_delivery(None if error is None else _delivery_error(topic, error))
+
+        try:
+            self._producer.produce(topic, value, key, headers=list(headers), on_delivery=delivered)
+        except BufferError as error:
+            raise TransientError(f"The queue to Kafka is full while publishing to `{topic}`.", topic=topic) from error
+        except ck.KafkaException as error:
+            raise _delivery_error(topic, error.args[0]) from error
+
+    def poll(self) -> None:
+        """Run callbacks, see `Publisher.poll`."""
+        self._producer.poll(0)
+        if self._fatal is not None:
+            raise TransientError(f"The Kafka producer cannot go on: {self._fatal.str()}. Start the sink again.")
+
+    def flush(self, timeout_seconds: float) -> int:
+        """Wait for deliveries, see `Publisher.flush`."""
+        return int(self._producer.flush(timeout_seconds))
+
+    def _on_error(self, error: ck.KafkaError) -> None:
+        if error.fatal():
+            self._fatal = error
+        log.debug("kafka_client_error client=producer code=%s error=%s", error.name(), error.str())
+
+
+def _delivery_error(topic: str, error: ck.KafkaError) -> PlatformError:
+    if error.code() == ck.KafkaError.MSG_SIZE_TOO_LARGE:
+        return RecordTooLargeError(f"`{topic}` does not take a record of this size: {error.str()}.", topic=topic)
+    if error.code() in _REFUSED_FOR_GOOD:
+        return PermanentError(
+            f"Kafka refuses a record for `{topic}`: {error.str()}. Create the topic with"
+            " `python -m producers provision`, or allow the sink's user to write it.",
+            topic=topic,
+        )
+    return TransientError(f"Publishing to `{topic}` failed: {error.str()}.", topic=topic)
+
+
+def _plain(partitions: list[ck.TopicPartition]) -> list[TopicPartition]:
+    return [(each.topic, each.partition) for each in partitions]

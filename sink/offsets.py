@@ -1,0 +1,103 @@
+"""The commit arithmetic: how far each Kafka partition was read, and how far it may be committed.
+
+Only numbers live here; what holds a commit back (buffers, dead letters under way) is passed in as floors. The
+rule is in docs/architecture.md: never past a record that is not safe, never backwards.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+
+from sink.broker import TopicPartition
+
+log = logging.getLogger(__name__)
+
+
+class Offsets:
+    """Positions and committed offsets of the partitions that this process owns."""
+
+    def __init__(self) -> None:
+        self._positions: dict[TopicPartition, int | None] = {}
+        self._committed: dict[TopicPartition, int] = {}
+
+    @property
+    def positions(self) -> dict[TopicPartition, int]:
+        """The offset that each owned partition delivers next; partitions not yet read are left out."""
+        return {where: position for where, position in self._positions.items() if position is not None}
+
+    @property
+    def last_committed(self) -> Mapping[TopicPartition, int]:
+        """What this process has committed of the owned partitions."""
+        return self._committed
+
+    @property
+    def owned(self) -> Collection[TopicPartition]:
+        """The partitions that this process owns."""
+        return self._positions.keys()
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Start with partitions whose position is not known yet."""
+        for where in partitions:
+            self._positions[where] = None
+            self._committed.pop(where, None)
+
+    def give_up(self, partitions: Iterable[TopicPartition]) -> None:
+        """Forget partitions."""
+        for where in partitions:
+            self._positions.pop(where, None)
+            self._committed.pop(where, None)
+
+    def advance(self, where: TopicPartition, offset: int) -> bool:
+        """Note that the record at `offset` was taken.
+
+        Returns:
+            False if the partition is not owned: its new owner reads the record, and this process must not
+            keep it.
+        """
+        try:
+            position = self._positions[where]
+        except KeyError:
+            return False
+        if position is None:
+            self._committed.setdefault(where, offset)  # the group starts here, so this much is committed
+        elif offset < position:
+            # The topic was deleted and made anew, or its log was truncated. Holding the old offset would
+            # leave the new records uncommitted until the old number is passed, maybe days later.
+            log.warning("offset_went_back topic=%s partition=%d from=%d to=%d", *where, position, offset)
+            self._committed.pop(where, None)
+        self._positions[where] = offset + 1
+        return True
+
+    def reached(self, where: TopicPartition, end: int) -> None:
+        """Note that nothing before `end` is left to take; transaction markers leave gaps before it."""
+        if where in self._positions:
+            self._positions[where] = max(self._positions[where] or 0, end)
+
+    def committable(self, floors: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Return the offsets that are new and may be committed.
+
+        Args:
+            floors: For each partition the lowest offset that is not safe yet, if there is one.
+        """
+        result = {}
+        for where, position in self._positions.items():
+            if position is None:
+                continue
+            offset = min(position, floors.get(where, position))
+            if offset > self._committed.get(where, -1):
+                result[where] = offset
+        return result
+
+    def committed(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Note that a commit succeeded."""
+        self._committed.update(offsets)
+
+
+def lowest(*floors: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+    """Merge floors, the lower of each partition wins."""
+    result: dict[TopicPartition, int] = {}
+    for each in floors:
+        for where, offset in each.items():
+            result[where] = min(offset, result.get(where, offset))
+    return result

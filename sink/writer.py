@@ -1,0 +1,103 @@
+"""A sealed buffer to one Parquet file in Bronze: its name, its footer, its PUT.
+
+Columns belong to `sink.arrow`, the store to `sink.store`. Writing the same buffer again after an outage gives
+the same name and the same bytes, so that an answer lost on the way makes no second file.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from weakref import WeakKeyDictionary
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from platform_core.catalog import Domain
+from platform_core.clock import Clock
+from platform_core.lake import Lake
+from sink.arrow import bronze_schema, to_table
+from sink.buffer import Buffer
+from sink.store import Store
+
+FOOTER_OFFSETS = b"pdp.offsets"
+FOOTER_DOMAIN = b"pdp.domain"
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A file that the store has taken.
+
+    Attributes:
+        domain: The domain's name.
+        topic: The raw topic.
+        day: The partition date.
+        name: Path below the lake's root.
+        rows: Number of rows.
+        size: Bytes.
+        offsets: Kafka partition to first offset, last offset and number of rows.
+        written_at: When it was encoded, UTC; `_ingested_at` of its rows.
+    """
+
+    domain: str
+    topic: str
+    day: date
+    name: str
+    rows: int
+    size: int
+    offsets: dict[int, list[int]]
+    written_at: datetime
+
+
+class Writer:
+    """Writes buffers of any domain; safe to call from several threads, for different buffers.
+
+    Args:
+        lake: For paths.
+        store: Takes the files.
+        domains: The domains whose topics are consumed.
+        clock: Gives file names and `_ingested_at` their time.
+    """
+
+    def __init__(self, lake: Lake, store: Store, domains: Iterable[Domain], clock: Clock) -> None:
+        self._lake = lake
+        self._store = store
+        self._clock = clock
+        self._domains = {domain.topic.name: (domain, bronze_schema(domain.contract)) for domain in domains}
+        self._encoded: WeakKeyDictionary[Buffer, tuple[int, WrittenFile, pa.Buffer]] = WeakKeyDictionary()
+
+    def write(self, buffer: Buffer) -> WrittenFile:
+        """Encode a sealed buffer and put it into Bronze.
+
+        Raises:
+            TransientError: the store did not take it; call again with the same buffer.
+        """
+        kept = self._encoded.get(buffer)
+        if kept is None or kept[0] != buffer.version:
+            kept = (buffer.version, *self._encode(buffer))
+            self._encoded[buffer] = kept
+        _, file, data = kept
+        self._store.put(file.name, data)
+        return file
+
+    def _encode(self, buffer: Buffer) -> tuple[WrittenFile, pa.Buffer]:
+        domain, schema = self._domains[buffer.topic]
+        now = self._clock.now()
+        rows = sorted(buffer.rows, key=lambda row: (row.partition, row.offset))
+        table = to_table(domain.contract, schema, buffer.topic, rows, now)
+        offsets = dict(sorted(buffer.spans.items()))
+        table = table.replace_schema_metadata(
+            {FOOTER_OFFSETS: json.dumps({buffer.topic: offsets}), FOOTER_DOMAIN: domain.name}
+        )
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="snappy")
+        data = sink.getvalue()
+        stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        name = f"{self._lake.bronze_partition(domain, buffer.day)}/part-{stamp}-{uuid.uuid4().hex[:8]}.parquet"
+        return (
+            WrittenFile(domain.name, buffer.topic, buffer.day, name, len(rows), data.size, offsets, now),
+            data,
+        )

@@ -1,0 +1,142 @@
+"""Silver to Gold: one date of one domain, each Gold table by one MERGE.
+
+Checking what the plugin returned and merging it belong here; what a Gold table counts is the domain's
+`Aggregation`. docs/architecture.md says what Gold promises.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+if __name__ == "__main__":
+    # A script's own folder is on the path instead of the project, and would offer `schema` and `session` as
+    # top-level modules.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from pyspark.sql import DataFrame, SparkSession  # noqa: E402
+from pyspark.sql import functions as F  # noqa: E402
+
+from platform_core.catalog import Domain  # noqa: E402
+from platform_core.errors import PermanentError  # noqa: E402
+from platform_core.lake import Lake  # noqa: E402
+from platform_core.plugin import load_aggregation  # noqa: E402
+from spark_jobs import cli, tables  # noqa: E402
+from spark_jobs.failures import explained  # noqa: E402
+
+log = logging.getLogger(__name__)
+
+JOB = "silver_to_gold"
+
+
+@dataclass(frozen=True)
+class GoldResult:
+    """What a date's Gold is now.
+
+    Attributes:
+        rows: Rows of the date by table.
+        changes: Rows that the MERGE inserted, updated and deleted, by table.
+        seconds: Wall time of the job.
+    """
+
+    rows: dict[str, int] = field(default_factory=dict)
+    changes: dict[str, tables.MergeCounts] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def run(spark: SparkSession, lake: Lake, domain: Domain, day: date) -> GoldResult:
+    """Make one date of each Gold table equal to the aggregate of that date of Silver.
+
+    Args:
+        spark: A session, Spark's or Sail's, whose zone is UTC.
+        lake: The lake.
+        domain: The domain.
+        day: The partition date, UTC.
+
+    Raises:
+        PermanentError: Silver does not exist, or the plugin returned other tables, other keys, or a group twice.
+        TransientError: the engine or the store failed.
+    """
+    started = time.monotonic()
+    result = GoldResult()
+    with explained(JOB, domain, day):
+        silver = _read_silver(spark, lake, domain, day)
+        aggregates = _tables(load_aggregation(domain).aggregate(silver, domain, day), domain)
+        for table, keys in domain.gold.tables.items():
+            # Counting, the check for duplicates and the MERGE see one evaluation in Spark; a no-op in Sail.
+            aggregate = aggregates[table].persist()
+            try:
+                result.rows[table] = _rows_with_unique_keys(aggregate, domain, table, keys, day)
+                result.changes[table] = tables.merge_partition(
+                    spark, aggregate, lake, lake.gold(domain, table), keys, day
+                )
+            finally:
+                aggregate.unpersist()
+    result = GoldResult(result.rows, result.changes, round(time.monotonic() - started, 3))
+    log.info(
+        "gold_merged domain=%s date=%s rows=%s seconds=%.1f", domain.name, day.isoformat(), result.rows, result.seconds
+    )
+    return result
+
+
+def _read_silver(spark: SparkSession, lake: Lake, domain: Domain, day: date) -> DataFrame:
+    name = lake.silver(domain)
+    if not tables.exists(lake, name):
+        raise PermanentError(
+            f"Domain `{domain.name}`, date {day.isoformat()}: `{lake.uri(name)}` does not exist. Run bronze_to_silver first.",
+            domain=domain.name,
+            day=day,
+        )
+    table = spark.read.format("delta").load(lake.spark_uri(name))
+    return table.where(F.col(domain.partition_key) == F.lit(day))
+
+
+def _tables(returned: DataFrame | dict[str, DataFrame], domain: Domain) -> dict[str, DataFrame]:
+    declared = list(domain.gold.tables)
+    found = returned if isinstance(returned, dict) else dict.fromkeys(declared[:1], returned)
+    if set(found) != set(declared):
+        raise PermanentError(
+            f"Domain `{domain.name}`, `{domain.folder / 'aggregation.py'}`: `Aggregation` returned the tables"
+            f" {sorted(found)}, but `gold.tables` lists {sorted(declared)}. Make them equal.",
+            domain=domain.name,
+            returned=sorted(found),
+        )
+    for table, frame in found.items():
+        absent = [key for key in domain.gold.tables[table] if key not in frame.columns]
+        if absent:
+            raise PermanentError(
+                f"Domain `{domain.name}`, Gold table `{table}`: the aggregate has no column for the merge keys {absent};"
+                f" it has {frame.columns}. Add them in `{domain.folder / 'aggregation.py'}`.",
+                domain=domain.name,
+                table=table,
+                absent=absent,
+            )
+    return found
+
+
+def _rows_with_unique_keys(
+    aggregate: DataFrame, domain: Domain, table: str, keys: Sequence[str], day: date
+) -> int:
+    groups = aggregate.groupBy(*keys).count().select(F.struct(*keys).alias("key"), F.col("count").alias("rows"))
+    summary = groups.agg(F.coalesce(F.sum("rows"), F.lit(0)), F.count("key"), F.max(F.when(F.col("rows") > 1, F.col("key"))))
+    rows, distinct, example = summary.collect()[0]
+    if rows != distinct:
+        raise PermanentError(
+            f"Domain `{domain.name}`, Gold table `{table}`, date {day.isoformat()}: {rows} rows for {distinct} combinations"
+            f" of the merge keys {list(keys)}, for example {example.asDict() if example else None}. Group by exactly these"
+            f" keys in `{domain.folder / 'aggregation.py'}`; nothing was merged.",
+            domain=domain.name,
+            table=table,
+            day=day,
+            keys=list(keys),
+        )
+    return int(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.main(JOB, cli.gold_of_date(run)))

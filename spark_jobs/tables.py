@@ -1,0 +1,200 @@
+"""Silver, quarantine and Gold as Delta tables: create, evolve, replace a date, merge a date.
+
+Every commit to those tables is made here. Rows come from Spark or Sail; a table's schema is created and widened by
+delta-rs, because Sail ignores `mergeSchema` without a word and has no `ALTER TABLE ADD COLUMNS`, and one way that
+works under both engines is better than two.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from deltalake import DeltaTable, Schema
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from platform_core.errors import PermanentError
+from platform_core.lake import Lake
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MergeCounts:
+    """Rows that a MERGE changed.
+
+    Attributes:
+        inserted: Groups that are new.
+        updated: Groups with another value than before.
+        deleted: Groups that no longer exist.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+
+def prepare(lake: Lake, name: str, schema: T.StructType, partition_column: str) -> None:
+    """Create the table, or add the columns that it lacks.
+
+    One writer a table is assumed, as everywhere: two at once would both commit version 0, of which one fails.
+
+    Args:
+        lake: The lake.
+        name: The table's path below the lake's root.
+        schema: What is going to be written.
+        partition_column: The date column, for a new table.
+
+    Raises:
+        PermanentError: a column has another type in the table.
+    """
+    wanted = Schema.from_json(json.dumps(_nullable(schema.jsonValue())))
+    table = _open(lake, name)
+    if table is None:
+        DeltaTable.create(
+            lake.uri(name), wanted, partition_by=[partition_column], storage_options=lake.storage_options
+        )
+        log.info("delta_table_created table=%s columns=%d", name, len(wanted.fields))
+        return
+    present = {field.name: field for field in table.schema().fields}
+    for field in wanted.fields:
+        if field.name in present and field.type != present[field.name].type:
+            raise PermanentError(
+                f"Column `{field.name}` of `{lake.uri(name)}` is {present[field.name].type} and would become"
+                f" {field.type}. Give the new type a new column name, or delete the table and backfill it.",
+                table=name,
+                column=field.name,
+            )
+    missing = [field for field in wanted.fields if field.name not in present]
+    if missing:
+        table.alter.add_columns(missing)
+        log.info("delta_columns_added table=%s columns=%s", name, ",".join(field.name for field in missing))
+
+
+def replace_partition(df: DataFrame, lake: Lake, name: str, partition_column: str, day: date) -> int:
+    """Replace one date of a table by `df` in one commit, also by nothing.
+
+    Args:
+        df: All columns but the partition's.
+        lake: The lake.
+        name: The table's path below the lake's root.
+        partition_column: The date column; it becomes the last one.
+        day: The date.
+
+    Returns:
+        The rows that the commit says it wrote.
+    """
+    # The literal is the last step, because Sail writes a row of another date where it belongs and does not refuse
+    # it as Delta on Spark does.
+    dated = df.drop(partition_column).withColumn(partition_column, F.lit(day))
+    prepare(lake, name, dated.schema, partition_column)
+    (
+        _aligned(dated, lake, name)
+        .write.format("delta")
+        .mode("overwrite")
+        .partitionBy(partition_column)
+        .option("replaceWhere", f"{partition_column} = '{day.isoformat()}'")
+        .save(lake.spark_uri(name))
+    )
+    return _last_metrics(lake, name).get("numOutputRows", 0)
+
+
+def merge_partition(
+    spark: SparkSession, df: DataFrame, lake: Lake, name: str, keys: Sequence[str], day: date
+) -> MergeCounts:
+    """Make one date of a table equal to `df` by one MERGE: update, insert, delete.
+
+    The date is a literal in every condition, so that neither engine reads or rewrites another date's files. Keys
+    are compared null-safe and a row is updated only where a value differs, so merging the same twice changes nothing.
+
+    Args:
+        spark: The session of `df`.
+        df: All of the date's rows, each combination of keys once.
+        lake: The lake.
+        name: The table's path below the lake's root.
+        keys: The merge keys; the first is the partition column.
+        day: The date.
+    """
+    partition_column = keys[0]
+    dated = df.withColumn(partition_column, F.lit(day))
+    prepare(lake, name, dated.schema, partition_column)
+    source = _aligned(dated, lake, name)
+    literal = f"date'{day.isoformat()}'"
+    on = [f"t.`{partition_column}` = {literal}", *[f"t.`{key}` <=> s.`{key}`" for key in keys[1:]]]
+    differs = [f"not (t.`{column}` <=> s.`{column}`)" for column in source.columns if column not in keys]
+    view = f"merge_source_{uuid.uuid4().hex}"
+    before = _version(lake, name)
+    source.createOrReplaceTempView(view)
+    try:
+        spark.sql(
+            f"MERGE INTO delta.`{lake.spark_uri(name)}` t USING {view} s ON {' AND '.join(on)}"
+            + (f" WHEN MATCHED AND ({' OR '.join(differs)}) THEN UPDATE SET *" if differs else "")
+            + " WHEN NOT MATCHED THEN INSERT *"
+            + f" WHEN NOT MATCHED BY SOURCE AND t.`{partition_column}` = {literal} THEN DELETE"
+        ).collect()
+    finally:
+        spark.catalog.dropTempView(view)
+    if _version(lake, name) == before:
+        # Sail commits nothing when nothing changed; Spark commits a rewrite of the same rows.
+        return MergeCounts()
+    metrics = _last_metrics(lake, name)
+    return MergeCounts(
+        metrics.get("numTargetRowsInserted", 0),
+        metrics.get("numTargetRowsUpdated", 0),
+        metrics.get("numTargetRowsDeleted", 0),
+    )
+
+
+def exists(lake: Lake, name: str) -> bool:
+    """Return whether the table has been created."""
+    return DeltaTable.is_deltatable(lake.uri(name), storage_options=lake.storage_options)
+
+
+def has_partition(lake: Lake, name: str, partition_column: str, day: date) -> bool:
+    """Return whether the table has a file for the date."""
+    table = _open(lake, name)
+    return table is not None and bool(table.file_uris([(partition_column, "=", day.isoformat())]))
+
+
+def _open(lake: Lake, name: str) -> DeltaTable | None:
+    return DeltaTable(lake.uri(name), storage_options=lake.storage_options) if exists(lake, name) else None
+
+
+def _version(lake: Lake, name: str) -> int:
+    return DeltaTable(lake.uri(name), storage_options=lake.storage_options).version()
+
+
+def _last_metrics(lake: Lake, name: str) -> dict[str, int]:
+    history = DeltaTable(lake.uri(name), storage_options=lake.storage_options).history(1)
+    metrics = history[0].get("operationMetrics", {}) if history else {}
+    return {key: int(value) for key, value in metrics.items() if str(value).isdigit()}
+
+
+def _aligned(df: DataFrame, lake: Lake, name: str) -> DataFrame:
+    """Add the table's columns that `df` does not have, as NULL: `UPDATE SET *` and `INSERT *` need each of them."""
+    table = T.StructType.fromJson(
+        json.loads(DeltaTable(lake.uri(name), storage_options=lake.storage_options).schema().to_json())
+    )
+    have = set(df.columns)
+    return df.select(
+        *[
+            F.col(field.name) if field.name in have else F.lit(None).cast(field.dataType).alias(field.name)
+            for field in table.fields
+        ]
+    )
+
+
+def _nullable(node: object) -> object:
+    """Return a schema's JSON with every field and element nullable: a literal column is not a constraint."""
+    if isinstance(node, dict):
+        return {
+            key: True if key in ("nullable", "containsNull", "valueContainsNull") else _nullable(value)
+            for key, value in node.items()
+        }
+    return [_nullable(item) for item in node] if isinstance(node, list) else node

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from pydantic import SecretStr
+
+from platform_core.catalog import Catalog, load_catalog
+from platform_core.errors import ConfigurationError, TransientError
+from platform_core.topics import SCHEMA_CHANGES, dlq_name, kafka_client_config, subject_name
+from producers.delivery import Delivery
+from producers.provision import provision
+
+UNION = {"type": ["string", "number", "boolean", "null"]}
+
+
+def announcements(bench: Any, subject: str) -> list[dict[str, Any]]:
+    found = [m for m in bench.messages(SCHEMA_CHANGES) if m.key() == subject.encode()]
+    return [json.loads(message.value() or b"") for message in found]
+
+
+def changed(bench: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> Catalog:
+    """The same users domain with another contract."""
+    contract = json.loads(json.dumps(bench.catalog["users"].contract.schema))
+    change(contract)
+    package = folder / "other_users"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "contract.json").write_text(json.dumps(contract))
+    document = yaml.safe_load(bench.settings.domains_file.read_text())
+    document["domains"] = {"users": {**document["domains"]["users"], "plugin": "other_users"}}
+    (folder / "domains.yaml").write_text(yaml.safe_dump(document))
+    monkeypatch.syspath_prepend(str(folder))
+    return load_catalog(folder / "domains.yaml")
+
+
+def test_twice_changes_nothing(bench: Any) -> None:
+    first = provision(bench.settings, bench.catalog)
+    second = provision(bench.settings, bench.catalog)
+    names = {domain.topic.name for domain in bench.catalog} | {dlq_name(domain) for domain in bench.catalog}
+    assert {first.topics[name] for name in names} == {"created"}
+    assert set(second.topics.values()) == {"unchanged"}
+    subjects = [subject_name(domain) for domain in bench.catalog]
+    assert (first.announced, second.announced) == (subjects, [])
+    assert first.subjects == second.subjects
+    for domain in bench.catalog:
+        (told,) = announcements(bench, subject_name(domain))
+        assert (told["domain"], told["version"]) == (domain.name, 1)
+        assert told["schema_id"] == first.subjects[subject_name(domain)]["schema_id"]
+    registry = SchemaRegistryClient({"url": bench.settings.schema_registry_url})
+    assert {registry.get_compatibility(subject) for subject in subjects} == {"FULL_TRANSITIVE"}
+    assert registry.get_compatibility() == "FULL_TRANSITIVE"
+
+
+def test_an_existing_topic_is_brought_in_line(provisioned: Any) -> None:
+    topic = provisioned.catalog["orders"].topic.name
+    document = yaml.safe_load(provisioned.settings.domains_file.read_text())
+    document["domains"]["orders"]["topic"] |= {"partitions": 3, "retention_days": 2}
+    provisioned.settings.domains_file.write_text(yaml.safe_dump(document))
+    catalog = load_catalog(provisioned.settings.domains_file)
+    assert provision(provisioned.settings, catalog).topics[topic] == "changed"
+    assert provision(provisioned.settings, catalog).topics[topic] == "unchanged"
+    admin = AdminClient(kafka_client_config(provisioned.settings, admin=True))
+    assert len(admin.list_topics(topic, timeout=10).topics[topic].partitions) == 3
+    (config,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+    assert config.result()["retention.ms"].value == str(2 * 86_400_000)
+    # More partitions than wanted cannot be undone: told, and nothing else.
+    assert provision(provisioned.settings, provisioned.catalog).topics[topic] == "changed"
+    assert provision(provisioned.settings, provisioned.catalog).topics[topic] == "differs"
+
+
+def test_a_new_optional_property_is_a_new_version(
+    provisioned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = changed(provisioned, tmp_path / "v2", monkeypatch, lambda c: c["properties"].update(nickname=UNION))
+    subject = subject_name(catalog["users"])
+    outcome = provision(provisioned.settings, catalog)
+    assert outcome.announced == [subject]
+    assert [told["version"] for told in announcements(provisioned, subject)] == [1, 2]
+    assert provision(provisioned.settings, catalog).announced == []
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda c: c["properties"].update(tier={"type": "integer"}), "tier"),
+        (lambda c: (c["properties"].update(phone={"type": "string"}), c["required"].append("phone")), "phone"),
+        (lambda c: (c["properties"].pop("tier"), c["required"].remove("tier")), "tier"),
+    ],
+    ids=["type changed", "required added", "required removed"],
+)
+def test_a_breaking_change_is_refused_by_name(
+    provisioned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any, field: str
+) -> None:
+    catalog = changed(provisioned, tmp_path / "v2", monkeypatch, change)
+    subject = subject_name(catalog["users"])
+    with pytest.raises(ConfigurationError) as caught:
+        provision(provisioned.settings, catalog)
+    for name in ("`users`", f"`{subject}`", f"`{field}`", "FULL_TRANSITIVE"):
+        assert name in caught.value.message
+    assert caught.value.fields == [field]
+    assert len(announcements(provisioned, subject)) == 1
+
+
+def test_a_wrong_password_is_named_and_not_shown(bench: Any) -> None:
+    wrong = bench.settings.model_copy(update={"kafka_admin_password": SecretStr("hunter2")})
+    with pytest.raises(ConfigurationError, match=r"refuses the credentials of user `admin`.*KAFKA_ADMIN_PASSWORD") as e:
+        provision(wrong, bench.catalog)
+    assert "hunter2" not in str(e.value)
+
+
+def test_a_producer_with_a_wrong_password(provisioned: Any) -> None:
+    wrong = provisioned.settings.model_copy(update={"kafka_password": SecretStr("hunter2")})
+    with pytest.raises(ConfigurationError, match="KAFKA_PASSWORD"):
+        Delivery.connect(wrong, provisioned.catalog["users"])
+
+
+def test_an_absent_registry(bench: Any) -> None:
+    away = bench.settings.model_copy(update={"schema_registry_url": "http://127.0.0.1:1"})
+    with pytest.raises(TransientError, match="SCHEMA_REGISTRY_URL"):
+        provision(away, bench.catalog, wait_seconds=1)
+
+
+def test_an_unregistered_contract_stops_a_producer(bench: Any) -> None:
+    with pytest.raises(ConfigurationError, match="python -m producers provision"):
+        Delivery.connect(bench.settings, bench.catalog["users"])

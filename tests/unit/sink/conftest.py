@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sink_memory import MemoryBroker, MemoryPublisher, MemoryStore
+from sink_samples import EVENT, NOW, encoded
+
+from platform_core.catalog import Catalog, load_catalog
+from platform_core.clock import FakeClock
+from platform_core.lake import Lake
+from platform_core.settings import REPOSITORY, Settings
+from sink.loop import Sink
+from sink.writer import Writer
+
+
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    return load_catalog(REPOSITORY / "domains" / "domains.yaml")
+
+
+@dataclass
+class Rig:
+    """A sink on memory, five rows a file and 60 seconds."""
+
+    sink: Sink
+    broker: MemoryBroker
+    publisher: MemoryPublisher
+    store: MemoryStore
+    clock: FakeClock
+
+    def start(self) -> Rig:
+        self.broker.subscribe(["raw-events", "raw-orders"], self.sink)
+        return self
+
+    def event(self, day: int = 1, partition: int = 0) -> int:
+        return self.broker.append(
+            "raw-events",
+            encoded(EVENT, event_timestamp=f"2026-03-0{day}T10:00:00Z"),
+            partition=partition,
+        )
+
+    def step(self, seconds: float = 0) -> None:
+        self.clock.advance(seconds=seconds)
+        self.sink.step()
+
+    @property
+    def committed(self) -> dict[int, int]:
+        return {partition: offset for (topic, partition), offset in self.broker.group.items() if topic == "raw-events"}
+
+
+@pytest.fixture
+def make_rig(catalog: Catalog, tmp_path: Path):
+    def make(**overrides: object) -> Rig:
+        settings = Settings(
+            **{"lake_uri": str(tmp_path), "sink_flush_buffer_size": 5, "sink_flush_interval_seconds": 60, **overrides}
+        )
+        domains = [catalog["events"], catalog["orders"]]
+        broker = MemoryBroker({"raw-events": 2, "raw-orders": 1})
+        publisher, store, clock = MemoryPublisher(), MemoryStore(), FakeClock(NOW)
+        writer = Writer(Lake(settings), store, domains, clock)
+        return Rig(Sink(domains, broker, publisher, writer, settings, clock, 0.0), broker, publisher, store, clock)
+
+    return make
+
+
+@pytest.fixture
+def rig(make_rig) -> Rig:
+    return make_rig().start()

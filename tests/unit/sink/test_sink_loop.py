@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from platform_core.errors import PermanentError, TransientError
+from sink.broker import RecordTooLargeError
+
+BAD = b"{broken"
+
+
+def test_a_full_buffer_is_a_file_of_exactly_that_size(rig):
+    for _ in range(7):
+        rig.event()
+    rig.step()
+    assert [len(pq.read_table(pa.BufferReader(f))) for f in rig.store.files.values()] == [5]
+    assert rig.committed == {0: 5, 1: 0}
+
+
+def test_an_old_buffer_is_written_without_a_new_record(rig):
+    rig.event()
+    rig.step()
+    rig.step(seconds=59)
+    assert not rig.store.files and 0 not in rig.committed
+    rig.step(seconds=1)
+    assert rig.store.offsets() == [(0, 0)]
+    assert rig.committed[0] == 1
+
+
+def test_a_commit_never_passes_a_record_of_another_date_that_is_still_buffered(rig):
+    rig.event(day=1)
+    for _ in range(5):
+        rig.event(day=2)
+    rig.step()
+    assert rig.store.offsets() == [(0, offset) for offset in range(1, 6)]
+    assert 0 not in rig.committed
+    rig.step(seconds=60)
+    assert rig.committed[0] == 6
+
+
+def test_a_buffer_spans_kafka_partitions_and_its_footer_says_which(rig):
+    for partition in (0, 1, 0):
+        rig.event(partition=partition)
+    rig.step()
+    rig.step(seconds=60)
+    ((name, data),) = rig.store.files.items()
+    footer = pq.read_metadata(pa.BufferReader(data)).metadata
+    assert json.loads(footer[b"pdp.offsets"]) == {"raw-events": {"0": [0, 1, 2], "1": [0, 0, 1]}}
+    assert rig.store.offsets() == [(0, 0), (0, 1), (1, 0)]
+    rig.step()
+    ((key, value, _),) = rig.publisher.records["processed-events"]
+    assert key == b"events/2026-03-01"
+    assert json.loads(value) | {"bytes": 0, "written_at": ""} == {
+        "domain": "events",
+        "topic": "raw-events",
+        "partition_date": "2026-03-01",
+        "file": name,
+        "rows": 3,
+        "bytes": 0,
+        "offsets": {"0": [0, 1, 2], "1": [0, 0, 1]},
+        "written_at": "",
+    }
+
+
+def test_a_store_outage_pauses_keeps_polling_and_sends_nothing_to_the_dlq(rig):
+    rig.store.failing = True
+    for _ in range(6):
+        rig.event()
+    rig.step()
+    assert rig.broker.paused
+    for _ in range(20):
+        rig.step(seconds=5)
+    assert 0 not in rig.committed
+    assert not rig.publisher.records
+    assert len(rig.store.puts) < 20, "attempts are spread by a backoff"
+    rig.store.failing = False
+    rig.step(seconds=60)
+    assert not rig.broker.paused
+    rig.step(seconds=60)
+    assert rig.store.offsets() == [(0, offset) for offset in range(6)]
+    assert rig.committed[0] == 6
+
+
+def test_a_put_whose_answer_was_lost_is_repeated_under_the_same_name(rig):
+    rig.store.loses_answer = True
+    for _ in range(5):
+        rig.event()
+    rig.step()
+    rig.store.loses_answer = False
+    rig.step(seconds=60)
+    assert len(rig.store.puts) == 2 and len(rig.store.files) == 1
+
+
+def test_a_bad_record_holds_its_offset_back_until_its_letter_is_confirmed(rig):
+    rig.publisher.confirming = False
+    rig.broker.append("raw-events", BAD)
+    for _ in range(5):
+        rig.event()
+    rig.step()
+    assert rig.store.offsets() == [(0, offset) for offset in range(1, 6)]
+    assert 0 not in rig.committed
+    rig.publisher.confirming = True
+    rig.step()
+    assert rig.committed[0] == 6
+
+
+def test_a_letter_has_the_bytes_the_reason_and_the_place(rig):
+    rig.broker.append("raw-events", BAD, key=None, partition=1, headers=[("trace", b"x"), ("dlq.attempt", b"1")])
+    rig.broker.append("raw-events", BAD, key=b"\xff", partition=1, headers=[("trace", b"x"), ("dlq.attempt", b"1")])
+    rig.step()
+    (first, second) = rig.publisher.records["dlq-raw-events"]
+    assert first[:2] == (None, BAD) and second[:2] == (b"\xff", BAD)
+    headers = dict(second[2])
+    assert headers.pop("dlq.error")
+    assert headers == {
+        "trace": b"x",
+        "dlq.topic": b"raw-events",
+        "dlq.partition": b"1",
+        "dlq.offset": b"1",
+        "dlq.timestamp": b"2026-09-21T14:13:20+00:00",
+        "dlq.error_class": b"malformed_json",
+        "dlq.schema_id": b"",
+        "dlq.attempt": b"2",
+    }
+    assert len(second[2]) == len(headers) + 1, "no header twice"
+
+
+def test_a_letter_that_fails_for_a_while_is_sent_again(rig):
+    rig.publisher.error = TransientError("The leader moved.")
+    rig.broker.append("raw-events", BAD)
+    rig.step()
+    rig.step()
+    assert 0 not in rig.committed
+    rig.publisher.error = None
+    rig.step()
+    assert len(rig.publisher.records["dlq-raw-events"]) == 1
+    assert rig.committed[0] == 1
+
+
+def test_a_dlq_that_refuses_for_good_stops_the_sink_before_a_commit(rig):
+    rig.publisher.error = PermanentError("The topic does not exist.")
+    rig.broker.append("raw-events", BAD)
+    with pytest.raises(PermanentError):
+        rig.step()
+    assert 0 not in rig.committed
+
+
+def test_a_letter_that_no_broker_takes_goes_without_its_value(rig):
+    rig.publisher.error = RecordTooLargeError("The record is too large.")
+    rig.broker.append("raw-events", BAD)
+    rig.step()
+    rig.publisher.error = None
+    rig.step()
+    ((_, value, headers),) = rig.publisher.records["dlq-raw-events"]
+    assert value is None and dict(headers)["dlq.value_omitted_bytes"] == b"7"
+    assert rig.committed[0] == 1
+
+
+def test_a_full_queue_to_the_dlq_pauses_instead_of_filling_the_memory(make_rig):
+    rig = make_rig(sink_max_buffered_bytes=20_000).start()
+    rig.publisher.full = True
+    for _ in range(30):
+        rig.broker.append("raw-events", BAD)
+    rig.step()
+    assert rig.broker.paused
+    rig.publisher.full = False
+    rig.step()
+    assert not rig.broker.paused and rig.committed[0] == 30
+
+
+def test_the_memory_budget_writes_the_largest_buffer_first(make_rig):
+    rig = make_rig(sink_flush_buffer_size=1000, sink_max_buffered_bytes=15_000).start()
+    rig.event(day=2)
+    for _ in range(10):
+        rig.event(day=1)
+    rig.step()
+    assert rig.store.offsets() == [(0, offset) for offset in range(1, 11)]
+
+
+def test_a_revoke_writes_and_commits_everything_first(rig):
+    rig.event()
+    rig.event(partition=1)
+    rig.broker.append("raw-events", BAD)
+    rig.step()
+    rig.broker.revoke([("raw-events", 0)])
+    assert rig.store.offsets() == [(0, 0), (1, 0)]
+    assert rig.committed == {0: 2, 1: 1}
+
+
+def test_lost_partitions_are_dropped_without_a_commit_and_the_others_stay(rig):
+    rig.event()
+    rig.event(partition=1)
+    rig.step()
+    rig.broker.revoke([("raw-events", 0)], lost=True)
+    rig.step(seconds=60)
+    assert rig.store.offsets() == [(1, 0)]
+    assert rig.committed == {1: 1}
+
+
+def test_a_lost_partition_leaves_a_sealed_file_that_failed_to_be_written(rig):
+    rig.store.failing = True
+    for partition in (0, 1, 0, 1, 0):
+        rig.event(partition=partition)
+    rig.step()
+    rig.broker.revoke([("raw-events", 0)], lost=True)
+    rig.store.failing = False
+    rig.step(seconds=60)
+    assert rig.store.offsets() == [(1, 0), (1, 1)]
+
+
+def test_a_record_that_arrives_after_its_partition_was_given_up_is_not_kept(rig, monkeypatch):
+    rig.event()
+    late = rig.broker.consume(10, 0)
+    rig.broker.revoke([("raw-events", 0)])
+    monkeypatch.setattr(rig.broker, "consume", lambda *_: late)
+    rig.step()
+    rig.step(seconds=60)
+    assert not rig.store.files and 0 not in rig.committed
+
+
+def test_a_topic_that_was_made_anew_is_committed_from_its_start(rig):
+    for _ in range(5):
+        rig.event()
+    rig.step()
+    assert rig.committed[0] == 5
+    rig.broker.logs["raw-events", 0].clear()
+    rig.broker.group.clear()
+    rig.broker._positions["raw-events", 0] = 0
+    rig.event()
+    rig.step()
+    rig.step(seconds=60)
+    assert rig.committed[0] == 1
+
+
+def test_losing_the_rows_that_could_not_be_written_ends_the_pause(rig):
+    rig.store.failing = True
+    rig.event()
+    rig.step()
+    rig.step(seconds=60)
+    assert rig.broker.paused
+    rig.broker.revoke([("raw-events", 0)], lost=True)
+    rig.step(seconds=60)
+    assert not rig.broker.paused and not rig.store.files
+
+
+def test_a_failed_commit_is_repeated_and_the_ledger_waits_for_it(rig):
+    rig.broker.commits_fail = True
+    for _ in range(5):
+        rig.event()
+    rig.step()
+    assert rig.store.files and not rig.publisher.records["processed-events"]
+    rig.broker.commits_fail = False
+    rig.step(seconds=60)
+    assert rig.committed[0] == 5
+    rig.step()
+    assert len(rig.publisher.records["processed-events"]) == 1
+
+
+def test_a_stop_drains_and_leaves(make_rig):
+    rig = make_rig()
+    rig.event()
+    steps = iter([False, True])
+    assert rig.sink.run(lambda: next(steps))
+    assert rig.committed[0] == 1 and rig.broker.closed
+
+
+def test_a_stop_during_an_outage_says_that_records_are_left(make_rig):
+    rig = make_rig()
+    rig.store.failing = True
+    rig.event()
+    steps = iter([False, True])
+    assert not rig.sink.run(lambda: next(steps))
+    assert 0 not in rig.committed and rig.broker.closed
+
+
+def test_until_ends_when_the_group_has_committed(make_rig):
+    rig = make_rig()
+    for _ in range(7):
+        rig.event()
+    assert rig.sink.run(lambda: False, until={("raw-events", 0): 7})
+    assert rig.committed[0] == 7
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_happens_every_committed_offset_is_safe_and_nothing_is_lost(make_rig, data):
+    rig = make_rig(sink_flush_buffer_size=3).start()
+    bad: set[tuple[int, int]] = set()
+    owned = {0, 1}
+    actions = ("good", "good", "good", "bad", "step", "old", "store", "dlq", "commit", "revoke", "lose", "assign")
+    for action in data.draw(st.lists(st.sampled_from(actions), max_size=40)):
+        partition = data.draw(st.integers(0, 1))
+        where = ("raw-events", partition)
+        if action == "good":
+            rig.event(day=data.draw(st.integers(1, 2)), partition=partition)
+        elif action == "bad":
+            bad.add((partition, rig.broker.append("raw-events", BAD, partition=partition)))
+        elif action == "step":
+            rig.step()
+        elif action == "old":
+            rig.step(seconds=60)
+        elif action == "store":
+            rig.store.failing = not rig.store.failing
+        elif action == "dlq":
+            rig.publisher.confirming = not rig.publisher.confirming
+        elif action == "commit":
+            rig.broker.commits_fail = not rig.broker.commits_fail
+        elif action in ("revoke", "lose") and partition in owned:
+            owned.remove(partition)
+            rig.broker.revoke([where], lost=action == "lose")
+        elif action == "assign" and partition not in owned:
+            owned.add(partition)
+            rig.broker.assign([where])
+        _assert_safe(rig, bad)
+    rig.store.failing = rig.broker.commits_fail = False
+    rig.publisher.confirming = True
+    rig.broker.assign([("raw-events", partition) for partition in {0, 1} - owned])
+    for _ in range(4):
+        rig.step(seconds=60)
+    _assert_safe(rig, bad)
+    assert {p: rig.committed[p] for p in (0, 1)} == {p: len(rig.broker.logs["raw-events", p]) for p in (0, 1)}
+
+
+def _assert_safe(rig, bad):
+    letters = {
+        (int(h["dlq.partition"]), int(h["dlq.offset"]))
+        for h in (dict(headers) for _, _, headers in rig.publisher.records["dlq-raw-events"])
+    }
+    stored = set(rig.store.offsets())
+    assert letters <= bad and not stored & bad
+    for partition, end in rig.committed.items():
+        missing = {(partition, offset) for offset in range(end)} - stored - letters
+        assert not missing, f"committed to {end} without {sorted(missing)}"
