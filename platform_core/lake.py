@@ -94,6 +94,7 @@ class Lake:
                 scheme="http" if (s.s3_endpoint_url or "").startswith("http://") else "https",
                 request_timeout=30,
                 connect_timeout=10,
+                allow_delayed_open=True,  # a small file is one PUT instead of the three requests of a multipart upload
             )
         if self.root.startswith("gs://"):
             return pafs.GcsFileSystem()

@@ -74,14 +74,14 @@ def topic_specs(catalog: Catalog) -> list[TopicSpec]:
     return specs
 
 
-def kafka_client_config(settings: Settings, *, admin: bool = False) -> dict[str, str]:
+def kafka_client_config(settings: Settings, *, admin: bool = False) -> dict[str, str | int | float | bool]:
     """Return the librdkafka connection settings of this process.
 
     Args:
         settings: The process's settings.
         admin: Whether the user that may create topics is meant.
     """
-    config = {
+    config: dict[str, str | int | float | bool] = {
         "bootstrap.servers": settings.kafka_bootstrap_servers,
         "security.protocol": settings.kafka_security_protocol,
     }

@@ -117,7 +117,7 @@ def _bronze(domain: Domain, lake: Lake) -> tuple[int, int, int]:
     """Return rows, distinct offsets, and distinct business keys a date, as DuckDB sees the files."""
     glob = lake.path(f"{lake.bronze(domain)}/*/*.parquet")
     key = ", ".join(f'"{name}"' for name in (domain.partition_key, *domain.silver.primary_key))
-    [row] = duckdb.sql(
+    [row] = duckdb.execute(
         f"""select count(*), count(distinct (_topic, _partition, _offset)), count(distinct ({key}))
             from read_parquet('{glob}', hive_partitioning = true, union_by_name = true)"""
     ).fetchall()

@@ -81,6 +81,7 @@ class Demo:
             os.environ.update(env)
             settings.cache_clear()
             workers = Workers(ROOT, env)
+            workers.write_env()
             try:
                 code = self._stages(workers, settings())
                 self.seconds["total"] = round(time.monotonic() - started, 1)
@@ -123,7 +124,8 @@ class Demo:
             self.reporter.line("  " + ", ".join(f"{k} {v:,}" for k, v in self.produced.items()))
         with self._timed("ingest"):
             # The UI loads while the sink drains; no sensor ticks before the daemon runs.
-            self.reporter.line(f"  Dagster UI: {workers.start_dagster_ui()}")
+            self.report["ui"] = workers.start_dagster_ui()
+            self.reporter.line(f"  Dagster UI: {workers.ui}")
             self._drain(workers, config, catalog)
         workers.start_dagster_daemon()
         with self._timed("process"):
@@ -158,6 +160,7 @@ class Demo:
         """Wait until every date of Bronze is DONE, and those in `newer` since the time given there."""
         store = DeltaPartitionMeta(lake)
         shown = ""
+        told: set[str] = set()
 
         def done() -> bool:
             nonlocal shown
@@ -179,6 +182,11 @@ class Demo:
             ]
             if dead:
                 raise StackError("Partitions are DEAD:\n" + "\n".join(dead))
+            for row in rows.values():
+                failure = f"  {row.domain} {row.partition_date} failed and is retried: {row.error_message}"
+                if row.status is State.FAILED and failure not in told:
+                    told.add(failure)
+                    self.reporter.line(failure[:400])
             line = ", ".join(f"{name} {n}" for name, n in counts.items()) + f" of {self.days} dates DONE"
             if line != shown:
                 self.reporter.line(f"  {line}")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from platform_core.settings import Settings
 from platform_core.topics import SINK_GROUP, kafka_client_config
@@ -36,8 +36,8 @@ def topic_lag(settings: Settings, topics: Iterable[str]) -> dict[str, TopicLag]:
     admin = AdminClient(kafka_client_config(settings, admin=True))
     metadata = admin.list_topics(timeout=20).topics
     partitions = [TopicPartition(topic, p) for topic in topics for p in metadata[topic].partitions]
-    first = _offsets(admin, partitions, OffsetSpec.earliest())
-    last = _offsets(admin, partitions, OffsetSpec.latest())
+    first = _offsets(admin, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+    last = _offsets(admin, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
     group = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(SINK_GROUP)])[SINK_GROUP].result()
     committed = {(tp.topic, tp.partition): tp.offset for tp in group.topic_partitions}
     result: dict[str, TopicLag] = {}

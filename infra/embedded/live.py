@@ -52,9 +52,9 @@ def up(engine: Engine, seed: int) -> int:
             workers.start("shop", "producers", "simulate-shop")
             for name in PRODUCERS:
                 workers.start(f"producer-{name}", "producers", name)
-            address = workers.start_dagster_ui()
+            workers.start_dagster_ui()
             workers.start_dagster_daemon()
-            _tell(reporter, address, env)
+            _tell(reporter, workers, env)
             return _supervise(stack, workers, reporter)
         finally:
             reporter.line("Ending everything")
@@ -100,23 +100,16 @@ def _first_history(workers: Workers, seed: int, reporter: Reporter) -> None:
     marker.write_text(json.dumps(summary))
 
 
-def _tell(reporter: Reporter, address: str, env: dict[str, str]) -> None:
+def _tell(reporter: Reporter, workers: Workers, env: dict[str, str]) -> None:
     reporter.line("")
-    reporter.line(f"  Dagster UI      {address}")
+    reporter.line(f"  Dagster UI      {workers.ui}")
     reporter.line(f"  Lake            {env['LAKE_URI']}")
     reporter.line(f"  Kafka           {env['KAFKA_BOOTSTRAP_SERVERS']}")
     reporter.line(f"  Schema Registry {env['SCHEMA_REGISTRY_URL']}")
     reporter.line(f"  Logs            {ROOT / 'logs'}")
-    reporter.line(f"  Variables       {_write_env(env)} (for a shell of your own: `set -a; . FILE`)")
+    reporter.line(f"  Variables       {workers.write_env()} (for a shell of your own: `set -a; . FILE`)")
     reporter.line("")
     reporter.line("Live. Ctrl-C here or `make down` elsewhere ends everything.")
-
-
-def _write_env(env: dict[str, str]) -> Path:
-    path = ROOT / "env"
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
-        file.writelines(f"{name}='{value}'\n" for name, value in sorted(env.items()))
-    return path
 
 
 def _supervise(stack: Stack, workers: Workers, reporter: Reporter) -> int:

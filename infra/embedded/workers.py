@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -34,7 +35,13 @@ class Workers:
 
     def __init__(self, root: Path, env: Mapping[str, str]) -> None:
         self._root = root
-        self._env = {**env, "PYTHONPATH": str(REPOSITORY), "HOME": str(root), "PYTHONUNBUFFERED": "1"}
+        self._env = {
+            **env,
+            "PYTHONPATH": str(REPOSITORY),
+            "HOME": str(root),
+            "PYTHONUNBUFFERED": "1",
+            "DAGSTER_HOME": str(root / "dagster"),
+        }
         self._running: dict[str, ManagedProcess] = {}
         self._argv: dict[str, Sequence[str]] = {}
         self.dagster_home = root / "dagster"
@@ -44,6 +51,17 @@ class Workers:
     def running(self) -> dict[str, ManagedProcess]:
         """The processes by name."""
         return dict(self._running)
+
+    def write_env(self) -> Path:
+        """Write the variables to `env`, for a shell or a client of a person's own; gone when the workers stop.
+
+        Returns:
+            The file, readable by its owner only.
+        """
+        path = self._root / "env"
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.writelines(f"{name}='{value}'\n" for name, value in sorted(self._env.items()))
+        return path
 
     def run(self, module: str, *arguments: str) -> dict[str, Any]:
         """Run `python -m module arguments` to its end and return the JSON object of its last line.
@@ -143,6 +161,7 @@ class Workers:
         )
         for name in ranked:
             self.stop_one(name)
+        (self._root / "env").unlink(missing_ok=True)
 
     def stop_one(self, name: str) -> None:
         """End one process."""
@@ -163,7 +182,7 @@ class Workers:
             name,
             argv,
             log=self._root / "logs" / f"{name}.log",
-            env={**self._env, "DAGSTER_HOME": str(self.dagster_home)},
+            env=self._env,
             cwd=REPOSITORY,
             # Dagster's processes end their own children only on an interrupt.
             stop_signal=signal.SIGINT if name.startswith("dagster") else signal.SIGTERM,

@@ -1,0 +1,56 @@
+"""One demo for all end-to-end tests: run by its command line, kept alive after its report."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from e2e_demo import DAYS, EVENTS_PER_DAY, SEED, FinishedDemo
+
+from platform_core.settings import REPOSITORY, settings
+
+ROOT = REPOSITORY / ".platform" / "demo"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedDemo]:
+    """The demo at the size of a test, with `--keep`."""
+    output = tmp_path_factory.mktemp("demo") / "output.txt"
+    report = ROOT / "report.json"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "infra.embedded", "demo", "--keep"]
+    command += ["--days", str(DAYS), "--events-per-day", str(EVENTS_PER_DAY), "--seed", str(SEED)]
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "160"}
+        )
+    try:
+        deadline = time.monotonic() + 900
+        while not (report.exists() and "passed" in json.loads(report.read_text())):
+            assert process.poll() is None, f"the demo ended early:\n{output.read_text()}"
+            assert time.monotonic() < deadline, f"the demo hangs:\n{output.read_text()}"
+            time.sleep(1)
+        lines = (ROOT / "env").read_text().splitlines()
+        env = {name: value.strip("'") for name, value in (line.split("=", 1) for line in lines)}
+        yield FinishedDemo(json.loads(report.read_text()), output, env, process)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=120)
+
+
+@pytest.fixture
+def demo_settings(demo: FinishedDemo, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Point this process's settings at the demo."""
+    for name, value in demo.env.items():
+        if name != "HOME":
+            monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    yield
+    settings.cache_clear()

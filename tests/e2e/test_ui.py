@@ -1,0 +1,80 @@
+"""The Dagster UI in a real browser: lineage, filled partitions, green checks. Screenshots stay in .platform."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e_demo import DAYS, FinishedDemo
+from playwright.sync_api import Page, expect, sync_playwright
+
+from platform_core.settings import REPOSITORY
+
+SCREENSHOTS = REPOSITORY / ".platform" / "screenshots"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    assert found, f"no browser: install one of {', '.join(BROWSERS)} (Debian: apt-get install chromium)"
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=found,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
+        page = browser.new_page(viewport={"width": 1800, "height": 1100})
+        page.set_default_timeout(60_000)
+        yield page
+        browser.close()
+
+
+def keep(page: Page, name: str) -> Path:
+    path = SCREENSHOTS / f"{name}.png"
+    page.screenshot(path=path)
+    assert path.stat().st_size > 20_000
+    return path
+
+
+@pytest.mark.parametrize("domain", ["events", "orders", "restaurants", "users"])
+def test_the_lineage_of_a_domain(demo: FinishedDemo, page: Page, domain: str) -> None:
+    page.goto(f"{demo.report['ui']}/asset-groups?asset-selection=group%3A%22{domain}%22")
+    expect(page.get_by_role("button", name=re.compile("^Materialize"))).to_be_visible()
+    page.goto(f"{demo.report['ui']}/locations/platform/asset-groups/{domain}")
+    for layer in ("bronze", "silver", "gold", "snowflake"):
+        expect(page.get_by_text(re.compile(rf"\b{layer}\b")).first).to_be_visible()
+    keep(page, f"lineage-{domain}")
+
+
+def test_partitions_are_filled(demo: FinishedDemo, page: Page) -> None:
+    for key in ("bronze/orders", "silver/orders", "gold/orders", "snowflake/orders"):
+        page.goto(f"{demo.report['ui']}/assets/{key}?view=partitions")
+        expect(page.get_by_text(re.compile(rf"Materialized\s*{DAYS}\b|{DAYS}\s*Materialized")).first).to_be_visible()
+    keep(page, "partitions-snowflake-orders")
+
+
+def test_checks_are_green(demo: FinishedDemo, page: Page) -> None:
+    for key, name in (("silver/orders", "contract"), ("gold/orders", "reconciles_with_silver")):
+        page.goto(f"{demo.report['ui']}/assets/{key}?view=checks")
+        expect(page.get_by_text(name).first).to_be_visible()
+        expect(page.get_by_text("Passed").first).to_be_visible()
+        expect(page.get_by_text("Failed")).to_have_count(0)
+    keep(page, "checks-gold-orders")
+
+
+def test_the_runs_succeeded(demo: FinishedDemo, page: Page) -> None:
+    page.goto(f"{demo.report['ui']}/runs")
+    expect(page.get_by_text("data_pipeline_orders").first).to_be_visible()
+    keep(page, "runs")
