@@ -21,7 +21,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 class Settings(BaseSettings):
     """The process's settings; field names are the environment variables in lower case."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file=None, env_ignore_empty=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_file=None, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     domains_file: Path = Field(REPOSITORY / "domains" / "domains.yaml", description="The list of domains")
     state_dir: Path = Field(
