@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,8 +32,9 @@ def shop(bench: Any) -> Any:
 def place(connection: Connection, count: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO orders (order_id, user_id, restaurant_id, city, payment_method, subtotal, delivery_fee, discount,"
-            " total) SELECT n, 1, 1, 'x', 'card', 10, 1, 0, 11 FROM generate_series(1, %s) n",
+            "INSERT INTO orders (order_id, user_id, restaurant_id, city, payment_method, subtotal,"
+            " delivery_fee,"
+            " discount, total) SELECT n, 1, 1, 'x', 'card', 10, 1, 0, 11 FROM generate_series(1, %s) n",
             (count,),
         )
 
@@ -74,6 +77,8 @@ def test_no_interleaving_loses_a_version(bench: Any, shop: Connection, seed: int
             if not is_open:
                 cursor.execute("BEGIN")
                 writers[number][1] = True
+                if draw.random() < 0.5:
+                    continue  # its now() stands still from here on
             # Each writer has orders of its own, or they would wait for each other.
             order = draw.choice(range(number + 1, ORDERS + 1, 4))
             cursor.execute("UPDATE orders SET city = city || '.' WHERE order_id = %s", (order,))
@@ -111,6 +116,43 @@ def test_a_late_commit_is_missed_by_the_naive_poll_only(bench: Any, shop: Connec
     assert naive_seen != versions(shop)
 
 
+@pytest.mark.parametrize("statement", ["UPDATE orders SET city = 'y' WHERE order_id = 1", "INSERT"])
+def test_the_transaction_has_its_number_before_the_clock_is_read(bench: Any, shop: Connection, statement: str) -> None:
+    place(shop, 1)
+    shop.cursor().execute(
+        "CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NEW; END';"
+        " CREATE TRIGGER zz_nap BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION nap()"
+    )
+    if statement == "INSERT":
+        statement = (
+            "INSERT INTO orders (order_id, user_id, restaurant_id, city, payment_method, subtotal,"
+            " delivery_fee,"
+            " discount, total) VALUES (2, 1, 1, 'x', 'card', 10, 1, 0, 11)"
+        )
+    writer = threading.Thread(target=bench.connect().cursor().execute, args=(statement,))
+    reader = FencedReader(bench.connect(), QUERY, Position())
+    seen: dict[int, datetime] = {}
+    writer.start()
+    time.sleep(0.5)  # the row has its time, and sleeps before it is written
+    take(reader, seen)
+    take(reader, seen)
+    writer.join()
+    take(reader, seen)
+    assert seen == versions(shop)
+
+
+def test_a_row_inserted_long_after_its_transaction_began(bench: Any, shop: Connection) -> None:
+    slow = bench.connect()
+    slow.cursor().execute("BEGIN; SELECT now()")
+    reader = FencedReader(bench.connect(), QUERY, Position())
+    seen: dict[int, datetime] = {}
+    take(reader, seen)
+    place(slow, 1)
+    slow.cursor().execute("COMMIT")
+    take(reader, seen)
+    assert seen == versions(shop) != {}
+
+
 def test_an_idle_window_is_not_read_again(bench: Any, shop: Connection) -> None:
     place(shop, 5)
     reader = FencedReader(bench.connect(), QUERY, Position())
@@ -135,8 +177,10 @@ def test_an_open_transaction_holds_the_window_and_nothing_is_sent_twice(bench: A
 def test_equal_times_cross_page_borders(bench: Any, shop: Connection) -> None:
     with past_transaction(shop) as cursor:
         cursor.execute(
-            "INSERT INTO orders (order_id, user_id, restaurant_id, city, payment_method, subtotal, delivery_fee, discount,"
-            " total, created_at, updated_at) SELECT n, 1, 1, 'x', 'card', 10, 1, 0, 11, '2026-03-01', '2026-03-01'"
+            "INSERT INTO orders (order_id, user_id, restaurant_id, city, payment_method, subtotal,"
+            " delivery_fee,"
+            " discount, total, created_at, updated_at)"
+            " SELECT n, 1, 1, 'x', 'card', 10, 1, 0, 11, '2026-03-01', '2026-03-01'"
             " FROM generate_series(1, 250) n"
         )
     reader = FencedReader(bench.connect(), QUERY, Position(), page_rows=100)
@@ -175,9 +219,11 @@ def test_updated_at_grows_even_within_a_transaction_and_cannot_be_set(shop: Conn
 def test_virtual_time_sees_no_future(bench: Any, shop: Connection) -> None:
     with past_transaction(shop) as cursor:
         cursor.execute(
-            "INSERT INTO orders (order_id, user_id, restaurant_id, city, payment_method, subtotal, delivery_fee, discount,"
-            " total, created_at, updated_at) SELECT n, 1, 1, 'x', 'card', 10, 1, 0, 11, t, t"
-            " FROM generate_series(1, 4) n, LATERAL (SELECT timestamptz '2026-03-01 00:00Z' + n * interval '1 hour' t) x"
+            "INSERT INTO orders (order_id, user_id, restaurant_id, city, payment_method, subtotal,"
+            " delivery_fee,"
+            " discount, total, created_at, updated_at) SELECT n, 1, 1, 'x', 'card', 10, 1, 0, 11, t, t"
+            " FROM generate_series(1, 4) n, "
+            "LATERAL (SELECT timestamptz '2026-03-01 00:00Z' + n * interval '1 hour' t) x"
         )
     clock = VirtualClock(datetime(2026, 3, 1, 2, 30, tzinfo=UTC))
     reader = FencedReader(bench.connect(), QUERY, Position(), clock=clock)
@@ -217,8 +263,9 @@ def test_the_watermark_waits_for_the_reports(provisioned: Any, shop: Connection)
 def test_the_record_is_the_row(provisioned: Any, shop: Connection) -> None:
     with past_transaction(shop) as cursor:
         cursor.execute(
-            "INSERT INTO orders VALUES (9007199254740993, 1, 2, 'Graz', 'delivered', 'EUR', 'cash', 1234567890.10, 0.05,"
-            " 0.10, 1234567890.05, '2026-03-01 10:00:00Z', '2026-03-01 10:30:00.000001Z', '2026-03-01 10:30Z', NULL, NULL);"
+            "INSERT INTO orders VALUES (9007199254740993, 1, 2, 'Graz', 'delivered', 'EUR', 'cash', 1234567890.10,"
+            " 0.05, 0.10, 1234567890.05, '2026-03-01 10:00:00Z', '2026-03-01 10:30:00.000001Z',"
+            " '2026-03-01 10:30Z', NULL, NULL);"
             " INSERT INTO order_items VALUES (9007199254740993, 2, 102, 'ü \"b\"', 1, 0.10),"
             " (9007199254740993, 1, 101, 'a', 3, 411522630.00)"
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import MagicMock
 
 import orjson
 import pytest
@@ -11,7 +13,8 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from platform_core.catalog import Catalog
 from platform_core.errors import PermanentError, TransientError
-from producers.delivery import Delivery
+from producers.clickstream import ClickstreamSender
+from producers.delivery import Delivery, Receipt
 from producers.registry import RegisteredContract, compile_contract
 from producers.wire import decode_value
 
@@ -149,3 +152,19 @@ def test_a_full_queue_waits(contract: RegisteredContract, servers: str) -> None:
     delivery.send_encoded([b"17"] * 2_000, [value] * 2_000, "2026-03-10")
     assert delivery.settle().total == 2_000
     assert len(read(servers, "raw-users")) == 2_000
+
+
+def test_the_live_clickstream_keeps_what_is_not_acknowledged() -> None:
+    sent, outcomes = [], [TransientError("away"), Receipt(Counter({"2026-03-10": 3}))]
+    delivery = MagicMock(spec=Delivery)
+    delivery.send.side_effect = lambda event: sent.append(event["event_id"])
+    delivery.settle.side_effect = outcomes
+    sender = ClickstreamSender(delivery)
+    sender.send({"event_id": "a"})
+    sender.send({"event_id": "b"})
+    with pytest.raises(TransientError):
+        sender.settle()
+    sender.send({"event_id": "c"})
+    sender.settle()
+    assert sent == ["a", "b", "a", "b", "c"]
+    assert sender.receipt.total == 3

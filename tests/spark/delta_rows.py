@@ -1,0 +1,31 @@
+"""Rows of a Delta table, read by delta-rs and not by the engine that wrote them."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+from deltalake import DeltaTable
+
+from platform_core.lake import Lake
+
+
+def rows(lake: Lake, name: str, column: str | None = None, day: date | None = None) -> list[dict[str, Any]]:
+    """Return a table's rows in an order that depends on their values only; JSON text is compared as JSON."""
+    partitions = [(column, "=", day.isoformat())] if column and day else None
+    found = DeltaTable(lake.uri(name)).to_pyarrow_table(partitions=partitions).to_pylist()
+    for row in found:
+        if "record" in row:
+            row["record"] = json.loads(row["record"])
+    return sorted(({key: row[key] for key in sorted(row)} for row in found), key=lambda row: json.dumps(row, default=str))
+
+
+def types(lake: Lake, name: str) -> dict[str, str]:
+    """Return the table's column types by name."""
+    return {field.name: str(field.type) for field in DeltaTable(lake.uri(name)).schema().fields}
+
+
+def version(lake: Lake, name: str) -> int:
+    """Return the number of the table's last commit."""
+    return int(DeltaTable(lake.uri(name)).version())
