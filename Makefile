@@ -44,8 +44,14 @@ up: $(STAMP) ## Start everything and stay: live producers, sink, Dagster UI; end
 down: $(STAMP) ## End what `make up` started
 	@$(BIN)/python -m infra.embedded down
 
+.PHONY: browser
+browser: # The tests of the UI drive a real browser
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -qq -y chromium >/dev/null; } || \
+	  { echo "Install Chromium or Chrome for the tests of the UI (Debian: sudo apt-get install chromium)."; exit 1; }
+
 .PHONY: test
-test: $(STAMP) ## Run all tests, against real services
+test: $(STAMP) browser ## Run all tests, against real services
 	@$(BIN)/python -m pytest
 
 .PHONY: check

@@ -11,6 +11,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
 
@@ -19,8 +20,6 @@ from platform_core.contract import Column, ColumnType
 from platform_core.lake import Lake
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from spark_jobs.bronze_to_silver import SilverResult
 
 SILVER_CHECKS = {
@@ -58,19 +57,17 @@ class CheckOutcome:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def check_silver(
-    spark: SparkSession, lake: Lake, domain: Domain, day: date, result: SilverResult
-) -> list[CheckOutcome]:
+def check_silver(lake: Lake, domain: Domain, day: date, result: SilverResult) -> list[CheckOutcome]:
     """Check one date of Silver against the contract and against what the job read."""
-    schema = pa.schema(_table(lake, lake.silver(domain)).schema().to_arrow())
-    missing, wrong = _against_contract(domain, schema)
-    required = [c.name for c in domain.contract.columns if not c.nullable and c.name in schema.names]
-    nulls = ", ".join(f"count(case when `{name}` is null then 1 end)" for name in required)
-    key = ", ".join(f"`{name}`" for name in domain.silver.primary_key)
-    where = f"from delta.`{lake.spark_uri(lake.silver(domain))}` where `{domain.partition_key}` = date'{day}'"
-    rows, keys, *counts = spark.sql(
-        f"select count(*), (select count(*) from (select distinct {key} {where})), {nulls} {where}"
-    ).collect()[0]
+    silver = Audited(lake, lake.silver(domain), domain.partition_key, day)
+    missing, wrong = _against_contract(domain, silver.schema)
+    required = [c.name for c in domain.contract.columns if not c.nullable and c.name in silver.schema.names]
+    key = ", ".join(f'"{name}"' for name in domain.silver.primary_key)
+    rows, keys, *counts = silver.query(
+        "count(*)",
+        f"(select count(*) from (select distinct {key} from audited))",
+        *(f'count(case when "{name}" is null then 1 end)' for name in required),
+    )
     null_counts = dict(zip(required, counts, strict=True))
     quarantined = sum(result.quarantined.values())
     accounted = result.silver_rows + result.offset_duplicates + result.key_duplicates + quarantined
@@ -103,39 +100,58 @@ def check_silver(
     ]
 
 
-def check_gold(spark: SparkSession, lake: Lake, domain: Domain, day: date) -> list[CheckOutcome]:
+def check_gold(lake: Lake, domain: Domain, day: date) -> list[CheckOutcome]:
     """Check one date of each Gold table for its keys and against Silver."""
     outcomes = []
-    silver = f"from delta.`{lake.spark_uri(lake.silver(domain))}` where `{domain.partition_key}` = date'{day}'"
-    totals: dict[str, Any] = dict.fromkeys(item.silver for item in domain.gold.reconcile)
-    if totals:
-        totals = dict(zip(totals, spark.sql(f"select {', '.join(totals)} {silver}").collect()[0], strict=True))
+    silver = Audited(lake, lake.silver(domain), domain.partition_key, day)
+    totals = list(dict.fromkeys(item.silver for item in domain.gold.reconcile))
+    expected = dict(zip(totals, silver.query(*totals), strict=True)) if totals else {}
     for table, keys in domain.gold.tables.items():
-        gold = f"from delta.`{lake.spark_uri(lake.gold(domain, table))}` where `{domain.partition_key}` = date'{day}'"
+        gold = Audited(lake, lake.gold(domain, table), domain.partition_key, day)
         pairs = [item for item in domain.gold.reconcile if item.table == table]
-        any_null = " or ".join(f"`{key}` is null" for key in keys)
-        listed = ", ".join(f"`{key}`" for key in keys)
-        columns = [
+        listed = ", ".join(f'"{key}"' for key in keys)
+        any_null = " or ".join(f'"{key}" is null' for key in keys)
+        rows, null_keys, distinct, *sums = gold.query(
             "count(*)",
             f"count(case when {any_null} then 1 end)",
-            f"(select count(*) from (select distinct {listed} {gold}))",
+            f"(select count(*) from (select distinct {listed} from audited))",
             *(pair.gold for pair in pairs),
-        ]
-        rows, null_keys, distinct, *sums = spark.sql(f"select {', '.join(columns)} {gold}").collect()[0]
+        )
         facts = {"rows": rows, "distinct_keys": distinct, "null_keys": null_keys}
         outcomes.append(CheckOutcome("gold", table, "unique_key", distinct == rows and not null_keys, facts))
-        equal = all(_number(a) == _number(totals[p.silver]) for p, a in zip(pairs, sums, strict=True))
-        compared = {p.gold: {"gold": str(a), "silver": str(totals[p.silver])} for p, a in zip(pairs, sums, strict=True)}
+        equal = all(_number(a) == _number(expected[p.silver]) for p, a in zip(pairs, sums, strict=True))
+        compared = {
+            p.gold: {"gold": str(a), "silver": str(expected[p.silver])} for p, a in zip(pairs, sums, strict=True)
+        }
         outcomes.append(CheckOutcome("gold", table, "reconciles_with_silver", equal, compared))
     return outcomes
 
 
+class Audited:
+    """One date of a Delta table as DuckDB sees it: not the engine that wrote it, and 0.05 s where Spark takes 3.
+
+    Args:
+        lake: The lake.
+        name: The table's lake-relative path.
+        partition_key: Its date column.
+        day: The date.
+    """
+
+    def __init__(self, lake: Lake, name: str, partition_key: str, day: date) -> None:
+        table = DeltaTable(lake.uri(name), storage_options=lake.storage_options or None)
+        self.schema = pa.schema(table.schema().to_arrow())
+        self._rows = table.to_pyarrow_dataset(file_pruning_predicate=[(partition_key, "=", day.isoformat())])
+
+    def query(self, *expressions: str) -> tuple[Any, ...]:
+        """Evaluate SQL aggregates over the date's rows; inside a subquery they are called `audited`."""
+        with duckdb.connect() as connection:
+            connection.register("audited", self._rows)
+            [row] = connection.execute(f"select {', '.join(expressions)} from audited").fetchall()
+        return tuple(row)
+
+
 def _number(value: Any) -> Decimal:
     return Decimal(str(value)) if value is not None else Decimal(0)
-
-
-def _table(lake: Lake, name: str) -> DeltaTable:
-    return DeltaTable(lake.uri(name), storage_options=lake.storage_options or None)
 
 
 def _against_contract(domain: Domain, schema: pa.Schema) -> tuple[list[str], dict[str, str]]:

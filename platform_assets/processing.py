@@ -171,12 +171,12 @@ class Processor:
 
         day, domain, lake = claim.day, self._domain, self._lake
         silver = bronze_to_silver.run(self._spark, lake, domain, day, claim.files)
-        checks = check_silver(self._spark, lake, domain, day, silver)
+        checks = check_silver(lake, domain, day, silver)
         yield SilverDone(day, silver, checks)
         self._stop_if_blocked(checks)
 
         gold = silver_to_gold.run(self._spark, lake, domain, day)
-        checks = check_gold(self._spark, lake, domain, day)
+        checks = check_gold(lake, domain, day)
         yield GoldDone(day, gold, checks)
         self._stop_if_blocked(checks)
 

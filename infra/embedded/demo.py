@@ -106,6 +106,8 @@ class Demo:
             "engine": self.engine,
         }
         write_report(ROOT, self.report)
+        if self.engine == "spark":
+            workers.start("warm-up", "infra.embedded.warm_up", str(ROOT / "warm-up"), may_end=True)
         with self._timed("provision"):
             workers.run("producers", "provision")
             workers.run("producers", "shop-init", "--seed", str(self.seed))
@@ -202,14 +204,13 @@ class Demo:
         since = datetime.now(UTC)
         started = time.monotonic()
         self.reporter.line(f"  {LATE_EVENTS} events and {LATE_ORDERS} order updates of {day} arrive late")
-        self._add_produced(
-            workers.run(
-                "producers",
-                "late",
-                *("--date", day.isoformat(), "--events", str(LATE_EVENTS), "--orders", str(LATE_ORDERS)),
-                *("--seed", str(self.seed)),
-            )
+        sent = workers.run(
+            "producers",
+            "late",
+            *("--date", day.isoformat(), "--events", str(LATE_EVENTS), "--orders", str(LATE_ORDERS)),
+            *("--seed", str(self.seed)),
         )
+        self._add_produced({"domains": {"events": sent["events"]}})
         self._add_produced(workers.run("producers", "orders", "--once"))
         self._drain(workers, config, catalog)
         self._wait_until_done(workers, catalog, lake, {("events", day): since, ("orders", day): since})
@@ -292,9 +293,9 @@ def _totals(config: Settings, catalog: Catalog, lake: Lake, day: date) -> dict[s
     with _warehouse() as connection:
         cursor = connection.cursor()
         for name, table, expression in (
-            ("warehouse_events", "EVENTS.EVENTS", "SUM(EVENTS)"),
+            ("warehouse_events", "EVENTS.EVENTS", "SUM(EVENTS::NUMBER(38,0))"),
             ("warehouse_net_revenue", "ORDERS.ORDERS", "SUM(NET_REVENUE::NUMBER(38,2))"),
-            ("warehouse_delivered", "ORDERS.ORDERS", "SUM(DELIVERED)"),
+            ("warehouse_delivered", "ORDERS.ORDERS", "SUM(DELIVERED::NUMBER(38,0))"),
         ):
             key = "EVENT_DATE" if name == "warehouse_events" else "ORDER_DATE"
             row = cursor.execute(

@@ -18,19 +18,20 @@ from platform_assets.warehouse.load import Connection
 QUESTIONS = (
     (
         "Which cities earn most?",
-        "SELECT CITY, SUM(ORDERS) AS ORDERS, SUM(NET_REVENUE::NUMBER(38,2)) AS NET_REVENUE"
+        "SELECT CITY, SUM(ORDERS::NUMBER(38,0)) AS ORDERS, SUM(NET_REVENUE::NUMBER(38,2)) AS NET_REVENUE"
         " FROM {db}.ORDERS.ORDERS GROUP BY CITY ORDER BY NET_REVENUE DESC, CITY LIMIT 5",
     ),
     (
         "How many sessions reach each step of the funnel?",
-        "SELECT EVENT_DATE, SUM(SESSIONS) AS SESSIONS, SUM(RESTAURANT_VIEW) AS RESTAURANT_VIEW,"
-        " SUM(ADD_TO_CART) AS ADD_TO_CART, SUM(CHECKOUT_START) AS CHECKOUT_START,"
-        " SUM(ORDER_PLACED) AS ORDER_PLACED FROM {db}.EVENTS.EVENTS_FUNNEL GROUP BY EVENT_DATE"
+        "SELECT EVENT_DATE, SUM(SESSIONS::NUMBER(38,0)) AS SESSIONS,"
+        " SUM(RESTAURANT_VIEW::NUMBER(38,0)) AS RESTAURANT_VIEW,"
+        " SUM(ADD_TO_CART::NUMBER(38,0)) AS ADD_TO_CART, SUM(CHECKOUT_START::NUMBER(38,0)) AS CHECKOUT_START,"
+        " SUM(ORDER_PLACED::NUMBER(38,0)) AS ORDER_PLACED FROM {db}.EVENTS.EVENTS_FUNNEL GROUP BY EVENT_DATE"
         " ORDER BY EVENT_DATE DESC LIMIT 5",
     ),
     (
         "Which restaurants cancel most?",
-        "SELECT RESTAURANT_ID, SUM(ORDERS) AS ORDERS, SUM(CANCELLED) AS CANCELLED,"
+        "SELECT RESTAURANT_ID, SUM(ORDERS::NUMBER(38,0)) AS ORDERS, SUM(CANCELLED::NUMBER(38,0)) AS CANCELLED,"
         " SUM(NET_REVENUE::NUMBER(38,2)) AS NET_REVENUE FROM {db}.ORDERS.ORDERS_BY_RESTAURANT"
         " GROUP BY RESTAURANT_ID ORDER BY CANCELLED DESC, RESTAURANT_ID LIMIT 5",
     ),
@@ -76,11 +77,11 @@ def write_report(root: Path, report: dict[str, Any]) -> None:
 
 def print_report(report: dict[str, Any], root: Path) -> None:
     """Print the report to standard output."""
-    console = Console(highlight=False, width=max(Console().width, 130))
+    console = Console(highlight=False, width=max(Console().width, 140))
     table = Table(title=f"{report['days']} days × {report['events_per_day']:,} events, engine {report['engine']}")
-    table.add_column("domain")
+    table.add_column("domain", no_wrap=True)
     for _, title in COLUMNS:
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for name, entry in report["domains"].items():
         table.add_row(name, *(f"{entry[key]:,}" for key, _ in COLUMNS))
     console.print(table)

@@ -94,3 +94,16 @@ def _unpack(archive: Path, home: Path) -> None:
         if home.exists():
             shutil.rmtree(home)
         target.replace(home)
+
+
+def main() -> None:
+    """Install everything that the embedded services run, with progress."""
+    toolchain = Toolchain()
+    paths = [toolchain.jdk.home, toolchain.postgres, toolchain.apicurio.parent]
+    paths += [jars[0].parent for jars in (toolchain.kafka_jars, toolchain.delta_jars)]
+    for path in paths:
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

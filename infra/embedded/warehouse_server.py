@@ -97,7 +97,6 @@ class Sessions:
 
 def build_app(sessions: Sessions, user: str, password: str) -> Starlette:
     """Return fakesnow's HTTP application with a password check and without HTTP 500."""
-
     # One statement at a time: two sessions that create the same schema at once would meet a constraint error in
     # DuckDB, where Snowflake lets the second one wait and see that it exists.
     one_statement = asyncio.Lock()

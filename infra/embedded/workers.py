@@ -44,6 +44,7 @@ class Workers:
         }
         self._running: dict[str, ManagedProcess] = {}
         self._argv: dict[str, Sequence[str]] = {}
+        self._may_end: set[str] = set()
         self.dagster_home = root / "dagster"
         self.ui = ""
 
@@ -96,8 +97,10 @@ class Workers:
                 return result
         return {}
 
-    def start(self, name: str, module: str, *arguments: str) -> ManagedProcess:
-        """Start `python -m module arguments` and keep it running under `name`."""
+    def start(self, name: str, module: str, *arguments: str, may_end: bool = False) -> ManagedProcess:
+        """Start `python -m module arguments` under `name`; one that may end is not missed when it does."""
+        if may_end:
+            self._may_end.add(name)
         return self._spawn(name, [sys.executable, "-m", module, *arguments])
 
     def start_dagster_ui(self) -> str:
@@ -174,8 +177,8 @@ class Workers:
         return self._spawn(name, self._argv[name])
 
     def dead(self) -> list[ManagedProcess]:
-        """Return the processes that ended by themselves."""
-        return [process for process in self._running.values() if not process.alive]
+        """Return the processes that ended by themselves and should not have."""
+        return [process for name, process in self._running.items() if not process.alive and name not in self._may_end]
 
     def _spawn(self, name: str, argv: Sequence[str]) -> ManagedProcess:
         process = ManagedProcess(

@@ -20,6 +20,7 @@ from infra.embedded.schema_registry import SchemaRegistry
 from infra.embedded.spark_connect import SparkConnect
 from infra.embedded.warehouse import Warehouse as WarehouseServer
 from platform_assets.definitions import build_defs
+from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.catalog import load_catalog
 from platform_core.settings import REPOSITORY, settings
@@ -127,7 +128,11 @@ def test_a_fifth_domain_reaches_every_layer(
 
     defs = build_defs(load_catalog(domains_file))
     with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_sensor_context(instance=instance, repository_def=defs.get_repository_def())
+        context = dg.build_sensor_context(
+            instance=instance,
+            repository_def=defs.get_repository_def(),
+            resources={"metadata_store": MetadataStore()},
+        )
         [request] = defs.resolve_sensor_def("discover_couriers").evaluate_tick(context).run_requests
         assert request.partition_key == day.isoformat()
         job = defs.resolve_job_def("data_pipeline_couriers")

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from platform_assets.definitions import build_defs
+from platform_assets.resources.metadata_store import MetadataStore
 from platform_core.catalog import Catalog
 from platform_core.lake import Lake
 from platform_core.partition_meta_delta import DeltaPartitionMeta
@@ -83,6 +84,10 @@ class Bench:
 
     def sensor_tick(self) -> Any:
         """Evaluate the discovery sensor of events once."""
-        context = dg.build_sensor_context(instance=self.instance, repository_def=self.defs.get_repository_def())
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            repository_def=self.defs.get_repository_def(),
+            resources={"metadata_store": MetadataStore()},
+        )
         sensor = self.defs.resolve_sensor_def("discover_events")
         return sensor.evaluate_tick(context)
