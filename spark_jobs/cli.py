@@ -72,13 +72,15 @@ def main(job: str, of_date: OfDate, argv: Sequence[str] | None = None) -> int:
 
 def _outcome(job: str, of_date: OfDate, spark: SparkSession, lake: Lake, domain: Domain, day: date) -> bool:
     line: dict[str, Any] = {"job": job, "domain": domain.name, "date": day.isoformat()}
+    succeeded = False
     try:
         line |= {"outcome": "succeeded", **asdict(of_date(spark, lake, domain, day))}
+        succeeded = True
     except PlatformError as error:
         line |= {"outcome": "failed", "retry": isinstance(error, TransientError), "error": error.message}
     sys.stdout.write(json.dumps(line, default=str) + "\n")
     sys.stdout.flush()
-    return line["outcome"] == "succeeded"
+    return succeeded
 
 
 def _parser(job: str) -> argparse.ArgumentParser:

@@ -19,15 +19,15 @@ if __name__ == "__main__":
     # top-level modules.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from pyspark.sql import DataFrame, SparkSession  # noqa: E402
-from pyspark.sql import functions as F  # noqa: E402
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from platform_core.catalog import Domain  # noqa: E402
-from platform_core.errors import PermanentError  # noqa: E402
-from platform_core.lake import Lake  # noqa: E402
-from platform_core.plugin import load_aggregation  # noqa: E402
-from spark_jobs import cli, tables  # noqa: E402
-from spark_jobs.failures import explained  # noqa: E402
+from platform_core.catalog import Domain
+from platform_core.errors import PermanentError
+from platform_core.lake import Lake
+from platform_core.plugin import load_aggregation
+from spark_jobs import cli, tables
+from spark_jobs.failures import explained
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,8 @@ def _read_silver(spark: SparkSession, lake: Lake, domain: Domain, day: date) -> 
     name = lake.silver(domain)
     if not tables.exists(lake, name):
         raise PermanentError(
-            f"Domain `{domain.name}`, date {day.isoformat()}: `{lake.uri(name)}` does not exist. Run bronze_to_silver first.",
+            f"Domain `{domain.name}`, date {day.isoformat()}: `{lake.uri(name)}` does not exist."
+            " Run bronze_to_silver first.",
             domain=domain.name,
             day=day,
         )
@@ -110,8 +111,8 @@ def _tables(returned: DataFrame | dict[str, DataFrame], domain: Domain) -> dict[
         absent = [key for key in domain.gold.tables[table] if key not in frame.columns]
         if absent:
             raise PermanentError(
-                f"Domain `{domain.name}`, Gold table `{table}`: the aggregate has no column for the merge keys {absent};"
-                f" it has {frame.columns}. Add them in `{domain.folder / 'aggregation.py'}`.",
+                f"Domain `{domain.name}`, Gold table `{table}`: the aggregate has no column for the merge keys"
+                f" {absent}; it has {frame.columns}. Add them in `{domain.folder / 'aggregation.py'}`.",
                 domain=domain.name,
                 table=table,
                 absent=absent,
@@ -119,17 +120,17 @@ def _tables(returned: DataFrame | dict[str, DataFrame], domain: Domain) -> dict[
     return found
 
 
-def _rows_with_unique_keys(
-    aggregate: DataFrame, domain: Domain, table: str, keys: Sequence[str], day: date
-) -> int:
+def _rows_with_unique_keys(aggregate: DataFrame, domain: Domain, table: str, keys: Sequence[str], day: date) -> int:
     groups = aggregate.groupBy(*keys).count().select(F.struct(*keys).alias("key"), F.col("count").alias("rows"))
-    summary = groups.agg(F.coalesce(F.sum("rows"), F.lit(0)), F.count("key"), F.max(F.when(F.col("rows") > 1, F.col("key"))))
+    summary = groups.agg(
+        F.coalesce(F.sum("rows"), F.lit(0)), F.count("key"), F.max(F.when(F.col("rows") > 1, F.col("key")))
+    )
     rows, distinct, example = summary.collect()[0]
     if rows != distinct:
         raise PermanentError(
-            f"Domain `{domain.name}`, Gold table `{table}`, date {day.isoformat()}: {rows} rows for {distinct} combinations"
-            f" of the merge keys {list(keys)}, for example {example.asDict() if example else None}. Group by exactly these"
-            f" keys in `{domain.folder / 'aggregation.py'}`; nothing was merged.",
+            f"Domain `{domain.name}`, Gold table `{table}`, date {day.isoformat()}: {rows} rows for {distinct}"
+            f" combinations of the merge keys {list(keys)}, for example {example.asDict() if example else None}."
+            f" Group by exactly these keys in `{domain.folder / 'aggregation.py'}`; nothing was merged.",
             domain=domain.name,
             table=table,
             day=day,

@@ -85,7 +85,9 @@ def judge(df: DataFrame, rules: Sequence[Rule]) -> DataFrame:
     A row breaks a rule when the expression is false or NULL.
     """
     broken = [
-        F.when(~F.coalesce(F.expr(rule.expression), F.lit(False)), F.lit(f"{rule.name}: {rule.reason or rule.expression}"))
+        F.when(
+            ~F.coalesce(F.expr(rule.expression), F.lit(False)), F.lit(f"{rule.name}: {rule.reason or rule.expression}")
+        )
         for rule in rules
     ]
     return df.withColumn(REASON, F.concat_ws("; ", *broken))
@@ -93,7 +95,7 @@ def judge(df: DataFrame, rules: Sequence[Rule]) -> DataFrame:
 
 def good(df: DataFrame) -> DataFrame:
     """Return the rows that break no rule."""
-    return df.where(F.col(REASON) == "")
+    return df.where(_in_place(F.col(REASON) == ""))
 
 
 def bad(df: DataFrame) -> DataFrame:
@@ -102,7 +104,16 @@ def bad(df: DataFrame) -> DataFrame:
     The hash belongs to a record's identity, because a topic that was created anew gives its offsets a second time.
     """
     position = ("_topic", "_partition", "_offset", RECORD_HASH)
-    return _first(df.where(F.col(REASON) != ""), position, [F.col("_ingested_at")])
+    return _first(df.where(_in_place(F.col(REASON) != "")), position, [F.col("_ingested_at")])
+
+
+def _in_place(predicate: SparkColumn) -> SparkColumn:
+    """Keep a filter from being pushed into the Parquet scan, where Sail 0.7 fails on a lambda.
+
+    A rule over parsed items contains one, and the scan does not find its columns (`No field named ...`). Neither
+    engine moves an expression with `rand`, which is never negative.
+    """
+    return F.when(F.rand(0) >= 0, predicate)
 
 
 def latest(df: DataFrame, primary_key: Sequence[str], order_by: Sequence[str]) -> DataFrame:
@@ -131,14 +142,19 @@ def _first(df: DataFrame, group: Sequence[str], order: Sequence[SparkColumn]) ->
 def tally(df: DataFrame, primary_key: Sequence[str]) -> DataFrame:
     """Count judged rows by rule: `rule` (empty for good rows), `rows`, `records` (without copies) and `keys`.
 
-    A record is counted once for its topic, partition, offset and key. Two aggregations instead of distinct counts,
-    for which Spark would send every row three times.
+    A record is counted once for its topic, partition, offset and key, a bad one, which may have no key, also for its
+    hash. Chained aggregations, because a distinct count makes Spark send every row several times.
     """
-    rule = first_broken_rule().alias("rule")
-    records = df.groupBy(rule, *primary_key, "_topic", "_partition", "_offset").agg(F.count(F.lit(1)).alias("rows"))
-    keys = records.groupBy("rule", *primary_key).agg(
-        F.sum("rows").alias("rows"), F.count(F.lit(1)).alias("records")
+    identity = df.select(
+        first_broken_rule().alias("rule"),
+        *primary_key,
+        "_topic",
+        "_partition",
+        "_offset",
+        F.when(F.col(REASON) != "", F.col(RECORD_HASH)).alias("bad_hash"),
     )
+    records = identity.groupBy(*identity.columns).agg(F.count(F.lit(1)).alias("rows"))
+    keys = records.groupBy("rule", *primary_key).agg(F.sum("rows").alias("rows"), F.count(F.lit(1)).alias("records"))
     return keys.groupBy("rule").agg(
         F.sum("rows").alias("rows"), F.sum("records").alias("records"), F.count(F.lit(1)).alias("keys")
     )
@@ -147,7 +163,7 @@ def tally(df: DataFrame, primary_key: Sequence[str]) -> DataFrame:
 def first_broken_rule() -> SparkColumn:
     """Return the name of the first rule in `_reason`; a rule's name has no colon.
 
-    Not by `substring_index`: its result (as that of `left` and `md5`) has a type in Sail 0.7 that a Delta write with
+    Not by `substring_index`: its result, as that of `left` and `md5`, has a type in Sail 0.7 that a Delta write with
     `replaceWhere` refuses.
     """
     return F.split_part(F.col(REASON), F.lit(":"), F.lit(1))

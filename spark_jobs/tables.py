@@ -57,9 +57,7 @@ def prepare(lake: Lake, name: str, schema: T.StructType, partition_column: str) 
     wanted = Schema.from_json(json.dumps(_nullable(schema.jsonValue())))
     table = _open(lake, name)
     if table is None:
-        DeltaTable.create(
-            lake.uri(name), wanted, partition_by=[partition_column], storage_options=lake.storage_options
-        )
+        DeltaTable.create(lake.uri(name), wanted, partition_by=[partition_column], storage_options=lake.storage_options)
         log.info("delta_table_created table=%s columns=%d", name, len(wanted.fields))
         return
     present = {field.name: field for field in table.schema().fields}
@@ -159,7 +157,7 @@ def exists(lake: Lake, name: str) -> bool:
 def has_partition(lake: Lake, name: str, partition_column: str, day: date) -> bool:
     """Return whether the table has a file for the date."""
     table = _open(lake, name)
-    return table is not None and bool(table.file_uris([(partition_column, "=", day.isoformat())]))
+    return table is not None and {partition_column: day.isoformat()} in table.partitions()
 
 
 def _open(lake: Lake, name: str) -> DeltaTable | None:
@@ -177,17 +175,14 @@ def _last_metrics(lake: Lake, name: str) -> dict[str, int]:
 
 
 def _aligned(df: DataFrame, lake: Lake, name: str) -> DataFrame:
-    """Add the table's columns that `df` does not have, as NULL: `UPDATE SET *` and `INSERT *` need each of them."""
-    table = T.StructType.fromJson(
-        json.loads(DeltaTable(lake.uri(name), storage_options=lake.storage_options).schema().to_json())
-    )
-    have = set(df.columns)
-    return df.select(
-        *[
-            F.col(field.name) if field.name in have else F.lit(None).cast(field.dataType).alias(field.name)
-            for field in table.fields
-        ]
-    )
+    """Return `df` with exactly the table's columns and types; a column that it lacks is NULL.
+
+    `UPDATE SET *` needs every column. The table's type also matters inside: Sail 0.7 replaces a date by a union of
+    kept and new rows, and refuses an array whose elements have another internal name than those read from Delta. A
+    union that begins with no rows of the table gives the new ones its types, in both engines, and Spark drops it.
+    """
+    no_rows = df.sparkSession.read.format("delta").load(lake.spark_uri(name)).limit(0)
+    return no_rows.unionByName(df, allowMissingColumns=True)
 
 
 def _nullable(node: object) -> object:

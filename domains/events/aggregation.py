@@ -6,7 +6,8 @@ exact; conversions are exact decimals.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar
 
 from pyspark.sql import functions as F
 
@@ -40,7 +41,7 @@ _UNKNOWN = "unknown"
 class Aggregation(BaseDomainAggregation):
     """Gold tables `events` and `events_funnel`."""
 
-    lineage = {
+    lineage: ClassVar[dict[str, dict[str, list[str]]]] = {
         "events": {
             "event_hour": ["event_timestamp"],
             "city": ["city"],
@@ -68,9 +69,7 @@ def _hourly(df: DataFrame) -> DataFrame:
     keys = ("event_date", "event_hour", "city", "device_type")
     # Visits first: distinct counts make Spark send every row three times, and there are fewer visits than events.
     visits = (
-        df.withColumns(
-            {"event_hour": F.hour("event_timestamp"), "city": F.coalesce(F.col("city"), F.lit(_UNKNOWN))}
-        )
+        df.withColumns({"event_hour": F.hour("event_timestamp"), "city": F.coalesce(F.col("city"), F.lit(_UNKNOWN))})
         .groupBy(*keys, "user_id", "session_id")
         .agg(
             F.count(F.lit(1)).alias("events"),
@@ -102,7 +101,7 @@ def _funnel(df: DataFrame) -> DataFrame:
         "city",
         "sessions",
         *FUNNEL,
-        *[_ratio(step, before).alias(f"{step}_conversion") for before, step in zip(FUNNEL, FUNNEL[1:], strict=False)],
+        *[_ratio(step, before).alias(f"{step}_conversion") for before, step in pairwise(FUNNEL)],
         _ratio(FUNNEL[-1], FUNNEL[0]).alias("total_conversion"),
     )
 

@@ -6,7 +6,7 @@ percentiles are computed on integers, because the scale of a decimal quotient di
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pyspark.sql import functions as F
 
@@ -36,7 +36,7 @@ _LINEAGE = {
 class Aggregation(BaseDomainAggregation):
     """Gold tables `orders` and `orders_by_restaurant`."""
 
-    lineage = {
+    lineage: ClassVar[dict[str, dict[str, list[str]]]] = {
         "orders": {
             "city": ["city"],
             **_LINEAGE,
@@ -119,9 +119,7 @@ def _sum(column: str) -> Column:
 
 
 def _pieces(items: str) -> Column:
-    return F.aggregate(
-        items, F.lit(0).cast("bigint"), lambda total, line: total + line["quantity"].cast("bigint")
-    )
+    return F.aggregate(items, F.lit(0).cast("bigint"), lambda total, line: total + line["quantity"].cast("bigint"))
 
 
 def _average_order_value() -> Column:
@@ -129,9 +127,7 @@ def _average_order_value() -> Column:
     cents = "cast(net_revenue * 100 as bigint)"
     magnitude = f"(2 * abs({cents}) + earning) div nullif(2 * earning, 0)"
     signed = F.expr(f"case when net_revenue < 0 then -({magnitude}) else {magnitude} end")
-    return (signed.cast("decimal(16,0)") * F.lit("0.01").cast("decimal(2,2)")).cast(_MONEY).alias(
-        "average_order_value"
-    )
+    return (signed.cast("decimal(16,0)") * F.lit("0.01").cast("decimal(2,2)")).cast(_MONEY).alias("average_order_value")
 
 
 def _percentile_minutes(sorted_us: str, percent: int) -> Column:

@@ -33,15 +33,14 @@ class Transform(BaseDomainTransform):
 
 
 def _line(line: Column) -> Column:
-    return F.struct(
+    fields = F.struct(
         line["menu_item_id"].alias("menu_item_id"),
         line["name"].alias("name"),
         line["quantity"].try_cast("int").alias("quantity"),
         # Only Spark reads 1e3 as a decimal, so neither may.
-        F.when(line["unit_price"].rlike(_PRICE), line["unit_price"])
-        .try_cast("decimal(12,2)")
-        .alias("unit_price"),
+        F.when(line["unit_price"].rlike(_PRICE), line["unit_price"]).try_cast("decimal(12,2)").alias("unit_price"),
     )
+    return F.when(line.isNotNull(), fields)
 
 
 def _is_unreadable(line: Column) -> Column:

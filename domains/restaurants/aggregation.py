@@ -6,7 +6,7 @@ decimal quotient differs between Spark and Sail.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pyspark.sql import functions as F
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Aggregation(BaseDomainAggregation):
     """Gold table `restaurants`."""
 
-    lineage = {
+    lineage: ClassVar[dict[str, dict[str, list[str]]]] = {
         "restaurants": {
             "city": ["city"],
             "cuisine": ["cuisine"],

@@ -33,7 +33,7 @@ class Transform(BaseDomainTransform):
 
 
 def _item(item: Column) -> Column:
-    return F.struct(
+    fields = F.struct(
         item["menu_item_id"].alias("menu_item_id"),
         item["name"].alias("name"),
         item["category"].alias("category"),
@@ -41,6 +41,7 @@ def _item(item: Column) -> Column:
         F.when(item["price"].rlike(_PRICE), item["price"]).try_cast("decimal(12,2)").alias("price"),
         item["is_available"].alias("is_available"),
     )
+    return F.when(item.isNotNull(), fields)
 
 
 def _is_unreadable(item: Column) -> Column:

@@ -5,7 +5,7 @@ A user who was deleted has changed too, but is not active. The date is the day o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pyspark.sql import functions as F
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Aggregation(BaseDomainAggregation):
     """Gold table `users`."""
 
-    lineage = {
+    lineage: ClassVar[dict[str, dict[str, list[str]]]] = {
         "users": {
             "city": ["city"],
             "tier": ["tier"],

@@ -122,7 +122,8 @@ def write(
             }
             for record in part
         ]
-        name = f"{folder}/part-20261120T{seed:02d}{number:04d}-{random.Random(f'{seed}{number}').getrandbits(32):08x}.parquet"
+        suffix = random.Random(f"{seed}{number}").getrandbits(32)
+        name = f"{folder}/part-20261120T{seed:02d}{number:04d}-{suffix:08x}.parquet"
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), lake.path(name), compression="snappy")
         names.append(name)
     return names
@@ -170,11 +171,13 @@ def events() -> list[Record]:
             5,
             properties='{"query": "piña \\"x\\"", "menu_item_id": 7, "quantity": 99999999999, "new": 1.5}',
             city="Oslo",
+            session_id="s5",
         ),
         extra='{"campaign":"ü"}',
     )
-    log.add(event("e1", "app_close", 5.5, properties="not json", city="Oslo"))
-    log.add(event("e2", "app_close", 5.5, properties=None, city="Oslo"))
+    log.add(event("e1", "app_close", 5.5, properties="not json", city="Oslo", session_id="s5"))
+    # A second city in session s1, which stays with the first by name.
+    log.add(event("e2", "app_close", 5.5, properties=None, city="Ørsta"))
     bad = log.add(event("x0", "page_view", 6, properties='{"q":"<&\\u0001>"}'))
     log.again(bad)
     log.add(event("x1", "order_placed", 6))

@@ -13,12 +13,15 @@ from platform_core.lake import Lake
 
 def rows(lake: Lake, name: str, column: str | None = None, day: date | None = None) -> list[dict[str, Any]]:
     """Return a table's rows in an order that depends on their values only; JSON text is compared as JSON."""
-    partitions = [(column, "=", day.isoformat())] if column and day else None
-    found = DeltaTable(lake.uri(name)).to_pyarrow_table(partitions=partitions).to_pylist()
+    found = DeltaTable(lake.uri(name)).to_pyarrow_table().to_pylist()
+    if column:
+        found = [row for row in found if row[column] == day]
     for row in found:
         if "record" in row:
             row["record"] = json.loads(row["record"])
-    return sorted(({key: row[key] for key in sorted(row)} for row in found), key=lambda row: json.dumps(row, default=str))
+    return sorted(
+        ({key: row[key] for key in sorted(row)} for row in found), key=lambda row: json.dumps(row, default=str)
+    )
 
 
 def types(lake: Lake, name: str) -> dict[str, str]:
