@@ -235,7 +235,9 @@ class Report:
                 asset_key=spec.asset_key,
                 passed=not failed,
                 severity=dg.AssetCheckSeverity.ERROR,
-                description=f"Failed for {', '.join(map(str, failed))}" if failed else f"{len(outcomes)} dates checked",
+                description=f"Failed for {', '.join(map(str, failed))}"
+                if failed
+                else f"Dates checked: {len(outcomes)}",
                 metadata={str(day): dg.MetadataValue.json(_plain(o.facts)) for day, o in outcomes.items()},
             )
 

@@ -20,6 +20,7 @@ _DELTA_CONFIGURATION = {
 
 FEW_FILES = 150
 _FEW_ROWS_CONFIGURATION = {
+    "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.shuffle.partitions": "1",

@@ -35,10 +35,10 @@ ROOT = REPOSITORY / ".platform" / "demo"
 # The demo cannot wait for 06:00 UTC nor for a quiet minute; nothing else differs from production.
 DEMO_SETTINGS = {
     "PARTITION_READY_HOUR_UTC": "0",
-    "PARTITION_SETTLE_SECONDS": "3",
+    "PARTITION_SETTLE_SECONDS": "2",
     "PARTITION_RETRY_BACKOFF_SECONDS": "5",
-    "DISCOVERY_INTERVAL_SECONDS": "5",
-    "SINK_FLUSH_INTERVAL_SECONDS": "5",
+    "DISCOVERY_INTERVAL_SECONDS": "2",
+    "SINK_FLUSH_INTERVAL_SECONDS": "2",
     "RUN_MAX_DATES": "31",
 }
 LATE_EVENTS = 500
