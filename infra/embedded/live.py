@@ -134,7 +134,12 @@ def _supervise(stack: Stack, workers: Workers, reporter: Reporter) -> int:
 
 
 def _start_time(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot: tells a process from a later one with its id."""
+    """When a process started, in clock ticks since boot: tells a process from a later one with its id.
+
+    Returns:
+        None when there is no such process, or when it has ended and only waits for its parent (a zombie).
+    """
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else fields[19]
     return None
