@@ -18,6 +18,7 @@ from platform_core import discovery
 from platform_core.catalog import Domain
 from platform_core.clock import SystemClock
 from platform_core.discovery import Ready
+from platform_core.fingerprint import file_hash
 from platform_core.lake import BronzeFile
 from platform_core.partition_meta import StateConflictError
 from platform_core.settings import settings
@@ -122,8 +123,6 @@ def _request(domain: Domain, chunk: list[Ready], instance: dg.DagsterInstance) -
 
 
 def _materialization(domain: Domain, day: date, files: list[BronzeFile]) -> dg.AssetMaterialization:
-    from platform_core.fingerprint import file_hash
-
     return dg.AssetMaterialization(
         asset_key=bronze_key(domain),
         partition=day.isoformat(),
