@@ -5,10 +5,11 @@ Both trigger the same tick. There is no other automation on domain assets: the p
 
 import dagster as dg
 
-from platform_assets.discover import tick
+from platform_assets.discover import announcements, tick
 from platform_assets.pipeline import bronze_spec, job_name, pipeline_assets
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_core.catalog import Domain
+from platform_core.scan import Position
 from platform_core.settings import settings
 
 
@@ -23,9 +24,14 @@ def discovery_sensor(domain: Domain) -> dg.SensorDefinition:
         description="Compares Bronze with partition_meta; launches PENDING, LATE and RETRYING dates.",
     )
     def discover(context: dg.SensorEvaluationContext, metadata_store: MetadataStore) -> dg.SensorResult:
-        found = tick(domain, metadata_store, context.instance)
+        before = Position.from_json(context.cursor)
+        found = tick(domain, metadata_store, context.instance, before, announcements(domain.name))
         context.log.info(f"{domain.name}: {found.summary}")
-        return dg.SensorResult(run_requests=found.run_requests, asset_events=found.bronze)
+        return dg.SensorResult(
+            run_requests=found.run_requests,
+            asset_events=found.bronze,
+            cursor=(found.position or before).to_json(),
+        )
 
     return discover
 
@@ -44,7 +50,8 @@ def daily_schedule(domain: Domain) -> dg.ScheduleDefinition:
     def at_the_hour(
         context: dg.ScheduleEvaluationContext, metadata_store: MetadataStore
     ) -> list[dg.RunRequest] | dg.SkipReason:
-        found = tick(domain, metadata_store, context.instance)
+        # A position of its own: it looks at the newest dates, however far the sensor's slice has come.
+        found = tick(domain, metadata_store, context.instance, Position())
         context.log.info(f"{domain.name}: {found.summary}")
         return found.run_requests or dg.SkipReason(found.summary)
 

@@ -1,23 +1,29 @@
-"""The asset checks of a date: contract, non-null, uniqueness, quarantine ratio, reconciliation between layers.
+"""The asset checks of a date: contract, keys, accepted values, quarantine, volume, reconciliation between layers.
 
-Each check looks at the tables as they were written, not at what the job reported. All are blocking: they stand
-between Silver, Gold and the warehouse. Row-level rules belong to domains.yaml and run inside the Spark job.
+Each check looks at the tables as they were written, not at what the job reported. They stand between Silver, Gold
+and the warehouse: one that fails with severity ERROR blocks what comes after it, WARN only shows. Row-level rules
+belong to domains.yaml and are counted inside the Spark job; what needs the whole domain belongs to `watch`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from platform_assets.source import SourceUnavailableError, read_source
 from platform_core.catalog import Domain
 from platform_core.contract import Column, ColumnType
 from platform_core.lake import Lake
+from platform_core.partition_meta import PartitionMetaReader
+from platform_core.partition_state import State
+from platform_core.quality import ratio_of, refused_rules, volume_verdict
+from platform_core.settings import settings
 
 if TYPE_CHECKING:
     from spark_jobs.bronze_to_silver import SilverResult
@@ -27,7 +33,12 @@ SILVER_CHECKS = {
     "non_null": "No required column of the contract is null in Silver",
     "unique_key": "The primary key occurs once in the date's Silver rows",
     "reconciles_with_bronze": "Bronze records = Silver rows + duplicates + quarantined, and the table has those rows",
+    "accepted_values": "No rule of domains.yaml with `on_failure: fail` is broken; a broken `warn` rule warns",
     "quarantine_ratio": "No more rows were quarantined than domains.yaml allows",
+    "volume": "The date has about as many rows as the days before it (warns)",
+}
+SOURCE_CHECK = {
+    "reconciles_with_source": "The source database and Silver agree on the date's totals (warns)",
 }
 GOLD_CHECKS = {
     "unique_key": "The merge keys occur once and are never null in the date's rows",
@@ -36,6 +47,12 @@ GOLD_CHECKS = {
 WAREHOUSE_CHECKS = {
     "reconciles_with_gold": "Rows and exact sums of the date are equal in the warehouse and in Gold",
 }
+WARNING_ONLY = frozenset({"volume", "reconciles_with_source"})
+
+
+def silver_checks(domain: Domain) -> dict[str, str]:
+    """Return the names and descriptions of a domain's Silver checks."""
+    return SILVER_CHECKS | (SOURCE_CHECK if domain.quality.source else {})
 
 
 @dataclass(frozen=True)
@@ -48,6 +65,7 @@ class CheckOutcome:
         name: The check.
         passed: Whether it holds.
         facts: What was compared, for the UI.
+        severity: Of a failure: ERROR blocks what comes after, WARN is shown.
     """
 
     layer: str
@@ -55,10 +73,73 @@ class CheckOutcome:
     name: str
     passed: bool
     facts: dict[str, Any] = field(default_factory=dict)
+    severity: Literal["ERROR", "WARN"] = "ERROR"
+
+    @property
+    def blocks(self) -> bool:
+        """Whether nothing may come after it."""
+        return not self.passed and self.severity == "ERROR"
 
 
-def check_silver(lake: Lake, domain: Domain, day: date, result: SilverResult) -> list[CheckOutcome]:
-    """Check one date of Silver against the contract and against what the job read."""
+def check_silver(
+    lake: Lake, domain: Domain, day: date, result: SilverResult, partitions: PartitionMetaReader
+) -> list[CheckOutcome]:
+    """Check one date of Silver against the contract, the rules, what the job read, and the days before.
+
+    Of a date that the job refused to publish only the checks that refused it, and those that need no table.
+    """
+    judged = [
+        _accepted_values(domain, result),
+        _quarantine_ratio(domain, result),
+        _volume(domain, day, result, partitions),
+    ]
+    if not result.published:
+        return judged
+    source = [check_source(lake, domain, day)] if domain.quality.source else []
+    return [*_check_table(lake, domain, day, result), *judged, *source]
+
+
+def _accepted_values(domain: Domain, result: SilverResult) -> CheckOutcome:
+    refused = refused_rules(domain.quality, result.distinct_offsets, result.quarantined)
+    facts = {"refused": refused, "warned": dict(result.warned), "quarantined": dict(result.quarantined)}
+    severity: Literal["ERROR", "WARN"] = "ERROR" if refused else "WARN"
+    return CheckOutcome("silver", domain.name, "accepted_values", not refused and not result.warned, facts, severity)
+
+
+def _quarantine_ratio(domain: Domain, result: SilverResult) -> CheckOutcome:
+    quality = domain.quality
+    ratio = ratio_of(sum(result.quarantined.values()), result.distinct_offsets)
+    facts = {
+        "ratio": round(ratio, 6),
+        "warns_above": quality.warn_quarantined_ratio,
+        "allowed": quality.max_quarantined_ratio,
+        "by_rule": dict(result.quarantined),
+    }
+    passed = ratio <= min(quality.warn_quarantined_ratio, quality.max_quarantined_ratio)
+    severity: Literal["ERROR", "WARN"] = "ERROR" if ratio > quality.max_quarantined_ratio else "WARN"
+    return CheckOutcome("silver", domain.name, "quarantine_ratio", passed, facts, severity)
+
+
+def _volume(domain: Domain, day: date, result: SilverResult, partitions: PartitionMetaReader) -> CheckOutcome:
+    limits = domain.quality.volume
+    first = day - timedelta(days=limits.days)
+    before = [
+        row.silver_records
+        for row in partitions.rows(domain.name)
+        if first <= row.partition_date < day and row.status is State.DONE and row.silver_records is not None
+    ]
+    verdict = volume_verdict(limits, result.silver_rows, before)
+    facts = {
+        "rows": result.silver_rows,
+        "usual": verdict.usual,
+        "ratio": verdict.ratio,
+        "expected_ratio": [limits.min_ratio, limits.max_ratio],
+        "days_compared": len(before),
+    }
+    return CheckOutcome("silver", domain.name, "volume", verdict.normal, facts, "WARN")
+
+
+def _check_table(lake: Lake, domain: Domain, day: date, result: SilverResult) -> list[CheckOutcome]:
     silver = Audited(lake, lake.silver(domain), domain.partition_key, day)
     missing, wrong = _against_contract(domain, silver.schema)
     required = [c.name for c in domain.contract.columns if not c.nullable and c.name in silver.schema.names]
@@ -71,7 +152,6 @@ def check_silver(lake: Lake, domain: Domain, day: date, result: SilverResult) ->
     null_counts = dict(zip(required, counts, strict=True))
     quarantined = sum(result.quarantined.values())
     accounted = result.silver_rows + result.offset_duplicates + result.key_duplicates + quarantined
-    ratio = quarantined / result.bronze_rows if result.bronze_rows else 0.0
 
     def outcome(name: str, passed: bool, **facts: Any) -> CheckOutcome:
         return CheckOutcome("silver", domain.name, name, passed, facts)
@@ -89,13 +169,6 @@ def check_silver(lake: Lake, domain: Domain, day: date, result: SilverResult) ->
             offset_duplicates=result.offset_duplicates,
             key_duplicates=result.key_duplicates,
             quarantined=quarantined,
-        ),
-        outcome(
-            "quarantine_ratio",
-            ratio <= domain.quality.max_quarantined_ratio,
-            ratio=round(ratio, 6),
-            allowed=domain.quality.max_quarantined_ratio,
-            by_rule=dict(result.quarantined),
         ),
     ]
 
@@ -148,6 +221,27 @@ class Audited:
             connection.register("audited", self._rows)
             [row] = connection.execute(f"select {', '.join(expressions)} from audited").fetchall()
         return tuple(row)
+
+
+def check_source(lake: Lake, domain: Domain, day: date) -> CheckOutcome:
+    """Compare one date of Silver with the source database, by the query of domains.yaml.
+
+    It warns and does not block: the source may have moved on since it was read, and the next correction brings that.
+    A database that does not answer is a warning too, with the reason.
+    """
+    source = domain.quality.source
+    assert source is not None
+    silver = Audited(lake, lake.silver(domain), domain.partition_key, day).query(*source.silver)
+    try:
+        there = read_source(settings().postgres_dsn.get_secret_value(), source.query, day)
+    except SourceUnavailableError as error:
+        facts: dict[str, Any] = {"not compared": error.message}
+        return CheckOutcome("silver", domain.name, "reconciles_with_source", False, facts, "WARN")
+    equal = len(there) == len(silver) and all(_number(a) == _number(b) for a, b in zip(there, silver, strict=True))
+    compared = {
+        name: {"source": str(a), "silver": str(b)} for name, a, b in zip(source.silver, there, silver, strict=False)
+    }
+    return CheckOutcome("silver", domain.name, "reconciles_with_source", equal, compared, "WARN")
 
 
 def _number(value: Any) -> Decimal:

@@ -1,27 +1,37 @@
 """One tick for one domain: scan Bronze, store the transitions, return the runs to launch.
 
-The sensor and the 06:00 schedule both call `tick`; what must change is decided by `platform_core.discovery`.
+The sensor and the 06:00 schedule both call `tick`. Which dates are listed is decided by `platform_core.scan`, what
+must change by `platform_core.discovery`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from platform_assets.pipeline import DISCOVERED_TAG, bronze_key, is_running, job_name, silver_key
+from platform_assets.keys import bronze_key, silver_key
+from platform_assets.pipeline import DISCOVERED_TAG, is_running, job_name
 from platform_assets.resources.metadata_store import MetadataStore
-from platform_core import discovery
+from platform_core import discovery, scan
 from platform_core.catalog import Domain
 from platform_core.clock import SystemClock
 from platform_core.discovery import Ready
 from platform_core.fingerprint import file_hash
-from platform_core.lake import BronzeFile
-from platform_core.partition_meta import StateConflictError
+from platform_core.lake import BronzeFile, Lake
+from platform_core.partition_meta import Change, Partition, PartitionMetaReader, StateConflictError
+from platform_core.partition_state import Event
+from platform_core.scan import Position
 from platform_core.settings import settings
+
+if TYPE_CHECKING:
+    from sink.announcements import Announcements
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +47,13 @@ RANGE_END = "dagster/asset_partition_range_end"
 PARTITION = "dagster/partition"
 
 
+QUEUED_RUNS = 4
+"""Runs of one domain that discovery keeps waiting: enough that none idles, few enough that a correction is next."""
+
+DELTA_FILES = 500
+"""A late delta is counted in records, by footers, up to so many new files: 500 take about 0.2 s on a local disk."""
+
+
 @dataclass(frozen=True)
 class Tick:
     """What a tick found.
@@ -45,48 +62,120 @@ class Tick:
         run_requests: Runs to launch.
         bronze: Dates whose Bronze is new or changed, as events for the catalog.
         summary: One line for the tick's log.
+        position: Where the next tick goes on; None when this one changed nothing and must be repeated.
     """
 
     run_requests: list[dg.RunRequest]
     bronze: list[dg.AssetMaterialization]
     summary: str
+    position: Position | None
 
 
-def tick(domain: Domain, store: MetadataStore, instance: dg.DagsterInstance) -> Tick:
+@lru_cache(maxsize=16)
+def announcements(domain: str) -> Announcements:
+    """Return the process's reader of the ledger for one domain's sensor; it keeps its connection between ticks."""
+    from sink.announcements import Announcements
+
+    log.debug("ledger_reader domain=%s", domain)
+    return Announcements(settings())
+
+
+def tick(
+    domain: Domain,
+    store: MetadataStore,
+    instance: dg.DagsterInstance,
+    position: Position,
+    ledger: Announcements | None = None,
+) -> Tick:
     """Scan one domain, store what changed and return what must run.
 
     Args:
         domain: The domain.
         store: The lake and partition_meta.
         instance: Tells which runs are alive.
+        position: Where the tick before this one ended.
+        ledger: Says which dates the sink wrote to; without it only waiting, new and audited dates are listed.
     """
-    partitions = store.partitions()
-    plan = discovery.plan(
-        domain,
-        store.lake().list_bronze(domain),
-        partitions.rows(domain.name),
-        SystemClock().now(),
-        settings(),
-        lambda run_id: is_running(instance, run_id),
-        claimed=_claimed(domain, instance),
+    partitions, lake, now, config = store.partitions(), store.lake(), SystemClock().now(), settings()
+    news = ledger.since(position.ledger) if ledger else None
+    announced = position.watched | {day for name, day in (news.dates if news else ()) if name == domain.name}
+    partition_rows = partitions.rows(domain.name)
+    rows = {row.partition_date: row for row in partition_rows}
+    dead = frozenset(row.run_id for row in partition_rows if discovery.lease_expired(row, now, config))
+    claimed = _claimed(domain, instance, dead)
+    limit = QUEUED_RUNS * config.run_max_dates
+    scanned = scan.scan(
+        lambda day: lake.list_date(domain, day),
+        lake.list_dates(domain),
+        rows,
+        discovery.waiting(domain, rows, now, config, claimed, limit),
+        announced,
+        position.audited,
+        config.discovery_scan_files,
     )
+    plan = discovery.plan(
+        domain, scanned.bronze, partition_rows, now, config, lambda run_id: is_running(instance, run_id), claimed
+    )
+    plan.queue = plan.queue[: max(limit - len(claimed), 0)]
+    queued = {ready.day for ready in plan.queue}
+    changes = [c for c in plan.changes if c.event is not Event.QUEUED or c.day in queued]
     try:
-        partitions.apply(plan.changes)
+        after = partitions.apply([_with_delta(change, plan.changed, partitions, lake) for change in changes])
     except StateConflictError as conflict:
         # A run or an operator was faster. Nothing was stored; the next tick sees the new state.
-        return Tick([], [], f"retry next tick: {conflict}")
-    requests = [_request(domain, chunk, instance) for chunk in discovery.chunks(plan.queue, settings().run_max_dates)]
+        return Tick([], [], f"retry next tick: {conflict}", None)
+    rows |= {row.partition_date: row for row in after}
+    requests = [_request(domain, chunk, instance) for chunk in discovery.chunks(plan.queue, config.run_max_dates)]
     events = [_materialization(domain, day, files) for day, files in plan.changed.items()]
     waiting = ", ".join(f"{item.day} {item.reason}" for item in plan.queue)
-    return Tick(requests, events, f"{len(plan.changes)} transitions; to run: {waiting or 'nothing'}")
+    return Tick(
+        requests,
+        events,
+        f"{scanned.files} files of {len(scanned.bronze)} dates listed; {len(changes)} transitions;"
+        f" to run: {waiting or 'nothing'}",
+        Position(
+            news.position if news else position.ledger,
+            scan.still_watched(scanned, announced, rows, plan.unsettled),
+            scanned.audited,
+        ),
+    )
 
 
-def _claimed(domain: Domain, instance: dg.DagsterInstance) -> frozenset[date]:
-    """Dates for which a run of this domain is queued or running already."""
+def _with_delta(
+    change: Change, changed: dict[date, list[BronzeFile]], partitions: PartitionMetaReader, lake: Lake
+) -> Change:
+    """Add to a date that became LATE what came: files and records."""
+    if change.event is not Event.FILES_CHANGED:
+        return change
+    row = partitions.get(change.domain, change.day)
+    delta = late_delta(row, [file.name for file in changed[change.day]], lake)
+    log.info("late_data domain=%s date=%s %s", change.domain, change.day, delta)
+    return replace(change, detail={**change.detail, **delta})
+
+
+def late_delta(row: Partition | None, files: Collection[str], lake: Lake) -> dict[str, int]:
+    """Return how Bronze differs from what a date was processed with.
+
+    Args:
+        row: The date's row, with its files.
+        files: The date's files now.
+        lake: To read the footers of the new ones.
+
+    Returns:
+        `new_files`, `gone_files`, and `new_records` unless there are very many files.
+    """
+    before = set(row.source_files) if row else set()
+    new = sorted(set(files) - before)
+    delta = {"new_files": len(new), "gone_files": len(before - set(files))}
+    return {**delta, "new_records": lake.count_records(new)} if len(new) <= DELTA_FILES else delta
+
+
+def _claimed(domain: Domain, instance: dg.DagsterInstance, dead: Collection[str | None]) -> frozenset[date]:
+    """Dates for which a run of this domain is queued or running already; a run whose lease expired claims nothing."""
     days: set[date] = set()
     for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE)):
         ours = run.job_name == job_name(domain) or silver_key(domain) in (run.asset_selection or ())
-        if not ours:
+        if not ours or run.run_id in dead:
             continue
         if PARTITION in run.tags:
             days.add(date.fromisoformat(run.tags[PARTITION]))
@@ -115,6 +204,8 @@ def _request(domain: Domain, chunk: list[Ready], instance: dg.DagsterInstance) -
         "pdp/reason": ",".join(sorted({r.reason.value for r in chunk})),
         "pdp/fingerprint": chunk[0].fingerprint if len(chunk) == 1 else need.rpartition(":")[2],
         "pdp/attempt": str(max(r.attempt for r in chunk)),
+        # The run queue launches the highest first: a correction does not wait behind a backfill of years.
+        "dagster/priority": "10" if chunk[0].urgent else "0",
     }
     key = f"{need}#{before}"
     if len(chunk) == 1:

@@ -1,30 +1,32 @@
-"""One date of one domain, from its claim in partition_meta to DONE: Silver, checks, Gold, checks, warehouse.
+"""One date of one domain, from its claim to DONE: Silver, checks, Gold, checks, warehouse, correction ledger.
 
-This is the order of things and who may do them; each thing itself belongs to spark_jobs, `checks` and
-`warehouse.load`. Dagster is not imported: a run, a test and a command line process a date alike.
+This is the order of things; each thing itself belongs to `claim`, spark_jobs, `checks` and `warehouse.load`. Dagster
+is not imported: a run, a test and a command line process a date alike.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from deltalake import DeltaTable
 
 from platform_assets.checks import CheckOutcome, check_gold, check_silver
+from platform_assets.claim import Claimed, Claims, Skipped, gold_versions
+from platform_assets.lease import Lease
 from platform_assets.warehouse.load import Connection, GoldPartition, TableLoad, load_date
 from platform_core.catalog import Domain
-from platform_core.discovery import lost_run
+from platform_core.corrections import Correction, CorrectionLedger, correction_id, difference
 from platform_core.errors import PermanentError, PlatformError
-from platform_core.fingerprint import file_hash
 from platform_core.lake import Lake
-from platform_core.partition_meta import Change, Partition, PartitionMetaStore, StateConflictError
-from platform_core.partition_state import STARTABLE, Event, State
+from platform_core.partition_meta import PartitionMetaStore
+from platform_core.settings import settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -40,25 +42,8 @@ class BlockingCheckFailedError(PermanentError):
 
 
 @dataclass(frozen=True)
-class Claimed:
-    """The date belongs to this run.
-
-    Attributes:
-        day: The date.
-        files: The pinned Bronze files, lake-relative.
-        fingerprint: md5 of the files.
-        was: The state before the claim.
-    """
-
-    day: date
-    files: tuple[str, ...]
-    fingerprint: str
-    was: State
-
-
-@dataclass(frozen=True)
 class SilverDone:
-    """Silver of the date is written and checked."""
+    """Silver of the date is written, or refused, and checked."""
 
     day: date
     result: SilverResult
@@ -85,11 +70,19 @@ class WarehouseDone:
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """Nothing was done for the date, and that is right."""
+class Corrected:
+    """The correction ledger has what a reprocess changed: changed Gold rows, and why."""
 
     day: date
-    reason: str
+    cause: str
+    changed_rows: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """The date is DONE in partition_meta."""
+
+    day: date
 
 
 @dataclass(frozen=True)
@@ -100,7 +93,7 @@ class Failed:
     error: Exception
 
 
-Step = Claimed | SilverDone | GoldDone | WarehouseDone | Skipped | Failed
+Step = Claimed | SilverDone | GoldDone | WarehouseDone | Corrected | Done | Skipped | Failed
 
 
 class Processor:
@@ -114,8 +107,7 @@ class Processor:
         warehouse: Opens a warehouse connection with a query tag.
         database: The warehouse's database.
         run_id: The run, written to partition_meta, the ledger and the warehouse's rows.
-        is_running: Whether another run's id is still queued or running.
-        discovered: Whether discovery launched the run; a person's run reprocesses DONE dates too.
+        claims: Takes dates for the run and gives them back.
     """
 
     def __init__(
@@ -127,9 +119,7 @@ class Processor:
         warehouse: Callable[[str], AbstractContextManager[Connection]],
         database: str,
         run_id: str,
-        is_running: Callable[[str], bool],
-        *,
-        discovered: bool,
+        claims: Claims,
     ) -> None:
         self._domain = domain
         self._lake = lake
@@ -138,48 +128,58 @@ class Processor:
         self._warehouse = warehouse
         self._database = database
         self._run_id = run_id
-        self._is_running = is_running
-        self._discovered = discovered
+        self._claims = claims
 
     def process(self, day: date) -> Iterator[Step]:
         """Process one date, yielding each step as it is finished.
 
-        The last step is `WarehouseDone`, `Skipped` or `Failed`; an error of the date is yielded, not raised. An
-        interruption (a cancelled run) frees the date and is raised.
+        The last step is `Done`, `Skipped` or `Failed`; an error of the date is yielded, not raised. An interruption
+        (a cancelled run) frees the date and is raised.
         """
         try:
-            claim = self._claim(day)
+            claim = self._claims.claim(day)
         except PlatformError as error:
             yield Failed(day, error)
             return
-        if isinstance(claim, Skipped):
-            yield claim
-            return
         yield claim
+        if isinstance(claim, Skipped):
+            return
         try:
-            yield from self._layers(claim)
+            with self._lease(day) as lease:
+                silver, loads = yield from self._layers(claim, lease)
+            self._claims.finish(day, silver, sum(load.rows for load in loads))
+            yield Done(day)
         except Exception as error:
             log.exception("date_failed domain=%s date=%s", self._domain.name, day)
-            self._give_up(day, error)
+            self._claims.give_up(day, error)
             yield Failed(day, error)
         except BaseException:
-            self._give_up(day, PlatformError("The run was cancelled or interrupted."))
+            self._claims.give_up(day, PlatformError("The run was cancelled or interrupted."))
             raise
 
-    def _layers(self, claim: Claimed) -> Iterator[Step]:
+    def _lease(self, day: date) -> Lease:
+        seconds = settings().partition_lease_seconds
+        return Lease(self._partitions, self._domain.name, day, self._run_id, seconds, self._spark.interruptAll)
+
+    def _layers(self, claim: Claimed, lease: Lease) -> Generator[Step, None, tuple[SilverResult, list[TableLoad]]]:
         from spark_jobs import bronze_to_silver, silver_to_gold
 
         day, domain, lake = claim.day, self._domain, self._lake
         silver = bronze_to_silver.run(self._spark, lake, domain, day, claim.files)
-        checks = check_silver(lake, domain, day, silver)
+        checks = check_silver(lake, domain, day, silver, self._partitions)
         yield SilverDone(day, silver, checks)
         self._stop_if_blocked(checks)
 
+        lease.check()
+        before = gold_versions(lake, domain)
         gold = silver_to_gold.run(self._spark, lake, domain, day)
         checks = check_gold(lake, domain, day)
+        if any(check.blocks for check in checks):
+            self._withdraw_gold(before)
         yield GoldDone(day, gold, checks)
         self._stop_if_blocked(checks)
 
+        lease.check()
         started = time.monotonic()
         partitions = [self._gold_partition(table, day) for table in domain.gold.tables]
         with self._warehouse(f"pdp:{domain.name}:{day}:{self._run_id}") as connection:
@@ -195,128 +195,71 @@ class Processor:
         # The load compared rows and exact sums inside its transaction; reaching this line means they were equal.
         facts = {load.table: {"rows": load.rows, "changed": load.changed} for load in loads}
         checks = [CheckOutcome("snowflake", domain.name, "reconciles_with_gold", True, facts)]
-        self._finish(day, silver, sum(load.rows for load in loads))
         yield WarehouseDone(day, loads, checks, time.monotonic() - started)
+        if claim.reprocess is not None:
+            yield self._record_correction(claim, silver, partitions)
+        lease.check()
+        return silver, loads
 
-    def _claim(self, day: date) -> Claimed | Skipped:
-        """Make the date IN_FLIGHT for this run, with the Bronze files of this moment pinned."""
-        name = self._domain.name
-        files = tuple(f.name for f in self._lake.list_bronze(self._domain).get(day, ()))
-        row = self._partitions.get(name, day)
-        if not files:
-            return Skipped(day, f"Bronze of domain `{name}` has no file for {day}.")
-        if self._discovered and (row is None or row.status not in STARTABLE):
-            return Skipped(day, f"It is {row.status if row else State.UNDISCOVERED}: another run took care of it.")
-        fingerprint = file_hash(files)
-        pinned = {"run_id": self._run_id, "source_files": files, "file_hash": fingerprint}
-        changes = self._way_to_startable(day, row)
-        startable = changes[-1] if changes else None
-        expected = State.PENDING if startable else (row.status if row else State.PENDING)
-        if startable and startable.event is Event.QUEUED:
-            expected = State.REPROCESSING
-        changes.append(
-            Change(
-                name,
-                day,
-                expected,
-                Event.RUN_STARTED,
+    def _record_correction(self, claim: Claimed, silver: SilverResult, after: list[GoldPartition]) -> Corrected:
+        why = claim.reprocess
+        assert why is not None
+        lines = [
+            Correction(
+                correction_id=correction_id(self._domain.name, claim.day, why.last_done),
+                domain=self._domain.name,
+                partition_date=claim.day,
+                at=datetime.now(UTC),
                 run_id=self._run_id,
-                set=pinned,
-                detail=_delta(row, files),
+                cause=why.cause,
+                new_files=why.new_files,
+                gone_files=why.gone_files,
+                record_difference=silver.bronze_rows - why.records_before,
+                gold_table=gold.table,
+                change=row.change,
+                key=row.key,
+                before=row.before,
+                after=row.after,
             )
-        )
-        self._partitions.apply(changes)
-        return Claimed(day, files, fingerprint, row.status if row else State.UNDISCOVERED)
-
-    def _way_to_startable(self, day: date, row: Partition | None) -> list[Change]:
-        name = self._domain.name
-        if row is None:
-            return [Change(name, day, State.UNDISCOVERED, Event.FILES_FOUND)]
-        if row.status in STARTABLE:
-            return []
-        if row.status is State.LATE:
-            return [Change(name, day, State.LATE, Event.QUEUED)]
-        reset = Change(name, day, row.status, Event.RESET, set={"retry_count": 0}, detail={"cause": "backfill"})
-        if row.status is not State.IN_FLIGHT:
-            return [reset]
-        if row.run_id and row.run_id != self._run_id and self._is_running(row.run_id):
-            raise StateConflictError(
-                f"Domain `{name}` {day} is being processed by run {row.run_id}. Wait for it or cancel it first.",
-                domain=name,
-                day=day,
-                owner=row.run_id,
+            for gold in after
+            for row in difference(
+                self._gold_before(gold, claim.day, why.gold_versions.get(gold.table)), gold.data, gold.keys
             )
-        return [lost_run(row), Change(name, day, State.FAILED, Event.RESET, set={"retry_count": 0})]
+        ]
+        CorrectionLedger(self._lake).record(lines)
+        return Corrected(claim.day, why.cause, sum(line.change != "none" for line in lines))
 
-    def _finish(self, day: date, silver: SilverResult, gold_rows: int) -> None:
-        self._partitions.apply(
-            [
-                Change(
-                    self._domain.name,
-                    day,
-                    State.IN_FLIGHT,
-                    Event.SUCCEEDED,
-                    run_id=self._run_id,
-                    set={
-                        "record_count": silver.bronze_rows,
-                        "silver_records": silver.silver_rows,
-                        "gold_records": gold_rows,
-                        "retry_count": 0,
-                        "error_message": None,
-                        "processed_at": datetime.now(UTC),
-                        "silver_path": self._lake.uri(self._lake.silver(self._domain)),
-                        "gold_path": self._lake.uri(self._lake.gold(self._domain, "").rstrip("/")),
-                    },
-                    detail={"bronze": silver.bronze_rows, "silver": silver.silver_rows, "gold": gold_rows},
-                )
-            ]
-        )
+    def _withdraw_gold(self, versions: Mapping[str, int]) -> None:
+        """Take back the merges of a date that its checks refused: this run is the only writer of the tables."""
+        for table in self._domain.gold.tables:
+            uri, options = self._lake.uri(self._lake.gold(self._domain, table)), self._lake.storage_options or None
+            delta = DeltaTable(uri, storage_options=options)
+            if table in versions and delta.version() != versions[table]:
+                delta.restore(versions[table])
+            elif table not in versions:
+                delta.delete()
+            log.warning("gold_withdrawn table=%s to_version=%s", table, versions.get(table))
 
-    def _give_up(self, day: date, error: Exception) -> None:
-        changed: dict[str, object] = {"error_message": f"{type(error).__name__}: {error}"[:4000]}
-        if isinstance(error, PermanentError):
-            changed["retry_count"] = self._domain.max_retries  # the same input fails again: no retry, DEAD next
-        try:
-            self._partitions.apply(
-                [
-                    Change(
-                        self._domain.name,
-                        day,
-                        State.IN_FLIGHT,
-                        Event.RUN_FAILED,
-                        run_id=self._run_id,
-                        set=changed,
-                        detail={"error": type(error).__name__},
-                    )
-                ]
-            )
-        except StateConflictError:
-            log.warning("claim_lost domain=%s date=%s run=%s", self._domain.name, day, self._run_id)
+    def _gold_before(self, gold: GoldPartition, day: date, version: int | None) -> pa.Table:
+        if version is None:
+            return gold.data.schema.empty_table()  # the table is new: an aggregation that did not exist then
+        return self._gold(gold.table, day, version)
+
+    def _gold(self, table: str, day: date, version: int | None = None) -> pa.Table:
+        uri, options = self._lake.uri(self._lake.gold(self._domain, table)), self._lake.storage_options or None
+        delta = DeltaTable(uri, version=version, storage_options=options)
+        return delta.to_pyarrow_table(filters=[(self._domain.partition_key, "=", day)])
+
+    def _gold_partition(self, table: str, day: date) -> GoldPartition:
+        return GoldPartition(table, self._domain.gold.tables[table], self._gold(table, day))
 
     def _stop_if_blocked(self, checks: list[CheckOutcome]) -> None:
-        failed = [check for check in checks if not check.passed]
+        failed = [check for check in checks if check.blocks]
         if failed:
             what = "; ".join(f"{c.layer}/{c.table} `{c.name}`: {c.facts}" for c in failed)
             raise BlockingCheckFailedError(
-                f"Blocking checks failed, so nothing downstream was changed: {what}. Look at the quarantine table"
-                " and the rule in domains.yaml, then reprocess the date.",
+                f"Blocking checks failed, so nothing downstream was changed: {what}. Look at the quarantine"
+                f" (`pdp quarantine list {self._domain.name}`) and at the rule in domains.yaml, then reprocess the"
+                " date.",
                 checks=[c.name for c in failed],
             )
-
-    def _gold_partition(self, table: str, day: date) -> GoldPartition:
-        delta = DeltaTable(
-            self._lake.uri(self._lake.gold(self._domain, table)),
-            storage_options=self._lake.storage_options or None,
-        )
-        data = delta.to_pyarrow_table(filters=[(self._domain.partition_key, "=", day)])
-        return GoldPartition(table, self._domain.gold.tables[table], data)
-
-
-def _delta(row: Partition | None, files: tuple[str, ...]) -> dict[str, object]:
-    """What changed in Bronze since the last claim, for the history."""
-    before = set(row.source_files) if row else set()
-    return {
-        "files": len(files),
-        "new_files": sorted(set(files) - before)[:50] if before else len(files),
-        "gone_files": len(before - set(files)),
-    }

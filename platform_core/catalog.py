@@ -10,6 +10,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from datetime import date, time
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -78,19 +79,63 @@ class Gold(_Entry):
         return self
 
 
+class OnFailure(StrEnum):
+    """What a row that breaks a rule means."""
+
+    WARN = "warn"
+    QUARANTINE = "quarantine"
+    FAIL = "fail"
+
+
 class Rule(_Entry):
-    """A row-level expectation: a SQL expression over Silver columns that is true for a good row."""
+    """A row-level expectation: a SQL expression over Silver columns that is true for a good row.
+
+    With `warn` the row stays in Silver and is counted; with `quarantine` it goes to the quarantine table; with `fail`
+    it does too, and the date is not published when more than `max_ratio` of its records break the rule.
+    """
 
     name: str = Field(pattern=NAME)
     expression: str
     reason: str = ""
+    on_failure: OnFailure = OnFailure.QUARANTINE
+    max_ratio: float = Field(0.0, ge=0, le=1)
+
+
+class Volume(_Entry):
+    """How far a date's rows may differ from the median of the days before it, before it is reported."""
+
+    days: int = Field(14, ge=3, le=365)
+    min_ratio: float = Field(0.5, ge=0)
+    max_ratio: float = Field(2.0, gt=0)
+
+
+class Source(_Entry):
+    """A query over the source database that one date of Silver must agree with.
+
+    The query's parameters are `%(start)s` and `%(end)s`, the date's bounds in UTC; it returns one row, whose columns
+    are compared with the SQL aggregates of `silver` in the same order.
+    """
+
+    query: str
+    silver: tuple[str, ...] = Field(min_length=1)
 
 
 class Quality(_Entry):
-    """The domain's rules, and how many bad rows a date may have before it fails."""
+    """The domain's rules, and how many bad rows a date may have before it is reported, and before it is refused."""
 
     rules: tuple[Rule, ...] = ()
+    warn_quarantined_ratio: float = Field(0.01, ge=0, le=1)
     max_quarantined_ratio: float = Field(0.05, ge=0, le=1)
+    volume: Volume = Volume()
+    source: Source | None = None
+
+    @model_validator(mode="after")
+    def _rules_have_names_of_their_own(self) -> Quality:
+        names = [rule.name for rule in self.rules]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"the rule `{name}` occurs twice; names must be unique")
+        return self
 
 
 class Domain(_Entry):

@@ -1,12 +1,12 @@
 """Discovery: compares Bronze with partition_meta and says what must change and what must run.
 
-The decision is a pure function, so that every case is a unit test; listing Bronze, storing the changes and
-launching runs belong to the caller. Design: late data is found by content, whatever its age.
+The decision is a pure function, so that every case is a unit test; which dates are listed belongs to `scan`,
+storing the changes and launching runs to the caller. Design: late data is found by content, whatever its age.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -16,6 +16,9 @@ from platform_core.lake import BronzeFile
 from platform_core.partition_meta import Change, Partition
 from platform_core.partition_state import Event, State
 from platform_core.settings import Settings
+
+WAITING = frozenset({State.PENDING, State.LATE, State.RETRYING, State.REPROCESSING})
+"""The states from which a run takes a date."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Ready:
         fingerprint: md5 of the Bronze files seen by this tick.
         attempt: Retries so far.
         since: When the row last changed; makes the run's key new for each stay in a state.
+        urgent: A correction, or the newest date: it goes before the backlog.
     """
 
     day: date
@@ -35,6 +39,7 @@ class Ready:
     fingerprint: str
     attempt: int
     since: datetime | None
+    urgent: bool
 
 
 @dataclass
@@ -43,13 +48,15 @@ class Plan:
 
     Attributes:
         changes: Transitions to make before runs are launched.
-        queue: Dates to run, oldest first.
+        queue: Dates to run: corrections and the newest date first, then oldest first.
         changed: Dates whose Bronze content is new since the last tick that saw them, with their files.
+        unsettled: Dates that are DONE with other files than Bronze's, and too young to judge.
     """
 
     changes: list[Change] = field(default_factory=list)
     queue: list[Ready] = field(default_factory=list)
     changed: dict[date, list[BronzeFile]] = field(default_factory=dict)
+    unsettled: set[date] = field(default_factory=set)
 
 
 def ready_at(day: date, settings: Settings) -> datetime:
@@ -64,9 +71,47 @@ def retry_at(partition: Partition, settings: Settings) -> datetime:
     return since + timedelta(seconds=seconds)
 
 
+def lease_expired(partition: Partition, now: datetime, settings: Settings) -> bool:
+    """Whether a date is IN_FLIGHT and its run has not renewed its lease in time."""
+    if partition.status is not State.IN_FLIGHT or partition.updated_at is None:
+        return False
+    return now - partition.updated_at > timedelta(seconds=settings.partition_lease_seconds)
+
+
+def waiting(
+    domain: Domain,
+    rows: Mapping[date, Partition],
+    now: datetime,
+    settings: Settings,
+    claimed: frozenset[date],
+    limit: int,
+) -> list[date]:
+    """Return the dates that a run may be launched for, the most urgent first, at most `limit` less those claimed.
+
+    The limit keeps a correction from queueing behind years of backlog.
+    """
+    due = [
+        day
+        for day, row in rows.items()
+        if day not in claimed
+        and now >= ready_at(day, settings)
+        and (row.status in WAITING or _is_retried(row, domain, now, settings))
+    ]
+    due.sort(key=lambda day: (not _is_urgent(day, rows[day].status, now), day))
+    return due[: max(limit - len(claimed), 0)]
+
+
+def _is_retried(row: Partition, domain: Domain, now: datetime, settings: Settings) -> bool:
+    return row.status is State.FAILED and row.retry_count < domain.max_retries and now >= retry_at(row, settings)
+
+
+def _is_urgent(day: date, state: State, now: datetime) -> bool:
+    return state in (State.LATE, State.REPROCESSING) or now.date() - day <= timedelta(days=1)
+
+
 def plan(
     domain: Domain,
-    bronze: dict[date, list[BronzeFile]],
+    bronze: Mapping[date, Sequence[BronzeFile]],
     partitions: Sequence[Partition],
     now: datetime,
     settings: Settings,
@@ -77,102 +122,106 @@ def plan(
 
     Args:
         domain: The domain.
-        bronze: Its Bronze files by date.
-        partitions: Its rows of partition_meta.
+        bronze: The dates that this tick listed, with their files; a date that is not here is not compared.
+        partitions: All rows of the domain in partition_meta.
         now: The tick's time, UTC.
-        settings: Readiness, settle interval and backoff.
+        settings: Readiness, settle interval, lease and backoff.
         is_running: Whether the run with this id is queued or running.
         claimed: Dates for which a run is queued or running already.
     """
     result = Plan()
     rows = {row.partition_date: row for row in partitions}
+    state_of: dict[date, tuple[State, int, datetime | None]] = {}
+    for day, row in rows.items():
+        state_of[day] = (row.status, row.retry_count, row.updated_at)
+        if row.status is State.IN_FLIGHT:
+            if lease_expired(row, now, settings):
+                result.changes.append(lost_run(row, "its lease expired: the process is gone or hangs"))
+            elif not (row.run_id and is_running(row.run_id)):
+                result.changes.append(lost_run(row, "it ended without reporting: killed, out of memory, or cancelled"))
+        elif row.status is State.FAILED:
+            if row.retry_count >= domain.max_retries:
+                result.changes.append(_exhausted(row))
+            elif now >= retry_at(row, settings):
+                retry = row.retry_count + 1
+                result.changes.append(Change(domain.name, day, State.FAILED, Event.RETRY, set={"retry_count": retry}))
+                state_of[day] = (State.RETRYING, retry, now)
+
     for day, files in bronze.items():
+        if not files:
+            continue
         names = [f.name for f in files]
         fingerprint = file_hash(names)
-        row = rows.get(day)
-        state = row.status if row else State.UNDISCOVERED
-        retry_count = row.retry_count if row else 0
         settled = now - max(f.modified_at for f in files) >= timedelta(seconds=settings.partition_settle_seconds)
-        since = row.updated_at if row else now
-
-        if row is None:
+        state, attempt, since = state_of.get(day, (State.UNDISCOVERED, 0, now))
+        if state is State.UNDISCOVERED:
+            pinned = {"source_files": tuple(names), "file_hash": fingerprint}
             result.changes.append(
                 Change(
                     domain.name,
                     day,
                     State.UNDISCOVERED,
                     Event.FILES_FOUND,
-                    set={"source_files": tuple(names), "file_hash": fingerprint},
+                    set=pinned,
                     detail={"files": len(names)},
                 )
             )
-            result.changed[day] = files
+            result.changed[day] = list(files)
             state = State.PENDING
-        elif state is State.IN_FLIGHT and not (row.run_id and is_running(row.run_id)):
-            result.changes.append(lost_run(row))
-            continue  # its backoff begins now
-        elif state is State.DONE and row.file_hash != fingerprint:
+        elif state is State.DONE and rows[day].file_hash != fingerprint:
             if not settled:
+                result.unsettled.add(day)
                 continue
             result.changes.append(
-                Change(
-                    domain.name,
-                    day,
-                    State.DONE,
-                    Event.FILES_CHANGED,
-                    detail={"files_before": row.file_hash, "files_now": fingerprint, "files": len(names)},
-                )
+                Change(domain.name, day, State.DONE, Event.FILES_CHANGED, detail={"files": len(names)})
             )
-            result.changed[day] = files
+            result.changed[day] = list(files)
             state, since = State.LATE, now
-        elif state is State.FAILED:
-            if retry_count >= domain.max_retries:
-                result.changes.append(
-                    Change(
-                        domain.name,
-                        day,
-                        State.FAILED,
-                        Event.RETRIES_EXHAUSTED,
-                        detail={"retries": retry_count, "cause": row.error_message},
-                    )
-                )
-                continue
-            if now < retry_at(row, settings):
-                continue
-            retry_count += 1
-            result.changes.append(Change(domain.name, day, State.FAILED, Event.RETRY, set={"retry_count": retry_count}))
-            state, since = State.RETRYING, now
-
-        due = now >= ready_at(day, settings) and settled and day not in claimed
-        if due and state in (State.PENDING, State.LATE, State.RETRYING, State.REPROCESSING):
+        if state in WAITING and now >= ready_at(day, settings) and settled and day not in claimed:
+            urgent = _is_urgent(day, state, now)
             if state is State.LATE:
                 result.changes.append(Change(domain.name, day, State.LATE, Event.QUEUED))
-            result.queue.append(Ready(day, state, fingerprint, retry_count, since))
-    result.queue.sort(key=lambda r: r.day)
+            result.queue.append(Ready(day, state, fingerprint, attempt, since, urgent))
+    result.queue.sort(key=lambda ready: (not ready.urgent, ready.day))
     return result
 
 
-def lost_run(row: Partition) -> Change:
-    """Return the change that frees a partition whose run is over without having reported."""
+def lost_run(row: Partition, cause: str) -> Change:
+    """Return the change that frees a partition whose run is over, or seems to be.
+
+    Args:
+        row: The partition, IN_FLIGHT.
+        cause: Why, as the end of a sentence about the run.
+    """
     return Change(
         row.domain,
         row.partition_date,
         State.IN_FLIGHT,
         Event.RUN_FAILED,
         run_id=row.run_id,
-        set={
-            "error_message": f"Run {row.run_id} ended without reporting (killed, out of memory, or cancelled).",
-        },
-        detail={"cause": "run lost"},
+        set={"error_message": f"Run {row.run_id} was lost: {cause}."},
+        detail={"error": "RunLost", "cause": cause},
+    )
+
+
+def _exhausted(row: Partition) -> Change:
+    return Change(
+        row.domain,
+        row.partition_date,
+        State.FAILED,
+        Event.RETRIES_EXHAUSTED,
+        detail={"retries": row.retry_count, "cause": row.error_message},
     )
 
 
 def chunks(queue: Sequence[Ready], size: int) -> list[list[Ready]]:
-    """Split a queue into runs: consecutive dates, at most `size` each, oldest first."""
+    """Split a queue into runs: consecutive dates of the same urgency, at most `size` each, in the queue's order."""
     result: list[list[Ready]] = []
     for item in queue:
-        if result and len(result[-1]) < size and result[-1][-1].day + timedelta(days=1) == item.day:
-            result[-1].append(item)
+        last = result[-1] if result else []
+        follows = last and last[-1].day + timedelta(days=1) == item.day and last[-1].urgent == item.urgent
+        if follows and len(last) < size:
+            last.append(item)
         else:
             result.append([item])
     return result

@@ -6,12 +6,15 @@ how a table is committed belongs to Delta.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 
 from platform_core.catalog import Domain
 from platform_core.errors import TransientError
@@ -72,6 +75,16 @@ class Lake:
         return "/".join(part for part in (domain.gold.bucket, prefix, table) if part)
 
     @property
+    def corrections(self) -> str:
+        """The ledger of what each reprocess changed in Gold."""
+        return "pipeline-metadata/corrections"
+
+    @property
+    def alerts(self) -> str:
+        """The alerts that were raised, and where each was delivered."""
+        return "pipeline-metadata/alerts"
+
+    @property
     def partition_meta(self) -> str:
         """The table of partition states."""
         return "pipeline-metadata/partition_meta"
@@ -119,41 +132,74 @@ class Lake:
             options["AWS_SECRET_ACCESS_KEY"] = s.s3_secret_key.get_secret_value()
         return options
 
-    def list_bronze(self, domain: Domain) -> dict[date, list[BronzeFile]]:
-        """List the domain's Bronze files by date, each date's files sorted by name.
-
-        Files and folders whose names begin with `_` or `.` are not data and are left out.
+    def list_dates(self, domain: Domain) -> list[date]:
+        """List the dates that have a folder in the domain's Bronze, sorted; no file is listed.
 
         Raises:
             TransientError: the store did not answer.
         """
-        base = self.path(self.bronze(domain))
+        prefix = f"{domain.partition_key}="
+        found = self._listed(domain, self.bronze(domain), pafs.FileType.Directory)
+        names = [info.base_name.removeprefix(prefix) for info in found if info.base_name.startswith(prefix)]
+        return sorted(day for name in names if (day := _date(name)) is not None)
+
+    def list_date(self, domain: Domain, day: date) -> list[BronzeFile]:
+        """List the Bronze files of one date, sorted by name.
+
+        Files whose names begin with `_` or `.` are not data and are left out.
+
+        Raises:
+            TransientError: the store did not answer.
+        """
+        folder = self.bronze_partition(domain, day)
+        return sorted(
+            (
+                BronzeFile(f"{folder}/{info.base_name}", info.size, info.mtime)
+                for info in self._listed(domain, folder, pafs.FileType.File)
+                if info.base_name.endswith(".parquet") and not info.base_name.startswith((".", "_"))
+            ),
+            key=lambda file: file.name,
+        )
+
+    def list_bronze(self, domain: Domain) -> dict[date, list[BronzeFile]]:
+        """List all Bronze files of the domain by date; its cost grows with the history.
+
+        Raises:
+            TransientError: the store did not answer.
+        """
+        listed = {day: self.list_date(domain, day) for day in self.list_dates(domain)}
+        return {day: files for day, files in listed.items() if files}
+
+    def _listed(self, domain: Domain, folder: str, kind: pafs.FileType) -> list[pafs.FileInfo]:
         try:
-            found = self.filesystem.get_file_info(pafs.FileSelector(base, recursive=True, allow_not_found=True))
+            found = self.filesystem.get_file_info(pafs.FileSelector(self.path(folder), allow_not_found=True))
         except OSError as error:
             raise TransientError(
-                f"Listing Bronze of domain `{domain.name}` under `{self.uri(self.bronze(domain))}` failed: {error}."
+                f"Listing Bronze of domain `{domain.name}` under `{self.uri(folder)}` failed: {error}."
                 " The next tick tries again.",
                 domain=domain.name,
             ) from error
-        prefix = f"{domain.partition_key}="
-        result: dict[date, list[BronzeFile]] = {}
-        for info in found:
-            folder, _, name = info.path.removeprefix(base).strip("/").partition("/")
-            if info.type != pafs.FileType.File or not folder.startswith(prefix) or not name.endswith(".parquet"):
-                continue
-            if name.startswith((".", "_")):
-                continue
-            try:
-                day = date.fromisoformat(folder.removeprefix(prefix))
-            except ValueError:
-                continue
-            result.setdefault(day, []).append(
-                BronzeFile(f"{self.bronze(domain)}/{folder}/{name}", info.size, info.mtime)
-            )
-        return {day: sorted(files, key=lambda f: f.name) for day, files in sorted(result.items())}
+        return [info for info in found if info.type == kind]
+
+    def count_records(self, files: Iterable[str]) -> int:
+        """Return the rows of Parquet files, from their footers.
+
+        Raises:
+            TransientError: a file could not be read.
+        """
+        try:
+            return sum(pq.read_metadata(self.path(name), filesystem=self.filesystem).num_rows for name in files)
+        except (OSError, pa.ArrowException) as error:
+            raise TransientError(f"A footer in `{self.root}` could not be read: {error}. Try again.") from error
 
     def prepare(self) -> None:
         """Create the root folder of a local lake."""
         if self.is_local:
             Path(self.root).mkdir(parents=True, exist_ok=True)
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None

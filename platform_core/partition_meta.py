@@ -35,7 +35,7 @@ class Partition:
         retry_count: Retries since the last success or reset.
         error_message: The last failure, None after a success.
         created_at: When Bronze was first seen, UTC.
-        updated_at: When the row last changed, UTC.
+        updated_at: When the row last changed, UTC; while it is IN_FLIGHT, when its run last renewed the lease.
         processed_at: When the last successful run ended, UTC.
         silver_path: URI of the Silver table.
         gold_path: URI of the folder of Gold tables.
@@ -68,8 +68,8 @@ class Change:
         day: The partition's date.
         expected: The state that the row must be in; `UNDISCOVERED` when there must be no row.
         event: What happened.
-        run_id: The run that caused it; for `SUCCEEDED` and `RUN_FAILED` the row must still carry it, so that a
-            run that lost its claim cannot write.
+        run_id: The run that caused it; for `RENEWED`, `SUCCEEDED` and `RUN_FAILED` the row must still carry it, so
+            that a run that lost its claim cannot write.
         set: Columns to change besides status and updated_at.
         detail: What to remember in the history, JSON-serialisable.
     """
@@ -85,7 +85,7 @@ class Change:
     @property
     def must_own(self) -> bool:
         """Whether the row must carry `run_id`."""
-        return self.event in (Event.SUCCEEDED, Event.RUN_FAILED) and self.run_id is not None
+        return self.event in (Event.RENEWED, Event.SUCCEEDED, Event.RUN_FAILED) and self.run_id is not None
 
     def apply(self, row: Partition | None, now: datetime) -> Partition:
         """Return the row after the change.
@@ -146,8 +146,10 @@ class PartitionMetaReader(Protocol):
         """Return rows by domain and date, without their file lists (those are large)."""
         ...
 
-    def history(self, domain: str | None = None, day: date | None = None) -> list[Transition]:
-        """Return transitions, oldest first."""
+    def history(
+        self, domain: str | None = None, day: date | None = None, since: datetime | None = None
+    ) -> list[Transition]:
+        """Return transitions, oldest first; with `since` only those at or after it."""
         ...
 
 
@@ -182,9 +184,15 @@ class InMemoryPartitionMeta:
         """Return rows by domain and date."""
         return [replace(r, source_files=()) for k, r in sorted(self._rows.items()) if domain in (None, k[0])]
 
-    def history(self, domain: str | None = None, day: date | None = None) -> list[Transition]:
+    def history(
+        self, domain: str | None = None, day: date | None = None, since: datetime | None = None
+    ) -> list[Transition]:
         """Return transitions, oldest first."""
-        return [t for t in self._history if domain in (None, t.domain) and day in (None, t.partition_date)]
+        return [
+            t
+            for t in self._history
+            if domain in (None, t.domain) and day in (None, t.partition_date) and (since is None or t.at >= since)
+        ]
 
     def apply(self, changes: Sequence[Change]) -> list[Partition]:
         """Make all changes or none."""
@@ -205,7 +213,7 @@ def fold(
         now: The time of all of them, UTC.
 
     Returns:
-        The row after each change, and the history line of each.
+        The row after each change, and the history line of each; renewed leases leave none.
 
     Raises:
         StateConflictError: a row is not in the expected state; nothing may be stored then.
@@ -216,6 +224,8 @@ def fold(
         row = change.apply(state.get((change.domain, change.day)), now)
         state[change.domain, change.day] = row
         rows.append(row)
+        if change.event is Event.RENEWED:
+            continue
         transitions.append(
             Transition(
                 change.domain,

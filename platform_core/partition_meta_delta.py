@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -63,6 +63,9 @@ ATTEMPTS = 12
 COMPACT_EVERY_COMMITS = 200
 """Each commit adds a small file; a full read of 200 of them stays under 100 ms on a local disk."""
 
+COMPACT_TO_BYTES = 4 * 1024 * 1024
+"""A transition rewrites the file of its row. A date has up to 1,440 file names, three years of them some 100 MB."""
+
 
 class DeltaPartitionMeta:
     """A `PartitionMetaStore` on the lake.
@@ -93,14 +96,18 @@ class DeltaPartitionMeta:
         rows = _read(table, columns, [("domain", "=", domain)] if domain else None)
         return sorted((_partition(row) for row in rows), key=lambda p: (p.domain, p.partition_date))
 
-    def history(self, domain: str | None = None, day: date | None = None) -> list[Transition]:
-        """Return transitions, oldest first."""
+    def history(
+        self, domain: str | None = None, day: date | None = None, since: datetime | None = None
+    ) -> list[Transition]:
+        """Return transitions, oldest first; with `since` only those at or after it."""
         table = self._open(self._lake.partition_history)
         if table is None:
             return []
-        filters = [("domain", "=", domain)] if domain else []
+        filters: list[tuple[str, str, Any]] = [("domain", "=", domain)] if domain else []
         if day:
-            filters.append(("partition_date", "=", day))  # type: ignore[arg-type]
+            filters.append(("partition_date", "=", day))
+        if since:
+            filters.append(("at", ">=", since))
         rows = _read(table, HISTORY_SCHEMA.names, filters or None)
         return sorted((Transition(**row) for row in rows), key=lambda t: t.at)
 
@@ -125,7 +132,8 @@ class DeltaPartitionMeta:
             except CommitFailedError:
                 time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))
                 continue
-            self._remember(transitions)
+            if transitions:
+                self._remember(transitions)
             if table.version() % COMPACT_EVERY_COMMITS == 0:
                 self._compact(self._lake.partition_meta)
             return rows
@@ -161,11 +169,13 @@ class DeltaPartitionMeta:
             schema=META_SCHEMA.append(pa.field("_expected", pa.string())),
         )
         domains = ", ".join(f"'{name}'" for name in sorted({domain for domain, _ in rows}))
+        days = ", ".join(f"date'{day.isoformat()}'" for day in sorted({day for _, day in rows}))
         columns = {name: f"s.{name}" for name in META_SCHEMA.names}
         metrics = (
             table.merge(
                 source,
-                f"t.domain IN ({domains}) AND t.domain = s.domain AND t.partition_date = s.partition_date",
+                f"t.domain IN ({domains}) AND t.partition_date IN ({days})"
+                " AND t.domain = s.domain AND t.partition_date = s.partition_date",
                 source_alias="s",
                 target_alias="t",
             )
@@ -200,7 +210,7 @@ class DeltaPartitionMeta:
         try:
             table = self._open(name)
             if table is not None:
-                table.optimize.compact()
+                table.optimize.compact(target_size=COMPACT_TO_BYTES)
                 table.create_checkpoint()
         except CommitFailedError:
             return  # somebody wrote meanwhile; the next round number compacts

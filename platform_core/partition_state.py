@@ -31,6 +31,7 @@ class Event(StrEnum):
 
     FILES_FOUND = "files_found"
     RUN_STARTED = "run_started"
+    RENEWED = "renewed"
     SUCCEEDED = "succeeded"
     RUN_FAILED = "run_failed"
     RETRY = "retry"
@@ -46,6 +47,7 @@ TRANSITIONS: MappingProxyType[tuple[State, Event], State] = MappingProxyType(
         (State.PENDING, Event.RUN_STARTED): State.IN_FLIGHT,
         (State.RETRYING, Event.RUN_STARTED): State.IN_FLIGHT,
         (State.REPROCESSING, Event.RUN_STARTED): State.IN_FLIGHT,
+        (State.IN_FLIGHT, Event.RENEWED): State.IN_FLIGHT,
         (State.IN_FLIGHT, Event.SUCCEEDED): State.DONE,
         (State.IN_FLIGHT, Event.RUN_FAILED): State.FAILED,
         (State.FAILED, Event.RETRY): State.RETRYING,

@@ -99,8 +99,19 @@ class Settings(BaseSettings):
     partition_retry_backoff_seconds: float = Field(
         60.0, ge=0, description="Pause before the first retry of a FAILED date; doubles each time"
     )
+    partition_lease_seconds: float = Field(
+        90.0, gt=0, description="A date IN_FLIGHT whose run has not renewed its lease for this long is FAILED"
+    )
     discovery_interval_seconds: int = Field(30, ge=1, description="Pause between two ticks of a sensor")
+    discovery_scan_files: int = Field(
+        10_000, ge=1, description="Bronze files that a tick lists again to find what no ledger record announced"
+    )
     run_max_dates: int = Field(7, ge=1, description="Dates of one domain that one Dagster run processes")
+
+    slack_webhook_url: SecretStr | None = Field(
+        None, description="Slack incoming webhook; alerts go there too, besides the topic pipeline-alerts"
+    )
+    ui_url: str = Field("http://127.0.0.1:3000", description="Base URL of Dagster's UI, for links in alerts")
 
     @field_validator("postgres_dsn")
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -26,6 +27,7 @@ from platform_core.catalog import Domain
 from platform_core.errors import PermanentError
 from platform_core.lake import Lake
 from platform_core.plugin import load_transform
+from platform_core.quality import refusals
 from spark_jobs import cli, steps, tables
 from spark_jobs.bronze import read_bronze
 from spark_jobs.failures import explained
@@ -51,6 +53,9 @@ class SilverResult:
         offset_duplicates: Copies of a record, by topic, partition and offset.
         key_duplicates: Older versions of a primary key.
         quarantined: Rows in the quarantine partition, by the first rule that they break.
+        warned: Records that break a rule which only warns, by rule.
+        published: Whether Silver was replaced; False when domains.yaml refuses a date with so many bad rows. Then
+            `silver_rows` and `key_duplicates` are what would have been, and only the quarantine was written.
         seconds: Wall time of the job.
     """
 
@@ -60,6 +65,8 @@ class SilverResult:
     offset_duplicates: int
     key_duplicates: int
     quarantined: dict[str, int]
+    warned: dict[str, int]
+    published: bool
     seconds: float
 
 
@@ -70,6 +77,7 @@ class _Tally:
     good_records: int
     good_keys: int
     bad_records: dict[str, int]
+    warned: dict[str, int]
 
 
 def run(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> SilverResult:
@@ -99,7 +107,10 @@ def run(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: Seque
         tally = _tallied(judged, domain, day, bronze.count())
         quarantined = sum(tally.bad_records.values())
         _write_quarantine(judged, lake, domain, day, quarantined)
-        _write_silver(judged, lake, domain, day, tally.good_keys)
+        # Audit before publishing: a refused date leaves Silver as it was, and its bad rows in the quarantine.
+        published = not refusals(domain.quality, tally.rows - tally.copies, tally.bad_records)
+        if published:
+            _write_silver(judged, lake, domain, day, tally.good_keys)
     result = SilverResult(
         bronze_rows=tally.rows,
         distinct_offsets=tally.rows - tally.copies,
@@ -107,10 +118,13 @@ def run(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: Seque
         offset_duplicates=tally.copies,
         key_duplicates=tally.good_records - tally.good_keys,
         quarantined=tally.bad_records,
+        warned=tally.warned,
+        published=published,
         seconds=round(time.monotonic() - started, 3),
     )
     log.info(
-        "silver_written domain=%s date=%s bronze_rows=%d silver_rows=%d quarantined=%d seconds=%.1f",
+        "silver_%s domain=%s date=%s bronze_rows=%d silver_rows=%d quarantined=%d seconds=%.1f",
+        "written" if published else "refused",
         domain.name,
         day.isoformat(),
         result.bronze_rows,
@@ -151,8 +165,8 @@ def _refuse_lost_columns(given: Sequence[str], returned: Sequence[str], domain: 
 
 
 def _tallied(judged: DataFrame, domain: Domain, day: date, bronze_rows: int) -> _Tally:
-    rows = {row["rule"]: row for row in steps.tally(judged, domain.silver.primary_key).collect()}
-    total = sum(row["rows"] for row in rows.values())
+    lines = steps.tally(judged, domain.silver.primary_key).collect()
+    total = sum(line["rows"] for line in lines)
     if total != bronze_rows:
         raise PermanentError(
             f"Domain `{domain.name}`, date {day.isoformat()}, `{domain.folder / 'transform.py'}`: {bronze_rows} Bronze"
@@ -162,13 +176,21 @@ def _tallied(judged: DataFrame, domain: Domain, day: date, bronze_rows: int) -> 
             bronze_rows=bronze_rows,
             transformed_rows=total,
         )
-    good = rows.pop("", None)
+    bad: Counter[str] = Counter()
+    warned: Counter[str] = Counter()
+    for line in lines:
+        if line["rule"]:
+            bad[line["rule"]] += line["records"]
+        for name in filter(None, line["warnings"].split(",")):
+            warned[name] += line["warned"]
+    good = [line for line in lines if not line["rule"]]
     return _Tally(
         rows=total,
-        copies=total - sum(row["records"] for row in rows.values()) - (good["records"] if good else 0),
-        good_records=good["records"] if good else 0,
-        good_keys=good["keys"] if good else 0,
-        bad_records={rule: row["records"] for rule, row in sorted(rows.items())},
+        copies=total - sum(line["records"] for line in lines),
+        good_records=sum(line["records"] for line in good),
+        good_keys=sum(line["keys"] for line in good),
+        bad_records=dict(sorted(bad.items())),
+        warned=dict(sorted(warned.items())),
     )
 
 
@@ -192,7 +214,7 @@ def _write_quarantine(judged: DataFrame, lake: Lake, domain: Domain, day: date, 
 
 
 def _write_silver(judged: DataFrame, lake: Lake, domain: Domain, day: date, expected: int) -> None:
-    good = steps.good(judged).drop(steps.RECORD, steps.REASON)
+    good = steps.good(judged).drop(steps.RECORD, steps.REASON, steps.WARNINGS)
     rows = steps.latest(good, domain.silver.primary_key, domain.silver.order_by)
     own = [name for name in rows.columns if not name.startswith("_")]
     silver = rows.select(*own, F.col(steps.RECORD_HASH).alias("record_hash"), *KEPT_PLATFORM_COLUMNS)

@@ -27,17 +27,40 @@ _FEW_ROWS_CONFIGURATION = {
 }
 
 
-def connect(remote: str) -> SparkSession:
+def connect(remote: str, session_id: str | None = None) -> SparkSession:
     """Open a new session of a Spark Connect endpoint, Spark's or Sail's.
 
     Args:
         remote: The endpoint, for example `sc://127.0.0.1:15002`.
+        session_id: A UUID for the session, so that `end` can find it when this process is gone; random by default.
     """
     # `getOrCreate` would hand a second caller the first one's session, with its temporary views and its fate.
-    spark = SparkSession.builder.remote(remote).create()
+    spark = SparkSession.builder.remote(_named(remote, session_id)).create()
     for key, value in _SESSION_CONFIGURATION.items():
         spark.conf.set(key, value)
     return spark
+
+
+def end(remote: str, session_id: str) -> None:
+    """End what a session still runs, and the session: its process was killed, the engine works on for nobody.
+
+    Without it a MERGE of a dead run would commit minutes later, in the middle of the run that took over.
+
+    Args:
+        remote: The endpoint.
+        session_id: The UUID that the dead process gave to `connect`.
+    """
+    spark = SparkSession.builder.remote(_named(remote, session_id)).create()
+    try:
+        spark.interruptAll()
+    finally:
+        spark.stop()
+
+
+def _named(remote: str, session_id: str | None) -> str:
+    if session_id is None:
+        return remote
+    return f"{remote}{';' if '/;' in remote else '/;'}session_id={session_id}"
 
 
 def suit(spark: SparkSession, files: int) -> None:

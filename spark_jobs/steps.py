@@ -6,7 +6,7 @@ is one that Spark and Sail evaluate to the same value, and the docstring says wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 from pyspark.sql import Column as SparkColumn
@@ -14,12 +14,13 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from platform_core.catalog import Rule
+from platform_core.catalog import OnFailure, Rule
 from platform_core.contract import Column, ColumnType, Contract
 
 RECORD_HASH = "_record_hash"
 RECORD = "_record"
 REASON = "_reason"
+WARNINGS = "_warnings"
 _ISO_MICROSECONDS = "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'"
 
 
@@ -80,17 +81,24 @@ def builtin_rules(primary_key: Iterable[str], timestamp_col: str, day: date) -> 
 
 
 def judge(df: DataFrame, rules: Sequence[Rule]) -> DataFrame:
-    """Add `_reason`: each broken rule as `name: reason`, joined by `; `, and empty for a good row.
+    """Add `_reason`, each broken rule as `name: reason`, joined by `; `, and `_warnings`, the names of those that warn.
 
-    A row breaks a rule when the expression is false or NULL.
+    A row breaks a rule when the expression is false or NULL. Both are empty for a good row; only `_reason` decides
+    whether a row is good.
     """
-    broken = [
-        F.when(
-            ~F.coalesce(F.expr(rule.expression), F.lit(False)), F.lit(f"{rule.name}: {rule.reason or rule.expression}")
-        )
-        for rule in rules
-    ]
-    return df.withColumn(REASON, F.concat_ws("; ", *broken))
+    warn = [rule for rule in rules if rule.on_failure is OnFailure.WARN]
+    refuse = [rule for rule in rules if rule.on_failure is not OnFailure.WARN]
+    return df.withColumns(
+        {
+            REASON: _broken("; ", {f"{rule.name}: {rule.reason or rule.expression}": rule for rule in refuse}),
+            WARNINGS: _broken(",", {rule.name: rule for rule in warn}),
+        }
+    )
+
+
+def _broken(separator: str, rules: Mapping[str, Rule]) -> SparkColumn:
+    broken = [F.when(~F.coalesce(F.expr(rule.expression), F.lit(False)), F.lit(text)) for text, rule in rules.items()]
+    return F.concat_ws(separator, *broken) if broken else F.lit("")
 
 
 def good(df: DataFrame) -> DataFrame:
@@ -144,6 +152,9 @@ def tally(df: DataFrame, primary_key: Sequence[str]) -> DataFrame:
 
     A record is counted once for its topic, partition, offset and key, a bad one, which may have no key, also for its
     hash. Chained aggregations, because a distinct count makes Spark send every row several times.
+
+    A rule has one line for each combination of broken rules that warn, in `warnings`; `warned` counts its records. Of
+    a key whose versions differ in it, the greatest text stands for all.
     """
     identity = df.select(
         first_broken_rule().alias("rule"),
@@ -152,11 +163,20 @@ def tally(df: DataFrame, primary_key: Sequence[str]) -> DataFrame:
         "_partition",
         "_offset",
         F.when(F.col(REASON) != "", F.col(RECORD_HASH)).alias("bad_hash"),
+        F.col(WARNINGS).alias("warnings"),
     )
     records = identity.groupBy(*identity.columns).agg(F.count(F.lit(1)).alias("rows"))
-    keys = records.groupBy("rule", *primary_key).agg(F.sum("rows").alias("rows"), F.count(F.lit(1)).alias("records"))
-    return keys.groupBy("rule").agg(
-        F.sum("rows").alias("rows"), F.sum("records").alias("records"), F.count(F.lit(1)).alias("keys")
+    keys = records.groupBy("rule", *primary_key).agg(
+        F.sum("rows").alias("rows"),
+        F.count(F.lit(1)).alias("records"),
+        F.max("warnings").alias("warnings"),
+        F.count(F.when(F.col("warnings") != "", 1)).alias("warned"),
+    )
+    return keys.groupBy("rule", "warnings").agg(
+        F.sum("rows").alias("rows"),
+        F.sum("records").alias("records"),
+        F.count(F.lit(1)).alias("keys"),
+        F.sum("warned").alias("warned"),
     )
 
 

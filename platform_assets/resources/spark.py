@@ -22,15 +22,18 @@ class SparkEndpoint(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens sessions on the endpoint that `SPARK_REMOTE` names."""
 
     @contextmanager
-    def session(self) -> Iterator[SparkSession]:
+    def session(self, run_id: str) -> Iterator[SparkSession]:
         """Open a session of this run's own; on an error its running jobs are interrupted.
+
+        Args:
+            run_id: The Dagster run, a UUID; it names the session, so that `end_session` finds it.
 
         Raises:
             TransientError: the endpoint does not answer.
         """
         from spark_jobs.session import connect
 
-        spark = connect(settings().spark_remote)
+        spark = connect(settings().spark_remote, run_id)
         try:
             yield spark
         except BaseException:
@@ -38,3 +41,9 @@ class SparkEndpoint(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise
         finally:
             spark.stop()
+
+    def end_session(self, run_id: str) -> None:
+        """End what the session of a run that is gone still executes."""
+        from spark_jobs.session import end
+
+        end(settings().spark_remote, run_id)

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from platform_core.catalog import Domain, load_catalog
-from platform_core.discovery import Plan, Ready, chunks, plan
+from platform_core.discovery import Plan, Ready, chunks, plan, waiting
 from platform_core.fingerprint import file_hash
 from platform_core.lake import BronzeFile
 from platform_core.partition_meta import Partition
@@ -106,9 +106,49 @@ def test_a_failed_date_is_retried_after_a_doubling_backoff_then_dead(
 
 
 def test_a_run_that_died_frees_its_date(events: Domain) -> None:
-    found = decide(events, [file("a")], [row(State.IN_FLIGHT, [file("a")])], running=False)
+    held = row(State.IN_FLIGHT, [file("a")], updated_at=NOON - timedelta(seconds=5))
+    found = decide(events, [file("a")], [held], running=False)
     assert [(c.event, c.run_id) for c in found.changes] == [(Event.RUN_FAILED, "r")]
-    assert not decide(events, [file("a")], [row(State.IN_FLIGHT, [file("a")])], running=True).changes
+    assert not decide(events, [file("a")], [held], running=True).changes
+
+
+def test_an_expired_lease_frees_a_date_whatever_the_orchestrator_says(events: Domain) -> None:
+    lease = timedelta(seconds=Settings().partition_lease_seconds)
+    in_time = row(State.IN_FLIGHT, [file("a")], updated_at=NOON - lease)
+    assert not decide(events, [file("a")], [in_time], running=True).changes
+    expired = row(State.IN_FLIGHT, [file("a")], updated_at=NOON - lease - timedelta(seconds=1))
+    [change] = decide(events, [file("a")], [expired], running=True).changes
+    assert change.event is Event.RUN_FAILED
+    assert "lease expired" in change.set["error_message"]
+
+
+def test_a_lost_run_is_found_without_listing_its_date(events: Domain) -> None:
+    held = row(State.IN_FLIGHT, [file("a")], updated_at=OLD)
+    found = plan(events, {}, [held], NOON, Settings(), lambda _: False)
+    assert [c.event for c in found.changes] == [Event.RUN_FAILED]
+
+
+def test_a_done_date_that_still_grows_is_remembered(events: Domain) -> None:
+    young = [file("a"), file("b", NOON - timedelta(seconds=5))]
+    found = decide(events, young, [row(State.DONE, [file("a")])])
+    assert not found.changes
+    assert found.unsettled == {DAY}
+
+
+def test_corrections_and_the_newest_date_go_before_the_backlog(events: Domain) -> None:
+    def at(day: date, state: State) -> Partition:
+        return replace(row(state, [file("a")]), partition_date=day)
+
+    old, older, late = DAY - timedelta(days=300), DAY - timedelta(days=301), DAY - timedelta(days=150)
+    rows = [at(older, State.PENDING), at(old, State.PENDING), at(late, State.LATE), at(DAY, State.PENDING)]
+    by_day = {r.partition_date: r for r in rows}
+    order = waiting(events, by_day, NOON, Settings(), frozenset(), limit=10)
+    assert order == [late, DAY, older, old]
+    assert waiting(events, by_day, NOON, Settings(), frozenset({late}), limit=2) == [DAY]
+    listed = {day: [file("a")] for day in by_day}
+    found = plan(events, listed, rows, NOON, Settings(), lambda _: False)
+    assert [r.day for r in found.queue] == order
+    assert [r.urgent for r in found.queue] == [True, True, False, False]
 
 
 def test_a_date_with_a_queued_run_is_not_queued_again(events: Domain) -> None:
@@ -126,7 +166,7 @@ def test_dead_dates_stay_dead(events: Domain) -> None:
     assert not found.queue
 
 
-def test_runs_take_consecutive_dates_up_to_the_limit() -> None:
-    days = [DAY + timedelta(days=n) for n in (0, 1, 2, 3, 7)]
-    queue = [Ready(day, State.PENDING, "x", 0, None) for day in days]
-    assert [[r.day for r in chunk] for chunk in chunks(queue, 3)] == [days[:3], days[3:4], days[4:]]
+def test_runs_take_consecutive_dates_of_one_urgency_up_to_the_limit() -> None:
+    days = [DAY + timedelta(days=n) for n in (0, 1, 2, 3, 7, 8)]
+    queue = [Ready(day, State.PENDING, "x", 0, None, urgent=day == days[-1]) for day in days]
+    assert [[r.day for r in chunk] for chunk in chunks(queue, 3)] == [days[:3], days[3:4], days[4:5], days[5:]]

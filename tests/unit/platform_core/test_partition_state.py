@@ -16,6 +16,7 @@ DESIGNED = {
     ("PENDING", "run_started"): "IN_FLIGHT",
     ("RETRYING", "run_started"): "IN_FLIGHT",
     ("REPROCESSING", "run_started"): "IN_FLIGHT",
+    ("IN_FLIGHT", "renewed"): "IN_FLIGHT",
     ("IN_FLIGHT", "succeeded"): "DONE",
     ("IN_FLIGHT", "run_failed"): "FAILED",
     ("FAILED", "retry"): "RETRYING",

@@ -1,0 +1,261 @@
+"""Taking a date for a run, and giving it back: the transitions around the work, and what is remembered of them.
+
+What is done with a date between claim and success belongs to `processing`, which transitions are legal to
+`platform_core.partition_state`. Dagster is not imported.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from deltalake import DeltaTable
+
+from platform_core.catalog import Domain
+from platform_core.code_version import code_version
+from platform_core.discovery import lease_expired, lost_run
+from platform_core.errors import PermanentError
+from platform_core.fingerprint import file_hash
+from platform_core.lake import Lake
+from platform_core.partition_meta import Change, Partition, PartitionMetaStore, StateConflictError, Transition
+from platform_core.partition_state import STARTABLE, Event, State
+from platform_core.settings import settings
+
+if TYPE_CHECKING:
+    from spark_jobs.bronze_to_silver import SilverResult
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reprocess:
+    """How a date differs from when it was last DONE, however many attempts have failed since.
+
+    Attributes:
+        last_done: When it was last DONE, UTC.
+        gold_versions: Delta version of each Gold table before the first attempt since then.
+        new_files: Bronze files that have come.
+        gone_files: Bronze files that have gone.
+        records_before: Bronze records that were read then.
+        cause: Why it is processed again, for the correction ledger.
+    """
+
+    last_done: datetime
+    gold_versions: dict[str, int]
+    new_files: int
+    gone_files: int
+    records_before: int
+    cause: str
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The date belongs to this run.
+
+    Attributes:
+        day: The date.
+        files: The pinned Bronze files, lake-relative.
+        fingerprint: md5 of the files.
+        was: The state before the claim.
+        reprocess: What has changed since the last success; None for a first time.
+    """
+
+    day: date
+    files: tuple[str, ...]
+    fingerprint: str
+    was: State
+    reprocess: Reprocess | None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Nothing was done for the date, and that is right."""
+
+    day: date
+    reason: str
+
+
+class Claims:
+    """Claims and frees dates of one domain on behalf of one run.
+
+    Args:
+        domain: The domain.
+        lake: Lists Bronze.
+        partitions: The partition states.
+        run_id: The run, written to partition_meta.
+        is_running: Whether another run's id is still queued or running.
+        end_session: Ends the engine's session of a run that is gone.
+        discovered: Whether discovery launched the run; a person's run reprocesses DONE dates too.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        lake: Lake,
+        partitions: PartitionMetaStore,
+        run_id: str,
+        is_running: Callable[[str], bool],
+        end_session: Callable[[str], None],
+        *,
+        discovered: bool,
+    ) -> None:
+        self._domain = domain
+        self._lake = lake
+        self._partitions = partitions
+        self._run_id = run_id
+        self._is_running = is_running
+        self._end_session = end_session
+        self._discovered = discovered
+        self._code = code_version(domain)
+        self._ended: set[str] = set()
+
+    def claim(self, day: date) -> Claimed | Skipped:
+        """Make the date IN_FLIGHT for this run, with the Bronze files of this moment pinned.
+
+        Raises:
+            StateConflictError: another run holds the date.
+            TransientError: Bronze or partition_meta did not answer.
+        """
+        name = self._domain.name
+        files = tuple(file.name for file in self._lake.list_date(self._domain, day))
+        row = self._partitions.get(name, day)
+        if not files:
+            return Skipped(day, f"Bronze of domain `{name}` has no file for {day}.")
+        if self._discovered and (row is None or row.status not in STARTABLE):
+            return Skipped(day, f"It is {row.status if row else State.UNDISCOVERED}: another run took care of it.")
+        way, startable = self._way_to_startable(day, row)
+        reprocess, detail = self._difference(row, files)
+        fingerprint = file_hash(files)
+        self._end_what_a_dead_run_left(row)
+        self._partitions.apply(
+            [
+                *way,
+                Change(
+                    name,
+                    day,
+                    startable,
+                    Event.RUN_STARTED,
+                    run_id=self._run_id,
+                    set={"run_id": self._run_id, "source_files": files, "file_hash": fingerprint},
+                    detail=detail,
+                ),
+            ]
+        )
+        return Claimed(day, files, fingerprint, row.status if row else State.UNDISCOVERED, reprocess)
+
+    def finish(self, day: date, silver: SilverResult, gold_rows: int) -> None:
+        """Make the date DONE.
+
+        Raises:
+            StateConflictError: it no longer belongs to this run.
+        """
+        found = {
+            "record_count": silver.bronze_rows,
+            "silver_records": silver.silver_rows,
+            "gold_records": gold_rows,
+            "retry_count": 0,
+            "error_message": None,
+            "processed_at": datetime.now(UTC),
+            "silver_path": self._lake.uri(self._lake.silver(self._domain)),
+            "gold_path": self._lake.uri(self._lake.gold(self._domain, "").rstrip("/")),
+        }
+        counts = {"bronze": silver.bronze_rows, "silver": silver.silver_rows, "gold": gold_rows, "code": self._code}
+        self._partitions.apply([self._own(day, Event.SUCCEEDED, found, counts)])
+
+    def give_up(self, day: date, error: Exception) -> None:
+        """Make the date FAILED; a permanent error leaves it no retry. A date that was taken over stays as it is."""
+        changed: dict[str, Any] = {"error_message": f"{type(error).__name__}: {error}"[:4000]}
+        if isinstance(error, PermanentError):
+            changed["retry_count"] = self._domain.max_retries  # the same input fails again: no retry, DEAD next
+        try:
+            self._partitions.apply([self._own(day, Event.RUN_FAILED, changed, {"error": type(error).__name__})])
+        except StateConflictError:
+            log.warning("claim_lost domain=%s date=%s run=%s", self._domain.name, day, self._run_id)
+
+    def _own(self, day: date, event: Event, changed: dict[str, Any], detail: dict[str, Any]) -> Change:
+        return Change(self._domain.name, day, State.IN_FLIGHT, event, run_id=self._run_id, set=changed, detail=detail)
+
+    def _way_to_startable(self, day: date, row: Partition | None) -> tuple[list[Change], State]:
+        """Return the transitions that must come before the start, and the state that they lead to."""
+        name = self._domain.name
+        if row is None:
+            return [Change(name, day, State.UNDISCOVERED, Event.FILES_FOUND)], State.PENDING
+        if row.status in STARTABLE:
+            return [], row.status
+        if row.status is State.LATE:
+            return [Change(name, day, State.LATE, Event.QUEUED)], State.REPROCESSING
+        cause = {"cause": "backfill", "by": f"run {self._run_id}"}
+        if row.status is not State.IN_FLIGHT:
+            return [Change(name, day, row.status, Event.RESET, set={"retry_count": 0}, detail=cause)], State.PENDING
+        alive = row.run_id is not None and row.run_id != self._run_id and self._is_running(row.run_id)
+        if alive and not lease_expired(row, datetime.now(UTC), settings()):
+            raise StateConflictError(
+                f"Domain `{name}` {day} is being processed by run {row.run_id}. Wait for it or cancel it first.",
+                domain=name,
+                day=day,
+                owner=row.run_id,
+            )
+        reset = Change(name, day, State.FAILED, Event.RESET, set={"retry_count": 0}, detail=cause)
+        return [lost_run(row, "another run took the date over"), reset], State.PENDING
+
+    def _difference(self, row: Partition | None, files: Sequence[str]) -> tuple[Reprocess | None, dict[str, Any]]:
+        """Return what has changed since the last success, and the claim's detail for the history."""
+        before = set(row.source_files) if row else set()
+        new, gone = len(set(files) - before), len(before - set(files))
+        detail: dict[str, Any] = {"files": len(files), "new_files": new, "gone_files": gone, "code": self._code}
+        if row is None or row.processed_at is None:
+            return None, detail
+        history = self._partitions.history(row.domain, row.partition_date)
+        done = max((n for n, t in enumerate(history) if t.event == Event.SUCCEEDED), default=-1)
+        since = history[done + 1 :]
+        attempts = [json.loads(t.detail) for t in since if t.event == Event.RUN_STARTED]
+        if attempts:
+            # A failed attempt pinned its files already: count on from what it found.
+            new, gone = new + attempts[-1].get("new_files", 0), gone + attempts[-1].get("gone_files", 0)
+        first = next((a for a in attempts if "gold_before" in a), None)
+        versions = first["gold_before"] if first else gold_versions(self._lake, self._domain)
+        reprocess = Reprocess(
+            last_done=row.processed_at,
+            gold_versions=versions,
+            new_files=new,
+            gone_files=gone,
+            records_before=row.record_count or 0,
+            cause=self._cause(history[done] if done >= 0 else None, since, changed=bool(new or gone)),
+        )
+        return reprocess, {**detail, "new_files": new, "gone_files": gone, "gold_before": versions}
+
+    def _cause(self, done: Transition | None, since: Sequence[Transition], *, changed: bool) -> str:
+        causes = ["late files"] if changed else []
+        code = json.loads(done.detail).get("code") if done else None
+        if code is not None and code != self._code:
+            causes.append("code change")
+        resets = [json.loads(t.detail).get("cause", "reset") for t in since if t.event == Event.RESET]
+        causes += dict.fromkeys(resets)
+        # What neither Bronze, nor the code, nor the history explains was asked for: by a run of the UI, or by SQL.
+        return " + ".join(causes) or "backfill"
+
+    def _end_what_a_dead_run_left(self, row: Partition | None) -> None:
+        if row is None or row.run_id in (None, self._run_id, *self._ended):
+            return
+        if row.status in (State.DONE, State.LATE, State.REPROCESSING):
+            return  # that run ended well, and its session with it
+        self._ended.add(str(row.run_id))
+        try:
+            self._end_session(str(row.run_id))
+        except Exception as error:  # an engine that was restarted knows no such session, which is as good
+            log.warning("session_not_ended run=%s error=%s", row.run_id, error)
+
+
+def gold_versions(lake: Lake, domain: Domain) -> dict[str, int]:
+    """Return the Delta version of each Gold table of a domain that exists."""
+    options = lake.storage_options or None
+    uris = {table: lake.uri(lake.gold(domain, table)) for table in domain.gold.tables}
+    return {
+        table: DeltaTable(uri, storage_options=options).version()
+        for table, uri in uris.items()
+        if DeltaTable.is_deltatable(uri, storage_options=options)
+    }

@@ -1,0 +1,186 @@
+"""The correction ledger: what each reprocess of a date changed in Gold, why, and by which run.
+
+It answers "why did Saturday's revenue change?". One line a changed Gold row with its values before and after, and
+one line for a table in which nothing changed. Deciding the cause belongs to the run, showing it to the command line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import TableNotFoundError
+
+from platform_core.errors import TransientError
+from platform_core.lake import Lake
+
+SCHEMA = pa.schema(
+    [
+        pa.field("correction_id", pa.string(), nullable=False),
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("partition_date", pa.date32(), nullable=False),
+        pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("cause", pa.string(), nullable=False),
+        pa.field("new_files", pa.int64(), nullable=False),
+        pa.field("gone_files", pa.int64(), nullable=False),
+        pa.field("record_difference", pa.int64(), nullable=False),
+        pa.field("gold_table", pa.string(), nullable=False),
+        pa.field("change", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("before", pa.string()),
+        pa.field("after", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Correction:
+    """One Gold row that a reprocess changed.
+
+    Attributes:
+        correction_id: The same for all lines of one reprocess, however often it had to be tried.
+        domain: The domain.
+        partition_date: The date that was reprocessed.
+        at: When, UTC.
+        run_id: The Dagster run.
+        cause: Why: `late files`, `code change`, `backfill`, joined by ` + `.
+        new_files: Bronze files that the date has gained since it was last DONE.
+        gone_files: Bronze files that it has lost.
+        record_difference: Bronze records now minus before.
+        gold_table: The Gold table.
+        change: `inserted`, `updated`, `deleted`, or `none` for the one line of a table that stayed as it was.
+        key: The row's merge keys, JSON.
+        before: The row's values before, JSON; None for an inserted row.
+        after: The row's values after, JSON; None for a deleted row.
+    """
+
+    correction_id: str
+    domain: str
+    partition_date: date
+    at: datetime
+    run_id: str
+    cause: str
+    new_files: int
+    gone_files: int
+    record_difference: int
+    gold_table: str
+    change: str
+    key: str
+    before: str | None
+    after: str | None
+
+
+def correction_id(domain: str, day: date, last_done: datetime) -> str:
+    """Return the id of the reprocess that follows the success at `last_done`."""
+    text = f"{domain}/{day.isoformat()}/{last_done.isoformat()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class RowChange:
+    """One row's difference: its change, its key, and its values before and after as JSON."""
+
+    change: str
+    key: str
+    before: str | None
+    after: str | None
+
+
+def difference(before: pa.Table, after: pa.Table, keys: Sequence[str]) -> list[RowChange]:
+    """Compare two states of one date of a Gold table, by key.
+
+    Args:
+        before: The rows before; columns that only one side has count as NULL on the other.
+        after: The rows after.
+        keys: The merge keys, unique on each side.
+    """
+    old, new = _by_key(before, keys), _by_key(after, keys)
+    changes = []
+    for key in sorted(old.keys() | new.keys()):
+        was, now = old.get(key), new.get(key)
+        if was is not None and now is not None:
+            names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+            if names:
+                changes.append(
+                    RowChange(
+                        "updated",
+                        key,
+                        _json({name: was.get(name) for name in names}),
+                        _json({name: now.get(name) for name in names}),
+                    )
+                )
+        elif now is not None:
+            changes.append(RowChange("inserted", key, None, _json(now)))
+        else:
+            changes.append(RowChange("deleted", key, _json(was or {}), None))
+    return changes or [RowChange("none", "{}", None, None)]
+
+
+def _by_key(table: pa.Table, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    return {
+        _json({name: row[name] for name in keys}): {name: v for name, v in row.items() if name not in keys}
+        for row in table.to_pylist()
+    }
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, default=lambda v: str(v) if isinstance(v, Decimal) else v.isoformat())
+
+
+class CorrectionLedger:
+    """Reads and writes the ledger's Delta table.
+
+    Args:
+        lake: Where it lies.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._options = lake.storage_options or None
+
+    def record(self, corrections: Sequence[Correction]) -> None:
+        """Store the lines of one reprocess; those that an earlier attempt left are replaced.
+
+        Raises:
+            TransientError: the table could not be written.
+        """
+        if not corrections:
+            return
+        data = pa.Table.from_pylist([asdict(line) for line in corrections], schema=SCHEMA)
+        uri = self._lake.uri(self._lake.corrections)
+        try:
+            if not DeltaTable.is_deltatable(uri, storage_options=self._options):
+                DeltaTable.create(uri, SCHEMA, mode="ignore", storage_options=self._options)
+            write_deltalake(
+                uri,
+                data,
+                mode="overwrite",
+                predicate=f"correction_id = '{corrections[0].correction_id}'",
+                storage_options=self._options,
+            )
+        except Exception as error:  # delta-rs raises several unrelated classes for a lost race or an absent store
+            raise TransientError(
+                f"The correction of `{corrections[0].domain}` {corrections[0].partition_date} could not be written to"
+                f" `{uri}`: {error}. The date is tried again.",
+            ) from error
+
+    def read(self, domain: str | None = None, day: date | None = None) -> list[Correction]:
+        """Return the ledger's lines, oldest first."""
+        try:
+            table = DeltaTable(self._lake.uri(self._lake.corrections), storage_options=self._options)
+        except TableNotFoundError:
+            return []
+        filters: list[tuple[str, str, Any]] = [("domain", "=", domain)] if domain else []
+        if day:
+            filters.append(("partition_date", "=", day))
+        rows = table.to_pyarrow_table(filters=filters or None).to_pylist()
+        lines = [Correction(**row) for row in rows]
+        return sorted(lines, key=lambda c: (c.at, c.domain, c.partition_date, c.gold_table, c.key))

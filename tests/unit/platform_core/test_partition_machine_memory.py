@@ -1,0 +1,17 @@
+"""The in-memory store against the model, over many random histories."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from partition_machine import PartitionMachine
+
+from platform_core.partition_meta import InMemoryPartitionMeta, PartitionMetaStore
+
+
+class MemoryMachine(PartitionMachine):
+    def make_store(self) -> PartitionMetaStore:
+        return InMemoryPartitionMeta(self.clock)
+
+
+TestInMemoryStore = MemoryMachine.TestCase
+TestInMemoryStore.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
