@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from platform_assets.keys import bronze_key, silver_key
+from platform_assets.bronze import BronzeEvent, bronze_events
+from platform_assets.keys import silver_key
 from platform_assets.pipeline import DISCOVERED_TAG, is_running, job_name
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_core import discovery, scan
@@ -26,7 +27,7 @@ from platform_core.discovery import Ready
 from platform_core.fingerprint import file_hash
 from platform_core.lake import BronzeFile, Lake
 from platform_core.partition_meta import Change, Partition, PartitionMetaReader, StateConflictError
-from platform_core.partition_state import Event
+from platform_core.partition_state import Event, State
 from platform_core.scan import Position
 from platform_core.settings import settings
 
@@ -66,7 +67,7 @@ class Tick:
     """
 
     run_requests: list[dg.RunRequest]
-    bronze: list[dg.AssetMaterialization]
+    bronze: list[BronzeEvent]
     summary: str
     position: Position | None
 
@@ -101,8 +102,7 @@ def tick(
     announced = position.watched | {day for name, day in (news.dates if news else ()) if name == domain.name}
     partition_rows = partitions.rows(domain.name)
     rows = {row.partition_date: row for row in partition_rows}
-    dead = frozenset(row.run_id for row in partition_rows if discovery.lease_expired(row, now, config))
-    claimed = _claimed(domain, instance, dead)
+    claimed = _claimed(domain, instance, rows)
     limit = QUEUED_RUNS * config.run_max_dates
     scanned = scan.scan(
         lambda day: lake.list_date(domain, day),
@@ -126,7 +126,7 @@ def tick(
         return Tick([], [], f"retry next tick: {conflict}", None)
     rows |= {row.partition_date: row for row in after}
     requests = [_request(domain, chunk, instance) for chunk in discovery.chunks(plan.queue, config.run_max_dates)]
-    events = [_materialization(domain, day, files) for day, files in plan.changed.items()]
+    events = [event for day, files in plan.changed.items() for event in _events(domain, day, files)]
     waiting = ", ".join(f"{item.day} {item.reason}" for item in plan.queue)
     return Tick(
         requests,
@@ -170,21 +170,32 @@ def late_delta(row: Partition | None, files: Collection[str], lake: Lake) -> dic
     return {**delta, "new_records": lake.count_records(new)} if len(new) <= DELTA_FILES else delta
 
 
-def _claimed(domain: Domain, instance: dg.DagsterInstance, dead: Collection[str | None]) -> frozenset[date]:
-    """Dates for which a run of this domain is queued or running already; a run whose lease expired claims nothing."""
+def _claimed(domain: Domain, instance: dg.DagsterInstance, rows: Mapping[date, Partition]) -> frozenset[date]:
+    """Dates that a queued or running run of this domain is going to take, or holds.
+
+    A run is through with a date that carries its id and is no longer IN_FLIGHT. It may be a run whose process is
+    gone, which the orchestrator still calls started: its lease expired, and the date must not wait for it.
+    """
     days: set[date] = set()
     for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE)):
         ours = run.job_name == job_name(domain) or silver_key(domain) in (run.asset_selection or ())
-        if not ours or run.run_id in dead:
+        if not ours:
             continue
-        if PARTITION in run.tags:
-            days.add(date.fromisoformat(run.tags[PARTITION]))
-        elif RANGE_START in run.tags:
-            day, end = (date.fromisoformat(run.tags[tag]) for tag in (RANGE_START, RANGE_END))
-            while day <= end:
+        day, end = _range(run.tags)
+        while day is not None and end is not None and day <= end:
+            row = rows.get(day)
+            if row is None or row.run_id != run.run_id or row.status is State.IN_FLIGHT:
                 days.add(day)
-                day += timedelta(days=1)
+            day += timedelta(days=1)
     return frozenset(days)
+
+
+def _range(tags: Mapping[str, str]) -> tuple[date | None, date | None]:
+    if PARTITION in tags:
+        return date.fromisoformat(tags[PARTITION]), date.fromisoformat(tags[PARTITION])
+    if RANGE_START in tags:
+        return date.fromisoformat(tags[RANGE_START]), date.fromisoformat(tags[RANGE_END])
+    return None, None
 
 
 def _request(domain: Domain, chunk: list[Ready], instance: dg.DagsterInstance) -> dg.RunRequest:
@@ -213,14 +224,10 @@ def _request(domain: Domain, chunk: list[Ready], instance: dg.DagsterInstance) -
     return dg.RunRequest(run_key=key, tags={**tags, RANGE_START: first, RANGE_END: last})
 
 
-def _materialization(domain: Domain, day: date, files: list[BronzeFile]) -> dg.AssetMaterialization:
-    return dg.AssetMaterialization(
-        asset_key=bronze_key(domain),
-        partition=day.isoformat(),
-        metadata={
-            "files": len(files),
-            "bytes": sum(f.size for f in files),
-            "newest_file": max(f.modified_at for f in files).isoformat(),
-        },
-        tags={"dagster/data_version": file_hash(f.name for f in files)},
-    )
+def _events(domain: Domain, day: date, files: list[BronzeFile]) -> list[BronzeEvent]:
+    facts = {
+        "files": len(files),
+        "bytes": sum(f.size for f in files),
+        "newest_file": max(f.modified_at for f in files).isoformat(),
+    }
+    return bronze_events(domain, day, file_hash(f.name for f in files), facts)

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from platform_assets.bronze import DATA_VERSION, BronzeEvent, bronze_events
 from platform_assets.checks import CheckOutcome
 from platform_assets.claim import Claimed, Skipped
 from platform_assets.keys import bronze_key, gold_key, silver_key, warehouse_key
@@ -21,9 +22,8 @@ from platform_core.catalog import Domain
 from platform_core.code_version import code_version
 from platform_core.lake import Lake
 
-Event = dg.AssetMaterialization | dg.AssetCheckEvaluation
+Event = BronzeEvent | dg.AssetCheckEvaluation
 
-DATA_VERSION = "dagster/data_version"
 CODE_VERSION = "dagster/code_version"
 INPUT_VERSION = "dagster/input_data_version"
 INPUT_POINTER = "dagster/input_event_pointer"
@@ -106,16 +106,11 @@ class Report:
                 allow_retries=False,
             )
 
-    def _bronze(self, claim: Claimed) -> Iterator[dg.AssetMaterialization]:
+    def _bronze(self, claim: Claimed) -> Iterator[Event]:
         """Report Bronze when its files are others than those that a tick reported: they came meanwhile."""
         latest = self._latest(bronze_key(self._domain), claim.day)
-        if latest is None or (latest.asset_materialization.tags or {}).get(DATA_VERSION) != claim.fingerprint:
-            yield dg.AssetMaterialization(
-                bronze_key(self._domain),
-                partition=claim.day.isoformat(),
-                metadata={"files": len(claim.files)},
-                tags={DATA_VERSION: claim.fingerprint},
-            )
+        if latest is None or latest.event_log_entry.tags.get(DATA_VERSION) != claim.fingerprint:
+            yield from bronze_events(self._domain, claim.day, claim.fingerprint, {"files": len(claim.files)})
 
     def _evaluations(self, day: date, checks: list[CheckOutcome]) -> Iterator[dg.AssetCheckEvaluation]:
         for outcome in checks:
@@ -148,14 +143,17 @@ class Report:
             record = self._latest(key, day)
             if record is not None:
                 name = key.to_user_string()
-                version = (record.asset_materialization.tags or {}).get(DATA_VERSION)
+                version = record.event_log_entry.tags.get(DATA_VERSION)
                 tags[f"{INPUT_VERSION}/{name}"] = version or self._fingerprint[day]
                 tags[f"{INPUT_POINTER}/{name}"] = str(record.storage_id)
         return tags
 
     def _latest(self, key: dg.AssetKey, day: date) -> Any:
         wanted = dg.AssetRecordsFilter(key, asset_partitions=[day.isoformat()])
-        records = self._instance.fetch_materializations(wanted, limit=1).records
+        # Of an external asset Dagster takes observations for its data versions.
+        observed = key == bronze_key(self._domain)
+        fetch = self._instance.fetch_observations if observed else self._instance.fetch_materializations
+        records = fetch(wanted, limit=1).records
         return records[0] if records else None
 
 

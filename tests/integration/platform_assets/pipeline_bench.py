@@ -33,6 +33,13 @@ class Bench:
         self.defs = build_defs(catalog)
         self._offset = 0
 
+    def with_quality(self, **changes: Any) -> None:
+        """Go on with other rules or thresholds for `events`, as after a change of domains.yaml."""
+        quality = self.events.quality.model_copy(update=changes)
+        self.events = self.events.model_copy(update={"quality": quality})
+        self.catalog = Catalog([self.events if domain.name == "events" else domain for domain in self.catalog])
+        self.defs = build_defs(self.catalog)
+
     def events_file(self, day: date, rows: int, **changes: Any) -> str:
         """Write one Bronze file as the sink does; `changes` overwrite fields of every row."""
         at = datetime(day.year, day.month, day.day, 10, tzinfo=UTC)
