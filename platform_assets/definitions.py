@@ -12,6 +12,7 @@ from platform_assets.automation import domain_definitions
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.spark import SparkEndpoint
 from platform_assets.resources.warehouse import Warehouse
+from platform_assets.watch import watch_sensor
 from platform_core.catalog import Catalog, load_catalog
 from platform_core.settings import settings
 
@@ -30,7 +31,8 @@ def build_defs(catalog: Catalog, resources: dict[str, object] | None = None) -> 
         resources: Replacements by name, for tests.
     """
     domains = dg.Definitions.merge(*(domain_definitions(domain) for domain in catalog))
-    return dg.Definitions.merge(domains, dg.Definitions(resources={**RESOURCES, **(resources or {})}))
+    platform = dg.Definitions(sensors=[watch_sensor(catalog)], resources={**RESOURCES, **(resources or {})})
+    return dg.Definitions.merge(domains, platform)
 
 
 @dg.definitions

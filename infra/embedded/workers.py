@@ -23,6 +23,7 @@ from infra.embedded.process import ManagedProcess, child_environment
 from infra.embedded.toolchain import REPOSITORY
 
 WORKER_STOP_SECONDS = 30.0
+HOLDING_SECRETS = ("POSTGRES_DSN", "SLACK_WEBHOOK_URL")
 
 
 class Workers:
@@ -107,6 +108,7 @@ class Workers:
         """Start Dagster's code server and webserver; return the UI's address."""
         code_port, web_port = free_ports(2)
         workspace = self._prepare_dagster(code_port)
+        self.ui = self._env["UI_URL"] = f"http://{LOOPBACK}:{web_port}"  # alerts link to it
         code = self._spawn(
             "dagster-code",
             [
@@ -145,7 +147,6 @@ class Workers:
             ],
         )
         web.wait_ready(lambda: _http_ok(web_port, "/server_info"), 180)
-        self.ui = f"http://{LOOPBACK}:{web_port}"
         return self.ui
 
     def start_dagster_daemon(self) -> None:
@@ -189,7 +190,7 @@ class Workers:
             cwd=REPOSITORY,
             # Dagster's processes end their own children only on an interrupt.
             stop_signal=signal.SIGINT if name.startswith("dagster") else signal.SIGTERM,
-            secrets=[value for key, value in self._env.items() if "PASSWORD" in key or key == "POSTGRES_DSN"],
+            secrets=[value for key, value in self._env.items() if "PASSWORD" in key or key in HOLDING_SECRETS],
         )
         self._running[name], self._argv[name] = process, argv
         return process

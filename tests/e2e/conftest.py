@@ -11,7 +11,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from browser import open_page
 from e2e_demo import DAYS, EVENTS_PER_DAY, SEED, FinishedDemo
+from playwright.sync_api import Page
 
 from platform_core.settings import REPOSITORY, settings
 
@@ -54,3 +56,9 @@ def demo_settings(demo: FinishedDemo, monkeypatch: pytest.MonkeyPatch) -> Iterat
     settings.cache_clear()
     yield
     settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with open_page() as page:
+        yield page

@@ -16,6 +16,7 @@ import pytest
 from deltalake import DeltaTable
 from pipeline_bench import DAY, Bench
 
+from infra.embedded.spark_connect import SparkConnect
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.partition_state import State
 from platform_core.settings import REPOSITORY, settings
@@ -48,29 +49,44 @@ def rows_of(bench: Bench) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_killed_run_ends_done_with_the_same_rows(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
+@pytest.fixture
+def instance_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instance that the run's process and the test share, and a lease that ends soon."""
     home = tmp_path / "dagster"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     monkeypatch.setenv("PARTITION_LEASE_SECONDS", "1")
     settings.cache_clear()
+
+
+def start(step: str, output: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, str(PROGRAM), step, DAY.isoformat()],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=output.open("wb"),
+        stderr=subprocess.STDOUT,
+    )
+
+
+def tick_until_it_is_queued(bench: Bench) -> None:
+    deadline = time.monotonic() + 60
+    while not (requests := bench.sensor_tick().run_requests):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert [request.partition_key for request in requests] == [DAY.isoformat()]
+
+
+@pytest.mark.usefixtures("instance_on_disk")
+@pytest.mark.parametrize("step", STEPS)
+def test_a_killed_run_ends_done_with_the_same_rows(bench: Bench, tmp_path: Path, step: str) -> None:
     bench.events_file(DAY, 40)
     bench.events_file(DAY, 25)
     assert bench.sensor_tick().run_requests
 
-    child = subprocess.Popen(
-        [sys.executable, str(PROGRAM), step, DAY.isoformat()],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    output, _ = child.communicate(timeout=300)
-    assert child.returncode == -signal.SIGKILL, output.decode()[-3000:]
+    output = tmp_path / "output.txt"
+    assert start(step, output).wait(timeout=300) == -signal.SIGKILL, output.read_text()[-3000:]
     row = bench.partitions.get("events", DAY)
     assert row is not None
     assert row.status is State.IN_FLIGHT
@@ -79,11 +95,7 @@ def test_a_killed_run_ends_done_with_the_same_rows(
         bench.instance = instance
         [dead] = instance.get_runs()
         assert not dead.is_finished, "nobody told the orchestrator; only the lease can"
-        deadline = time.monotonic() + 60
-        while not (requests := bench.sensor_tick().run_requests):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        assert [r.partition_key for r in requests] == [DAY.isoformat()]
+        tick_until_it_is_queued(bench)
         assert bench.run(DAY, discovered=True).success
     row = bench.partitions.get("events", DAY)
     assert row is not None
@@ -94,3 +106,53 @@ def test_a_killed_run_ends_done_with_the_same_rows(
     recovered = rows_of(bench)
     assert bench.run(DAY).success  # undisturbed, over the same files
     assert rows_of(bench) == recovered
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def is_busy(pid: int) -> bool:
+    before = cpu_seconds(pid)
+    time.sleep(1)
+    return cpu_seconds(pid) - before > 0.4
+
+
+@pytest.mark.usefixtures("instance_on_disk")
+@pytest.mark.parametrize("how", ["cancelled", "killed"])
+def test_no_engine_works_on_for_a_run_that_is_gone(
+    bench: Bench, spark_connect: SparkConnect, tmp_path: Path, how: str
+) -> None:
+    assert spark_connect.pid is not None
+    bench.events_file(DAY, 5)
+    bench.sensor_tick()
+    child = start("slow", tmp_path / "output.txt")
+    try:
+        deadline = time.monotonic() + 120
+        while not ((row := bench.partitions.get("events", DAY)) and row.status is State.IN_FLIGHT):
+            assert child.poll() is None, (tmp_path / "output.txt").read_text()[-3000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        time.sleep(2)
+        assert is_busy(spark_connect.pid)
+        # The orchestrator's launcher cancels a run by an interrupt.
+        child.send_signal(signal.SIGINT if how == "cancelled" else signal.SIGKILL)
+        child.wait(timeout=60)
+    finally:
+        child.kill()
+    row = bench.partitions.get("events", DAY)
+    assert row is not None
+    if how == "cancelled":
+        assert row.status is State.FAILED
+        assert "cancelled" in str(row.error_message)
+    else:
+        assert row.status is State.IN_FLIGHT
+        assert is_busy(spark_connect.pid), "the engine does not know that its client is gone"
+    with dg.DagsterInstance.get() as instance:
+        bench.instance = instance
+        tick_until_it_is_queued(bench)
+        assert bench.run(DAY, discovered=True).success
+    deadline = time.monotonic() + 20
+    while is_busy(spark_connect.pid):
+        assert time.monotonic() < deadline, "the job of the dead run goes on"

@@ -1,0 +1,5 @@
+"""`pdp`, the operator's command line: looks at partitions and changes them.
+
+It parses, shows and asks; what may happen to a partition is decided in `platform_core.operations`. It needs neither
+Dagster nor Spark nor Kafka, only the lake. Reference of the exit codes: https://tldp.org/LDP/abs/html/exitcodes.html.
+"""

@@ -1,0 +1,127 @@
+"""Domains, dates and ranges as people type them, with an answer that helps when they mistype.
+
+Only parsing belongs here; what an argument is for is said by its command. Dates are UTC days in the form of
+https://www.iso.org/iso-8601-date-and-time-format.html.
+"""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+import os
+import re
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Annotated
+
+import typer
+
+from platform_core.catalog import Catalog, Domain
+from platform_core.clock import Clock, SystemClock
+from platform_core.errors import PermanentError
+
+ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+DATE_HELP = "YYYY-MM-DD, `today` or `yesterday` (UTC)"
+
+DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain of domains.yaml")]
+AnyDomainName = Annotated[str | None, typer.Argument(metavar="[DOMAIN]", help="A domain; all without it")]
+DayText = Annotated[str, typer.Argument(metavar="DATE", help=DATE_HELP)]
+AnyDayText = Annotated[str | None, typer.Argument(metavar="[DATE]", help=f"{DATE_HELP}; all without it")]
+FromText = Annotated[str | None, typer.Option("--from", metavar="DATE", help=f"First date, {DATE_HELP}")]
+ToText = Annotated[str | None, typer.Option("--to", metavar="DATE", help=f"Last date, included, {DATE_HELP}")]
+
+
+class ArgumentError(PermanentError):
+    """Something on the command line means nothing."""
+
+
+@dataclass(frozen=True)
+class DayRange:
+    """A range of dates; an end that is None is open."""
+
+    first: date | None = None
+    last: date | None = None
+
+    def __contains__(self, day: date) -> bool:
+        return (self.first is None or day >= self.first) and (self.last is None or day <= self.last)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither end was given."""
+        return self.first is None and self.last is None
+
+
+def domain(catalog: Catalog, name: str) -> Domain:
+    """Return a domain by name.
+
+    Raises:
+        ArgumentError: there is none; the message has the known ones and the most similar.
+    """
+    if name in catalog:
+        return catalog[name]
+    similar = difflib.get_close_matches(name.lower(), catalog.names, n=1)
+    hint = f" Did you mean `{similar[0]}`?" if similar else ""
+    raise ArgumentError(f"There is no domain `{name}`.{hint} Known are {quoted(catalog.names)}.", domain=name)
+
+
+def day(text: str, clock: Clock | None = None) -> date:
+    """Return a date: YYYY-MM-DD, `today` or `yesterday`, in UTC.
+
+    Raises:
+        ArgumentError: it is none of these.
+    """
+    today = (clock or SystemClock()).now().date()
+    word = text.strip().lower()
+    if word in ("today", "yesterday"):
+        return today - timedelta(days=word == "yesterday")
+    why = ""
+    if ISO_DATE.fullmatch(word):
+        try:
+            return date.fromisoformat(word)
+        except ValueError as error:
+            why = f" ({error})"
+    raise ArgumentError(
+        f"`{text}` is not a date{why}. Write it as YYYY-MM-DD, for example `{today.isoformat()}`, or as `today` or"
+        " `yesterday` (UTC).",
+        text=text,
+    )
+
+
+def day_range(first: str | None, last: str | None) -> DayRange:
+    """Return the range of `--from` and `--to`.
+
+    Raises:
+        ArgumentError: one of them is no date, or they are reversed.
+    """
+    result = DayRange(day(first) if first else None, day(last) if last else None)
+    if result.first and result.last and result.first > result.last:
+        raise ArgumentError(
+            f"The range is reversed: `--from {result.first}` lies after `--to {result.last}`. Swap them."
+        )
+    return result
+
+
+def one_of(kind: str, value: str, legal: list[str]) -> str:
+    """Return `value` if it is legal.
+
+    Raises:
+        ArgumentError: it is not; the message has the legal ones and the most similar.
+    """
+    if value in legal:
+        return value
+    similar = difflib.get_close_matches(value, legal, n=1)
+    hint = f" Did you mean `{similar[0]}`?" if similar else ""
+    raise ArgumentError(f"There is no {kind} `{value}`.{hint} Legal are {quoted(legal)}.")
+
+
+def quoted(names: list[str]) -> str:
+    """Return names in backticks, separated by commas."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def operator() -> str:
+    """Return who runs this command: the name of the operating system's user, or its number in a bare container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

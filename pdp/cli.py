@@ -1,0 +1,73 @@
+"""The application `pdp`: its commands, global options and exit codes.
+
+Add a command in a module of its own and register it here. Exit codes: 0 done, 1 something asked for did not happen,
+2 the command could not start or was not understood. Framework: https://typer.tiangolo.com.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from deltalake.exceptions import DeltaError
+from typer.core import TyperGroup
+
+from pdp import backfill, corrections, environment, output, partitions, quarantine
+from platform_core.errors import PlatformError
+
+EXIT_NOT_DONE = 1
+EXIT_COULD_NOT_START = 2
+
+
+class ExplainingGroup(TyperGroup):
+    """Turns what the platform can explain into one message on stderr and exit code 2, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except PlatformError as error:
+            message = error.message
+        except (DeltaError, OSError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise
+            message = f"The lake did not answer: {error}. Check `LAKE_URI` and the variables `S3_*`."
+        output.note(f"error: {message}")
+        raise typer.Exit(EXIT_COULD_NOT_START)
+
+
+app = typer.Typer(
+    name="pdp",
+    cls=ExplainingGroup,
+    help="Look at the platform's partitions and change them. Every command has --json.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(partitions.app, name="partitions")
+app.add_typer(quarantine.app, name="quarantine")
+app.command("backfill")(backfill.backfill)
+app.command("corrections")(corrections.corrections)
+
+
+@app.callback()
+def prepare(
+    ctx: typer.Context,
+    env_file: Annotated[
+        Path | None,
+        typer.Option("--env-file", metavar="PATH", help="File of NAME='value' lines to take the settings from"),
+    ] = None,
+) -> None:
+    """Look at the platform's partitions and change them. Every command has --json."""
+    path = environment.load(env_file, os.environ)
+    if path is not None and env_file is None:
+        output.note(f"Settings of the platform that runs on this machine: {path}")
+    ctx.obj = environment.Platform()
+
+
+def main() -> None:
+    """Run the command line of this process and end it with the exit code."""
+    app()

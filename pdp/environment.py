@@ -1,0 +1,105 @@
+"""The platform that a command talks to: settings, catalog, lake and partition_meta, made when first needed.
+
+Where variables come from is decided here: the process's environment, a file that was named, or the file that a
+platform on this machine leaves while it runs. What the variables mean belongs to `platform_core.settings`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping
+from functools import cached_property
+from pathlib import Path
+
+from platform_core.catalog import Catalog, load_catalog
+from platform_core.errors import ConfigurationError
+from platform_core.lake import Lake
+from platform_core.partition_meta_delta import DeltaPartitionMeta
+from platform_core.settings import REPOSITORY, Settings, settings
+
+LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)")
+LOCAL_PLATFORMS = ("up", "demo")
+
+
+class Platform:
+    """What commands work on; nothing is read before it is asked for."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The process's settings."""
+        return settings()
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The domains."""
+        return load_catalog(self.settings.domains_file)
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake."""
+        return Lake(self.settings)
+
+    @cached_property
+    def partitions(self) -> DeltaPartitionMeta:
+        """The partitions' states."""
+        return DeltaPartitionMeta(self.lake)
+
+
+def load(
+    env_file: Path | None, environ: MutableMapping[str, str], root: Path = REPOSITORY / ".platform"
+) -> Path | None:
+    """Add variables to the environment, from a file if there is one to take.
+
+    Args:
+        env_file: The file that was named; its variables replace those of the environment.
+        environ: The environment to add to.
+        root: Where platforms on this machine keep their files; asked only when `LAKE_URI` is not set, and what the
+            environment has already stays.
+
+    Returns:
+        The file that was read.
+
+    Raises:
+        ConfigurationError: the named file is missing or has a line that is no assignment.
+    """
+    if env_file is not None:
+        if not env_file.is_file():
+            raise ConfigurationError(
+                f"`{env_file}` does not exist: `--env-file` must name a file of NAME='value' lines."
+            )
+        environ.update(parse(env_file))
+        path: Path | None = env_file
+    else:
+        path = None if environ.get("LAKE_URI") else _running(root)
+        if path is not None:
+            for name, value in parse(path).items():
+                environ.setdefault(name, value)
+    settings.cache_clear()
+    return path
+
+
+def parse(path: Path) -> dict[str, str]:
+    """Return the variables of a file of NAME='value' lines; blank lines and those that begin with `#` are skipped.
+
+    Raises:
+        ConfigurationError: a line is no assignment; its content is not shown, for it may be a secret.
+    """
+    variables = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        match = LINE.fullmatch(text)
+        if match is None:
+            raise ConfigurationError(f"`{path}`, line {number}: not of the form NAME='value'.")
+        value = match["value"].strip()
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        variables[match["name"]] = value
+    return variables
+
+
+def _running(root: Path) -> Path | None:
+    """Return the file of the platform that started last on this machine; it is there only while that runs."""
+    files = [path for name in LOCAL_PLATFORMS if (path := root / name / "env").is_file()]
+    return max(files, key=lambda path: path.stat().st_mtime, default=None)

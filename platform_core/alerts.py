@@ -1,0 +1,239 @@
+"""Alerts: what a person must be told, and the log that lets each be told once per channel.
+
+The log is a Delta table of the lake, so that it outlives the orchestrator's own database. Deciding what is an alert
+and carrying it to Kafka or Slack belongs to `platform_assets.alerts`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+
+from platform_core.clock import Clock, SystemClock
+from platform_core.errors import TransientError
+from platform_core.lake import Lake
+
+UTC_MICROS = pa.timestamp("us", tz="UTC")
+
+SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("domain", pa.string()),
+        pa.field("partition_date", pa.date32()),
+        pa.field("what", pa.string(), nullable=False),
+        pa.field("where", pa.string(), nullable=False),
+        pa.field("command", pa.string(), nullable=False),
+        pa.field("at", UTC_MICROS, nullable=False),
+        pa.field("raised_at", UTC_MICROS, nullable=False),
+        pa.field("channels", pa.list_(pa.string())),
+    ]
+)
+
+ATTEMPTS = 8
+COMPACT_EVERY_COMMITS = 200
+"""Each alert is one commit, and one more for each channel; a full read of 200 small files stays under 100 ms."""
+
+
+class AlertKind(StrEnum):
+    """What happened."""
+
+    RUN_FAILED = "RUN_FAILED"
+    DEAD = "DEAD"
+    SLA_MISSED = "SLA_MISSED"
+    CHECK_FAILED = "CHECK_FAILED"
+    OFFSET_GAP = "OFFSET_GAP"
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One thing that a person must be told.
+
+    Attributes:
+        key: Identifies the occurrence, so that it is raised once however often it is seen.
+        kind: What kind of thing it is.
+        domain: The domain; None when a run belongs to none.
+        partition_date: The date; None when it is about several or none.
+        what: What happened, a sentence or two.
+        where: Domain, date, run, and a link into the UI.
+        command: What to type next.
+        at: When it happened, UTC.
+    """
+
+    key: str
+    kind: AlertKind
+    domain: str | None
+    partition_date: date | None
+    what: str
+    where: str
+    command: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class LoggedAlert:
+    """An alert as the log has it.
+
+    Attributes:
+        alert: The alert.
+        raised_at: When it was first seen, UTC.
+        channels: The channels that have taken it, in the order in which they did.
+    """
+
+    alert: Alert
+    raised_at: datetime
+    channels: tuple[str, ...]
+
+
+class AlertLog:
+    """The alerts that were raised, and where each was delivered.
+
+    Args:
+        lake: Where the table lies.
+        clock: The time that `raised_at` carries.
+    """
+
+    def __init__(self, lake: Lake, clock: Clock | None = None) -> None:
+        self._uri = lake.uri(lake.alerts)
+        self._options = lake.storage_options or None
+        self._clock = clock or SystemClock()
+
+    def new(self, alerts: Collection[Alert]) -> list[Alert]:
+        """Note alerts that the log does not have yet.
+
+        Returns:
+            Those that were new, in the order given.
+
+        Raises:
+            TransientError: other writers won every attempt.
+        """
+        wanted = {alert.key: alert for alert in alerts}
+        if not wanted:
+            return []
+        for attempt in range(ATTEMPTS):
+            table = self._open() or self._create()
+            known = set(table.to_pyarrow_table(columns=["key"])["key"].to_pylist())
+            fresh = [alert for key, alert in wanted.items() if key not in known]
+            if not fresh:
+                return []
+            logged = [LoggedAlert(alert, self._clock.now(), ()) for alert in fresh]
+            if self._merge(table, logged):
+                return fresh
+            _pause(attempt)
+        raise self._contended()
+
+    def delivered(self, key: str, channel: str) -> None:
+        """Note that a channel has taken an alert; a second time changes nothing.
+
+        Raises:
+            TransientError: other writers won every attempt.
+        """
+        for attempt in range(ATTEMPTS):
+            table = self._open()
+            found = _logged(table, "key", key) if table is not None else []
+            if table is None or not found or channel in found[0].channels:
+                return
+            noted = LoggedAlert(found[0].alert, found[0].raised_at, (*found[0].channels, channel))
+            if self._merge(table, [noted]):
+                return
+            _pause(attempt)
+        raise self._contended()
+
+    def pending(self, channel: str, since: datetime | None = None) -> list[Alert]:
+        """Return what a channel has not taken yet, oldest first.
+
+        Args:
+            channel: The channel's name.
+            since: Leave out what was raised before.
+        """
+        return [entry.alert for entry in self._all(None, since) if channel not in entry.channels]
+
+    def read(self, domain: str | None = None, since: datetime | None = None) -> list[LoggedAlert]:
+        """Return alerts in the order in which they happened.
+
+        Args:
+            domain: Only those of one domain.
+            since: Leave out what was raised before.
+        """
+        return self._all(domain, since)
+
+    def _all(self, domain: str | None, since: datetime | None) -> list[LoggedAlert]:
+        table = self._open()
+        return _logged(table, "domain", domain, since) if table is not None else []
+
+    def _merge(self, table: DeltaTable, entries: Sequence[LoggedAlert]) -> bool:
+        """Store entries by key; False when another writer was first, and nothing is stored."""
+        source = pa.Table.from_pylist(
+            [
+                {**asdict(e.alert), "kind": e.alert.kind.value, "raised_at": e.raised_at, "channels": list(e.channels)}
+                for e in entries
+            ],
+            schema=SCHEMA,
+        )
+        merge = table.merge(source, "t.key = s.key", source_alias="s", target_alias="t")
+        try:
+            merge.when_matched_update({"channels": "s.channels"}).when_not_matched_insert_all().execute()
+        except CommitFailedError:
+            return False
+        if table.version() % COMPACT_EVERY_COMMITS == 0:
+            self._compact()
+        return True
+
+    def _compact(self) -> None:
+        try:
+            table = self._open()
+            if table is not None:
+                table.optimize.compact()
+                table.create_checkpoint()
+        except CommitFailedError:
+            return  # somebody wrote meanwhile; the next round number compacts
+
+    def _open(self) -> DeltaTable | None:
+        try:
+            return DeltaTable(self._uri, storage_options=self._options)
+        except TableNotFoundError:
+            return None
+
+    def _create(self) -> DeltaTable:
+        try:
+            return DeltaTable.create(self._uri, schema=SCHEMA, mode="ignore", storage_options=self._options)
+        except CommitFailedError:
+            table = self._open()  # another process created it a moment earlier
+            if table is None:
+                raise
+            return table
+
+    def _contended(self) -> TransientError:
+        return TransientError(
+            f"The alert log `{self._uri}`: {ATTEMPTS} commits in a row lost against other writers. The next tick tries"
+            " again; look for a second orchestrator if it stays so."
+        )
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))
+
+
+def _logged(table: DeltaTable, column: str, value: str | None, since: datetime | None = None) -> list[LoggedAlert]:
+    """Return entries in the order in which they happened; without a value those of all values."""
+    found: pa.Table = table.to_pyarrow_table(
+        columns=SCHEMA.names, filters=[("raised_at", ">=", since)] if since else None
+    )
+    if value is not None:
+        # Not a filter of the scan: a merge leaves files with string_view columns, which it cannot compare.
+        found = found.filter(pc.equal(found[column], value))
+    entries = []
+    for row in found.to_pylist():
+        raised_at, channels = row.pop("raised_at"), row.pop("channels")
+        alert = Alert(**{**row, "kind": AlertKind(row["kind"])})
+        entries.append(LoggedAlert(alert, raised_at, tuple(channels or ())))
+    return sorted(entries, key=lambda e: (e.alert.at, e.alert.key))

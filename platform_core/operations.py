@@ -1,0 +1,216 @@
+"""What an operator asks of partitions: reset, revive, backfill; planned as a pure function, then carried out.
+
+Planning says for each date what happens and why, so that a dry run shows exactly what the real one does. Who asks and
+how the answer is shown belongs to the command line, which transitions are legal to `partition_state`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Any
+
+from platform_core.partition_meta import Change, Partition, PartitionMetaStore, StateConflictError
+from platform_core.partition_state import Event, State
+
+TROUBLED = frozenset({State.FAILED, State.DEAD})
+"""The states that a date reaches by failing."""
+
+
+class Verdict(StrEnum):
+    """What becomes of one date that an operator asked for."""
+
+    RESET = "reset"
+    WAITING = "waiting"
+    SKIPPED = "skipped"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What becomes of one date.
+
+    Attributes:
+        domain: The domain.
+        day: The date.
+        before: The state in which it was found; `UNDISCOVERED` when it has no row.
+        verdict: `reset`; `waiting` when it is on its way to a run already; `skipped` when there is nothing to do;
+            `refused` when what was asked cannot be done.
+        reason: Why it is not reset, and what to do; empty for a reset.
+        run_id: The run that holds the date while it is IN_FLIGHT.
+        change: The change that resets it.
+    """
+
+    domain: str
+    day: date
+    before: State
+    verdict: Verdict
+    reason: str = ""
+    run_id: str | None = None
+    change: Change | None = field(default=None, repr=False)
+
+    @property
+    def after(self) -> State:
+        """The state that the date has once the outcome is carried out."""
+        return State.PENDING if self.verdict is Verdict.RESET else self.before
+
+
+def reset(
+    domain: str,
+    days: Iterable[date],
+    rows: Mapping[date, Partition],
+    detail: Mapping[str, Any],
+    *,
+    force: bool = False,
+) -> list[Outcome]:
+    """Plan to process dates again from the start, with their retries counted from zero.
+
+    Args:
+        domain: The domain.
+        days: The dates.
+        rows: The domain's rows by date.
+        detail: What the history remembers: at least `cause` and `by`.
+        force: Take a date away from the run that holds it; whatever that run still reports is refused.
+    """
+    outcomes = []
+    for day in sorted(set(days)):
+        row = rows.get(day)
+        if row is None:
+            reason = "it has no row; discovery makes one as soon as the sink has written Bronze files of this date"
+            outcomes.append(Outcome(domain, day, State.UNDISCOVERED, Verdict.REFUSED, reason))
+        elif row.status is State.IN_FLIGHT and not force:
+            outcomes.append(_held(row))
+        elif _waits(row):
+            outcomes.append(_already_pending(row))
+        else:
+            outcomes.append(_reset(row, detail))
+    return outcomes
+
+
+def revive(
+    domain: str, days: Collection[date] | None, rows: Mapping[date, Partition], detail: Mapping[str, Any]
+) -> list[Outcome]:
+    """Plan to give DEAD dates another life.
+
+    Args:
+        domain: The domain.
+        days: The dates; None for every DEAD date of the domain.
+        rows: The domain's rows by date.
+        detail: What the history remembers: at least `cause` and `by`.
+    """
+    if days is None:
+        return [_reset(row, detail) for _, row in sorted(rows.items()) if row.status is State.DEAD]
+    outcomes = []
+    for day in sorted(set(days)):
+        row = rows.get(day)
+        if row is not None and row.status is State.DEAD:
+            outcomes.append(_reset(row, detail))
+        else:
+            state = row.status if row else State.UNDISCOVERED
+            reason = f"it is {state}, not DEAD; `reset` starts a date again from any state"
+            outcomes.append(Outcome(domain, day, state, Verdict.REFUSED, reason))
+    return outcomes
+
+
+def backfill(
+    domain: str,
+    first: date,
+    last: date,
+    rows: Mapping[date, Partition],
+    bronze: Collection[date],
+    detail: Mapping[str, Any],
+    *,
+    only_failed: bool = False,
+) -> list[Outcome]:
+    """Plan to process a range of dates again.
+
+    A date without Bronze is never reset, even if it has a row: no run could end its PENDING.
+
+    Args:
+        domain: The domain.
+        first: The range's first date.
+        last: The range's last date, included.
+        rows: The domain's rows by date.
+        bronze: The dates that have Bronze files.
+        detail: What the history remembers: at least `cause` and `by`.
+        only_failed: Touch FAILED and DEAD dates only.
+    """
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    return [_backfilled(domain, day, rows.get(day), day in bronze, detail, only_failed) for day in days]
+
+
+def _backfilled(
+    domain: str, day: date, row: Partition | None, has_bronze: bool, detail: Mapping[str, Any], only_failed: bool
+) -> Outcome:
+    state = row.status if row else State.UNDISCOVERED
+    if not has_bronze:
+        return Outcome(domain, day, state, Verdict.SKIPPED, "no Bronze files: there is nothing to process")
+    if only_failed and state not in TROUBLED:
+        return Outcome(domain, day, state, Verdict.SKIPPED, "neither FAILED nor DEAD")
+    if row is None:
+        return Outcome(domain, day, state, Verdict.WAITING, "no row yet; discovery finds its files by itself")
+    if state is State.IN_FLIGHT:
+        return _held(row)
+    return _already_pending(row) if _waits(row) else _reset(row, detail)
+
+
+def carry_out(store: PartitionMetaStore, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Make the changes of a plan, one date at a time, and return what really happened.
+
+    A date that somebody else changed since the plan was made becomes `refused`; the others are not stopped by it.
+
+    Args:
+        store: Where the rows lie.
+        outcomes: A plan.
+    """
+    done = []
+    for outcome in outcomes:
+        if outcome.change is not None:
+            try:
+                store.apply([outcome.change])
+            except StateConflictError as conflict:
+                found = conflict.facts.get("state")
+                state = found if isinstance(found, State) else outcome.before
+                outcome = replace(
+                    outcome,
+                    before=state,
+                    verdict=Verdict.REFUSED,
+                    reason=f"it became {state} a moment ago; look at its history and try again",
+                    change=None,
+                )
+        done.append(outcome)
+    return done
+
+
+def _waits(row: Partition) -> bool:
+    """Whether a reset would change nothing: a new one would only hide why the row is PENDING."""
+    return row.status is State.PENDING and row.retry_count == 0 and row.error_message is None
+
+
+def _already_pending(row: Partition) -> Outcome:
+    return Outcome(row.domain, row.partition_date, row.status, Verdict.WAITING, "it is PENDING already")
+
+
+def _held(row: Partition) -> Outcome:
+    return Outcome(
+        row.domain,
+        row.partition_date,
+        row.status,
+        Verdict.REFUSED,
+        f"run `{row.run_id}` holds it; cancel that run in the UI first, or wait for its end",
+        run_id=row.run_id,
+    )
+
+
+def _reset(row: Partition, detail: Mapping[str, Any]) -> Outcome:
+    change = Change(
+        row.domain,
+        row.partition_date,
+        row.status,
+        Event.RESET,
+        set={"retry_count": 0, "error_message": None},
+        detail=dict(detail),
+    )
+    return Outcome(row.domain, row.partition_date, row.status, Verdict.RESET, run_id=row.run_id, change=change)

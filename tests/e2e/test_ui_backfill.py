@@ -1,0 +1,129 @@
+"""A backfill of 30 dates from the UI, one of them poisoned: 29 green, 1 red, and a resume that touches only the one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from browser import keep
+from dagster_api import backfills, switch_sensor, wait_for
+from e2e_demo import FinishedDemo
+from playwright.sync_api import Page, expect
+
+from platform_core.catalog import load_catalog
+from platform_core.lake import Lake
+from platform_core.partition_meta import Partition
+from platform_core.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partition_state import State
+from platform_core.settings import settings
+from sink.arrow import bronze_schema
+
+# Older than what the demo replays; the dialog of a selection shows the last 90 days.
+FIRST = datetime.now(UTC).date() - timedelta(days=80)
+RANGE = [FIRST + timedelta(days=n) for n in range(30)]
+POISONED = RANGE[17]
+
+
+def write_users(lake: Lake, day: date, tier: str) -> Path:
+    """Write one small Bronze file as the sink does; nobody else writes these dates."""
+    domain = load_catalog(settings().domains_file)["users"]
+    at = datetime(day.year, day.month, day.day, 3, tzinfo=UTC)
+    rows = [
+        {
+            "user_id": n,
+            "name": f"User {n}",
+            "email_masked": "u***@example.org",
+            "city": ["Berlin", "Paris"][n % 2],
+            "tier": tier,
+            "is_active": True,
+            "created_at": at,
+            "updated_at": at,
+            "extracted_at": at,
+            "deleted_at": None,
+            "_topic": "raw-users",
+            "_partition": 0,
+            "_offset": day.toordinal() * 100 + n,
+            "_kafka_timestamp": at,
+            "_key": str(n),
+            "_schema_id": 1,
+            "_ingested_at": at,
+            "_extra": None,
+        }
+        for n in range(1, 9)
+    ]
+    path = Path(lake.path(f"{lake.bronze_partition(domain, day)}/part-{tier}.parquet"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=bronze_schema(domain.contract)), path)
+    return path
+
+
+@pytest.fixture
+def history(demo: FinishedDemo, demo_settings: None) -> Iterator[tuple[Lake, Path]]:
+    """30 old dates in Bronze, while the sensor that would process them by itself is off."""
+    lake = Lake(settings())
+    switch_sensor(demo.report["ui"], "discover_users", on=False)
+    paths = {day: write_users(lake, day, "plastic" if day == POISONED else "gold") for day in RANGE}
+    yield lake, paths[POISONED]
+    switch_sensor(demo.report["ui"], "discover_users", on=True)
+
+
+def launch(page: Page, ui: str, *, only_failed: bool = False) -> str:
+    """Launch a backfill of the range in the dialog, and return its id when it is over."""
+    known = {found["id"] for found in backfills(ui)}
+    page.goto(f"{ui}/locations/platform/asset-groups/users/lineage")
+    page.get_by_text("Materialize all").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox").first.fill(f"[{RANGE[0]}...{RANGE[-1]}]")
+    dialog.get_by_role("textbox").first.press("Enter")
+    expect(dialog.get_by_text("30 partitions").first).to_be_visible()
+    if only_failed:
+        dialog.get_by_text("failed and missing").first.click()
+    keep(page, "backfill-dialog-resume" if only_failed else "backfill-dialog")
+    dialog.get_by_role("button", name="Launch").click()
+    new = wait_for("a backfill", 60, lambda: [f for f in backfills(ui) if f["id"] not in known])
+    over = ("COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED", "COMPLETED")
+    wait_for(
+        "the backfill's end", 900, lambda: [f for f in backfills(ui) if f["id"] == new[0]["id"] and f["status"] in over]
+    )
+    return str(new[0]["id"])
+
+
+def show_range(page: Page, url: str) -> None:
+    page.goto(url)
+    page.get_by_role("textbox").first.fill(f"[{RANGE[0]}...{RANGE[-1]}]")
+    page.get_by_role("textbox").first.press("Enter")
+    expect(page.get_by_text("30 Partitions Selected").first).to_be_visible()
+
+
+def rows_of(lake: Lake) -> dict[date, Partition]:
+    return {row.partition_date: row for row in DeltaPartitionMeta(lake).rows("users") if row.partition_date in RANGE}
+
+
+def test_thirty_dates_one_poisoned_and_a_resume(demo: FinishedDemo, page: Page, history: tuple[Lake, Path]) -> None:
+    ui, (lake, poisoned_file) = demo.report["ui"], history
+    launch(page, ui)
+    rows = rows_of(lake)
+    assert {day: row.status for day, row in rows.items()} == {
+        day: State.FAILED if day == POISONED else State.DONE for day in RANGE
+    }
+    assert len({row.run_id for row in rows.values()}) == 1, "one run, and so one Spark session"
+    for key in ("silver/users", "gold/users", "snowflake/users"):
+        show_range(page, f"{ui}/assets/{key}?view=partitions")
+        expect(page.get_by_text("Materialized (29)").first).to_be_visible()
+        expect(page.get_by_text("Failed (1)").first).to_be_visible()
+        keep(page, f"backfill-29-and-1-{key.replace('/', '-')}")
+
+    poisoned_file.unlink()
+    write_users(lake, POISONED, "gold")
+    launch(page, ui, only_failed=True)
+    after = rows_of(lake)
+    assert {row.status for row in after.values()} == {State.DONE}
+    assert [day for day in RANGE if after[day].processed_at != rows[day].processed_at] == [POISONED]
+    show_range(page, f"{ui}/assets/silver/users?view=partitions")
+    expect(page.get_by_text("Materialized (30)").first).to_be_visible()
+    expect(page.get_by_text("Failed (0)").first).to_be_visible()
+    keep(page, "backfill-resumed")

@@ -1,0 +1,261 @@
+"""The watch: its checks run by Dagster, its sensor evaluated tick by tick over a real partition_meta."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from platform_assets.alerts.channels import AlertNotSentError, Channel
+from platform_assets.alerts.runs import failed_runs
+from platform_assets.pipeline import bronze_spec, job_name
+from platform_assets.resources.metadata_store import MetadataStore
+from platform_assets.watch import Cursor, watch_checks, watch_sensor
+from platform_core.alerts import Alert, AlertLog
+from platform_core.catalog import Catalog, load_catalog
+from platform_core.clock import FakeClock
+from platform_core.partition_meta import Change
+from platform_core.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partition_state import Event, State
+from platform_core.settings import REPOSITORY, settings
+
+TODAY = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+"""Noon of a real day: Dagster stamps runs with the machine's clock."""
+
+DEAD_DAY = TODAY.date() - timedelta(days=3)
+YESTERDAY = TODAY.date() - timedelta(days=1)
+
+
+class Recorder:
+    """A channel in memory."""
+
+    def __init__(self, name: str = "kafka") -> None:
+        self.name = name
+        self.taken: list[Alert] = []
+        self.broken = False
+
+    def send(self, alert: Alert) -> None:
+        if self.broken:
+            raise AlertNotSentError("down")
+        self.taken.append(alert)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [alert.kind.value for alert in self.taken]
+
+
+class Watch:
+    """A catalog of one domain, its lake, and the sensor's ticks."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        orders = load_catalog(REPOSITORY / "domains" / "domains.yaml")["orders"]
+        self.domain = orders.model_copy(update={"sla_deadline": time(6, 30), "start_date": date(2020, 1, 1)})
+        self.catalog = Catalog([self.domain])
+        self.clock = FakeClock(TODAY - timedelta(days=2))
+        self.store = MetadataStore()
+        self.partitions = DeltaPartitionMeta(self.store.lake(), self.clock)
+        self.instance = instance
+        self.channel = Recorder()
+        self.sensor = watch_sensor(self.catalog, self.channels, self.clock)
+        self.cursor: str | None = None
+
+    def channels(self) -> list[Channel]:
+        return [self.channel]
+
+    def tick(self) -> list[Any]:
+        with dg.build_sensor_context(
+            instance=self.instance, cursor=self.cursor, resources={"metadata_store": self.store}
+        ) as context:
+            result = self.sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        self.cursor = result.cursor
+        return list(result.asset_events)
+
+    def fail(self, day: date, error: str = "ValueError") -> None:
+        name = self.domain.name
+        self.partitions.apply(
+            [
+                Change(name, day, State.UNDISCOVERED, Event.FILES_FOUND),
+                Change(name, day, State.PENDING, Event.RUN_STARTED, run_id="r1", set={"run_id": "r1"}),
+                Change(
+                    name,
+                    day,
+                    State.IN_FLIGHT,
+                    Event.RUN_FAILED,
+                    run_id="r1",
+                    set={"error_message": f"{error}: broken"},
+                    detail={"error": error},
+                ),
+            ]
+        )
+
+    def die(self, day: date) -> None:
+        self.fail(day)
+        self.partitions.apply([Change(self.domain.name, day, State.FAILED, Event.RETRIES_EXHAUSTED)])
+
+    def done(self, day: date) -> None:
+        name = self.domain.name
+        self.partitions.apply(
+            [
+                Change(name, day, State.UNDISCOVERED, Event.FILES_FOUND),
+                Change(name, day, State.PENDING, Event.RUN_STARTED, run_id="r1", set={"run_id": "r1"}),
+                Change(
+                    name,
+                    day,
+                    State.IN_FLIGHT,
+                    Event.SUCCEEDED,
+                    run_id="r1",
+                    set={"processed_at": self.clock.now()},
+                ),
+            ]
+        )
+
+
+@pytest.fixture
+def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    monkeypatch.setenv("LAKE_URI", str(tmp_path / "lake"))
+    monkeypatch.setenv("UI_URL", "http://ui.test")
+    settings.cache_clear()
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Watch(instance)
+    settings.cache_clear()
+
+
+def outcomes(events: list[Any]) -> dict[str, bool]:
+    return {event.check_name: event.passed for event in events}
+
+
+def test_a_dead_date_and_a_missed_deadline_are_told_once(watch: Watch) -> None:
+    watch.die(DEAD_DAY)
+    watch.clock.advance(days=2)
+    events = watch.tick()
+    assert outcomes(events) == {"fresh": False, "no_dead_partition": False}
+    assert all(event.severity is dg.AssetCheckSeverity.ERROR for event in events)
+    assert sorted(watch.channel.kinds) == ["DEAD", "SLA_MISSED"]
+    watch.clock.advance(seconds=30)
+    assert watch.tick() == []
+    assert len(watch.channel.taken) == 2
+    # A lost cursor, as after a reset of the sensor, repeats no alert either.
+    watch.cursor = None
+    watch.tick()
+    assert len(watch.channel.taken) == 2
+
+
+def test_an_outcome_is_told_when_it_changes_and_once_an_hour(watch: Watch) -> None:
+    watch.die(DEAD_DAY)
+    watch.clock.advance(days=2)
+    watch.tick()
+    watch.partitions.apply([Change("orders", DEAD_DAY, State.DEAD, Event.RESET)])
+    watch.done(YESTERDAY)
+    watch.clock.advance(seconds=30)
+    assert outcomes(watch.tick()) == {"fresh": True, "no_dead_partition": True}
+    watch.clock.advance(minutes=59)
+    assert watch.tick() == []
+    watch.clock.advance(minutes=1)
+    assert outcomes(watch.tick()) == {"fresh": True, "no_dead_partition": True}
+
+
+def test_a_channel_that_is_down_fails_no_tick_and_gets_its_alerts_later(watch: Watch) -> None:
+    watch.die(DEAD_DAY)
+    watch.channel.broken = True
+    watch.tick()
+    watch.channel.broken = False
+    watch.clock.advance(seconds=30)
+    watch.tick()
+    watch.tick()
+    assert watch.channel.kinds == ["DEAD"]
+    [entry] = AlertLog(watch.store.lake()).read("orders")
+    assert entry.channels == ("kafka",)
+
+
+def test_a_check_that_blocked_and_a_revived_date_are_seen_in_the_history(watch: Watch) -> None:
+    watch.tick()
+    watch.fail(YESTERDAY, "BlockingCheckFailedError")
+    watch.die(DEAD_DAY)
+    watch.partitions.apply([Change("orders", DEAD_DAY, State.DEAD, Event.RESET)])
+    watch.clock.advance(seconds=30)
+    watch.tick()
+    assert sorted(watch.channel.kinds) == ["CHECK_FAILED", "DEAD"]
+
+
+def run_of(watch: Watch, *, cancelled: bool = False, **tags: str) -> dg.DagsterRun:
+    @dg.op
+    def broken() -> None:
+        raise ValueError("broken")
+
+    @dg.job(name=job_name(watch.domain))
+    def job() -> None:
+        broken()
+
+    result = job.execute_in_process(instance=watch.instance, tags=tags, raise_on_error=False)
+    if cancelled:
+        # An ended run cannot be cancelled by its events any more; the storage is told directly.
+        watch.instance.delete_run(result.run_id)
+        run = dg.DagsterRun(job_name=job_name(watch.domain), status=dg.DagsterRunStatus.CANCELED, tags=tags)
+        watch.instance.add_run(run)
+        return run
+    return result.dagster_run
+
+
+def test_a_failed_run_is_told_with_its_dates_and_a_cancelled_one_is_not(watch: Watch) -> None:
+    watch.clock = FakeClock(datetime.now(UTC) - timedelta(minutes=1))
+    watch.sensor = watch_sensor(watch.catalog, watch.channels, watch.clock)
+    watch.tick()
+    first, last = (
+        {"dagster/asset_partition_range_start": "2026-11-01"},
+        {"dagster/asset_partition_range_end": "2026-11-04"},
+    )
+    failed = run_of(watch, **first, **last)
+    run_of(watch, cancelled=True, **{"dagster/partition": "2026-11-05"})
+    watch.clock.advance(minutes=2)
+    watch.tick()
+    watch.tick()
+    [alert] = watch.channel.taken
+    assert (alert.key, alert.domain) == (f"run_failed:{failed.run_id}", "orders")
+    assert "2026-11-01 to 2026-11-04" in alert.what
+    assert f"http://ui.test/runs/{failed.run_id}" in alert.where
+    assert alert.command == "pdp partitions list orders --from 2026-11-01 --to 2026-11-04"
+
+
+def test_a_run_of_selected_assets_belongs_to_its_domain(watch: Watch) -> None:
+    run = dg.DagsterRun(
+        job_name="__ASSET_JOB",
+        status=dg.DagsterRunStatus.FAILURE,
+        asset_selection={dg.AssetKey(["silver", "orders"])},
+        tags={"dagster/partition": "2026-11-05"},
+    )
+    watch.instance.add_run(run)
+    [found] = failed_runs(watch.instance, watch.catalog, datetime.now(UTC) - timedelta(minutes=5))
+    assert (found.run_id, found.domain, found.days) == (run.run_id, "orders", (date(2026, 11, 5),))
+    assert failed_runs(watch.instance, watch.catalog, datetime.now(UTC) + timedelta(minutes=5)) == []
+
+
+def test_the_checks_run_as_a_person_runs_them(watch: Watch) -> None:
+    watch.die(DEAD_DAY)
+    checks = watch_checks(watch.domain)
+    warehouse = dg.AssetSpec(["snowflake", "orders"], partitions_def=bronze_spec(watch.domain).partitions_def)
+    defs = dg.Definitions(
+        assets=[warehouse],
+        asset_checks=[checks],
+        jobs=[dg.define_asset_job("look", dg.AssetSelection.checks(checks))],
+        resources={"metadata_store": watch.store},
+    )
+    result = defs.resolve_job_def("look").execute_in_process(instance=watch.instance)
+    assert result.success
+    found = {e.check_name: (e.passed, e.blocking) for e in result.get_asset_check_evaluations()}
+    assert found["no_dead_partition"] == (False, False)
+    assert set(found) == {"fresh", "no_dead_partition"}
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "no json", "[]", '{"told": {"a": 1}}'])
+def test_a_cursor_that_cannot_be_read_is_as_good_as_none(text: str | None) -> None:
+    assert Cursor.from_json(text) == Cursor()
+
+
+def test_a_cursor_is_read_as_it_was_written() -> None:
+    cursor = Cursor(TODAY, {"orders/fresh": (True, TODAY)})
+    assert Cursor.from_json(cursor.to_json()) == cursor
