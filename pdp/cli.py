@@ -15,7 +15,7 @@ import typer
 from deltalake.exceptions import DeltaError
 from typer.core import TyperGroup
 
-from pdp import backfill, corrections, environment, output, partitions, quarantine
+from pdp import alerts, backfill, corrections, environment, output, partitions, quarantine
 from platform_core.errors import PlatformError
 
 EXIT_NOT_DONE = 1
@@ -49,6 +49,7 @@ app = typer.Typer(
 )
 app.add_typer(partitions.app, name="partitions")
 app.add_typer(quarantine.app, name="quarantine")
+app.command("alerts")(alerts.alerts)
 app.command("backfill")(backfill.backfill)
 app.command("corrections")(corrections.corrections)
 

@@ -11,6 +11,7 @@ import pytest
 from deltalake import write_deltalake
 from typer.testing import Result
 
+from platform_core.alerts import Alert, AlertKind, AlertLog
 from platform_core.catalog import load_catalog
 from platform_core.corrections import Correction, CorrectionLedger
 from platform_core.lake import Lake
@@ -129,3 +130,19 @@ def test_replay_resets_the_dates_that_hold_such_rows(
     nothing = pdp("quarantine", "replay", "orders", "--from", "2026-11-22")
     assert nothing.exit_code == 1
     assert "nothing to replay" in nothing.stderr
+
+
+def test_alerts_show_what_to_type_next_and_who_was_told(pdp: Run, pdp_json: Callable[..., Any], lake: Lake) -> None:
+    assert "No alert" in pdp("alerts").stderr
+    log, at = AlertLog(lake), datetime.now(UTC)
+    command = "pdp partitions revive orders 2026-11-21"
+    dead = Alert("dead:orders", AlertKind.DEAD, "orders", SATURDAY, "orders 2026-11-21 is DEAD.", "run r", command, at)
+    log.new([dead])
+    assert "nobody yet" in pdp("alerts", "orders").stdout
+    log.delivered("dead:orders", "kafka")
+    shown = pdp("alerts").stdout
+    assert command in shown
+    assert "kafka" in shown
+    [alert] = pdp_json("alerts", "orders")["alerts"]
+    assert (alert["kind"], alert["partition_date"], alert["channels"]) == ("DEAD", "2026-11-21", ["kafka"])
+    assert pdp_json("alerts", "users") == {"alerts": []}

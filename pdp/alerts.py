@@ -1,0 +1,50 @@
+"""`pdp alerts`: what was raised, and which channels have taken it.
+
+Only the showing belongs here; raising and sending are the watch sensor's, the log is `platform_core.alerts`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from pdp import arguments, output
+from pdp.arguments import AnyDomainName
+from pdp.environment import Platform
+from pdp.output import Json
+from platform_core.alerts import AlertLog
+from platform_core.clock import SystemClock
+
+
+def alerts(
+    ctx: typer.Context,
+    domain: AnyDomainName = None,
+    days: Annotated[float, typer.Option("--days", min=0, help="How far back to look")] = 7.0,
+    as_json: Json = False,
+) -> None:
+    """Show the alerts of the last days: what happened, where, what to type next, and who was told."""
+    platform: Platform = ctx.obj
+    name = arguments.domain(platform.catalog, domain).name if domain else None
+    logged = AlertLog(platform.lake).read(name, SystemClock().now() - timedelta(days=days))
+    if as_json:
+        output.document(
+            {
+                "alerts": [
+                    {**asdict(entry.alert), "raised_at": entry.raised_at, "channels": list(entry.channels)}
+                    for entry in logged
+                ]
+            }
+        )
+        return
+    if not logged:
+        output.note(f"No alert was raised in the last {days:g} days.")
+        return
+    table = output.table("raised (UTC)", "kind", "what", "next", "told")
+    for entry in logged:
+        alert = entry.alert
+        told = ", ".join(entry.channels) or "nobody yet"
+        table.add_row(output.moment(entry.raised_at), alert.kind, alert.what, alert.command, told)
+    output.show(table)
