@@ -74,8 +74,9 @@ def _outcome(job: str, of_date: OfDate, spark: SparkSession, lake: Lake, domain:
     line: dict[str, Any] = {"job": job, "domain": domain.name, "date": day.isoformat()}
     succeeded = False
     try:
-        line |= {"outcome": "succeeded", **asdict(of_date(spark, lake, domain, day))}
-        succeeded = True
+        result = asdict(of_date(spark, lake, domain, day))
+        succeeded = bool(result.get("published", True))
+        line |= {"outcome": "succeeded" if succeeded else "refused by the quality thresholds", **result}
     except PlatformError as error:
         line |= {"outcome": "failed", "retry": isinstance(error, TransientError), "error": error.message}
     sys.stdout.write(json.dumps(line, default=str) + "\n")

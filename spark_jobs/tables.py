@@ -7,8 +7,10 @@ works under both engines is better than two.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
+import operator
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ from platform_core.errors import PermanentError
 from platform_core.lake import Lake
 
 log = logging.getLogger(__name__)
+
+_VANISHED = "_vanished"
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,10 @@ def merge_partition(
 ) -> MergeCounts:
     """Make one date of a table equal to `df` by one MERGE: update, insert, delete.
 
-    The date is a literal in every condition, so that neither engine reads or rewrites another date's files. Keys
-    are compared null-safe and a row is updated only where a value differs, so merging the same twice changes nothing.
+    The date is a literal in the condition, so that neither engine reads or rewrites another date's files. A group
+    that no longer exists comes as a source row of its own, flagged to be deleted: `WHEN NOT MATCHED BY SOURCE` would
+    say the same, and Delta on Spark then rewrites the files of every other date too. Keys are compared null-safe and
+    a row is updated only where a value differs, so merging the same twice changes nothing.
 
     Args:
         spark: The session of `df`.
@@ -122,19 +128,24 @@ def merge_partition(
     partition_column = keys[0]
     dated = df.withColumn(partition_column, F.lit(day))
     prepare(lake, name, dated.schema, partition_column)
-    source = _aligned(dated, lake, name)
+    rows = _aligned(dated, lake, name)
+    source = _with_vanished(rows, lake, name, keys, day)
     literal = f"date'{day.isoformat()}'"
     on = [f"t.`{partition_column}` = {literal}", *[f"t.`{key}` <=> s.`{key}`" for key in keys[1:]]]
-    differs = [f"not (t.`{column}` <=> s.`{column}`)" for column in source.columns if column not in keys]
+    values = [column for column in rows.columns if column not in keys]
+    differs = " or ".join(f"not (t.`{column}` <=> s.`{column}`)" for column in values)
+    assigned = ", ".join(f"`{column}` = s.`{column}`" for column in values)
+    columns = ", ".join(f"`{column}`" for column in rows.columns)
     view = f"merge_source_{uuid.uuid4().hex}"
     before = _version(lake, name)
     source.createOrReplaceTempView(view)
     try:
         spark.sql(
             f"MERGE INTO delta.`{lake.spark_uri(name)}` t USING {view} s ON {' AND '.join(on)}"
-            + (f" WHEN MATCHED AND ({' OR '.join(differs)}) THEN UPDATE SET *" if differs else "")
-            + " WHEN NOT MATCHED THEN INSERT *"
-            + f" WHEN NOT MATCHED BY SOURCE AND t.`{partition_column}` = {literal} THEN DELETE"
+            f" WHEN MATCHED AND s.`{_VANISHED}` THEN DELETE"
+            + (f" WHEN MATCHED AND ({differs}) THEN UPDATE SET {assigned}" if values else "")
+            + f" WHEN NOT MATCHED AND NOT s.`{_VANISHED}` THEN INSERT ({columns})"
+            f" VALUES ({', '.join(f's.`{column}`' for column in rows.columns)})"
         ).collect()
     finally:
         spark.catalog.dropTempView(view)
@@ -147,6 +158,15 @@ def merge_partition(
         metrics.get("numTargetRowsUpdated", 0),
         metrics.get("numTargetRowsDeleted", 0),
     )
+
+
+def _with_vanished(rows: DataFrame, lake: Lake, name: str, keys: Sequence[str], day: date) -> DataFrame:
+    """Return the rows, and one flagged row for each key that the table's date has and they have not."""
+    stored = rows.sparkSession.read.format("delta").load(lake.spark_uri(name)).where(F.col(keys[0]) == F.lit(day))
+    there, here = stored.alias("there"), rows.select(*keys).alias("here")
+    same = [F.col(f"there.{key}").eqNullSafe(F.col(f"here.{key}")) for key in keys]
+    vanished = there.join(here, functools.reduce(operator.and_, same), "left_anti")
+    return rows.withColumn(_VANISHED, F.lit(False)).unionByName(vanished.withColumn(_VANISHED, F.lit(True)))
 
 
 def exists(lake: Lake, name: str) -> bool:

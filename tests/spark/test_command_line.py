@@ -12,6 +12,7 @@ from typing import Any
 
 import bronze_days
 import pytest
+import yaml
 from bronze_days import DAY, OTHER_DAY
 from conftest import Engine
 from delta_rows import rows
@@ -27,6 +28,17 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     return Lake(Settings(lake_uri=str(tmp_path / "lake")))
+
+
+@pytest.fixture
+def lenient(tmp_path: Path) -> str:
+    """A list of domains that publishes a date whatever is bad in it."""
+    document = yaml.safe_load(Settings().domains_file.read_text())
+    for entry in document["domains"].values():
+        entry["quality"]["max_quarantined_ratio"] = 1.0
+    path = tmp_path / "domains.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return str(path)
 
 
 def call(command: list[str], lake: Lake, tmp_path: Path, **environment: str) -> tuple[int, list[dict[str, Any]], str]:
@@ -46,7 +58,7 @@ def call(command: list[str], lake: Lake, tmp_path: Path, **environment: str) -> 
 
 
 def test_each_date_has_its_own_outcome(
-    engines: dict[str, Engine], catalog: Catalog, lake: Lake, tmp_path: Path
+    engines: dict[str, Engine], catalog: Catalog, lake: Lake, tmp_path: Path, lenient: str
 ) -> None:
     users = catalog["users"]
     [broken] = bronze_days.write(lake, users, OTHER_DAY, bronze_days.users(), files=1)
@@ -55,7 +67,9 @@ def test_each_date_has_its_own_outcome(
     arguments = ["--domain", "users", "--date", f"{OTHER_DAY},{DAY}", "--date", DAY.isoformat()]
     remote = {"SPARK_REMOTE": engines["sail"].remote}
     script = [sys.executable, str(REPOSITORY / "spark_jobs" / "bronze_to_silver.py"), *arguments]
-    code, lines, errors = call(script, lake, tmp_path, **remote)
+    code, lines, errors = call(script[:-2], lake, tmp_path, **remote)
+    assert code == 1 and lines[1]["outcome"].startswith("refused"), errors  # 2 of 8 records are bad
+    code, lines, errors = call(script, lake, tmp_path, **remote, DOMAINS_FILE=lenient)
     assert [(line["date"], line["outcome"]) for line in lines] == [
         (OTHER_DAY.isoformat(), "failed"),
         (DAY.isoformat(), "succeeded"),
@@ -86,7 +100,9 @@ def test_an_unknown_domain_starts_nothing(lake: Lake, tmp_path: Path) -> None:
     assert (code, lines) == (2, []) and "no domain `user`" in errors
 
 
-def test_spark_submit_runs_both_scripts(toolchain: Toolchain, catalog: Catalog, lake: Lake, tmp_path: Path) -> None:
+def test_spark_submit_runs_both_scripts(
+    toolchain: Toolchain, catalog: Catalog, lake: Lake, tmp_path: Path, lenient: str
+) -> None:
     users = catalog["users"]
     bronze_days.write(lake, users, DAY, bronze_days.users())
     found = importlib.util.find_spec("pyspark")
@@ -104,7 +120,11 @@ def test_spark_submit_runs_both_scripts(toolchain: Toolchain, catalog: Catalog, 
         "--conf=spark.databricks.delta.snapshotPartitions=1",
         f"--conf=spark.sql.warehouse.dir={tmp_path}/warehouse",
     ]
-    environment = {"PYSPARK_PYTHON": sys.executable, "JAVA_HOME": str(toolchain.jdk.home)}
+    environment = {
+        "PYSPARK_PYTHON": sys.executable,
+        "JAVA_HOME": str(toolchain.jdk.home),
+        "DOMAINS_FILE": lenient,
+    }
     for job in ("bronze_to_silver", "silver_to_gold"):
         script = str(REPOSITORY / "spark_jobs" / f"{job}.py")
         arguments = [script, "--domain", "users", "--date", DAY.isoformat()]

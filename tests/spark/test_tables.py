@@ -8,8 +8,10 @@ from decimal import Decimal
 import pytest
 from conftest import Engine
 from delta_rows import rows, types
+from deltalake import DeltaTable
 
 from platform_core.errors import PermanentError
+from platform_core.lake import Lake
 from spark_jobs import tables
 from spark_jobs.tables import MergeCounts
 
@@ -58,6 +60,7 @@ def test_a_merge_updates_inserts_deletes_and_then_changes_nothing(empty_engine: 
 
     assert merge("values ('a', 1), (null, 2), ('c', null) t(city, n)") == MergeCounts(inserted=3)
     assert merge("values ('a', 9) t(city, n)", NEXT) == MergeCounts(inserted=1)
+    other = files(lake, "gold/thing", NEXT)
     assert merge("values ('a', 1), (null, 2), ('c', null) t(city, n)") == MergeCounts()
     assert merge("values ('a', 5), (null, 2), ('d', 4) t(city, n)") == MergeCounts(1, 1, 1)
     assert merge("values ('a', 5, 'new'), (null, 2, null), ('d', 4, null) t(city, n, note)") == MergeCounts(updated=1)
@@ -68,3 +71,8 @@ def test_a_merge_updates_inserts_deletes_and_then_changes_nothing(empty_engine: 
     ]
     assert merge("values ('a', 5) t(city, n) where false") == MergeCounts(deleted=3)
     assert [row["n"] for row in rows(lake, "gold/thing")] == [9]
+    assert files(lake, "gold/thing", NEXT) == other, "merging a date rewrites no other date"
+
+
+def files(lake: Lake, name: str, day: date) -> list[str]:
+    return DeltaTable(lake.uri(name)).file_uris(partition_filters=[("day", "=", day.isoformat())])

@@ -60,14 +60,14 @@ def test_a_record_150_days_late_reruns_that_date_only(bench: Bench) -> None:
     for day in (LONG_AGO, DAY, NEXT):
         bench.events_file(day, 8)
         assert bench.run(day).success
-    untouched = {table: files_of(bench, table, day) for table in TABLES for day in (DAY, NEXT)}
+    untouched = {(table, day): files_of(bench, table, day) for table in TABLES for day in (DAY, NEXT)}
     before = loads(bench)
     bench.events_file(LONG_AGO, 1, city="Rome")
     [request] = bench.sensor_tick().run_requests
     assert request.partition_key == LONG_AGO.isoformat()
     assert request.tags["dagster/priority"] == "10"
     assert bench.run(LONG_AGO, discovered=True).success
-    assert {table: files_of(bench, table, day) for table in TABLES for day in (DAY, NEXT)} == untouched
+    assert {(table, day): files_of(bench, table, day) for table in TABLES for day in (DAY, NEXT)} == untouched
     assert [row for row in loads(bench) if row not in before and row[0] != LONG_AGO] == []
     assert not bench.sensor_tick().run_requests
 
