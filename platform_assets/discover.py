@@ -216,7 +216,7 @@ def _request(domain: Domain, chunk: list[Ready], instance: dg.DagsterInstance) -
         "pdp/fingerprint": chunk[0].fingerprint if len(chunk) == 1 else need.rpartition(":")[2],
         "pdp/attempt": str(max(r.attempt for r in chunk)),
         # The run queue launches the highest first: a correction does not wait behind a backfill of years.
-        "dagster/priority": "10" if chunk[0].urgent else "0",
+        "dagster/priority": "10" if any(r.urgent for r in chunk) else "0",
     }
     key = f"{need}#{before}"
     if len(chunk) == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,14 @@ from pipeline_bench import DAY, Bench
 
 from platform_assets import processing
 from platform_assets.checks import CheckOutcome
+from platform_assets.discover import tick
+from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.catalog import OnFailure, Rule
 from platform_core.corrections import CorrectionLedger
 from platform_core.lake import Lake
 from platform_core.partition_state import State
+from platform_core.scan import Position
 from platform_core.settings import settings
 from spark_jobs import bronze_to_silver
 from spark_jobs.session import connect
@@ -262,6 +266,31 @@ def test_of_two_runs_of_one_date_one_works(bench: Bench, monkeypatch: pytest.Mon
     assert others[1].success, "it found the date taken, and left it alone"
     events = [t.event for t in bench.partitions.history("events", DAY)]
     assert events == ["files_found", "run_started", "succeeded"]
+
+
+def test_two_schedulers_that_tick_at_once_make_each_transition_once(bench: Bench) -> None:
+    days = [DAY + timedelta(days=n) for n in range(4)]
+    for day in days:
+        bench.events_file(day, 2)
+    together = threading.Barrier(2)
+    found = []
+
+    def scheduler() -> None:
+        together.wait()
+        found.append(tick(bench.events, MetadataStore(), bench.instance, Position()))
+
+    threads = [threading.Thread(target=scheduler) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    history = bench.partitions.history("events")
+    assert sorted(t.partition_date for t in history) == days
+    assert {t.event for t in history} == {"files_found"}
+    # The slower one either stored nothing, or saw what the other had stored: both then name the same runs.
+    keys = {request.run_key.rpartition("#")[0] for each in found for request in each.run_requests}
+    assert 1 <= len(keys) <= 2
+    assert any(each.run_requests for each in found)
 
 
 def checksums(lake: Lake) -> dict[str, str]:
