@@ -1,11 +1,12 @@
-"""What the catalog shows of a table: column schemas, row counts, paths.
+"""What the catalog shows of a table: column schemas, column lineage, row counts, paths.
 
-Everything is read from the contract or from the table itself, so that the UI cannot say what is not there. Which
+Everything is read from the contract, the plan or the table itself, so that the UI cannot say what is not there. Which
 event carries it belongs to `pipeline` and `sensors`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -54,6 +55,23 @@ def table_metadata(lake: Lake, domain: Domain, name: str, rows: int) -> dict[str
         "dagster/partition_row_count": rows,
         "dagster/uri": lake.uri(name),
         "delta_version": table.version(),
+    }
+
+
+def lineage_metadata(columns: Mapping[str, Iterable[tuple[dg.AssetKey, str]]]) -> dict[str, Any]:
+    """Return what a table's columns are made of, as the catalog shows it.
+
+    Args:
+        columns: For each column of the table, the columns of other assets that its value is made of; none for a
+            constant or a count of rows.
+    """
+    return {
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {
+                name: [dg.TableColumnDep(asset_key, column) for asset_key, column in sorted(made_of)]
+                for name, made_of in columns.items()
+            }
+        )
     }
 
 

@@ -13,6 +13,7 @@ import dagster as dg
 from platform_assets.checks import GOLD_CHECKS, WAREHOUSE_CHECKS, WARNING_ONLY, silver_checks
 from platform_assets.claim import Claims
 from platform_assets.keys import bronze_key, gold_key, silver_key, warehouse_key
+from platform_assets.lineage import known_lineage
 from platform_assets.metadata import contract_schema
 from platform_assets.partitions import daily
 from platform_assets.processing import Processor
@@ -125,7 +126,6 @@ def pipeline_assets(domain: Domain) -> dg.AssetsDefinition:
     ) -> Iterator[Event | dg.Output[None]]:
         lake, partitions, run_id = metadata_store.lake(), metadata_store.partitions(), context.run.run_id
         days = [date.fromisoformat(key) for key in sorted(context.partition_keys)]
-        report = Report(context.instance, context.log, domain, lake)
         claims = Claims(
             domain,
             lake,
@@ -136,6 +136,7 @@ def pipeline_assets(domain: Domain) -> dg.AssetsDefinition:
             discovered=DISCOVERED_TAG in context.run.tags,
         )
         with spark_endpoint.session(run_id) as spark:
+            report = Report(context.instance, context.log, domain, lake, lambda: known_lineage(spark, domain))
             processor = Processor(
                 domain, lake, partitions, spark, warehouse.connect, warehouse.database, run_id, claims
             )

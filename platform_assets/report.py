@@ -4,11 +4,13 @@ Events are yielded, not collected: a run that is killed after three dates of sev
 belongs to `processing`.
 """
 
+from __future__ import annotations
+
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -16,11 +18,14 @@ from platform_assets.bronze import DATA_VERSION, BronzeEvent, bronze_events
 from platform_assets.checks import CheckOutcome
 from platform_assets.claim import Claimed, Skipped
 from platform_assets.keys import bronze_key, gold_key, silver_key, warehouse_key
-from platform_assets.metadata import table_metadata
+from platform_assets.metadata import lineage_metadata, table_metadata
 from platform_assets.processing import Corrected, Done, Failed, GoldDone, SilverDone, Step, WarehouseDone
 from platform_core.catalog import Domain
 from platform_core.code_version import code_version
 from platform_core.lake import Lake
+
+if TYPE_CHECKING:
+    from spark_jobs.lineage import DomainLineage
 
 Event = BronzeEvent | dg.AssetCheckEvaluation
 
@@ -37,13 +42,23 @@ class Report:
         log: The run's log.
         domain: The domain.
         lake: For paths and schemas.
+        lineage: Returns what the domain's columns are made of, or None when that is not known; called at each
+            materialization.
     """
 
-    def __init__(self, instance: dg.DagsterInstance, log: logging.Logger, domain: Domain, lake: Lake) -> None:
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        log: logging.Logger,
+        domain: Domain,
+        lake: Lake,
+        lineage: Callable[[], DomainLineage | None] = lambda: None,
+    ) -> None:
         self._instance = instance
         self._log = log
         self._domain = domain
         self._lake = lake
+        self._lineage = lineage
         self._code = code_version(domain)
         self._failures: dict[date, Exception] = {}
         self._fingerprint: dict[date, str] = {}
@@ -64,6 +79,7 @@ class Report:
                         day,
                         {
                             **table_metadata(self._lake, domain, self._lake.silver(domain), silver.silver_rows),
+                            **self._silver_lineage(),
                             "bronze_rows": silver.bronze_rows,
                             "duplicates": silver.offset_duplicates + silver.key_duplicates,
                             "quarantined": sum(silver.quarantined.values()),
@@ -75,13 +91,16 @@ class Report:
                 refused = any(check.blocks for check in checks)
                 for table, rows in () if refused else gold.rows.items():
                     metadata = table_metadata(self._lake, domain, self._lake.gold(domain, table), rows)
-                    yield self._materialized(gold_key(table), [silver_key(domain)], day, metadata)
+                    yield self._materialized(
+                        gold_key(table), [silver_key(domain)], day, {**metadata, **self._gold_lineage(table)}
+                    )
                 yield from self._evaluations(day, checks)
             case WarehouseDone(day=day, loads=loads, checks=checks):
                 metadata = {
                     "dagster/partition_row_count": sum(load.rows for load in loads),
                     "tables": {load.table: _load_facts(load) for load in loads},
                     "seconds": round(step.seconds, 2),
+                    **self._warehouse_lineage(),
                 }
                 tables = [gold_key(table) for table in domain.gold.tables]
                 yield self._materialized(warehouse_key(domain), tables, day, metadata)
@@ -111,6 +130,23 @@ class Report:
         latest = self._latest(bronze_key(self._domain), claim.day)
         if latest is None or latest.event_log_entry.tags.get(DATA_VERSION) != claim.fingerprint:
             yield from bronze_events(self._domain, claim.day, claim.fingerprint, {"files": len(claim.files)})
+
+    def _silver_lineage(self) -> dict[str, Any]:
+        lineage = self._lineage()
+        return lineage_metadata(_of(bronze_key(self._domain), lineage.silver)) if lineage else {}
+
+    def _gold_lineage(self, table: str) -> dict[str, Any]:
+        lineage = self._lineage()
+        return lineage_metadata(_of(silver_key(self._domain), lineage.gold[table])) if lineage else {}
+
+    def _warehouse_lineage(self) -> dict[str, Any]:
+        """Return each column's origin: the column of its name in every Gold table that has one."""
+        lineage = self._lineage()
+        columns: dict[str, list[tuple[dg.AssetKey, str]]] = {}
+        for table, names in lineage.gold.items() if lineage else ():
+            for name in names:
+                columns.setdefault(name, []).append((gold_key(table), name))
+        return lineage_metadata(columns) if columns else {}
 
     def _evaluations(self, day: date, checks: list[CheckOutcome]) -> Iterator[dg.AssetCheckEvaluation]:
         for outcome in checks:
@@ -155,6 +191,10 @@ class Report:
         fetch = self._instance.fetch_observations if observed else self._instance.fetch_materializations
         records = fetch(wanted, limit=1).records
         return records[0] if records else None
+
+
+def _of(key: dg.AssetKey, columns: Mapping[str, Iterable[str]]) -> dict[str, list[tuple[dg.AssetKey, str]]]:
+    return {name: [(key, column) for column in made_of] for name, made_of in columns.items()}
 
 
 def _load_facts(load: Any) -> dict[str, int]:

@@ -216,11 +216,21 @@ def _write_quarantine(judged: DataFrame, lake: Lake, domain: Domain, day: date, 
 def _write_silver(judged: DataFrame, lake: Lake, domain: Domain, day: date, expected: int) -> None:
     good = steps.good(judged).drop(steps.RECORD, steps.REASON, steps.WARNINGS)
     rows = steps.latest(good, domain.silver.primary_key, domain.silver.order_by)
-    own = [name for name in rows.columns if not name.startswith("_")]
-    silver = rows.select(*own, F.col(steps.RECORD_HASH).alias("record_hash"), *KEPT_PLATFORM_COLUMNS)
+    silver = silver_columns(rows, rows.columns)
     name = lake.silver(domain)
     written = tables.replace_partition(silver, lake, name, domain.partition_key, day)
     _refuse_other_count(lake.uri(name), domain, day, written, expected)
+
+
+def silver_columns(rows: DataFrame, names: Sequence[str]) -> DataFrame:
+    """Return a transformed DataFrame with the columns that Silver has, without the partition date.
+
+    Args:
+        rows: Rows as `Transform` returns them, without the partition date.
+        names: Their columns.
+    """
+    own = [name for name in names if not name.startswith("_")]
+    return rows.select(*own, F.col(steps.RECORD_HASH).alias("record_hash"), *KEPT_PLATFORM_COLUMNS)
 
 
 def _refuse_other_count(table: str, domain: Domain, day: date, written: int, expected: int) -> None:

@@ -7,7 +7,7 @@ exact; conversions are exact decimals.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
@@ -40,25 +40,6 @@ _UNKNOWN = "unknown"
 
 class Aggregation(BaseDomainAggregation):
     """Gold tables `events` and `events_funnel`."""
-
-    lineage: ClassVar[dict[str, dict[str, list[str]]]] = {
-        "events": {
-            "event_hour": ["event_timestamp"],
-            "city": ["city"],
-            "device_type": ["device_type"],
-            "events": ["event_id"],
-            "users": ["user_id"],
-            "sessions": ["session_id"],
-            **{event_type: ["event_type"] for event_type in EVENT_TYPES},
-        },
-        "events_funnel": {
-            "city": ["city", "session_id"],
-            "sessions": ["session_id"],
-            **{step: ["session_id", "event_type"] for step in FUNNEL},
-            **{f"{step}_conversion": ["session_id", "event_type"] for step in FUNNEL[1:]},
-            "total_conversion": ["session_id", "event_type"],
-        },
-    }
 
     def aggregate(self, df: DataFrame, cfg: Domain, dt: date) -> DataFrame | dict[str, DataFrame]:
         """Return both tables of the date."""

@@ -6,7 +6,7 @@ percentiles are computed on integers, because the scale of a decimal quotient di
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
@@ -22,30 +22,9 @@ if TYPE_CHECKING:
 _MONEY = "decimal(18,2)"
 _HUNDREDTH_OF_A_MINUTE_US = 600_000
 
-_LINEAGE = {
-    "orders": ["order_id"],
-    "delivered": ["status"],
-    "cancelled": ["status"],
-    "gross_revenue": ["subtotal", "delivery_fee", "status"],
-    "net_revenue": ["total", "status"],
-    "average_order_value": ["total", "status"],
-    "items": ["items", "status"],
-}
-
 
 class Aggregation(BaseDomainAggregation):
     """Gold tables `orders` and `orders_by_restaurant`."""
-
-    lineage: ClassVar[dict[str, dict[str, list[str]]]] = {
-        "orders": {
-            "city": ["city"],
-            **_LINEAGE,
-            "discounts": ["discount", "status"],
-            "median_delivery_minutes": ["created_at", "delivered_at", "status"],
-            "p95_delivery_minutes": ["created_at", "delivered_at", "status"],
-        },
-        "orders_by_restaurant": {"restaurant_id": ["restaurant_id"], **_LINEAGE},
-    }
 
     def aggregate(self, df: DataFrame, cfg: Domain, dt: date) -> DataFrame | dict[str, DataFrame]:
         """Return both tables of the date."""

@@ -6,7 +6,7 @@ decimal quotient differs between Spark and Sail.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
@@ -22,18 +22,6 @@ if TYPE_CHECKING:
 
 class Aggregation(BaseDomainAggregation):
     """Gold table `restaurants`."""
-
-    lineage: ClassVar[dict[str, dict[str, list[str]]]] = {
-        "restaurants": {
-            "city": ["city"],
-            "cuisine": ["cuisine"],
-            "restaurants": ["restaurant_id"],
-            "open_restaurants": ["is_open"],
-            "average_rating": ["rating"],
-            "menu_items": ["menu_items"],
-            "average_price": ["menu_items"],
-        }
-    }
 
     def aggregate(self, df: DataFrame, cfg: Domain, dt: date) -> DataFrame | dict[str, DataFrame]:
         """Return the table of the date; a rating that is NULL does not count, and every item counts once."""

@@ -5,7 +5,7 @@ A user who was deleted has changed too, but is not active. The date is the day o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
@@ -21,16 +21,6 @@ if TYPE_CHECKING:
 
 class Aggregation(BaseDomainAggregation):
     """Gold table `users`."""
-
-    lineage: ClassVar[dict[str, dict[str, list[str]]]] = {
-        "users": {
-            "city": ["city"],
-            "tier": ["tier"],
-            "changed_users": ["user_id"],
-            "new_users": ["created_at"],
-            "active_users": ["is_active", "deleted_at"],
-        }
-    }
 
     def aggregate(self, df: DataFrame, cfg: Domain, dt: date) -> DataFrame | dict[str, DataFrame]:
         """Return the table of the date."""

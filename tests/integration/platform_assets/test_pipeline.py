@@ -33,6 +33,17 @@ def materialized(bench: Bench, key: list[str]) -> set[str]:
     return set(bench.instance.get_materialized_partitions(dg.AssetKey(key)))
 
 
+def column_lineage(bench: Bench, key: list[str]) -> dict[str, list[tuple[str, str]]]:
+    event = bench.instance.get_latest_materialization_event(dg.AssetKey(key))
+    assert event is not None and event.asset_materialization is not None
+    value = event.asset_materialization.metadata["dagster/column_lineage"].value
+    assert isinstance(value, dg.TableColumnLineage)
+    return {
+        column: [(dep.asset_key.to_user_string(), dep.column_name) for dep in deps]
+        for column, deps in value.deps_by_column.items()
+    }
+
+
 def test_a_date_goes_from_bronze_to_the_warehouse(bench: Bench) -> None:
     names = sorted([bench.events_file(DAY, 30), bench.events_file(DAY, 12)])
     result = bench.run(DAY)
@@ -49,6 +60,13 @@ def test_a_date_goes_from_bronze_to_the_warehouse(bench: Bench) -> None:
     checks = result.get_asset_check_evaluations()
     assert len(checks) == 12
     assert all(check.passed for check in checks)
+
+    assert column_lineage(bench, ["silver", "events"])["properties_json"] == [("bronze/events", "properties")]
+    assert column_lineage(bench, ["gold", "events"])["users"] == [("silver/events", "user_id")]
+    assert column_lineage(bench, ["snowflake", "events"])["city"] == [
+        ("gold/events", "city"),
+        ("gold/events_funnel", "city"),
+    ]
 
     silver = DeltaTable(bench.lake.uri("silver/events")).to_pyarrow_table()
     assert silver.num_rows == 42
