@@ -63,6 +63,9 @@ ATTEMPTS = 12
 COMPACT_EVERY_COMMITS = 200
 """Each commit adds a small file; a full read of 200 of them stays under 100 ms on a local disk."""
 
+KEEP_FILES_HOURS = 24
+"""Replaced files are kept as long as the slowest reader may take; a renewed lease replaces one every 30 seconds."""
+
 COMPACT_TO_BYTES = 4 * 1024 * 1024
 """A transition rewrites the file of its row. A date has up to 1,440 file names, three years of them some 100 MB."""
 
@@ -212,6 +215,8 @@ class DeltaPartitionMeta:
             if table is not None:
                 table.optimize.compact(target_size=COMPACT_TO_BYTES)
                 table.create_checkpoint()
+                table.vacuum(KEEP_FILES_HOURS, dry_run=False, enforce_retention_duration=False)
+                table.cleanup_metadata()
         except CommitFailedError:
             return  # somebody wrote meanwhile; the next round number compacts
 

@@ -268,6 +268,19 @@ def test_of_two_runs_of_one_date_one_works(bench: Bench, monkeypatch: pytest.Mon
     assert events == ["files_found", "run_started", "succeeded"]
 
 
+def test_a_backfill_by_sql_is_obeyed_by_the_next_tick(bench: Bench) -> None:
+    bench.events_file(DAY, 6)
+    assert bench.run(DAY).success
+    assert not bench.sensor_tick().run_requests
+    table = DeltaTable(bench.lake.uri(bench.lake.partition_meta))
+    table.update({"status": "'PENDING'", "retry_count": "0"}, predicate=f"partition_date = '{DAY}'")
+    [request] = bench.sensor_tick().run_requests
+    assert request.partition_key == DAY.isoformat()
+    assert bench.run(DAY, discovered=True).success
+    assert status(bench) is State.DONE
+    assert {line.cause for line in CorrectionLedger(bench.lake).read("events", DAY)} == {"backfill"}
+
+
 def test_two_schedulers_that_tick_at_once_make_each_transition_once(bench: Bench) -> None:
     days = [DAY + timedelta(days=n) for n in range(4)]
     for day in days:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from platform_core import partition_meta_delta
 from platform_core.lake import Lake
 from platform_core.partition_meta import Change, StateConflictError, UnknownStatusError
 from platform_core.partition_meta_delta import META_SCHEMA, DeltaPartitionMeta
@@ -124,3 +125,18 @@ def test_another_engine_reads_the_table(meta: DeltaPartitionMeta, lake: Lake) ->
         ("events", "PENDING"),
         ("orders", "PENDING"),
     ]
+
+
+def test_old_files_are_compacted_and_removed(
+    meta: DeltaPartitionMeta, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition_meta_delta, "COMPACT_EVERY_COMMITS", 10)
+    monkeypatch.setattr(partition_meta_delta, "KEEP_FILES_HOURS", 0)
+    days = [DAY + timedelta(days=n) for n in range(25)]
+    for day in days:
+        meta.apply([found(day)])
+    files = list(Path(lake.path(lake.partition_meta)).rglob("*.parquet"))
+    data = [file for file in files if "_delta_log" not in file.parts]
+    assert len(data) < 12
+    assert [row.partition_date for row in meta.rows("events")] == days
+    assert len(meta.history("events")) == 25
