@@ -5,6 +5,7 @@ Both trigger the same tick. There is no other automation on domain assets: the p
 
 import dagster as dg
 
+from platform_assets.coverage_watch import coverage_check
 from platform_assets.discover import announcements, tick
 from platform_assets.pipeline import bronze_spec, job_name, pipeline_assets
 from platform_assets.resources.metadata_store import MetadataStore
@@ -61,10 +62,11 @@ def daily_schedule(domain: Domain) -> dg.ScheduleDefinition:
 
 def domain_definitions(domain: Domain) -> dg.Definitions:
     """Return everything that one entry of domains.yaml creates in Dagster."""
-    assets, watched = pipeline_assets(domain), watch_checks(domain)
+    assets = pipeline_assets(domain)
+    watched = [watch_checks(domain), coverage_check(domain)]
     job = dg.define_asset_job(
         job_name(domain),
-        selection=dg.AssetSelection.assets(*assets.keys) - dg.AssetSelection.checks(watched),
+        selection=dg.AssetSelection.assets(*assets.keys) - dg.AssetSelection.checks(*watched),
         description=f"{domain.description}: Bronze to warehouse, for the dates that discovery or a person chose.",
         tags={"pdp/domain": domain.name},
         # One step: a process of its own for it would cost a second import of everything (5-8 s of CPU).
@@ -72,7 +74,7 @@ def domain_definitions(domain: Domain) -> dg.Definitions:
     )
     return dg.Definitions(
         assets=[bronze_spec(domain), assets],
-        asset_checks=[watched],
+        asset_checks=watched,
         jobs=[job],
         sensors=[discovery_sensor(domain)],
         schedules=[daily_schedule(domain)],

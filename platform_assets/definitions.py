@@ -9,6 +9,7 @@ from __future__ import annotations
 import dagster as dg
 
 from platform_assets.automation import domain_definitions
+from platform_assets.coverage_watch import coverage_sensor
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.spark import SparkEndpoint
 from platform_assets.resources.warehouse import Warehouse
@@ -31,7 +32,9 @@ def build_defs(catalog: Catalog, resources: dict[str, object] | None = None) -> 
         resources: Replacements by name, for tests.
     """
     domains = dg.Definitions.merge(*(domain_definitions(domain) for domain in catalog))
-    platform = dg.Definitions(sensors=[watch_sensor(catalog)], resources={**RESOURCES, **(resources or {})})
+    platform = dg.Definitions(
+        sensors=[watch_sensor(catalog), coverage_sensor(catalog)], resources={**RESOURCES, **(resources or {})}
+    )
     return dg.Definitions.merge(domains, platform)
 
 

@@ -85,6 +85,11 @@ class Lake:
         return "pipeline-metadata/alerts"
 
     @property
+    def offset_coverage(self) -> str:
+        """Which offsets Bronze and the dead letters hold, one JSON object."""
+        return "pipeline-metadata/offset_coverage.json"
+
+    @property
     def partition_meta(self) -> str:
         """The table of partition states."""
         return "pipeline-metadata/partition_meta"

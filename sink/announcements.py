@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from platform_core.settings import Settings
 from platform_core.topics import PROCESSED_EVENTS, kafka_client_config
@@ -81,15 +81,15 @@ class Announcements:
 
     def _since(self, position: Mapping[int, int] | None) -> Announced:
         consumer = self._consumer or self._connect()
-        ends = self._ends(consumer)
+        bounds = self._bounds(consumer)
+        ends = {p: high for p, (_, high) in bounds.items()}
         if position is None:
             return Announced(frozenset(), ends, complete=True)
-        # A position after the end is of a topic that was deleted and made anew.
-        wanted = {p: offset if (offset := position.get(p, 0)) <= end else 0 for p, end in ends.items()}
+        # A position after the end is of a topic that was deleted and made anew. One before the begin was passed by
+        # retention; with nothing left to read, no record would ever move it on.
+        wanted = {p: max(low, at) if (at := position.get(p, 0)) <= high else low for p, (low, high) in bounds.items()}
         if wanted != self._position:
-            consumer.assign(
-                [TopicPartition(PROCESSED_EVENTS, p, offset or OFFSET_BEGINNING) for p, offset in wanted.items()]
-            )
+            consumer.assign([TopicPartition(PROCESSED_EVENTS, p, offset) for p, offset in wanted.items()])
             self._position = wanted
         dates: set[tuple[str, date]] = set()
         deadline = time.monotonic() + READ_SECONDS
@@ -100,10 +100,6 @@ class Announcements:
                 self._position[int(message.partition() or 0)] = int(message.offset() or 0) + 1
                 if (found := _date_of(message.value())) is not None:
                     dates.add(found)
-            # Retention may have removed what lies between the position and the log's start.
-            for reached in consumer.position([TopicPartition(PROCESSED_EVENTS, p) for p in ends]):
-                if reached.offset > self._position[reached.partition]:
-                    self._position[reached.partition] = reached.offset
         complete = all(self._position[p] >= end for p, end in ends.items())
         return Announced(frozenset(dates), dict(self._position), complete)
 
@@ -120,15 +116,16 @@ class Announcements:
         self._position = {}
         return self._consumer
 
-    def _ends(self, consumer: Consumer) -> dict[int, int]:
+    def _bounds(self, consumer: Consumer) -> dict[int, tuple[int, int]]:
         topic = consumer.list_topics(PROCESSED_EVENTS, timeout=CONNECT_SECONDS).topics[PROCESSED_EVENTS]
         if topic.error is not None:
             raise KafkaException(topic.error)
-        ends = {}
-        for partition in topic.partitions:
-            where = TopicPartition(PROCESSED_EVENTS, partition)
-            _, ends[partition] = consumer.get_watermark_offsets(where, timeout=CONNECT_SECONDS)
-        return ends
+        return {
+            partition: consumer.get_watermark_offsets(
+                TopicPartition(PROCESSED_EVENTS, partition), timeout=CONNECT_SECONDS
+            )
+            for partition in topic.partitions
+        }
 
 
 def _date_of(value: bytes | None) -> tuple[str, date] | None:

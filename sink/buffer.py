@@ -45,7 +45,7 @@ class Buffer:
         day: The partition date.
         opened_at: When its first row came, UTC.
         rows: The rows, in order of arrival.
-        spans: Kafka partition to first offset, last offset and number of rows.
+        firsts: Kafka partition to the lowest offset of its rows.
         size: Estimated memory, bytes.
         version: Grows when rows are taken out after sealing, because the file is then another one.
     """
@@ -54,7 +54,7 @@ class Buffer:
     day: date
     opened_at: datetime
     rows: list[Row] = field(default_factory=list)
-    spans: dict[int, list[int]] = field(default_factory=dict)
+    firsts: dict[int, int] = field(default_factory=dict)
     size: int = 0
     version: int = 0
 
@@ -62,23 +62,16 @@ class Buffer:
         """Append a row of `size` bytes."""
         self.rows.append(row)
         self.size += size
-        span = self.spans.get(row.partition)
-        if span is None:
-            self.spans[row.partition] = [row.offset, row.offset, 1]
-            return
-        if row.offset > span[1]:
-            span[1] = row.offset
-        elif row.offset < span[0]:
-            span[0] = row.offset
-        span[2] += 1
+        # Offsets ascend unless the topic was made anew under the running sink.
+        self.firsts[row.partition] = min(row.offset, self.firsts.get(row.partition, row.offset))
 
     def drop(self, partitions: Collection[int]) -> None:
         """Take out the rows of some Kafka partitions."""
-        if not self.spans.keys() & set(partitions):
+        if not self.firsts.keys() & set(partitions):
             return
         before = len(self.rows)
         self.rows = [row for row in self.rows if row.partition not in partitions]
-        self.spans = {p: span for p, span in self.spans.items() if p not in partitions}
+        self.firsts = {p: first for p, first in self.firsts.items() if p not in partitions}
         self.size = self.size * len(self.rows) // before
         self.version += 1
 
@@ -160,9 +153,9 @@ class Buffers:
         """Return for each Kafka partition the lowest offset that is not in a file."""
         result: dict[TopicPartition, int] = {}
         for buffer in self._all():
-            for partition, span in buffer.spans.items():
+            for partition, first in buffer.firsts.items():
                 where = (buffer.topic, partition)
-                result[where] = min(span[0], result.get(where, span[0]))
+                result[where] = min(first, result.get(where, first))
         return result
 
     def _seal(self, key: tuple[str, date]) -> None:

@@ -12,7 +12,7 @@ import logging
 from platform_core.errors import PlatformError
 from platform_core.topics import PROCESSED_EVENTS
 from sink.broker import Publisher
-from sink.writer import WrittenFile
+from sink.writer import WrittenFile, offsets_json
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Ledger:
             "file": file.name,
             "rows": file.rows,
             "bytes": file.size,
-            "offsets": {str(partition): span for partition, span in file.offsets.items()},
+            "offsets": offsets_json(file.offsets),
             "written_at": file.written_at.isoformat(),
         }
         key = f"{file.domain}/{file.day.isoformat()}".encode()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import groupby
 from weakref import WeakKeyDictionary
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from platform_core.catalog import Domain
 from platform_core.clock import Clock
 from platform_core.lake import Lake
+from platform_core.offset_ranges import OffsetRanges
 from sink.arrow import bronze_schema, to_table
 from sink.buffer import Buffer
 from sink.store import Store
@@ -38,7 +40,7 @@ class WrittenFile:
         name: Path below the lake's root.
         rows: Number of rows.
         size: Bytes.
-        offsets: Kafka partition to first offset, last offset and number of rows.
+        offsets: Kafka partition to exactly the offsets that its rows have.
         written_at: When it was encoded, UTC; `_ingested_at` of its rows.
     """
 
@@ -48,7 +50,7 @@ class WrittenFile:
     name: str
     rows: int
     size: int
-    offsets: dict[int, list[int]]
+    offsets: dict[int, OffsetRanges]
     written_at: datetime
 
 
@@ -88,9 +90,12 @@ class Writer:
         now = self._clock.now()
         rows = sorted(buffer.rows, key=lambda row: (row.partition, row.offset))
         table = to_table(domain.contract, schema, buffer.topic, rows, now)
-        offsets = dict(sorted(buffer.spans.items()))
+        offsets = {
+            partition: OffsetRanges.from_offsets(row.offset for row in of_partition)
+            for partition, of_partition in groupby(rows, key=lambda row: row.partition)
+        }
         table = table.replace_schema_metadata(
-            {FOOTER_OFFSETS: json.dumps({buffer.topic: offsets}), FOOTER_DOMAIN: domain.name}
+            {FOOTER_OFFSETS: json.dumps({buffer.topic: offsets_json(offsets)}), FOOTER_DOMAIN: domain.name}
         )
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="snappy")
@@ -101,3 +106,19 @@ class Writer:
             WrittenFile(domain.name, buffer.topic, buffer.day, name, len(rows), data.size, offsets, now),
             data,
         )
+
+
+def offsets_json(offsets: Mapping[int, OffsetRanges]) -> dict[str, list[list[int]]]:
+    """Return offsets by partition as the footer and the ledger hold them, for example `{"0": [[10, 57], [60, 60]]}`."""
+    return {str(partition): ranges.to_json() for partition, ranges in offsets.items()}
+
+
+def offsets_from_json(value: object) -> dict[int, OffsetRanges]:
+    """Return what `offsets_json` wrote.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"{value!r} is not an object of offsets by partition")
+    return {int(partition): OffsetRanges.from_json(ranges) for partition, ranges in value.items()}

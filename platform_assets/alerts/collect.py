@@ -17,7 +17,6 @@ from platform_core.freshness import Freshness
 from platform_core.partition_meta import Partition, Transition
 from platform_core.partition_state import State
 from platform_core.settings import settings
-from platform_core.topics import SINK_GROUP
 
 BLOCKING_CHECK = "BlockingCheckFailedError"
 """The error's name as `claim` writes it to a transition's detail."""
@@ -139,7 +138,14 @@ def run_alerts(runs: Iterable[FailedRun], history: Sequence[Transition], ui_url:
 
 
 def offset_gap_alert(
-    domain: str, topic: str, partition: int, first: int, last: int, at: datetime | None = None
+    domain: str,
+    topic: str,
+    partition: int,
+    first: int,
+    last: int,
+    at: datetime | None = None,
+    *,
+    still_in_kafka: bool = True,
 ) -> Alert:
     """Return the alert for offsets that Kafka had and Bronze has not.
 
@@ -150,18 +156,25 @@ def offset_gap_alert(
         first: The first missing offset.
         last: The last missing offset, included.
         at: When it was found; now by default.
+        still_in_kafka: Whether the topic still has them; then the sink can read them again.
     """
+    rewind = f"python -m sink.rewind {topic} {partition} {first}"
+    todo = (
+        "The topic still has them, until its retention ends: stop every sink, run the command with the sink's"
+        " environment, start the sink. It reads on from there and writes new files; Silver drops what comes twice."
+        if still_in_kafka
+        else "Retention has dropped some or all of them from the topic: produce the records of that time again from"
+        " their source; the pipeline takes them as late data."
+    )
     return Alert(
         key=f"offset_gap:{topic}:{partition}:{first}-{last}",
         kind=AlertKind.OFFSET_GAP,
         domain=domain,
         partition_date=None,
         what=f"`{domain}`: {last - first + 1} offsets of `{topic}` partition {partition}, {first} to {last}, are"
-        " neither in Bronze nor among the dead letters. Kafka keeps them for the topic's retention: stop the sink,"
-        " set its group back to the first one (the command with --execute), start it; Silver drops what comes twice.",
+        f" neither in Bronze nor among the dead letters. {todo}",
         where=f"{domain}, {topic}[{partition}]@{first}-{last}, {settings().ui_url.rstrip('/')}/assets/bronze/{domain}",
-        command=f"kafka-consumer-groups --bootstrap-server {settings().kafka_bootstrap_servers} --group {SINK_GROUP}"
-        f" --topic {topic}:{partition} --reset-offsets --to-offset {first} --dry-run",
+        command=rewind if still_in_kafka else "python -m producers --help",
         at=at or SystemClock().now(),
     )
 

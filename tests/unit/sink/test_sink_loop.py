@@ -50,7 +50,7 @@ def test_a_buffer_spans_kafka_partitions_and_its_footer_says_which(rig):
     rig.step(seconds=60)
     ((name, data),) = rig.store.files.items()
     footer = pq.read_metadata(pa.BufferReader(data)).metadata
-    assert json.loads(footer[b"pdp.offsets"]) == {"raw-events": {"0": [0, 1, 2], "1": [0, 0, 1]}}
+    assert json.loads(footer[b"pdp.offsets"]) == {"raw-events": {"0": [[0, 1]], "1": [[0, 0]]}}
     assert rig.store.offsets() == [(0, 0), (0, 1), (1, 0)]
     rig.step()
     ((key, value, _),) = rig.publisher.records["processed-events"]
@@ -62,7 +62,7 @@ def test_a_buffer_spans_kafka_partitions_and_its_footer_says_which(rig):
         "file": name,
         "rows": 3,
         "bytes": 0,
-        "offsets": {"0": [0, 1, 2], "1": [0, 0, 1]},
+        "offsets": {"0": [[0, 1]], "1": [[0, 0]]},
         "written_at": "",
     }
 

@@ -1,0 +1,145 @@
+"""A set of Kafka offsets as ranges, small however many offsets it holds as long as they lie together.
+
+Only arithmetic lives here; which topic and partition the offsets are of is known to the caller. Kafka's offsets are
+described in https://kafka.apache.org/documentation/#intro_concepts_and_terms.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class OffsetRanges:
+    """An immutable set of offsets; two sets of the same offsets are equal.
+
+    Attributes:
+        ranges: First and last offset of each range, both included; ascending, and never adjacent.
+    """
+
+    ranges: tuple[Range, ...] = ()
+
+    @classmethod
+    def of(cls, *ranges: Range) -> OffsetRanges:
+        """Return the offsets of any ranges, both ends included; they may overlap and come in any order.
+
+        Raises:
+            ValueError: a range ends before it begins.
+        """
+        merged: list[Range] = []
+        for first, last in sorted(ranges):
+            if last < first:
+                raise ValueError(f"the range [{first}, {last}] ends before it begins")
+            if merged and first <= merged[-1][1] + 1:
+                if last > merged[-1][1]:
+                    merged[-1] = (merged[-1][0], last)
+            else:
+                merged.append((first, last))
+        return cls(tuple(merged))
+
+    @classmethod
+    def from_offsets(cls, offsets: Iterable[int]) -> OffsetRanges:
+        """Return the set of single offsets, in any order."""
+        merged: list[list[int]] = []
+        for offset in sorted(offsets):
+            if merged and offset <= merged[-1][1] + 1:
+                merged[-1][1] = offset
+            else:
+                merged.append([offset, offset])
+        return cls(tuple((first, last) for first, last in merged))
+
+    @classmethod
+    def from_json(cls, value: object) -> OffsetRanges:
+        """Return what `to_json` wrote.
+
+        Raises:
+            ValueError: it is not a list of pairs of integers.
+        """
+        if not isinstance(value, list):
+            raise ValueError(f"{value!r} is not a list of ranges")
+        for pair in value:
+            # A bool is an int to isinstance.
+            if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(type(n) is int for n in pair)):
+                raise ValueError(f"{pair!r} is not a pair of offsets")
+        return cls.of(*((first, last) for first, last in value))
+
+    def to_json(self) -> list[list[int]]:
+        """Return the ranges as JSON holds them, for example `[[0, 4], [9, 9]]`."""
+        return [[first, last] for first, last in self.ranges]
+
+    @property
+    def count(self) -> int:
+        """Number of offsets."""
+        return sum(last - first + 1 for first, last in self.ranges)
+
+    @property
+    def first(self) -> int | None:
+        """The lowest offset, None of an empty set."""
+        return self.ranges[0][0] if self.ranges else None
+
+    @property
+    def last(self) -> int | None:
+        """The highest offset, None of an empty set."""
+        return self.ranges[-1][1] if self.ranges else None
+
+    def add(self, first: int, last: int | None = None) -> OffsetRanges:
+        """Return the set with one offset more, or with a range more, both ends included."""
+        return OffsetRanges.of(*self.ranges, (first, first if last is None else last))
+
+    def __or__(self, other: OffsetRanges) -> OffsetRanges:
+        """Return the offsets that are in either set."""
+        return OffsetRanges.of(*self.ranges, *other.ranges)
+
+    def __sub__(self, other: OffsetRanges) -> OffsetRanges:
+        """Return the offsets that are not in `other`."""
+        left: list[Range] = []
+        i, removed = 0, other.ranges
+        for first, last in self.ranges:
+            while i < len(removed) and removed[i][1] < first:
+                i += 1
+            at, j = first, i
+            while j < len(removed) and removed[j][0] <= last:
+                if at < removed[j][0]:
+                    left.append((at, removed[j][0] - 1))
+                at = removed[j][1] + 1
+                j += 1
+            if at <= last:
+                left.append((at, last))
+            i = max(i, j - 1)
+        return OffsetRanges(tuple(left))
+
+    def __and__(self, other: OffsetRanges) -> OffsetRanges:
+        """Return the offsets that are in both sets."""
+        return self - (self - other)
+
+    def __contains__(self, offset: object) -> bool:
+        """Return whether an offset is in the set."""
+        if not isinstance(offset, int):
+            return False
+        at = bisect_right(self.ranges, offset, key=lambda pair: pair[0]) - 1
+        return at >= 0 and offset <= self.ranges[at][1]
+
+    def __bool__(self) -> bool:
+        """Return whether there is any offset."""
+        return bool(self.ranges)
+
+    def __iter__(self) -> Iterator[Range]:
+        """Iterate over the ranges, ascending."""
+        return iter(self.ranges)
+
+    def gaps(self, first: int | None = None, last: int | None = None) -> OffsetRanges:
+        """Return the offsets of a range that are not in the set.
+
+        Args:
+            first: Where the range begins; the lowest offset of the set by default.
+            last: Where it ends, included; the highest offset of the set by default.
+        """
+        low = self.first if first is None else first
+        high = self.last if last is None else last
+        if low is None or high is None or high < low:
+            return OffsetRanges()
+        return OffsetRanges(((low, high),)) - self
