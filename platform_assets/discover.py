@@ -24,6 +24,7 @@ from platform_core import discovery, scan
 from platform_core.catalog import Domain
 from platform_core.clock import SystemClock
 from platform_core.discovery import Ready
+from platform_core.errors import TransientError
 from platform_core.fingerprint import file_hash
 from platform_core.lake import BronzeFile, Lake
 from platform_core.partition_meta import Change, Partition, PartitionMetaReader, StateConflictError
@@ -162,12 +163,19 @@ def late_delta(row: Partition | None, files: Collection[str], lake: Lake) -> dic
         lake: To read the footers of the new ones.
 
     Returns:
-        `new_files`, `gone_files`, and `new_records` unless there are very many files.
+        `new_files`, `gone_files`, and `new_records` unless there are very many files, or one cannot be read.
     """
     before = set(row.source_files) if row else set()
     new = sorted(set(files) - before)
     delta = {"new_files": len(new), "gone_files": len(before - set(files))}
-    return {**delta, "new_records": lake.count_records(new)} if len(new) <= DELTA_FILES else delta
+    if len(new) > DELTA_FILES:
+        return delta
+    try:
+        return {**delta, "new_records": lake.count_records(new)}
+    except TransientError as error:
+        # A file that cannot be read must fail its date, not the discovery of all others.
+        log.warning("late_delta_not_counted error=%s", error)
+        return delta
 
 
 def _claimed(domain: Domain, instance: dg.DagsterInstance, rows: Mapping[date, Partition]) -> frozenset[date]:
