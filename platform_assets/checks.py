@@ -193,9 +193,7 @@ def check_gold(lake: Lake, domain: Domain, day: date) -> list[CheckOutcome]:
         facts = {"rows": rows, "distinct_keys": distinct, "null_keys": null_keys}
         outcomes.append(CheckOutcome("gold", table, "unique_key", distinct == rows and not null_keys, facts))
         equal = all(_number(a) == _number(expected[p.silver]) for p, a in zip(pairs, sums, strict=True))
-        compared = {
-            p.gold: {"gold": str(a), "silver": str(expected[p.silver])} for p, a in zip(pairs, sums, strict=True)
-        }
+        compared = {p.gold: f"Gold {a}, Silver {expected[p.silver]}" for p, a in zip(pairs, sums, strict=True)}
         outcomes.append(CheckOutcome("gold", table, "reconciles_with_silver", equal, compared))
     return outcomes
 
@@ -238,9 +236,7 @@ def check_source(lake: Lake, domain: Domain, day: date) -> CheckOutcome:
         facts: dict[str, Any] = {"not compared": error.message}
         return CheckOutcome("silver", domain.name, "reconciles_with_source", False, facts, "WARN")
     equal = len(there) == len(silver) and all(_number(a) == _number(b) for a, b in zip(there, silver, strict=True))
-    compared = {
-        name: {"source": str(a), "silver": str(b)} for name, a, b in zip(source.silver, there, silver, strict=False)
-    }
+    compared = {name: f"source {a}, Silver {b}" for name, a, b in zip(source.silver, there, silver, strict=False)}
     return CheckOutcome("silver", domain.name, "reconciles_with_source", equal, compared, "WARN")
 
 
