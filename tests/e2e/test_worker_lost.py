@@ -73,12 +73,14 @@ def test_a_date_whose_run_is_lost_ends_done(demo: FinishedDemo, how: str) -> Non
         text = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
         assert query(ui, text, id=run_id)["terminateRun"]["__typename"] == "TerminateRunSuccess"
 
-    def done() -> bool:
-        row = partitions.get("orders", day)
-        return row is not None and row.status is State.DONE and row.run_id != run_id
+    def since() -> list[str]:
+        return [t.event for t in partitions.history("orders", day)][lines:]
 
-    wait_for("DONE by another run", TOOK_OVER, done)
-    events = [t.event for t in partitions.history("orders", day)][lines:]
+    wait_for("DONE by another run", TOOK_OVER, lambda: since()[-1:] == ["succeeded"])
+    row, events = partitions.get("orders", day), since()
+    assert row is not None
+    assert row.status is State.DONE
+    assert row.run_id != run_id
     assert events == ["reset", "run_started", "run_failed", "retry", "run_started", "succeeded"]
     assert loaded(day) == rows
     shown = pdp("partitions", "history", "orders", day.isoformat())
