@@ -28,6 +28,10 @@ class LeaseLostError(TransientError):
     """Another process took the date over: this one must not write any more."""
 
 
+class DateTimeoutError(TransientError):
+    """The date took longer than PARTITION_TIMEOUT_SECONDS."""
+
+
 class Lease:
     """Keeps a date IN_FLIGHT for its run, as a context manager.
 
@@ -37,7 +41,9 @@ class Lease:
         day: The date.
         run_id: The run that holds it.
         seconds: How long a renewal is good for; it is renewed three times as often.
-        on_lost: Called once, from another thread, when the date was taken over; it stops what still writes.
+        timeout: After so many seconds it is renewed no more: a run that hangs must not hold its date for ever.
+        on_lost: Called once, from another thread, when the date was taken over or timed out; it stops what still
+            writes.
     """
 
     def __init__(
@@ -47,15 +53,17 @@ class Lease:
         day: date,
         run_id: str,
         seconds: float,
+        timeout: float,
         on_lost: Callable[[], object],
     ) -> None:
         self._partitions = partitions
         self._renewal = Change(domain, day, State.IN_FLIGHT, Event.RENEWED, run_id=run_id)
         self._seconds = seconds
+        self._timeout = timeout
         self._on_lost = on_lost
         self._over = threading.Event()
-        self._lost: StateConflictError | None = None
-        self._renewed = time.monotonic()
+        self._lost: PlatformError | None = None
+        self._started = self._renewed = time.monotonic()
         self._thread = threading.Thread(target=self._keep, name=f"lease-{domain}-{day}", daemon=True)
 
     def __enter__(self) -> Self:
@@ -73,34 +81,48 @@ class Lease:
         if self._thread.is_alive():
             self._thread.join(timeout=self._seconds)
 
+    @property
+    def timed_out(self) -> DateTimeoutError | None:
+        """Why the date was given up, if it took too long."""
+        return self._lost if isinstance(self._lost, DateTimeoutError) else None
+
     def check(self) -> None:
         """Make sure that the date still belongs to the run.
 
         Raises:
-            LeaseLostError: it does not.
+            LeaseLostError: another process took it over.
+            DateTimeoutError: it took too long.
         """
         if self._lost is None and time.monotonic() - self._renewed > FRESH_SECONDS:
             self._renew()
         if self._lost is not None:
-            change = self._renewal
-            raise LeaseLostError(
-                f"Run {change.run_id} lost domain `{change.domain}` {change.day}: {self._lost}. It writes nothing more;"
-                " the run that took over, or the next one, finishes the date.",
-                domain=change.domain,
-                day=change.day,
-            )
+            raise self._lost
 
     def _keep(self) -> None:
-        while not self._over.wait(self._seconds / 3):
-            try:
-                self._renew()
-            except PlatformError as error:
-                log.warning("lease_not_renewed domain=%s error=%s", self._renewal.domain, error)
-            except Exception:  # a store that is out answers again, or the lease expires
-                log.exception("lease_not_renewed domain=%s", self._renewal.domain)
+        while not self._over.wait(min(self._seconds / 3, self._timeout)):
+            if time.monotonic() - self._started > self._timeout:
+                self._time_out()
+            else:
+                try:
+                    self._renew()
+                except PlatformError as error:
+                    log.warning("lease_not_renewed domain=%s error=%s", self._renewal.domain, error)
+                except Exception:  # a store that is out answers again, or the lease expires
+                    log.exception("lease_not_renewed domain=%s", self._renewal.domain)
             if self._lost is not None:
                 self._on_lost()
                 return
+
+    def _time_out(self) -> None:
+        change = self._renewal
+        self._lost = DateTimeoutError(
+            f"Domain `{change.domain}` {change.day} took more than {self._timeout:.0f} s and was given up. Look at the"
+            " Spark server's log for what it was doing; raise `PARTITION_TIMEOUT_SECONDS` if the date is that large."
+            " It is retried.",
+            domain=change.domain,
+            day=change.day,
+        )
+        log.warning("date_timed_out domain=%s date=%s seconds=%.0f", change.domain, change.day, self._timeout)
 
     def _renew(self) -> None:
         try:
@@ -109,5 +131,11 @@ class Lease:
         except StateConflictError as conflict:
             # The run's own last transition may have come between two renewals.
             if not self._over.is_set():
-                log.warning("lease_lost domain=%s date=%s", self._renewal.domain, self._renewal.day)
-                self._lost = conflict
+                change = self._renewal
+                log.warning("lease_lost domain=%s date=%s", change.domain, change.day)
+                self._lost = LeaseLostError(
+                    f"Run {change.run_id} lost domain `{change.domain}` {change.day}: {conflict}. It writes nothing"
+                    " more; the run that took over, or the next one, finishes the date.",
+                    domain=change.domain,
+                    day=change.day,
+                )

@@ -144,22 +144,32 @@ class Processor:
         yield claim
         if isinstance(claim, Skipped):
             return
+        lease = self._lease(day)
         try:
-            with self._lease(day) as lease:
+            with lease:
                 silver, loads = yield from self._layers(claim, lease)
             self._claims.finish(day, silver, sum(load.rows for load in loads))
             yield Done(day)
         except Exception as error:
             log.exception("date_failed domain=%s date=%s", self._domain.name, day)
-            self._claims.give_up(day, error)
-            yield Failed(day, error)
+            cause = lease.timed_out or error  # an interrupted query says only that it was interrupted
+            self._claims.give_up(day, cause)
+            yield Failed(day, cause)
         except BaseException:
             self._claims.give_up(day, PlatformError("The run was cancelled or interrupted."))
             raise
 
     def _lease(self, day: date) -> Lease:
-        seconds = settings().partition_lease_seconds
-        return Lease(self._partitions, self._domain.name, day, self._run_id, seconds, self._spark.interruptAll)
+        config = settings()
+        return Lease(
+            self._partitions,
+            self._domain.name,
+            day,
+            self._run_id,
+            config.partition_lease_seconds,
+            config.partition_timeout_seconds,
+            self._spark.interruptAll,
+        )
 
     def _layers(self, claim: Claimed, lease: Lease) -> Generator[Step, None, tuple[SilverResult, list[TableLoad]]]:
         from spark_jobs import bronze_to_silver, silver_to_gold

@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     partition_lease_seconds: float = Field(
         90.0, gt=0, description="A date IN_FLIGHT whose run has not renewed its lease for this long is FAILED"
     )
+    partition_timeout_seconds: float = Field(
+        3600.0, gt=0, description="A date that a run works on for longer is FAILED, and its Spark job ended"
+    )
     discovery_interval_seconds: int = Field(30, ge=1, description="Pause between two ticks of a sensor")
     discovery_scan_files: int = Field(
         10_000, ge=1, description="Bronze files that a tick lists again to find what no ledger record announced"

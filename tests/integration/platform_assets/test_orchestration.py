@@ -268,6 +268,26 @@ def test_of_two_runs_of_one_date_one_works(bench: Bench, monkeypatch: pytest.Mon
     assert events == ["files_found", "run_started", "succeeded"]
 
 
+def test_a_date_that_hangs_is_failed_and_its_job_ended(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.events_file(DAY, 5)
+    bench.sensor_tick()
+
+    def hanging(spark: Any, *_: Any, **__: Any) -> None:
+        spark.range(10**13).selectExpr("sum(id % 7)").collect()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bronze_to_silver, "run", hanging)
+        patch.setenv("PARTITION_TIMEOUT_SECONDS", "2")
+        settings.cache_clear()
+        assert not bench.run(DAY, discovered=True).success
+    settings.cache_clear()
+    row = bench.partitions.get("events", DAY)
+    assert row is not None
+    assert row.status is State.FAILED
+    assert "took more than 2 s" in str(row.error_message)
+    assert bench.sensor_tick().run_requests, "it may pass: it is retried"
+
+
 def test_a_backfill_by_sql_is_obeyed_by_the_next_tick(bench: Bench) -> None:
     bench.events_file(DAY, 6)
     assert bench.run(DAY).success
