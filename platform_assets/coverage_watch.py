@@ -4,11 +4,8 @@ What is a gap belongs to `sink.coverage`; here it becomes a check's outcome and 
 watched in `watch`.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -17,7 +14,7 @@ from platform_assets.alerts.collect import offset_gap_alert
 from platform_assets.alerts.dispatch import dispatch
 from platform_assets.keys import bronze_key
 from platform_assets.resources.metadata_store import MetadataStore
-from platform_assets.watch import REPEAT
+from platform_assets.watched import Outcome, Told
 from platform_core.alerts import Alert, AlertLog
 from platform_core.catalog import Catalog, Domain
 from platform_core.clock import Clock, SystemClock
@@ -34,33 +31,6 @@ INTERVAL_SECONDS = 60
 SHOWN_GAPS = 20
 
 MakeCoverage = Callable[[Catalog, Lake], "Coverage"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The check of one domain at one moment.
-
-    Attributes:
-        domain: The domain.
-        gaps: What is missing.
-        description: The result in a sentence.
-        facts: What was compared, for the UI.
-    """
-
-    domain: Domain
-    gaps: tuple["Gap", ...]
-    description: str
-    facts: dict[str, Any]
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing is missing."""
-        return not self.gaps
-
-    @property
-    def signature(self) -> str:
-        """What is missing, in a form that changes when it does."""
-        return ",".join(f"{gap.partition}@{gap.first}-{gap.last}:{gap.still_in_kafka}" for gap in self.gaps)
 
 
 def evaluate(domain: Domain, report: "CoverageReport") -> Outcome:
@@ -88,7 +58,8 @@ def evaluate(domain: Domain, report: "CoverageReport") -> Outcome:
         text = "Every committed offset is accounted for."
     if report.looked_at is not None:
         text += f" As of {report.looked_at:%Y-%m-%d %H:%M:%S} UTC."
-    return Outcome(domain, found.gaps, text, facts)
+    missing = ",".join(f"{gap.partition}@{gap.first}-{gap.last}:{gap.still_in_kafka}" for gap in found.gaps)
+    return Outcome(bronze_key(domain), CHECK, not found.gaps, text, facts, signature=missing)
 
 
 def coverage_check(domain: Domain, coverage: MakeCoverage | None = None) -> dg.AssetChecksDefinition:
@@ -104,15 +75,7 @@ def coverage_check(domain: Domain, coverage: MakeCoverage | None = None) -> dg.A
     @dg.multi_asset_check(name=f"offset_coverage_{domain.name}", specs=[spec])
     def no_offset_gap(metadata_store: MetadataStore) -> Iterator[dg.AssetCheckResult]:
         # Only what the sensor noted: a second writer of the state could put an older one over a newer one.
-        outcome = evaluate(domain, make(Catalog([domain]), metadata_store.lake()).known())
-        yield dg.AssetCheckResult(
-            asset_key=bronze_key(domain),
-            check_name=CHECK,
-            passed=outcome.passed,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=outcome.description,
-            metadata=outcome.facts,
-        )
+        yield evaluate(domain, make(Catalog([domain]), metadata_store.lake()).known()).result()
 
     return no_offset_gap
 
@@ -144,25 +107,25 @@ def coverage_sensor(
     def offset_coverage(context: dg.SensorEvaluationContext, metadata_store: MetadataStore) -> dg.SensorResult:
         made[:] = made or (channels() if channels else configured(settings()))
         watches[:] = watches or [make(catalog, metadata_store.lake())]
-        report, now, cursor = watches[0].update(), clock.now(), Cursor.from_json(context.cursor)
+        report, now, told = watches[0].update(), clock.now(), Told.from_json(context.cursor)
         outcomes = [evaluate(domain, report) for domain in catalog]
-        done = dispatch(AlertLog(metadata_store.lake(), clock), gap_alerts(outcomes), made, clock)
+        done = dispatch(AlertLog(metadata_store.lake(), clock), gap_alerts(report), made, clock)
         # Before the first look nothing is known, which is no outcome.
-        to_tell = [o for o in outcomes if report.looked_at is not None and cursor.must_tell(o, now)]
-        failed = ", ".join(outcome.domain.name for outcome in outcomes if not outcome.passed)
+        to_tell = [o for o in outcomes if report.looked_at is not None and told.must_tell(o, now)]
+        failed = ", ".join(outcome.id for outcome in outcomes if not outcome.passed)
         context.log.info(
             f"offset_coverage: complete={report.complete}, gaps in: {failed or 'none'}; {done.raised} alerts raised,"
             f" {done.sent} deliveries, {done.failed} failed deliveries"
         )
         return dg.SensorResult(
-            asset_events=[_evaluation(outcome) for outcome in to_tell],
-            cursor=cursor.after(outcomes, to_tell, now).to_json(),
+            asset_events=[outcome.evaluation() for outcome in to_tell],
+            cursor=told.after(outcomes, to_tell, now).to_json(),
         )
 
     return offset_coverage
 
 
-def gap_alerts(outcomes: Iterable[Outcome]) -> list[Alert]:
+def gap_alerts(report: "CoverageReport") -> list[Alert]:
     """Return the alert of each gap, known or not."""
     return [
         offset_gap_alert(
@@ -174,44 +137,9 @@ def gap_alerts(outcomes: Iterable[Outcome]) -> list[Alert]:
             gap.found_at,
             still_in_kafka=gap.still_in_kafka,
         )
-        for outcome in outcomes
-        for gap in outcome.gaps
+        for found in report.domains.values()
+        for gap in found.gaps
     ]
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """What the sensor remembers from one tick to the next.
-
-    Attributes:
-        told: Domain to what Dagster was told last: what is missing, and when it was told, UTC.
-    """
-
-    told: dict[str, tuple[str, datetime]] = field(default_factory=dict)
-
-    def must_tell(self, outcome: Outcome, now: datetime) -> bool:
-        """Return whether an outcome is news: it changed, or was told long ago."""
-        before = self.told.get(outcome.domain.name)
-        return before is None or before[0] != outcome.signature or now - before[1] >= REPEAT
-
-    def after(self, outcomes: Iterable[Outcome], told: Iterable[Outcome], now: datetime) -> "Cursor":
-        """Return the cursor of the next tick; domains that are gone are forgotten."""
-        known = {outcome.domain.name for outcome in outcomes}
-        kept = {name: before for name, before in self.told.items() if name in known}
-        return Cursor({**kept, **{outcome.domain.name: (outcome.signature, now) for outcome in told}})
-
-    def to_json(self) -> str:
-        """Return the cursor as Dagster stores it."""
-        return json.dumps({name: [signature, at.isoformat()] for name, (signature, at) in self.told.items()})
-
-    @classmethod
-    def from_json(cls, text: str | None) -> "Cursor":
-        """Read a stored cursor; one that cannot be read, of another version say, is as good as none."""
-        try:
-            stored = json.loads(text or "{}")
-            return cls({str(n): (str(signature), datetime.fromisoformat(at)) for n, (signature, at) in stored.items()})
-        except (ValueError, TypeError, AttributeError):
-            return cls()
 
 
 def _coverage(catalog: Catalog, lake: Lake) -> "Coverage":
@@ -224,15 +152,3 @@ def _coverage(catalog: Catalog, lake: Lake) -> "Coverage":
 def _shown(gap: "Gap") -> str:
     kept = "" if gap.still_in_kafka else " (no longer in Kafka)"
     return f"{gap.topic}[{gap.partition}] {gap.first}-{gap.last}{kept}"
-
-
-def _evaluation(outcome: Outcome) -> dg.AssetCheckEvaluation:
-    return dg.AssetCheckEvaluation(
-        asset_key=bronze_key(outcome.domain),
-        check_name=CHECK,
-        passed=outcome.passed,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=outcome.description,
-        metadata=outcome.facts,
-        blocking=False,
-    )

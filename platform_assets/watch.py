@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import dagster as dg
 
@@ -18,6 +17,7 @@ from platform_assets.alerts.dispatch import dispatch
 from platform_assets.alerts.runs import failed_runs
 from platform_assets.keys import warehouse_key
 from platform_assets.resources.metadata_store import MetadataStore
+from platform_assets.watched import Outcome, Told
 from platform_core.alerts import Alert, AlertLog
 from platform_core.catalog import Catalog, Domain
 from platform_core.clock import Clock, SystemClock
@@ -32,9 +32,6 @@ WATCH_CHECKS = {
 }
 INTERVAL_SECONDS = 30
 
-REPEAT = timedelta(hours=1)
-"""An outcome that stays is told again this often, so that the UI shows the check as alive."""
-
 OVERLAP = timedelta(minutes=10)
 """Looked at again each time: a history line is written after its time was taken, and clocks of two hosts differ."""
 
@@ -42,30 +39,6 @@ FIRST_LOOK = timedelta(hours=1)
 """How far back a watch without a cursor looks for failures; what failed before it existed is not news."""
 
 SHOWN_DATES = 50
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One check of one domain at one moment.
-
-    Attributes:
-        domain: The domain.
-        name: The check.
-        passed: Whether it holds.
-        description: The result in a sentence.
-        facts: What was compared, for the UI.
-    """
-
-    domain: Domain
-    name: str
-    passed: bool
-    description: str
-    facts: dict[str, Any]
-
-    @property
-    def id(self) -> str:
-        """Its name in the cursor."""
-        return f"{self.domain.name}/{self.name}"
 
 
 def evaluate(domain: Domain, rows: Iterable[Partition], now: datetime) -> list[Outcome]:
@@ -92,14 +65,7 @@ def watch_checks(domain: Domain) -> dg.AssetChecksDefinition:
         rows = metadata_store.partitions().rows(domain.name)
         for outcome in evaluate(domain, rows, SystemClock().now()):
             if outcome.name in wanted:
-                yield dg.AssetCheckResult(
-                    asset_key=warehouse_key(domain),
-                    check_name=outcome.name,
-                    passed=outcome.passed,
-                    severity=dg.AssetCheckSeverity.ERROR,
-                    description=outcome.description,
-                    metadata=outcome.facts,
-                )
+                yield outcome.result()
 
     return watch
 
@@ -132,15 +98,15 @@ def watch_sensor(
         alerts = find_alerts(catalog, partitions, rows, context.instance, cursor.since(now), now)
         log = AlertLog(metadata_store.lake(), clock)
         done = dispatch(log, alerts, made, clock)
-        to_tell = [outcome for outcome in outcomes if cursor.must_tell(outcome, now)]
+        to_tell = [outcome for outcome in outcomes if cursor.told.must_tell(outcome, now)]
         failed = ", ".join(outcome.id for outcome in outcomes if not outcome.passed)
         context.log.info(
             f"watch: {len(outcomes)} checks, failed: {failed or 'none'}; {done.raised} alerts raised,"
             f" {done.sent} deliveries, {done.failed} failed deliveries"
         )
         return dg.SensorResult(
-            asset_events=[_evaluation(outcome) for outcome in to_tell],
-            cursor=cursor.after(outcomes, to_tell, now).to_json(),
+            asset_events=[outcome.evaluation() for outcome in to_tell],
+            cursor=Cursor(now, cursor.told.after(outcomes, to_tell, now)).to_json(),
         )
 
     return watch
@@ -184,31 +150,20 @@ class Cursor:
 
     Attributes:
         looked_at: When the last tick looked, UTC; None before the first.
-        told: What Dagster was told last of each check: whether it passed, and when it was told, UTC.
+        told: What Dagster was told last of each check.
     """
 
     looked_at: datetime | None = None
-    told: dict[str, tuple[bool, datetime]] = field(default_factory=dict)
+    told: Told = field(default_factory=Told)
 
     def since(self, now: datetime) -> datetime:
         """Return how far back to look for failures."""
         return (self.looked_at or now - FIRST_LOOK) - OVERLAP
 
-    def must_tell(self, outcome: Outcome, now: datetime) -> bool:
-        """Return whether an outcome is news: it changed, or was told long ago."""
-        before = self.told.get(outcome.id)
-        return before is None or before[0] != outcome.passed or now - before[1] >= REPEAT
-
-    def after(self, outcomes: Iterable[Outcome], told: Iterable[Outcome], now: datetime) -> "Cursor":
-        """Return the cursor of the next tick; checks of domains that are gone are forgotten."""
-        known = {outcome.id for outcome in outcomes}
-        kept = {name: before for name, before in self.told.items() if name in known}
-        return Cursor(now, {**kept, **{outcome.id: (outcome.passed, now) for outcome in told}})
-
     def to_json(self) -> str:
         """Return the cursor as Dagster stores it."""
-        told = {name: [passed, at.isoformat()] for name, (passed, at) in self.told.items()}
-        return json.dumps({"looked_at": self.looked_at.isoformat() if self.looked_at else None, "told": told})
+        looked_at = self.looked_at.isoformat() if self.looked_at else None
+        return json.dumps({"looked_at": looked_at, "told": self.told.to_json()})
 
     @classmethod
     def from_json(cls, text: str | None) -> "Cursor":
@@ -218,10 +173,7 @@ class Cursor:
             looked_at = stored.get("looked_at")
             return cls(
                 datetime.fromisoformat(looked_at).astimezone(UTC) if looked_at else None,
-                {
-                    str(name): (bool(passed), datetime.fromisoformat(at))
-                    for name, (passed, at) in stored.get("told", {}).items()
-                },
+                Told.from_json(stored.get("told")),
             )
         except (ValueError, TypeError, AttributeError):
             return cls()
@@ -241,7 +193,7 @@ def _fresh(domain: Domain, rows: Sequence[Partition], now: datetime) -> Outcome:
         text = f"{found.due} was delivered."
     else:
         text = f"{found.due} was due at {found.deadline:%Y-%m-%d %H:%M} UTC and is not DONE."
-    return Outcome(domain, "fresh", found.fresh, text, facts)
+    return Outcome(warehouse_key(domain), "fresh", found.fresh, text, facts)
 
 
 def _no_dead_partition(domain: Domain, rows: Sequence[Partition]) -> Outcome:
@@ -251,17 +203,9 @@ def _no_dead_partition(domain: Domain, rows: Sequence[Partition]) -> Outcome:
         f"{len(dead)} dates are DEAD; revive them: `pdp partitions revive {domain.name}`." if dead else "None is DEAD."
     )
     return Outcome(
-        domain, "no_dead_partition", not dead, text, {"dead": len(dead), "dates": ", ".join(listed) or "none"}
-    )
-
-
-def _evaluation(outcome: Outcome) -> dg.AssetCheckEvaluation:
-    return dg.AssetCheckEvaluation(
-        asset_key=warehouse_key(outcome.domain),
-        check_name=outcome.name,
-        passed=outcome.passed,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=outcome.description,
-        metadata=outcome.facts,
-        blocking=False,
+        warehouse_key(domain),
+        "no_dead_partition",
+        not dead,
+        text,
+        {"dead": len(dead), "dates": ", ".join(listed) or "none"},
     )

@@ -11,9 +11,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from platform_assets.coverage_watch import Cursor, coverage_check, coverage_sensor
+from platform_assets.coverage_watch import coverage_check, coverage_sensor
 from platform_assets.pipeline import bronze_spec
 from platform_assets.resources.metadata_store import MetadataStore
+from platform_assets.watched import Told
 from platform_core.alerts import Alert
 from platform_core.catalog import Catalog, load_catalog
 from platform_core.clock import FakeClock
@@ -150,9 +151,9 @@ def test_the_check_runs_as_a_person_runs_it(watch: Watch, gaps: tuple[Gap, ...])
 
 @pytest.mark.parametrize("text", [None, "", "{}", "no json", "[]", '{"orders": 1}', '{"orders": ["", "x"]}'])
 def test_a_cursor_that_cannot_be_read_is_as_good_as_none(text: str | None) -> None:
-    assert Cursor.from_json(text) == Cursor()
+    assert Told.from_json(text) == Told()
 
 
 def test_a_cursor_is_read_as_it_was_written() -> None:
-    cursor = Cursor({"orders": ("2@100-119:True", NOW)})
-    assert Cursor.from_json(cursor.to_json()) == cursor
+    told = Told({"bronze/orders:no_offset_gap": ("failed 2@100-119:True", NOW)})
+    assert Told.from_json(told.to_json()) == told

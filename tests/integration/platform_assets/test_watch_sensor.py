@@ -15,6 +15,7 @@ from platform_assets.alerts.runs import failed_runs
 from platform_assets.pipeline import bronze_spec, job_name
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.watch import Cursor, watch_checks, watch_sensor
+from platform_assets.watched import Told
 from platform_core.alerts import Alert, AlertLog
 from platform_core.catalog import Catalog, load_catalog
 from platform_core.clock import FakeClock
@@ -257,5 +258,5 @@ def test_a_cursor_that_cannot_be_read_is_as_good_as_none(text: str | None) -> No
 
 
 def test_a_cursor_is_read_as_it_was_written() -> None:
-    cursor = Cursor(TODAY, {"orders/fresh": (True, TODAY)})
+    cursor = Cursor(TODAY, Told({"snowflake/orders:fresh": ("passed", TODAY)}))
     assert Cursor.from_json(cursor.to_json()) == cursor

@@ -5,28 +5,16 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 import pytest
+from partition_machine import DESIGN
 
 from platform_core.clock import FakeClock
 from platform_core.errors import PermanentError
 from platform_core.partition_meta import Change, InMemoryPartitionMeta, StateConflictError
 from platform_core.partition_state import TRANSITIONS, Event, State, next_state
 
-DESIGNED = {
-    ("UNDISCOVERED", "files_found"): "PENDING",
-    ("PENDING", "run_started"): "IN_FLIGHT",
-    ("RETRYING", "run_started"): "IN_FLIGHT",
-    ("REPROCESSING", "run_started"): "IN_FLIGHT",
-    ("IN_FLIGHT", "renewed"): "IN_FLIGHT",
-    ("IN_FLIGHT", "succeeded"): "DONE",
-    ("IN_FLIGHT", "run_failed"): "FAILED",
-    ("FAILED", "retry"): "RETRYING",
-    ("FAILED", "retries_exhausted"): "DEAD",
-    ("DONE", "files_changed"): "LATE",
-    ("LATE", "queued"): "REPROCESSING",
-    **{
-        (state, "reset"): "PENDING"
-        for state in ("PENDING", "IN_FLIGHT", "DONE", "FAILED", "RETRYING", "DEAD", "LATE", "REPROCESSING")
-    },
+DESIGNED = DESIGN | {
+    (state, "reset"): "PENDING"
+    for state in ("PENDING", "IN_FLIGHT", "DONE", "FAILED", "RETRYING", "DEAD", "LATE", "REPROCESSING")
 }
 DAY = date(2026, 11, 20)
 
