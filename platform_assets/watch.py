@@ -193,7 +193,7 @@ def _fresh(domain: Domain, rows: Sequence[Partition], now: datetime) -> Outcome:
         text = f"{found.due} was delivered."
     else:
         text = f"{found.due} was due at {found.deadline:%Y-%m-%d %H:%M} UTC and is not DONE."
-    return Outcome(warehouse_key(domain), "fresh", found.fresh, text, facts)
+    return Outcome(warehouse_key(domain), "fresh", found.fresh, text, facts, _last_loaded(rows))
 
 
 def _no_dead_partition(domain: Domain, rows: Sequence[Partition]) -> Outcome:
@@ -208,4 +208,11 @@ def _no_dead_partition(domain: Domain, rows: Sequence[Partition]) -> Outcome:
         not dead,
         text,
         {"dead": len(dead), "dates": ", ".join(listed) or "none"},
+        _last_loaded(rows),
     )
+
+
+def _last_loaded(rows: Sequence[Partition]) -> str:
+    """Return when the domain's last date was loaded: after each load its checks are told anew."""
+    loaded = [row.processed_at for row in rows if row.processed_at is not None]
+    return max(loaded).isoformat() if loaded else ""

@@ -1,7 +1,7 @@
 """What the watching sensors have in common: a check's outcome for a domain, and the memory of what was told.
 
-A sensor tells Dagster of an outcome when it changes, and once an hour so that the UI shows the check as alive. What
-is judged belongs to `watch` and `coverage_watch`.
+A sensor tells Dagster of an outcome when it changes, and every quarter of an hour: the UI counts a check only when it
+was evaluated after the asset's latest materialization. What is judged belongs to `watch` and `coverage_watch`.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-REPEAT = timedelta(hours=1)
+REPEAT = timedelta(minutes=15)
 """An outcome that stays is told again this often."""
 
 

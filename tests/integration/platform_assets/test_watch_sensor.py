@@ -146,7 +146,7 @@ def test_a_dead_date_and_a_missed_deadline_are_told_once(watch: Watch) -> None:
     assert len(watch.channel.taken) == 2
 
 
-def test_an_outcome_is_told_when_it_changes_and_once_an_hour(watch: Watch) -> None:
+def test_an_outcome_is_told_when_it_changes_after_a_load_and_every_quarter_of_an_hour(watch: Watch) -> None:
     watch.die(DEAD_DAY)
     watch.clock.advance(days=2)
     watch.tick()
@@ -154,10 +154,13 @@ def test_an_outcome_is_told_when_it_changes_and_once_an_hour(watch: Watch) -> No
     watch.done(YESTERDAY)
     watch.clock.advance(seconds=30)
     assert outcomes(watch.tick()) == {"fresh": True, "no_dead_partition": True}
-    watch.clock.advance(minutes=59)
+    watch.clock.advance(minutes=14)
     assert watch.tick() == []
     watch.clock.advance(minutes=1)
     assert outcomes(watch.tick()) == {"fresh": True, "no_dead_partition": True}
+    watch.done(DEAD_DAY - timedelta(days=1))
+    watch.clock.advance(seconds=30)
+    assert outcomes(watch.tick()) == {"fresh": True, "no_dead_partition": True}, "the UI asks for one after each load"
 
 
 def test_a_channel_that_is_down_fails_no_tick_and_gets_its_alerts_later(watch: Watch) -> None:
