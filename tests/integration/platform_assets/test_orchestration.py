@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from dagster._core.loader import LoadingContextForTest
 from deltalake import DeltaTable
 from pipeline_bench import DAY, Bench
 
+from infra.embedded.spark_connect import SparkConnect
+from infra.embedded.toolchain import Toolchain
 from platform_assets import processing
 from platform_assets.checks import CheckOutcome
 from platform_assets.discover import tick
@@ -35,6 +38,16 @@ from spark_jobs.session import connect
 NEXT = DAY + timedelta(days=1)
 LONG_AGO = DAY - timedelta(days=150)
 TABLES = ("silver/events", "gold/events", "gold/events_funnel")
+
+
+@pytest.fixture(scope="module")
+def spark_connect(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkConnect]:
+    """Sail: what is tested here lies above the engine, and takes 90 s with it instead of 6 minutes.
+
+    Killed runs and whole dates run on Spark in the modules beside this one, and tests/spark compares the engines.
+    """
+    with SparkConnect(tmp_path_factory.mktemp("sail"), toolchain=toolchain, engine="sail") as service:
+        yield service
 
 
 def status(bench: Bench, day: Any = DAY) -> State | None:
