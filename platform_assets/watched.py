@@ -48,26 +48,22 @@ class Outcome:
 
     def result(self) -> dg.AssetCheckResult:
         """Return what the check's own run yields."""
-        return dg.AssetCheckResult(
-            asset_key=self.asset_key,
-            check_name=self.name,
-            passed=self.passed,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=self.description,
-            metadata=self.facts,
-        )
+        return dg.AssetCheckResult(**self._reported)
 
     def evaluation(self) -> dg.AssetCheckEvaluation:
         """Return what a sensor reports."""
-        return dg.AssetCheckEvaluation(
-            asset_key=self.asset_key,
-            check_name=self.name,
-            passed=self.passed,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=self.description,
-            metadata=self.facts,
-            blocking=False,
-        )
+        return dg.AssetCheckEvaluation(**self._reported, blocking=False)
+
+    @property
+    def _reported(self) -> dict[str, Any]:
+        return {
+            "asset_key": self.asset_key,
+            "check_name": self.name,
+            "passed": self.passed,
+            "severity": dg.AssetCheckSeverity.ERROR,
+            "description": self.description,
+            "metadata": self.facts,
+        }
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ and carrying it to Kafka or Slack belongs to `platform_assets.alerts`.
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -16,9 +14,10 @@ from enum import StrEnum
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError
 
 from platform_core.clock import Clock, SystemClock
+from platform_core.contended_table import ContendedTable, pause
 from platform_core.errors import TransientError
 from platform_core.lake import Lake
 
@@ -103,8 +102,7 @@ class AlertLog:
     """
 
     def __init__(self, lake: Lake, clock: Clock | None = None) -> None:
-        self._uri = lake.uri(lake.alerts)
-        self._options = lake.storage_options or None
+        self._table = ContendedTable(lake, lake.alerts, SCHEMA)
         self._clock = clock or SystemClock()
 
     def new(self, alerts: Collection[Alert]) -> list[Alert]:
@@ -120,7 +118,7 @@ class AlertLog:
         if not wanted:
             return []
         for attempt in range(ATTEMPTS):
-            table = self._open() or self._create()
+            table = self._table.open_or_create()
             known = set(table.to_pyarrow_table(columns=["key"])["key"].to_pylist())
             fresh = [alert for key, alert in wanted.items() if key not in known]
             if not fresh:
@@ -128,7 +126,7 @@ class AlertLog:
             logged = [LoggedAlert(alert, self._clock.now(), ()) for alert in fresh]
             if self._merge(table, logged):
                 return fresh
-            _pause(attempt)
+            pause(attempt)
         raise self._contended()
 
     def delivered(self, key: str, channel: str) -> None:
@@ -138,14 +136,14 @@ class AlertLog:
             TransientError: other writers won every attempt.
         """
         for attempt in range(ATTEMPTS):
-            table = self._open()
+            table = self._table.open()
             found = _logged(table, "key", key) if table is not None else []
             if table is None or not found or channel in found[0].channels:
                 return
             noted = LoggedAlert(found[0].alert, found[0].raised_at, (*found[0].channels, channel))
             if self._merge(table, [noted]):
                 return
-            _pause(attempt)
+            pause(attempt)
         raise self._contended()
 
     def pending(self, channel: str, since: datetime | None = None) -> list[Alert]:
@@ -167,7 +165,7 @@ class AlertLog:
         return self._all(domain, since)
 
     def _all(self, domain: str | None, since: datetime | None) -> list[LoggedAlert]:
-        table = self._open()
+        table = self._table.open()
         return _logged(table, "domain", domain, since) if table is not None else []
 
     def _merge(self, table: DeltaTable, entries: Sequence[LoggedAlert]) -> bool:
@@ -185,42 +183,14 @@ class AlertLog:
         except CommitFailedError:
             return False
         if table.version() % COMPACT_EVERY_COMMITS == 0:
-            self._compact()
+            self._table.compact()
         return True
-
-    def _compact(self) -> None:
-        try:
-            table = self._open()
-            if table is not None:
-                table.optimize.compact()
-                table.create_checkpoint()
-        except CommitFailedError:
-            return  # somebody wrote meanwhile; the next round number compacts
-
-    def _open(self) -> DeltaTable | None:
-        try:
-            return DeltaTable(self._uri, storage_options=self._options)
-        except TableNotFoundError:
-            return None
-
-    def _create(self) -> DeltaTable:
-        try:
-            return DeltaTable.create(self._uri, schema=SCHEMA, mode="ignore", storage_options=self._options)
-        except CommitFailedError:
-            table = self._open()  # another process created it a moment earlier
-            if table is None:
-                raise
-            return table
 
     def _contended(self) -> TransientError:
         return TransientError(
-            f"The alert log `{self._uri}`: {ATTEMPTS} commits in a row lost against other writers. The next tick tries"
-            " again; look for a second orchestrator if it stays so."
+            f"The alert log `{self._table.uri}`: {ATTEMPTS} commits in a row lost against other writers. The next"
+            " tick tries again; look for a second orchestrator if it stays so."
         )
-
-
-def _pause(attempt: int) -> None:
-    time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))
 
 
 def _logged(table: DeltaTable, column: str, value: str | None, since: datetime | None = None) -> list[LoggedAlert]:

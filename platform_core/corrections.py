@@ -15,9 +15,9 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake import write_deltalake
 
+from platform_core.contended_table import ContendedTable
 from platform_core.errors import TransientError
 from platform_core.lake import Lake
 
@@ -143,8 +143,7 @@ class CorrectionLedger:
     """
 
     def __init__(self, lake: Lake) -> None:
-        self._lake = lake
-        self._options = lake.storage_options or None
+        self._table = ContendedTable(lake, lake.corrections, SCHEMA)
 
     def record(self, corrections: Sequence[Correction]) -> None:
         """Store the lines of one reprocess; those that an earlier attempt left are replaced.
@@ -155,28 +154,19 @@ class CorrectionLedger:
         if not corrections:
             return
         data = pa.Table.from_pylist([asdict(line) for line in corrections], schema=SCHEMA)
-        uri = self._lake.uri(self._lake.corrections)
         try:
-            if not DeltaTable.is_deltatable(uri, storage_options=self._options):
-                DeltaTable.create(uri, SCHEMA, mode="ignore", storage_options=self._options)
-            write_deltalake(
-                uri,
-                data,
-                mode="overwrite",
-                predicate=f"correction_id = '{corrections[0].correction_id}'",
-                storage_options=self._options,
-            )
+            predicate = f"correction_id = '{corrections[0].correction_id}'"
+            write_deltalake(self._table.open_or_create(), data, mode="overwrite", predicate=predicate)
         except Exception as error:  # delta-rs raises several unrelated classes for a lost race or an absent store
             raise TransientError(
                 f"The correction of `{corrections[0].domain}` {corrections[0].partition_date} could not be written to"
-                f" `{uri}`: {error}. The date is tried again.",
+                f" `{self._table.uri}`: {error}. The date is tried again.",
             ) from error
 
     def read(self, domain: str | None = None, day: date | None = None) -> list[Correction]:
         """Return the ledger's lines, oldest first."""
-        try:
-            table = DeltaTable(self._lake.uri(self._lake.corrections), storage_options=self._options)
-        except TableNotFoundError:
+        table = self._table.open()
+        if table is None:
             return []
         filters: list[tuple[str, str, Any]] = [("domain", "=", domain)] if domain else []
         if day:

@@ -6,8 +6,6 @@ a local disk by atomic rename and on an object store by conditional PUT, and no 
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
@@ -15,9 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError
 
 from platform_core.clock import Clock, SystemClock
+from platform_core.contended_table import ContendedTable, pause
 from platform_core.errors import TransientError
 from platform_core.lake import Lake
 from platform_core.partition_meta import Change, Partition, Transition, UnknownStatusError, fold
@@ -79,12 +78,13 @@ class DeltaPartitionMeta:
     """
 
     def __init__(self, lake: Lake, clock: Clock | None = None) -> None:
-        self._lake = lake
+        self._meta = ContendedTable(lake, lake.partition_meta, META_SCHEMA, ["domain"])
+        self._history = ContendedTable(lake, lake.partition_history, HISTORY_SCHEMA)
         self._clock = clock or SystemClock()
 
     def get(self, domain: str, day: date) -> Partition | None:
         """Return one row with its file list, or None."""
-        table = self._open(self._lake.partition_meta)
+        table = self._meta.open()
         if table is None:
             return None
         rows = _read(table, META_SCHEMA.names, [("domain", "=", domain), ("partition_date", "=", day)])
@@ -92,7 +92,7 @@ class DeltaPartitionMeta:
 
     def rows(self, domain: str | None = None) -> list[Partition]:
         """Return rows by domain and date, without their file lists."""
-        table = self._open(self._lake.partition_meta)
+        table = self._meta.open()
         if table is None:
             return []
         columns = [name for name in META_SCHEMA.names if name != "source_files"]
@@ -103,7 +103,7 @@ class DeltaPartitionMeta:
         self, domain: str | None = None, day: date | None = None, since: datetime | None = None
     ) -> list[Transition]:
         """Return transitions, oldest first; with `since` only those at or after it."""
-        table = self._open(self._lake.partition_history)
+        table = self._history.open()
         if table is None:
             return []
         filters: list[tuple[str, str, Any]] = [("domain", "=", domain)] if domain else []
@@ -124,24 +124,22 @@ class DeltaPartitionMeta:
         if not changes:
             return []
         for attempt in range(ATTEMPTS):
-            table = self._open(self._lake.partition_meta) or self._create(
-                self._lake.partition_meta, META_SCHEMA, partition_by=["domain"]
-            )
+            table = self._meta.open_or_create()
             now = self._clock.now()
             current = self._current(table, changes)
             rows, transitions = fold(changes, current, now)
             try:
                 self._merge(table, {(row.domain, row.partition_date): row for row in rows}, current)
             except CommitFailedError:
-                time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))
+                pause(attempt)
                 continue
             if transitions:
                 self._remember(transitions)
             if table.version() % COMPACT_EVERY_COMMITS == 0:
-                self._compact(self._lake.partition_meta)
+                self._meta.compact(COMPACT_TO_BYTES, KEEP_FILES_HOURS)
             return rows
         raise TransientError(
-            f"partition_meta in `{self._lake.uri(self._lake.partition_meta)}`: {ATTEMPTS} commits in a row lost"
+            f"partition_meta in `{self._meta.uri}`: {ATTEMPTS} commits in a row lost"
             f" against other writers ({len(changes)} changes, first `{changes[0].domain}` {changes[0].day})."
             " Check that only one orchestrator writes it."
         )
@@ -198,48 +196,14 @@ class DeltaPartitionMeta:
         data = pa.Table.from_pylist([asdict(t) for t in transitions], schema=HISTORY_SCHEMA)
         for attempt in range(ATTEMPTS):
             try:
-                table = self._open(self._lake.partition_history) or self._create(
-                    self._lake.partition_history, HISTORY_SCHEMA, partition_by=[]
-                )
+                table = self._history.open_or_create()
                 write_deltalake(table, data, mode="append")
             except CommitFailedError:
-                time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))
+                pause(attempt)
                 continue
             if table.version() % COMPACT_EVERY_COMMITS == 0:
-                self._compact(self._lake.partition_history)
+                self._history.compact(COMPACT_TO_BYTES, KEEP_FILES_HOURS)
             return
-
-    def _compact(self, name: str) -> None:
-        try:
-            table = self._open(name)
-            if table is not None:
-                table.optimize.compact(target_size=COMPACT_TO_BYTES)
-                table.create_checkpoint()
-                table.vacuum(KEEP_FILES_HOURS, dry_run=False, enforce_retention_duration=False)
-                table.cleanup_metadata()
-        except CommitFailedError:
-            return  # somebody wrote meanwhile; the next round number compacts
-
-    def _open(self, name: str) -> DeltaTable | None:
-        try:
-            return DeltaTable(self._lake.uri(name), storage_options=self._lake.storage_options or None)
-        except TableNotFoundError:
-            return None
-
-    def _create(self, name: str, schema: pa.Schema, partition_by: list[str]) -> DeltaTable:
-        try:
-            return DeltaTable.create(
-                self._lake.uri(name),
-                schema=schema,
-                mode="ignore",
-                partition_by=partition_by or None,
-                storage_options=self._lake.storage_options or None,
-            )
-        except CommitFailedError:
-            table = self._open(name)  # another process created it a moment earlier
-            if table is None:
-                raise
-            return table
 
 
 def _read(table: DeltaTable, columns: Sequence[str], filters: Any) -> list[dict[str, Any]]:

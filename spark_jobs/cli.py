@@ -29,8 +29,7 @@ def silver_of_date(run: Callable[..., Any]) -> OfDate:
     """Adapt bronze_to_silver's `run`: without a pinned list, a date's files are those that Bronze has now."""
 
     def of_date(spark: SparkSession, lake: Lake, domain: Domain, day: date) -> Any:
-        files = lake.list_bronze(domain).get(day, [])
-        return run(spark, lake, domain, day, [file.name for file in files])
+        return run(spark, lake, domain, day, [file.name for file in lake.list_date(domain, day)])
 
     return of_date
 

@@ -1,0 +1,84 @@
+"""A Delta table of the platform's own metadata, which several processes write through delta-rs.
+
+Opening, creating and compacting under contention live here; what a row means, and when a commit that lost is tried
+again, belongs to the module of the table (`partition_meta_delta`, `corrections`, `alerts`).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+
+from platform_core.lake import Lake
+
+
+class ContendedTable:
+    """One table below the lake's root.
+
+    Args:
+        lake: Where it lies.
+        name: Its path below the lake's root.
+        schema: Its columns, for the process that creates it.
+        partition_by: Its partition columns.
+    """
+
+    def __init__(self, lake: Lake, name: str, schema: pa.Schema, partition_by: Sequence[str] = ()) -> None:
+        self.uri = lake.uri(name)
+        self._options = lake.storage_options or None
+        self._schema = schema
+        self._partition_by = list(partition_by) or None
+
+    def open(self) -> DeltaTable | None:
+        """Return the newest snapshot, or None when nobody has created the table."""
+        try:
+            return DeltaTable(self.uri, storage_options=self._options)
+        except TableNotFoundError:
+            return None
+
+    def open_or_create(self) -> DeltaTable:
+        """Return the newest snapshot, of an empty table if need be."""
+        table = self.open()
+        if table is not None:
+            return table
+        try:
+            return DeltaTable.create(
+                self.uri,
+                schema=self._schema,
+                mode="ignore",
+                partition_by=self._partition_by,
+                storage_options=self._options,
+            )
+        except CommitFailedError:
+            table = self.open()  # another process created it a moment earlier
+            if table is None:
+                raise
+            return table
+
+    def compact(self, target_size: int | None = None, keep_files_hours: int | None = None) -> None:
+        """Merge small files and write a checkpoint; a writer who comes in between makes it a later turn's work.
+
+        Args:
+            target_size: Bytes of a merged file; delta-rs's own default without it.
+            keep_files_hours: Remove what was replaced longer ago than this; without it nothing is removed.
+        """
+        try:
+            table = self.open()
+            if table is None:
+                return
+            table.optimize.compact(target_size=target_size)
+            table.create_checkpoint()
+            if keep_files_hours is not None:
+                table.vacuum(keep_files_hours, dry_run=False, enforce_retention_duration=False)
+                table.cleanup_metadata()
+        except CommitFailedError:
+            return
+
+
+def pause(attempt: int) -> None:
+    """Wait a random time before a lost commit is tried again, up to 1.3 s from the seventh attempt on."""
+    time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 6)))
