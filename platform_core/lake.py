@@ -90,6 +90,11 @@ class Lake:
         return "pipeline-metadata/offset_coverage.json"
 
     @property
+    def sink_journal(self) -> str:
+        """Folder of what the sinks were about to put, one JSON object an entry."""
+        return "pipeline-metadata/sink_journal"
+
+    @property
     def partition_meta(self) -> str:
         """The table of partition states."""
         return "pipeline-metadata/partition_meta"

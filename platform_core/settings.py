@@ -68,8 +68,20 @@ class Settings(BaseSettings):
     sink_max_record_bytes: int = Field(
         1_048_576, ge=1024, description="A value larger than this goes to the DLQ, in bytes"
     )
+    sink_max_refused_ratio: float = Field(
+        0.5, gt=0, le=1, description="Share of a topic's last 1,000 records whose refusal stops the sink; 1 is never"
+    )
     sink_max_future_hours: float = Field(
         24.0, ge=0, description="A record dated later than now plus this goes to the DLQ, in hours"
+    )
+
+    sink_endpoint_url: str | None = Field(
+        None, description="The sink's HTTP endpoint, for `pdp sink`; the sink of this machine when empty"
+    )
+
+    metrics_host: str = Field("127.0.0.1", description="Address of a process's metrics and health endpoint")
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of that endpoint, 0 for any free one; no endpoint when empty"
     )
 
     cdc_poll_interval_seconds: float = Field(30.0, gt=0, description="Pause between two polls of orders")

@@ -13,19 +13,25 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from platform_core.catalog import load_catalog
 from platform_core.clock import SystemClock
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake import Lake
-from platform_core.settings import settings
+from platform_core.probe_server import ProbeServer
+from platform_core.settings import Settings, settings
 from platform_core.topics import PROCESSED_EVENTS, dlq_name
+from sink.health import sink_health
 from sink.kafka import KafkaBroker, KafkaPublisher
 from sink.loop import Sink
 from sink.store import LakeStore
 from sink.writer import Writer
 
 log = logging.getLogger("sink")
+
+FLUSH_SECONDS = 30.0
+"""How long a flush on request may take: the drain itself ends after 20 s."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,10 +75,24 @@ def _run(options: argparse.Namespace, stop: _StopSignal) -> bool:
     raw = [domain.topic.name for domain in domains]
     broker.require([*raw, *(dlq_name(domain) for domain in domains), PROCESSED_EVENTS])
     ends = broker.end_offsets(raw) if options.until_caught_up else None
-    writer = Writer(lake, LakeStore(lake), domains, clock)
-    sink = Sink(domains, broker, KafkaPublisher(config), writer, config, clock)
+    store = LakeStore(lake)
+    writer = Writer(lake, store, domains, clock)
+    sink = Sink(domains, broker, KafkaPublisher(config), writer, store, lake.sink_journal, config, clock)
     log.info("sink_started domains=%s lake=%s", ",".join(names), lake.root)
-    return sink.run(stop.is_set, ends)
+    with _endpoint(config, sink, clock):
+        return sink.run(stop.is_set, ends)
+
+
+def _endpoint(config: Settings, sink: Sink, clock: SystemClock) -> AbstractContextManager[object]:
+    if config.metrics_port is None:
+        return nullcontext()
+    return ProbeServer(
+        config.metrics_port,
+        sink.metrics.registry,
+        lambda: sink_health(sink, clock.now()),
+        host=config.metrics_host,
+        actions={"flush": lambda: sink.request_flush(FLUSH_SECONDS)},
+    )
 
 
 class _StopSignal:

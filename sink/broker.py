@@ -127,8 +127,8 @@ class Broker(Protocol):
         """
         ...
 
-    def lag(self, positions: Mapping[TopicPartition, int]) -> int:
-        """Return how many records lie behind the positions, as far as is known without asking the broker."""
+    def lag(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Return how many records lie behind each position, as far as is known without asking the broker."""
         ...
 
     def pause(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 
 from msgspec import Struct
 
@@ -18,6 +19,15 @@ from sink.decoding import Record
 # An order of 666 bytes occupies 1,430 bytes once decoded (tracemalloc), a third of it its text. The text is
 # counted twice, because the Arrow table holds it again while the file is encoded.
 ROW_OVERHEAD_BYTES = 1_100
+
+
+class SealReason(StrEnum):
+    """Why a buffer was closed for writing; the label `reason` of the metric `pdp_sink_flushes_total`."""
+
+    ROWS = "rows"
+    AGE = "age"
+    MEMORY = "memory"
+    DRAIN = "drain"
 
 
 class Row(Struct, gc=False):
@@ -48,6 +58,7 @@ class Buffer:
         firsts: Kafka partition to the lowest offset of its rows.
         size: Estimated memory, bytes.
         version: Grows when rows are taken out after sealing, because the file is then another one.
+        sealed_by: Why it was sealed; None while it is open.
     """
 
     topic: str
@@ -57,6 +68,7 @@ class Buffer:
     firsts: dict[int, int] = field(default_factory=dict)
     size: int = 0
     version: int = 0
+    sealed_by: SealReason | None = None
 
     def add(self, row: Row, size: int) -> None:
         """Append a row of `size` bytes."""
@@ -118,12 +130,12 @@ class Buffers:
             buffer = self._open[key] = Buffer(topic, row.record.day, now)
         buffer.add(row, 2 * value_bytes + ROW_OVERHEAD_BYTES)
         if len(buffer.rows) >= self._max_rows:
-            self._seal(key)
+            self._seal(key, SealReason.ROWS)
 
     def seal_due(self, now: datetime) -> None:
         """Seal the buffers that are old enough."""
         for key in [key for key, buffer in self._open.items() if now - buffer.opened_at >= self._max_age]:
-            self._seal(key)
+            self._seal(key, SealReason.AGE)
 
     def seal_above(self, budget_bytes: int) -> None:
         """Seal the largest buffers until the open ones fit into the budget."""
@@ -131,12 +143,12 @@ class Buffers:
         while excess > 0 and self._open:
             key = max(self._open, key=lambda k: self._open[k].size)
             excess -= self._open[key].size
-            self._seal(key)
+            self._seal(key, SealReason.MEMORY)
 
     def seal_all(self) -> None:
         """Seal every buffer."""
         for key in list(self._open):
-            self._seal(key)
+            self._seal(key, SealReason.DRAIN)
 
     def written(self, buffer: Buffer) -> None:
         """Forget a sealed buffer: its file is in the store."""
@@ -158,8 +170,10 @@ class Buffers:
                 result[where] = min(first, result.get(where, first))
         return result
 
-    def _seal(self, key: tuple[str, date]) -> None:
-        self._sealed.append(self._open.pop(key))
+    def _seal(self, key: tuple[str, date], reason: SealReason) -> None:
+        buffer = self._open.pop(key)
+        buffer.sealed_by = reason
+        self._sealed.append(buffer)
 
     def _all(self) -> list[Buffer]:
         return [*self._sealed, *self._open.values()]

@@ -324,11 +324,15 @@ class _Tracking:
         counts: dict[TopicPartition, int] = {}
         ranges: dict[TopicPartition, list[tuple[int, int]]] = {}
         for message in messages:
-            for where, offsets in _of_file(message):
-                if where in self._partitions:
-                    kept = self._clip(where, offsets)
-                    counts[where] = counts.get(where, 0) + kept.count
-                    ranges.setdefault(where, []).extend(kept)
+            for where, offsets, recovered in _of_file(message):
+                if where not in self._partitions:
+                    continue
+                kept = self._clip(where, offsets)
+                if recovered:  # of the same file there may be an earlier record
+                    self.settle(where, kept)
+                    continue
+                counts[where] = counts.get(where, 0) + kept.count
+                ranges.setdefault(where, []).extend(kept)
         for where, of_partition in ranges.items():
             grown = self.settle(where, OffsetRanges.of(*of_partition))
             self._duplicates[where[0]] = self._duplicates.get(where[0], 0) + counts[where] - grown
@@ -423,10 +427,11 @@ def _offsets(bounds: Hole | KnownGap) -> OffsetRanges:
     return OffsetRanges(((bounds.first, bounds.last),))
 
 
-def _of_file(message: Message) -> Iterator[tuple[TopicPartition, OffsetRanges]]:
+def _of_file(message: Message) -> Iterator[tuple[TopicPartition, OffsetRanges, bool]]:
     try:
         record = json.loads(message.value() or b"")
         topic, offsets = str(record["topic"]), offsets_from_json(record["offsets"])
+        recovered = bool(record.get("recovered"))
     except (ValueError, KeyError, TypeError) as error:
         # Its file is then found in Bronze.
         log.warning(
@@ -434,7 +439,7 @@ def _of_file(message: Message) -> Iterator[tuple[TopicPartition, OffsetRanges]]:
         )
         return
     for partition, ranges in offsets.items():
-        yield (topic, partition), ranges
+        yield (topic, partition), ranges, recovered
 
 
 def _of_letter(message: Message) -> tuple[TopicPartition, int] | None:

@@ -167,7 +167,12 @@ class Decoder:
                 f"{moment.isoformat()} is before {self._start_date}, the domain's start date, or more than"
                 f" {self._max_future} after now (`SINK_MAX_FUTURE_HOURS`) - at `$.{self._timestamp_name}`",
             )
-        return Record(values, day, key.decode("utf-8", "backslashreplace"), schema_id, extra)
+        return Record(values, day, key_text(key), schema_id, extra)
+
+
+def key_text(key: bytes) -> str:
+    """Return a Kafka key as Bronze writes it: bytes that are not UTF-8 with backslashes."""
+    return key.decode("utf-8", "backslashreplace")
 
 
 class _Refused(Exception):

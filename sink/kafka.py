@@ -32,6 +32,9 @@ _librdkafka = logging.getLogger("librdkafka")
 ANSWER_SECONDS = 10.0
 START_SECONDS = 60.0
 
+# After a kill -9 the group waits this long for the dead member before it shares out again.
+SESSION_TIMEOUT_MS = 10_000
+
 # A letter may decompress to more than the topic's limit, which the broker applies to the compressed batch.
 PRODUCER_MAX_MESSAGE_BYTES = 16 * RAW_MAX_MESSAGE_BYTES
 
@@ -71,9 +74,8 @@ class KafkaBroker:
                 "partition.assignment.strategy": "range",
                 # The end of a partition is known even when its last offsets are transaction markers.
                 "enable.partition.eof": True,
-                # After a kill -9 the group waits this long for the dead member before it shares out again.
-                "session.timeout.ms": 10_000,
-                "heartbeat.interval.ms": 3_000,
+                "session.timeout.ms": SESSION_TIMEOUT_MS,
+                "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 3,
                 "max.poll.interval.ms": 300_000,
                 "queued.max.messages.kbytes": 32_768,
                 "error_cb": self._on_error,
@@ -193,14 +195,14 @@ class KafkaBroker:
             raise self._unanswered("committed offsets", error) from error
         return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
 
-    def lag(self, positions: Mapping[TopicPartition, int]) -> int:
+    def lag(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Return the records behind the positions, from the client's cache."""
-        total = 0
+        lag = {}
         for (topic, partition), position in positions.items():
             watermarks = self._consumer.get_watermark_offsets(ck.TopicPartition(topic, partition), cached=True)
-            if watermarks is not None and watermarks[1] > position:
-                total += watermarks[1] - position
-        return total
+            if watermarks is not None:
+                lag[topic, partition] = max(0, watermarks[1] - position)
+        return lag
 
     def pause(self) -> None:
         """Fetch nothing more, see `Broker.pause`."""

@@ -1,13 +1,14 @@
 """The ledger: one record on `processed-events` for each Bronze file whose offsets were committed.
 
-Reconciliation reads it; the footer of each file says the same, so a record lost by a crash between commit and
-delivery can be made again from the lake. docs/architecture.md describes the fields.
+Reconciliation reads it. A record that a killed process could not send any more is sent by the partitions' next
+owner (`sink.recovery`) and says so, because then there may be two. docs/architecture.md describes the fields.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 
 from platform_core.errors import PlatformError
 from platform_core.topics import PROCESSED_EVENTS
@@ -23,8 +24,13 @@ class Ledger:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
 
-    def add(self, file: WrittenFile) -> None:
+    def add(self, file: WrittenFile, on_delivery: Callable[[], None], *, recovered: bool = False) -> None:
         """Publish the record of one file.
+
+        Args:
+            file: The file.
+            on_delivery: Called when the broker has the record.
+            recovered: Whether the file is another process's, which may have announced it too.
 
         Raises:
             TransientError: the local queue is full.
@@ -39,10 +45,14 @@ class Ledger:
             "offsets": offsets_json(file.offsets),
             "written_at": file.written_at.isoformat(),
         }
+        if recovered:
+            record["recovered"] = True
         key = f"{file.domain}/{file.day.isoformat()}".encode()
 
         def delivered(error: PlatformError | None) -> None:
-            if error is not None:
+            if error is None:
+                on_delivery()
+            else:
                 log.error("ledger_record_lost file=%s error=%s", file.name, error)
 
         self._publisher.publish(PROCESSED_EVENTS, key, json.dumps(record).encode(), [], delivered)

@@ -8,22 +8,32 @@ record before it is in Bronze or confirmed in a dead-letter topic.
 from __future__ import annotations
 
 import logging
+import queue
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from platform_core.catalog import Domain
 from platform_core.clock import Clock
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
+from sink.backoff import Backoff
 from sink.broker import Broker, Message, Publisher, TopicPartition, kafka_timestamp
-from sink.buffer import Buffer, Buffers, Row
+from sink.buffer import Buffers, Row
 from sink.dead_letters import DeadLetters
 from sink.decoding import Decoder, Refusal
+from sink.journal import Journal
 from sink.ledger import Ledger
+from sink.metrics import SinkMetrics
 from sink.offsets import Offsets, lowest
+from sink.recovery import Recovery
+from sink.refusal_limit import RefusalLimit
+from sink.store import Store
+from sink.uploads import Uploads
 from sink.writer import Writer, WrittenFile
 
 log = logging.getLogger(__name__)
@@ -35,36 +45,17 @@ POLL_SECONDS = 0.25
 # before it kills, and than the 5 minutes after which the group expels a member.
 DRAIN_SECONDS = 20.0
 
-REPORT_SECONDS = 30.0
+# The lag is read from the client's cache; a scraper asks every 15 s or so.
+LAG_SECONDS = 5.0
 
-# Object stores answer a PUT after 20 to 100 ms; files of several dates go out side by side.
-PARALLEL_WRITES = 4
+# Asking the coordinator for what others have committed, while files of a killed process wait to be announced.
+ADOPTION_SECONDS = 1.0
 
 
-class Backoff:
-    """Doubling pauses between the attempts of something that fails: 1 s to 30 s."""
-
-    def __init__(self) -> None:
-        self._delay = timedelta(0)
-        self._next: datetime | None = None
-
-    @property
-    def active(self) -> bool:
-        """Whether the last attempt failed."""
-        return self._next is not None
-
-    def waiting(self, now: datetime) -> bool:
-        """Whether the next attempt is not due yet."""
-        return self._next is not None and now < self._next
-
-    def failed(self, now: datetime) -> None:
-        """Note a failed attempt."""
-        self._delay = min(max(self._delay * 2, timedelta(seconds=1)), timedelta(seconds=30))
-        self._next = now + self._delay
-
-    def succeeded(self) -> None:
-        """Note a successful attempt."""
-        self._delay, self._next = timedelta(0), None
+@dataclass(frozen=True)
+class _FlushRequest:
+    answered: threading.Event
+    answer: dict[str, object]
 
 
 class Sink:
@@ -75,6 +66,8 @@ class Sink:
         broker: The consumer.
         publisher: The producer of dead letters and ledger records.
         writer: Writes files.
+        store: Holds the files and the journal.
+        journal_folder: Where the journal is, below the lake's root.
         settings: Flush size and interval, limits.
         clock: Decides the age of a buffer.
         drain_seconds: How long a stop or a rebalance may try to empty the buffers.
@@ -86,13 +79,14 @@ class Sink:
         broker: Broker,
         publisher: Publisher,
         writer: Writer,
+        store: Store,
+        journal_folder: str,
         settings: Settings,
         clock: Clock,
         drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self._broker = broker
         self._publisher = publisher
-        self._writer = writer
         self._clock = clock
         self._drain_seconds = drain_seconds
         self._budget_bytes = settings.sink_max_buffered_bytes
@@ -105,13 +99,21 @@ class Sink:
         self._ledger = Ledger(publisher)
         self._offsets = Offsets()
         self._unrecorded: deque[WrittenFile] = deque()
-        self._store_backoff = Backoff()
+        self._recovered: deque[tuple[str, WrittenFile]] = deque()
         self._commit_backoff = Backoff()
+        self.metrics = SinkMetrics(clock.now())
+        self._journal = Journal(store, journal_folder, clock)
+        self._uploads = Uploads(writer, self._journal, self.metrics)
+        self._recovery = Recovery(self._journal, store, self._decoders, clock.now)
+        self._unlooked: set[TopicPartition] = set()
+        self._limit = RefusalLimit(settings.sink_max_refused_ratio)
+        self._flush_requests: queue.SimpleQueue[_FlushRequest] = queue.SimpleQueue()
+        self._stepped_at = time.monotonic()
         self._paused = False
         self._next_look = 0.0
+        self._next_lag = 0.0
+        self._next_adoption = 0.0
         self._leaving = False
-        self._pool = ThreadPoolExecutor(PARALLEL_WRITES, "put")
-        self._progress = _Progress(clock.now())
 
     def run(self, stopping: Callable[[], bool], until: Mapping[TopicPartition, int] | None = None) -> bool:
         """Consume until asked to stop, then write and commit what is buffered, and leave the group.
@@ -148,20 +150,23 @@ class Sink:
         """
         batch = self._broker.consume(MAX_POLL_MESSAGES, POLL_SECONDS)
         now = self._clock.now()
-        for message in batch.messages:
-            self._take(message, now)
+        if self._unlooked and not self._uploads.backoff.waiting(now):
+            self._recover(now)
+        self._take_all(batch.messages, now)
         for where, end in batch.ends.items():
             self._offsets.reached(where, end)
         self._buffers.seal_due(now)
         if self._held_bytes() > self._budget_bytes:
             self._buffers.seal_above(self._budget_bytes - self._letters.size)
-        if not self._store_backoff.waiting(now):
+        if not self._uploads.backoff.waiting(now):
             self._write_sealed(now)
         self._letters.pump()
         if not self._commit_backoff.waiting(now):
             self._commit(now)
+        self._answer_flush_requests()
         self._steer()
         self._report(now)
+        self._stepped_at = time.monotonic()
 
     def flush(self) -> bool:
         """Write all buffers, wait for the dead letters and commit, for at most the drain time.
@@ -181,6 +186,7 @@ class Sink:
             self._commit(now)
             if not (self._buffers.rows or self._letters.open or self._commit_backoff.active):
                 self._publisher.flush(max(0.0, deadline - time.monotonic()))
+                self._uploads.settle(self._offsets.last_committed)
                 return True
             if time.monotonic() >= deadline:
                 return False
@@ -193,13 +199,48 @@ class Sink:
             Whether everything that was read is committed.
         """
         drained = self.flush()
-        self._leave()
+        self._leave(wait=drained)
         return drained
 
+    def request_flush(self, timeout_seconds: float) -> dict[str, object]:
+        """Have the loop flush, from another thread, and wait for it.
+
+        Returns:
+            `drained`, `rows` that were buffered and `seconds` that it took.
+
+        Raises:
+            TransientError: the loop did not get to it in time.
+        """
+        request = _FlushRequest(threading.Event(), {})
+        self._flush_requests.put(request)
+        if not request.answered.wait(timeout_seconds):
+            raise TransientError(
+                f"The sink did not flush within {timeout_seconds:.0f} s. It goes on trying; look at its log."
+            )
+        return request.answer
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since the last step ended; a loop that hangs is seen by it."""
+        return time.monotonic() - self._stepped_at
+
+    @property
+    def store_failing_since(self) -> datetime | None:
+        """Since when the store takes nothing; None if it does."""
+        return self._uploads.backoff.since
+
+    @property
+    def commits_failing_since(self) -> datetime | None:
+        """Since when Kafka takes no commit; None if it does."""
+        return self._commit_backoff.since
+
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """Take over partitions."""
+        """Take over partitions; they are read once it is known what Bronze has of them."""
         self._offsets.assign(partitions)
         log.info("partitions_assigned %s", _names(partitions))
+        self._unlooked.update(partitions)
+        self._recover(self._clock.now())
+        self._steer()
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Write and commit everything while the partitions are still owned, then give them up."""
@@ -218,59 +259,62 @@ class Sink:
         log.warning("partitions_lost rows_dropped=%d %s", self._buffers.rows, _names(partitions))
         self._give_up(partitions)
 
-    def _leave(self) -> None:
+    def _leave(self, *, wait: bool = False) -> None:
         self._leaving = True
         self._broker.close()
-        self._pool.shutdown(wait=False)
+        self._uploads.close(wait=wait)
 
     def _give_up(self, partitions: Collection[TopicPartition]) -> None:
         gone = set(partitions)
+        self._uploads.give_up(gone, self._buffers.sealed)
         self._offsets.give_up(gone)
         self._buffers.drop(gone)
         self._letters.drop(gone)
+        self._recovery.give_up(gone)
+        self._unlooked -= gone
 
-    def _take(self, message: Message, now: datetime) -> None:
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        if not self._offsets.advance((topic, partition), offset):
+    def _recover(self, now: datetime) -> None:
+        try:
+            self._recovery.look(self._unlooked)
+        except TransientError as error:
+            self._uploads.note(error, now)
             return
-        value = message.value()
-        outcome = self._decoders[topic].decode(message.key(), value, now)
-        self._progress.records += 1
-        if isinstance(outcome, Refusal):
-            self._progress.refused(message, outcome)
-            self._letters.send(message, outcome)
-            return
-        row = Row(partition, offset, kafka_timestamp(message), outcome)
-        self._buffers.add(topic, row, len(value or b""), now)
+        self._unlooked.clear()
+        self._uploads.note(None, now)
+
+    def _take_all(self, messages: Sequence[Message], now: datetime) -> None:
+        counts: dict[str, tuple[int, int]] = {}
+        refused: list[tuple[Message, Refusal]] = []
+        for message in messages:
+            topic, partition, offset = message.topic(), message.partition(), message.offset()
+            if not self._offsets.advance((topic, partition), offset):
+                continue
+            value = message.value()
+            size = len(value or b"")
+            records, total = counts.get(topic, (0, 0))
+            counts[topic] = (records + 1, total + size)
+            if self._recovery.holds(message):
+                continue
+            outcome = self._decoders[topic].decode(message.key(), value, now)
+            if isinstance(outcome, Refusal):
+                refused.append((message, outcome))
+            else:
+                self._buffers.add(topic, Row(partition, offset, kafka_timestamp(message), outcome), size, now)
+        for topic, (records, total) in counts.items():
+            self.metrics.took(topic, records, total)
+            reasons = Counter(str(refusal.reason) for message, refusal in refused if message.topic() == topic)
+            self._limit.count(topic, records, reasons)
+        for message, refusal in refused:
+            self.metrics.refuse(message, refusal)
+            self._letters.send(message, refusal)
 
     def _write_sealed(self, now: datetime) -> None:
-        sealed = self._buffers.sealed
-        failure = None
-        for start in range(0, len(sealed), PARALLEL_WRITES):
-            group = sealed[start : start + PARALLEL_WRITES]
-            outcomes = self._pool.map(self._attempt, group) if len(group) > 1 else [self._attempt(group[0])]
-            for buffer, outcome in zip(group, outcomes, strict=True):
-                if isinstance(outcome, TransientError):
-                    failure = outcome
-                    continue
-                self._buffers.written(buffer)
-                self._unrecorded.append(outcome)
-                self._progress.files += 1
-                self._progress.rows += outcome.rows
-                log.debug("file_written name=%s rows=%d bytes=%d", outcome.name, outcome.rows, outcome.size)
-            if failure is not None:
-                break  # each further attempt would wait for the store's timeout, and the group expels who is slow
-        if failure is None:
-            self._store_backoff.succeeded()
-        else:
-            self._store_backoff.failed(now)
-            log.warning("store_unavailable buffers_waiting=%d error=%s", len(self._buffers.sealed), failure)
-
-    def _attempt(self, buffer: Buffer) -> WrittenFile | TransientError:
-        try:
-            return self._writer.write(buffer)
-        except TransientError as error:
-            return error
+        if self._unlooked:
+            return  # the store did not even answer what it holds
+        for buffer, file in self._uploads.put(self._buffers.sealed, now):
+            self._buffers.written(buffer)
+            self._unrecorded.append(file)
+            log.debug("file_written name=%s rows=%d bytes=%d", file.name, file.rows, file.size)
 
     def _commit(self, now: datetime) -> None:
         offsets = self._offsets.committable(lowest(self._buffers.floors(), self._letters.floors()))
@@ -279,21 +323,57 @@ class Sink:
                 self._broker.commit(offsets)
             except TransientError as error:
                 self._commit_backoff.failed(now)
+                self.metrics.commit_failures.inc()
                 log.warning("commit_failed error=%s", error)
                 return
             self._offsets.committed(offsets)
         self._commit_backoff.succeeded()
-        while self._unrecorded:
-            try:
-                self._ledger.add(self._unrecorded[0])
-            except TransientError:
-                return  # the queue is full; the next step goes on here
-            self._unrecorded.popleft()
+        self._announce()
+        self._uploads.settle(self._offsets.last_committed)
+
+    def _announce(self) -> None:
+        self._adopt()
+        try:
+            while self._unrecorded:
+                name = self._unrecorded[0].name
+                self._ledger.add(self._unrecorded[0], partial(self._uploads.announced, name))
+                self._unrecorded.popleft()
+            while self._recovered:
+                entry, file = self._recovered[0]
+                last = len(self._recovered) == 1 or self._recovered[1][0] != entry
+                done = partial(self._journal.remove, entry) if last else _nothing
+                self._ledger.add(file, done, recovered=True)
+                self._recovered.popleft()
+        except TransientError:
+            return  # the queue is full; the next step goes on here
+
+    def _adopt(self) -> None:
+        """Take the recognised files whose offsets are committed by now, by this process or by others."""
+        waiting = self._recovery.waiting
+        if not waiting or time.monotonic() < self._next_adoption:
+            return
+        self._next_adoption = time.monotonic() + ADOPTION_SECONDS
+        try:
+            committed = self._broker.committed(waiting)
+        except TransientError as error:
+            log.warning("committed_unknown error=%s", error)
+            return
+        for entry, files in self._recovery.finish(committed):
+            log.info("recovered files=%d records_recognised=%d", len(files), self._recovery.recognised)
+            self._recovered.extend((entry.name, file) for file in files)
+
+    def _answer_flush_requests(self) -> None:
+        while not self._flush_requests.empty():
+            request, started, rows = self._flush_requests.get(), time.monotonic(), self._buffers.rows
+            drained = self.flush()
+            request.answer.update(drained=drained, rows=rows, seconds=round(time.monotonic() - started, 3))
+            request.answered.set()
 
     def _steer(self) -> None:
-        blocked = self._store_backoff.active or self._held_bytes() > self._budget_bytes
+        failing = self._uploads.backoff.active
+        blocked = failing or bool(self._unlooked) or self._held_bytes() > self._budget_bytes
         if blocked and not self._paused:
-            log.warning("paused buffered_bytes=%d store_failing=%s", self._held_bytes(), self._store_backoff.active)
+            log.warning("paused buffered_bytes=%d store_failing=%s", self._held_bytes(), failing)
             self._broker.pause()
         elif self._paused and not blocked:
             log.info("resumed")
@@ -323,51 +403,18 @@ class Sink:
         return all(committed.get(where, -1) >= end for where, end in ends.items())
 
     def _report(self, now: datetime) -> None:
-        seconds = (now - self._progress.since).total_seconds()
-        if seconds < REPORT_SECONDS:
-            return
         oldest = self._buffers.oldest
-        log.info(
-            "sink_progress records_per_second=%.0f lag=%d buffered_records=%d buffered_bytes=%d"
-            " oldest_unflushed_seconds=%.0f files=%d rows_written=%d refused=%d open_dead_letters=%d paused=%s",
-            self._progress.records / seconds,
-            self._broker.lag(self._offsets.positions),
-            self._buffers.rows,
-            self._held_bytes(),
-            (now - oldest).total_seconds() if oldest else 0.0,
-            self._progress.files,
-            self._progress.rows,
-            sum(self._progress.refusals.values()),
-            self._letters.open,
-            self._paused,
-        )
-        self._progress = _Progress(now)
+        age = (now - oldest).total_seconds() if oldest else 0.0
+        rows, size = self._buffers.rows, self._held_bytes()
+        self.metrics.measure(oldest=age, rows=rows, size=size, open_letters=self._letters.open, paused=self._paused)
+        if time.monotonic() >= self._next_lag or self.metrics.due(now):
+            self._next_lag = time.monotonic() + LAG_SECONDS
+            lag = self._broker.lag(self._offsets.positions)
+            self.metrics.report(now, lag, oldest=age, rows=rows, size=size, paused=self._paused)
 
 
-class _Progress:
-    """What happened since the last report."""
-
-    LOGGED_REFUSALS = 10
-
-    def __init__(self, since: datetime) -> None:
-        self.since = since
-        self.records = 0
-        self.files = 0
-        self.rows = 0
-        self.refusals: dict[str, int] = {}
-
-    def refused(self, message: Message, refusal: Refusal) -> None:
-        """Count a refusal; the first few of each reason are also logged, a flood of them is not."""
-        count = self.refusals[refusal.reason] = self.refusals.get(refusal.reason, 0) + 1
-        if count <= self.LOGGED_REFUSALS:
-            log.warning(
-                "record_refused topic=%s partition=%d offset=%d reason=%s error=%s",
-                message.topic(),
-                message.partition(),
-                message.offset(),
-                refusal.reason,
-                refusal.message,
-            )
+def _nothing() -> None:
+    return None
 
 
 def _names(partitions: Collection[TopicPartition]) -> str:

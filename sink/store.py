@@ -1,7 +1,7 @@
-"""The lake as the sink sees it: one call that makes a whole file appear at once.
+"""The lake as the sink sees it: files that appear whole or not at all, and the few that it reads back.
 
-Names come from `sink.writer`; reading the lake belongs to whoever reads. An outage is a `TransientError`, so
-that the loop waits instead of giving records up.
+Names come from `sink.writer` and `sink.journal`; reading tables belongs to whoever reads them. An outage is a
+`TransientError`, so that the loop waits instead of giving records up.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from platform_core.lake import Lake
 
 
 class Store(Protocol):
-    """Where files are put."""
+    """Where files are put, by their path below the lake's root."""
 
     def put(self, name: str, data: pa.Buffer) -> None:
         """Make `data` readable under `name`, entirely or not at all; repeating it is harmless.
@@ -28,6 +28,30 @@ class Store(Protocol):
 
         Raises:
             TransientError: the store did not take it.
+        """
+        ...
+
+    def read(self, name: str) -> pa.Buffer | None:
+        """Return a file's content, None if there is no such file.
+
+        Raises:
+            TransientError: the store did not answer.
+        """
+        ...
+
+    def list(self, folder: str) -> list[str]:
+        """Return the names of the files directly in a folder; one that does not exist has none.
+
+        Raises:
+            TransientError: the store did not answer.
+        """
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove a file; one that does not exist is no error.
+
+        Raises:
+            TransientError: the store did not answer.
         """
         ...
 
@@ -50,6 +74,38 @@ class LakeStore:
                 f"Writing `{self._lake.uri(name)}` failed: {error}. The sink keeps the records and tries again.",
                 name=name,
             ) from error
+
+    def read(self, name: str) -> pa.Buffer | None:
+        """Return a file's content, see `Store.read`."""
+        try:
+            with self._lake.filesystem.open_input_file(self._lake.path(name)) as file:
+                return file.read_buffer()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unanswered("Reading", name, error) from error
+
+    def list(self, folder: str) -> list[str]:
+        """Return the files of a folder, see `Store.list`."""
+        selector = pafs.FileSelector(self._lake.path(folder), allow_not_found=True)
+        try:
+            found = self._lake.filesystem.get_file_info(selector)
+        except OSError as error:
+            raise self._unanswered("Listing", folder, error) from error
+        names = [info.base_name for info in found if info.type is pafs.FileType.File]
+        return sorted(f"{folder}/{name}" for name in names if not name.startswith("."))
+
+    def delete(self, name: str) -> None:
+        """Remove a file, see `Store.delete`."""
+        try:
+            self._lake.filesystem.delete_file(self._lake.path(name))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._unanswered("Deleting", name, error) from error
+
+    def _unanswered(self, what: str, name: str, error: OSError) -> TransientError:
+        return TransientError(f"{what} `{self._lake.uri(name)}` failed: {error}. The sink tries again.", name=name)
 
     def _put_locally(self, path: str, data: pa.Buffer) -> None:
         # Readers skip names that begin with a dot, and a rename within a folder is atomic. There is no fsync:

@@ -1,7 +1,8 @@
 """A sealed buffer to one Parquet file in Bronze: its name, its footer, its PUT.
 
 Columns belong to `sink.arrow`, the store to `sink.store`. Writing the same buffer again after an outage gives
-the same name and the same bytes, so that an answer lost on the way makes no second file.
+the same name and the same bytes, so that an answer lost on the way makes no second file; what a killed process
+leaves behind is the business of `sink.journal`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ from sink.store import Store
 
 FOOTER_OFFSETS = b"pdp.offsets"
 FOOTER_DOMAIN = b"pdp.domain"
+
+# Rows become Arrow columns and a row group so many at a time: the copy that encoding needs is about 20 MB for each
+# of the parallel writes, however large the buffer is.
+ROW_GROUP_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,12 @@ class Writer:
         self._store = store
         self._clock = clock
         self._domains = {domain.topic.name: (domain, bronze_schema(domain.contract)) for domain in domains}
+        self._names: WeakKeyDictionary[Buffer, tuple[int, datetime, str]] = WeakKeyDictionary()
         self._encoded: WeakKeyDictionary[Buffer, tuple[int, WrittenFile, pa.Buffer]] = WeakKeyDictionary()
+
+    def name(self, buffer: Buffer) -> str:
+        """Return the name that the file of a sealed buffer has or will have; another one after rows were dropped."""
+        return self._named(buffer)[1]
 
     def write(self, buffer: Buffer) -> WrittenFile:
         """Encode a sealed buffer and put it into Bronze.
@@ -85,27 +95,32 @@ class Writer:
         self._store.put(file.name, data)
         return file
 
+    def _named(self, buffer: Buffer) -> tuple[datetime, str]:
+        kept = self._names.get(buffer)
+        if kept is None or kept[0] != buffer.version:
+            now = self._clock.now()
+            folder = self._lake.bronze_partition(self._domains[buffer.topic][0], buffer.day)
+            stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+            kept = self._names[buffer] = (buffer.version, now, f"{folder}/part-{stamp}-{uuid.uuid4().hex[:8]}.parquet")
+        return kept[1:]
+
     def _encode(self, buffer: Buffer) -> tuple[WrittenFile, pa.Buffer]:
         domain, schema = self._domains[buffer.topic]
-        now = self._clock.now()
+        now, name = self._named(buffer)
         rows = sorted(buffer.rows, key=lambda row: (row.partition, row.offset))
-        table = to_table(domain.contract, schema, buffer.topic, rows, now)
         offsets = {
             partition: OffsetRanges.from_offsets(row.offset for row in of_partition)
             for partition, of_partition in groupby(rows, key=lambda row: row.partition)
         }
-        table = table.replace_schema_metadata(
-            {FOOTER_OFFSETS: json.dumps({buffer.topic: offsets_json(offsets)}), FOOTER_DOMAIN: domain.name}
-        )
+        footer = {FOOTER_OFFSETS: json.dumps({buffer.topic: offsets_json(offsets)}), FOOTER_DOMAIN: domain.name}
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="snappy")
+        with pq.ParquetWriter(sink, schema.with_metadata(footer), compression="snappy") as file:
+            for start in range(0, len(rows), ROW_GROUP_ROWS):
+                chunk = rows[start : start + ROW_GROUP_ROWS]
+                file.write_table(to_table(domain.contract, schema, buffer.topic, chunk, now))
         data = sink.getvalue()
-        stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-        name = f"{self._lake.bronze_partition(domain, buffer.day)}/part-{stamp}-{uuid.uuid4().hex[:8]}.parquet"
-        return (
-            WrittenFile(domain.name, buffer.topic, buffer.day, name, len(rows), data.size, offsets, now),
-            data,
-        )
+        written = WrittenFile(domain.name, buffer.topic, buffer.day, name, len(rows), data.size, offsets, now)
+        return written, data
 
 
 def offsets_json(offsets: Mapping[int, OffsetRanges]) -> dict[str, list[list[int]]]:

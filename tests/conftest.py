@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra.embedded.kafka import Kafka
+from infra.embedded.object_store import ObjectStore
 from infra.embedded.postgres import Postgres
 from infra.embedded.progress import Reporter
 from infra.embedded.schema_registry import SchemaRegistry
@@ -19,7 +20,7 @@ from infra.embedded.spark_connect import SparkConnect
 from infra.embedded.toolchain import Toolchain
 from infra.embedded.warehouse import Warehouse
 
-LAYERS = ("unit", "spark", "integration", "e2e")
+LAYERS = ("unit", "spark", "integration", "faults", "e2e")
 _TESTS = Path(__file__).resolve().parent
 
 
@@ -27,6 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--spark-engine", choices=("spark", "sail"), default="spark", help="what answers the `spark_connect` fixture"
     )
+    parser.addoption("--fault-seed", type=int, default=1, help="decides when and how often the faults come")
+    parser.addoption("--soak-seconds", type=int, default=300, help="how long the soak lasts")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,6 +64,13 @@ def schema_registry(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFacto
 def postgres(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """One Postgres server with the empty database `shop`; `postgres.env()` has its URL."""
     with Postgres(tmp_path_factory.mktemp("postgres"), toolchain=toolchain) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def object_store(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """One S3 server with the empty bucket `lake`; `object_store.env()` has its address and login."""
+    with ObjectStore(tmp_path_factory.mktemp("object_store"), toolchain=toolchain) as service:
         yield service
 
 

@@ -20,6 +20,7 @@ _HEADER = """\
 # silent.
 _KAFKA = ("org.apache.kafka:kafka_2.13:4.1.2", "org.slf4j:slf4j-simple:1.7.36")
 _APICURIO = "io.apicurio:apicurio-registry-app:3.0.9:tar.gz:all"
+_S3PROXY = "org.gaul:s3proxy:4.1.0:jar:jar-with-dependencies"
 _DELTA = ("io.delta:delta-spark_4.2_2.13:4.4.0",)
 # Of Delta's dependencies only these are not among the jars that pyspark brings.
 _DELTA_OWN_GROUPS = ("io.delta", "io.unitycatalog")
@@ -42,6 +43,7 @@ def main() -> None:
             "apicurio": [_APICURIO],
             "delta": [c for c in _resolve(_DELTA, cache) if c.split(":")[0] in _DELTA_OWN_GROUPS],
             "kafka": _resolve(_KAFKA, cache),
+            "s3proxy": [_S3PROXY],
         }
         text = _HEADER
         for group, coordinates in groups.items():

@@ -16,7 +16,7 @@ import subprocess
 from pathlib import Path
 
 from infra.embedded.errors import ServiceStartError, ToolchainError
-from infra.embedded.ports import LOOPBACK, free_ports
+from infra.embedded.ports import LOOPBACK
 from infra.embedded.postgres_binaries import relocatable_root
 from infra.embedded.process import Credentials, child_environment
 from infra.embedded.service import EmbeddedService, new_password
@@ -51,7 +51,7 @@ class Postgres(EmbeddedService):
         if not (data / "PG_VERSION").exists():
             self._create_cluster(binaries, data)
         self._set_password(binaries, data)
-        [self.port] = free_ports(1)
+        [self.port] = self._own_ports(1)
         options = {
             "listen_addresses": LOOPBACK,
             "port": self.port,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from infra.embedded.ports import LOOPBACK, free_ports
+from infra.embedded.ports import LOOPBACK
 from infra.embedded.service import EmbeddedService, http_status
 
 _API = "/apis/ccompat/v7"
@@ -25,7 +25,7 @@ class SchemaRegistry(EmbeddedService):
 
     def launch(self) -> None:
         """Start the registry, wait until it is healthy, and set the compatibility that subjects inherit."""
-        [self.port] = free_ports(1)
+        [self.port] = self._own_ports(1)
         storage = []
         if self.durable:
             storage = [

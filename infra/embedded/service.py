@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from infra.embedded.errors import ServiceStartError, StackError
-from infra.embedded.ports import LOOPBACK
+from infra.embedded.ports import LOOPBACK, free_ports
 from infra.embedded.process import ManagedProcess
 from infra.embedded.toolchain import Toolchain
 
@@ -49,6 +49,7 @@ class EmbeddedService(ABC):
         self.port = 0
         self.start_seconds = 0.0
         self._process: ManagedProcess | None = None
+        self._ports: list[int] = []
         self._stopping = threading.Event()
 
     @abstractmethod
@@ -91,6 +92,7 @@ class EmbeddedService(ABC):
             except ServiceStartError as error:
                 self._end_process()
                 lost_port = any(text in str(error).lower() for text in _ADDRESS_IN_USE)
+                self._ports = []
                 if not lost_port or attempt == _PORT_ATTEMPTS or self._stopping.is_set():
                     raise
             except BaseException:
@@ -98,6 +100,19 @@ class EmbeddedService(ABC):
                 raise
         self.start_seconds = time.monotonic() - started
         logger.info("service_started name=%s port=%d seconds=%.1f", self.name, self.port, self.start_seconds)
+
+    def crash(self) -> None:
+        """Kill the process at once; its data stays as it is."""
+        if self._process is not None:
+            self._process.stop(grace_seconds=0)
+
+    def restart(self) -> None:
+        """Start again after a `crash`, with the same data, on the same ports.
+
+        Raises:
+            ServiceStartError: it did not come up.
+        """
+        self.launch()
 
     def stop(self) -> None:
         """End the service; a `start` that is under way fails. Safe to call twice."""
@@ -108,6 +123,12 @@ class EmbeddedService(ABC):
         if self._process is not None:
             # Data that the next start throws away needs no good-bye, and Kafka's takes a second.
             self._process.stop(grace_seconds=20 if self.durable else 0)
+
+    def _own_ports(self, count: int) -> list[int]:
+        """Return free ports, the same ones after a `crash`: clients know them."""
+        if len(self._ports) != count:
+            self._ports = free_ports(count)
+        return self._ports
 
     def _run(self, argv: Sequence[str | Path], **options: object) -> ManagedProcess:
         """Start the service's process; see `ManagedProcess` for the options."""

@@ -62,6 +62,13 @@ class Toolchain:
             return artifacts.ensure("delta", self.folder / "jars" / "delta", self.reporter)
 
     @cached_property
+    def s3proxy(self) -> Path:
+        """The runnable jar of the S3 server."""
+        with self._exclusive():
+            [jar] = artifacts.ensure("s3proxy", self.folder / "jars" / "s3proxy", self.reporter)
+            return jar
+
+    @cached_property
     def apicurio(self) -> Path:
         """The runnable jar of Apicurio Registry, in its unpacked folder."""
         with self._exclusive():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from datetime import timedelta
 
@@ -12,12 +11,13 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 
 from platform_core.catalog import load_catalog
+from platform_core.errors import PermanentError
 from platform_core.lake import Lake
-from platform_core.settings import settings
 from platform_core.topics import PROCESSED_EVENTS, SINK_GROUP, kafka_client_config
 from sink.coverage import Coverage
 from sink.coverage_kafka import ConfluentLog
-from sink.rewind import main
+from sink.group_offsets import Target, move, plan
+from sink.operator_kafka import OperatorKafka
 
 
 @pytest.fixture
@@ -41,13 +41,14 @@ def look(bench):
 
 
 @pytest.fixture
-def rewind(bench, monkeypatch):
-    """The command, in the sink's environment."""
-    for name, value in bench.env.items():
-        monkeypatch.setenv(name, str(value))
-    settings.cache_clear()
-    yield lambda partition, offset: main([bench.topic, str(partition), str(offset)])
-    settings.cache_clear()
+def rewind(bench):
+    """The command that the alert names, without its terminal."""
+
+    def rewind(partition: int, offset: int) -> None:
+        with OperatorKafka(bench.settings) as kafka:
+            move(kafka, plan(kafka, [(bench.topic, partition)], Target(offset=offset)))
+
+    return rewind
 
 
 def commit(bench, offsets: dict[int, int]) -> None:
@@ -92,11 +93,13 @@ def test_a_commit_past_unread_records_is_a_gap_until_a_rewind_brings_them(bench,
     ].result()
     gaps = look()[0]
     assert gaps == {(p, first, last, p != partition) for p, (first, last) in lost.items()}
-    assert rewind(partition, lost[partition][0]) == os.EX_CONFIG
-    for p, first, _, still_in_kafka in gaps:
+    with pytest.raises(PermanentError, match="retention has dropped"):
+        rewind(partition, lost[partition][0])
+    for p, first, last, still_in_kafka in gaps:
         if still_in_kafka:
-            assert rewind(p, first) == os.EX_OK
-            assert rewind(p, first) == os.EX_CONFIG, "it is not behind any more"
+            rewind(p, first)
+            with pytest.raises(PermanentError, match="would never be read"):
+                rewind(p, last)
     bench.run("--until-caught-up")
     gaps, _, duplicates = look()
     assert gaps == {(partition, *lost[partition], False)}
@@ -109,7 +112,8 @@ def test_a_running_sink_is_not_rewound(bench, look, rewind):
     bench.wait(lambda: bench.committed() == bench.ends())
     partition = max(bench.ends(), key=lambda p: bench.ends()[p])
     committed = bench.committed()
-    assert rewind(partition, 0) == os.EX_CONFIG
+    with pytest.raises(PermanentError, match="running members"):
+        rewind(partition, 0)
     assert bench.committed() == committed
     bench.stop(process)
 

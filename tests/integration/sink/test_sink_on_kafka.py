@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
 from collections import Counter
+from urllib.request import Request, urlopen
 
 import pyarrow.parquet as pq
 
@@ -21,8 +23,59 @@ def test_kill_9_in_the_middle_loses_nothing(bench):
         process.wait()
     assert len(set(bench.offsets())) < 20_000, "the kill came too late to prove anything"
     bench.run("--until-caught-up", SINK_FLUSH_BUFFER_SIZE=1_000)
-    assert set(bench.offsets()) == bench.produced()
+    assert Counter(bench.offsets()) == Counter(bench.produced()), "what a killed sink had put was written again"
     assert bench.committed() == bench.ends()
+    assert {record["file"] for record in bench.ledger()} == {str(p.relative_to(bench.lake)) for p in bench.files()}
+    assert not list((bench.lake / "pipeline-metadata" / "sink_journal").glob("*"))
+
+
+def test_one_record_and_then_silence_is_in_bronze_within_the_interval_and_a_second(bench):
+    bench.create_topics()
+    process = bench.start(SINK_FLUSH_INTERVAL_SECONDS=3)
+    bench.wait(lambda: "partitions_assigned" in process.log.read_text())
+    bench.produce(1)
+    produced = time.monotonic()
+    bench.wait(bench.files)
+    assert 2 < time.monotonic() - produced < 4.5  # the interval, a second, and half of one for the poll
+    bench.stop(process)
+
+
+def test_the_endpoint_says_how_the_sink_is_and_flushes_on_request(bench):
+    bench.create_topics()
+    bench.produce(5)
+    process = bench.start(METRICS_PORT=0)
+    bench.wait(lambda: "probe_server_listens url=" in process.log.read_text())
+    url = re.search(r"probe_server_listens url=(\S+)", process.log.read_text())[1]
+    with urlopen(f"{url}/healthz", timeout=5) as answer:
+        assert json.load(answer)["status"] == "ok"
+
+    def metric(name: str) -> float:
+        with urlopen(f"{url}/metrics", timeout=5) as answer:
+            lines = [line for line in answer.read().decode().splitlines() if line.startswith(name)]
+        return sum(float(line.split()[-1]) for line in lines)
+
+    bench.wait(lambda: metric("pdp_sink_buffered_records") == 5)
+    assert metric("pdp_sink_records_total") == 5 and not bench.files()
+    with urlopen(Request(f"{url}/flush", method="POST"), timeout=30) as answer:
+        assert json.load(answer)["drained"] is True
+    assert len(bench.offsets()) == 5 and bench.committed() == bench.ends()
+    assert metric("pdp_sink_flushes_total") == len(bench.files())
+    bench.stop(process)
+
+
+def test_records_of_old_and_new_contracts_share_their_files(bench):
+    bench.create_topics()
+    producer = bench.producer()
+    for number in range(60):
+        event = json.loads(bench.event(number)) | ({"app_version": "9"} if number % 2 else {})
+        body = json.dumps(event).encode()
+        value = (b"\0\0\0\0" + bytes([1 + number % 2]) + body) if number % 3 else body
+        producer.produce(bench.topic, value, str(number), partition=0)
+    assert producer.flush(60) == 0
+    bench.run("--until-caught-up")
+    assert len(bench.files()) == 5, "one file for each of the five dates, whatever the versions"
+    assert Counter(bool(row["_extra"]) for row in bench.rows()) == {True: 30, False: 30}
+    assert {row["_schema_id"] for row in bench.rows()} == {None, 1, 2}
 
 
 def test_sigterm_leaves_nothing_to_read_again(bench):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +25,28 @@ def catalog() -> Catalog:
 class Rig:
     """A sink on memory, five rows a file and 60 seconds."""
 
-    sink: Sink
+    catalog: Catalog
+    settings: Settings
     broker: MemoryBroker
     publisher: MemoryPublisher
     store: MemoryStore
     clock: FakeClock
+
+    def __post_init__(self) -> None:
+        self.sink = self.make_sink()
+
+    def make_sink(self) -> Sink:
+        domains = [self.catalog["events"], self.catalog["orders"]]
+        writer = Writer(Lake(self.settings), self.store, domains, self.clock)
+        return Sink(domains, self.broker, self.publisher, writer, self.store, "journal", self.settings, self.clock, 0.0)
+
+    def kill_and_restart(self, owned: Collection[int] = (0, 1)) -> None:
+        """What a kill -9 leaves: the broker's, the store's and the publisher's content."""
+        self.broker.forget()
+        self.publisher.forget()
+        self.sink = self.make_sink()
+        wanted = [("raw-events", partition) for partition in owned]
+        self.broker.subscribe(["raw-events", "raw-orders"], self.sink, [*wanted, ("raw-orders", 0)])
 
     def start(self) -> Rig:
         self.broker.subscribe(["raw-events", "raw-orders"], self.sink)
@@ -56,11 +74,8 @@ def make_rig(catalog: Catalog, tmp_path: Path):
         settings = Settings(
             **{"lake_uri": str(tmp_path), "sink_flush_buffer_size": 5, "sink_flush_interval_seconds": 60, **overrides}
         )
-        domains = [catalog["events"], catalog["orders"]]
         broker = MemoryBroker({"raw-events": 2, "raw-orders": 1})
-        publisher, store, clock = MemoryPublisher(), MemoryStore(), FakeClock(NOW)
-        writer = Writer(Lake(settings), store, domains, clock)
-        return Rig(Sink(domains, broker, publisher, writer, settings, clock, 0.0), broker, publisher, store, clock)
+        return Rig(catalog, settings, broker, MemoryPublisher(), MemoryStore(), FakeClock(NOW))
 
     return make
 

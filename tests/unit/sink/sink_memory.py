@@ -65,9 +65,16 @@ class MemoryBroker:
         log.append(MemoryMessage(topic, partition, len(log), key, value, timestamp, headers))
         return len(log) - 1
 
-    def subscribe(self, topics: Collection[str], listener: Listener) -> None:
+    def subscribe(
+        self, topics: Collection[str], listener: Listener, partitions: Collection[TopicPartition] | None = None
+    ) -> None:
         self._listener = listener
-        self.assign([where for where in self.logs if where[0] in topics])
+        self.assign([where for where in self.logs if where[0] in topics] if partitions is None else partitions)
+
+    def forget(self) -> None:
+        """A member that was killed leaves no call behind."""
+        self._positions.clear()
+        self.paused = False
 
     def assign(self, partitions: Collection[TopicPartition]) -> None:
         for where in partitions:
@@ -104,8 +111,8 @@ class MemoryBroker:
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         return {where: self.group[where] for where in partitions if where in self.group}
 
-    def lag(self, positions: Mapping[TopicPartition, int]) -> int:
-        return sum(len(self.logs[where]) - position for where, position in positions.items())
+    def lag(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        return {where: len(self.logs[where]) - position for where, position in positions.items()}
 
     def pause(self) -> None:
         self.paused = True
@@ -144,21 +151,45 @@ class MemoryPublisher:
         self.poll()
         return len(self._waiting)
 
+    def forget(self) -> None:
+        """What a killed process had not sent is gone."""
+        self._waiting.clear()
+
 
 class MemoryStore:
     def __init__(self) -> None:
         self.files: dict[str, pa.Buffer] = {}
+        self.journal: dict[str, pa.Buffer] = {}
         self.puts: list[str] = []
         self.failing = False
         self.loses_answer = False
 
     def put(self, name: str, data: pa.Buffer) -> None:
+        if name.startswith("journal/"):
+            self._answer(name)
+            self.journal[name] = data
+            return
         self.puts.append(name)
-        if self.failing:
-            raise TransientError(f"`{name}` is not reachable.")
+        self._answer(name)
         self.files[name] = data
         if self.loses_answer:
             raise TransientError(f"`{name}`: the connection broke after the upload.")
+
+    def read(self, name: str) -> pa.Buffer | None:
+        self._answer(name)
+        return (self.files | self.journal).get(name)
+
+    def list(self, folder: str) -> list[str]:
+        self._answer(folder)
+        return sorted(name for name in self.files | self.journal if name.startswith(f"{folder}/"))
+
+    def delete(self, name: str) -> None:
+        self._answer(name)
+        self.journal.pop(name, None)
+
+    def _answer(self, name: str) -> None:
+        if self.failing:
+            raise TransientError(f"`{name}` is not reachable.")
 
     def rows(self) -> list[dict]:
         return [row for data in self.files.values() for row in pq.read_table(pa.BufferReader(data)).to_pylist()]

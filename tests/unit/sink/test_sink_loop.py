@@ -271,10 +271,14 @@ def test_a_stop_drains_and_leaves(make_rig):
 
 def test_a_stop_during_an_outage_says_that_records_are_left(make_rig):
     rig = make_rig()
-    rig.store.failing = True
     rig.event()
     steps = iter([False, True])
-    assert not rig.sink.run(lambda: next(steps))
+
+    def stopping() -> bool:
+        rig.store.failing = True  # from now on: partitions are assigned already
+        return next(steps)
+
+    assert not rig.sink.run(stopping)
     assert 0 not in rig.committed and rig.broker.closed
 
 
@@ -286,14 +290,15 @@ def test_until_ends_when_the_group_has_committed(make_rig):
     assert rig.committed[0] == 7
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_whatever_happens_every_committed_offset_is_safe_and_nothing_is_lost(make_rig, data):
+def test_whatever_happens_every_record_is_in_one_file_or_one_letter_before_its_offset_is_committed(make_rig, data):
     rig = make_rig(sink_flush_buffer_size=3).start()
     bad: set[tuple[int, int]] = set()
     owned = {0, 1}
-    actions = ("good", "good", "good", "bad", "step", "old", "store", "dlq", "commit", "revoke", "lose", "assign")
-    for action in data.draw(st.lists(st.sampled_from(actions), max_size=40)):
+    actions = ("good", "good", "good", "bad", "step", "step", "old", "store", "answer", "dlq", "commit")
+    actions += ("revoke", "lose", "assign", "kill")
+    for action in data.draw(st.lists(st.sampled_from(actions), max_size=50)):
         partition = data.draw(st.integers(0, 1))
         where = ("raw-events", partition)
         if action == "good":
@@ -306,6 +311,10 @@ def test_whatever_happens_every_committed_offset_is_safe_and_nothing_is_lost(mak
             rig.step(seconds=60)
         elif action == "store":
             rig.store.failing = not rig.store.failing
+        elif action == "answer":
+            rig.store.loses_answer = not rig.store.loses_answer
+        elif action == "kill":
+            rig.kill_and_restart(owned)
         elif action == "dlq":
             rig.publisher.confirming = not rig.publisher.confirming
         elif action == "commit":
@@ -317,13 +326,14 @@ def test_whatever_happens_every_committed_offset_is_safe_and_nothing_is_lost(mak
             owned.add(partition)
             rig.broker.assign([where])
         _assert_safe(rig, bad)
-    rig.store.failing = rig.broker.commits_fail = False
+    rig.store.failing = rig.store.loses_answer = rig.broker.commits_fail = False
     rig.publisher.confirming = True
     rig.broker.assign([("raw-events", partition) for partition in {0, 1} - owned])
     for _ in range(4):
         rig.step(seconds=60)
     _assert_safe(rig, bad)
     assert {p: rig.committed[p] for p in (0, 1)} == {p: len(rig.broker.logs["raw-events", p]) for p in (0, 1)}
+    assert len(rig.store.offsets()) == len(set(rig.store.offsets())), "a record was written twice"
 
 
 def _assert_safe(rig, bad):

@@ -1,0 +1,137 @@
+"""Sealed buffers on their way into Bronze: journal first, then the files, several at a time.
+
+A file stays in the journal until its offsets are committed and the ledger has it. What a file contains belongs to
+`sink.writer`, what the journal is for to `sink.journal`; when to try, and what an outage means for consuming, is
+decided by `sink.loop`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from platform_core.errors import TransientError
+from sink.backoff import Backoff
+from sink.broker import TopicPartition
+from sink.buffer import Buffer
+from sink.journal import Journal
+from sink.metrics import SinkMetrics
+from sink.writer import Writer, WrittenFile
+
+log = logging.getLogger(__name__)
+
+# Object stores answer a PUT after 20 to 100 ms; files of several dates go out side by side.
+PARALLEL_WRITES = 4
+
+
+@dataclass
+class _Pending:
+    ends: dict[TopicPartition, int]
+    announced: bool = False
+
+    def is_committed(self, committed: Mapping[TopicPartition, int]) -> bool:
+        return all(committed.get(where, -1) >= end for where, end in self.ends.items())
+
+
+class Uploads:
+    """Puts files, and knows whether the store takes them.
+
+    Args:
+        writer: Encodes and puts one file.
+        journal: Told of each file before it is put.
+        metrics: Counts.
+    """
+
+    def __init__(self, writer: Writer, journal: Journal, metrics: SinkMetrics) -> None:
+        self._writer = writer
+        self._journal = journal
+        self._metrics = metrics
+        self._pool = ThreadPoolExecutor(PARALLEL_WRITES, "put")
+        self._pending: dict[str, _Pending] = {}
+        self.backoff = Backoff()
+
+    def put(self, sealed: Sequence[Buffer], now: datetime) -> list[tuple[Buffer, WrittenFile]]:
+        """Put the files of sealed buffers and return those that the store took; an outage ends the attempt."""
+        done: list[tuple[Buffer, WrittenFile]] = []
+        failure = self._begin(sealed)
+        for start in range(0, len(sealed) if failure is None else 0, PARALLEL_WRITES):
+            group = sealed[start : start + PARALLEL_WRITES]
+            outcomes = self._pool.map(self._attempt, group) if len(group) > 1 else [self._attempt(group[0])]
+            for buffer, outcome in zip(group, outcomes, strict=True):
+                if isinstance(outcome, TransientError):
+                    failure = outcome
+                else:
+                    done.append((buffer, outcome))
+                    ends = {(outcome.topic, p): (ranges.last or 0) + 1 for p, ranges in outcome.offsets.items()}
+                    self._pending[outcome.name] = _Pending(ends)
+                    self._metrics.wrote(outcome.topic, outcome.rows, outcome.size, buffer.sealed_by or "none")
+            if failure is not None:
+                break  # each further attempt would wait for the store's timeout, and the group expels who is slow
+        self.note(failure, now)
+        return done
+
+    def note(self, failure: TransientError | None, now: datetime) -> None:
+        """Note how the store answered: None for well."""
+        if failure is None:
+            self.backoff.succeeded()
+            return
+        self.backoff.failed(now)
+        self._metrics.store_failures.inc()
+        log.warning("store_unavailable error=%s", failure)
+
+    def announced(self, file: str) -> None:
+        """Note that the ledger has a file."""
+        if file in self._pending:
+            self._pending[file].announced = True
+
+    def settle(self, committed: Mapping[TopicPartition, int]) -> None:
+        """Forget the files that are announced and whose offsets are committed."""
+        for name in [name for name, each in self._pending.items() if each.announced and each.is_committed(committed)]:
+            del self._pending[name]
+            self._journal.settle(name, self._pool)
+
+    def give_up(self, partitions: Collection[TopicPartition], sealed: Sequence[Buffer]) -> None:
+        """Leave files of partitions that this process no longer owns to their next owner.
+
+        Args:
+            partitions: Those partitions.
+            sealed: The buffers that wait for their PUT; a failed one may have been stored all the same.
+        """
+        gone = set(partitions)
+        for name in [name for name, each in self._pending.items() if gone & each.ends.keys()]:
+            del self._pending[name]
+            self._journal.leave(name)
+        for buffer in sealed:
+            if any((buffer.topic, partition) in gone for partition in buffer.firsts):
+                self._journal.leave(self._writer.name(buffer))
+
+    def close(self, *, wait: bool) -> None:
+        """End the threads.
+
+        Args:
+            wait: Whether the journal's last entries are removed first.
+        """
+        self._pool.shutdown(wait=wait, cancel_futures=not wait)
+
+    def _begin(self, sealed: Sequence[Buffer]) -> TransientError | None:
+        names = [name for name in map(self._writer.name, sealed) if name not in self._journal]
+        if not names:
+            return None
+        try:
+            self._journal.begin(names)
+        except TransientError as error:
+            return error
+        return None
+
+    def _attempt(self, buffer: Buffer) -> WrittenFile | TransientError:
+        started = time.monotonic()
+        try:
+            written = self._writer.write(buffer)
+        except TransientError as error:
+            return error
+        self._metrics.put_seconds.observe(time.monotonic() - started)
+        return written
