@@ -11,7 +11,7 @@ import getpass
 import os
 import re
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -21,6 +21,8 @@ from platform_core.clock import Clock, SystemClock
 from platform_core.errors import PermanentError
 
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+AGO = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>[smhdw])")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 DATE_HELP = "YYYY-MM-DD, `today` or `yesterday` (UTC)"
 
 DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain of domains.yaml")]
@@ -29,6 +31,9 @@ DayText = Annotated[str, typer.Argument(metavar="DATE", help=DATE_HELP)]
 AnyDayText = Annotated[str | None, typer.Argument(metavar="[DATE]", help=f"{DATE_HELP}; all without it")]
 FromText = Annotated[str | None, typer.Option("--from", metavar="DATE", help=f"First date, {DATE_HELP}")]
 ToText = Annotated[str | None, typer.Option("--to", metavar="DATE", help=f"Last date, included, {DATE_HELP}")]
+
+TIME_HELP = "ISO time (UTC unless it says otherwise), date, or how long ago: `30m`, `2h`, `1d`"
+SinceText = Annotated[str | None, typer.Option("--since", metavar="TIME", help=f"Only since then: {TIME_HELP}")]
 
 
 class ArgumentError(PermanentError):
@@ -85,6 +90,30 @@ def day(text: str, clock: Clock | None = None) -> date:
         " `yesterday` (UTC).",
         text=text,
     )
+
+
+def moment(text: str, clock: Clock | None = None) -> datetime:
+    """Return a UTC time: ISO 8601, a date's beginning, or how long ago, such as `30m`, `2h` or `1d`.
+
+    Raises:
+        ArgumentError: it is none of these, or not a time that can be counted back to.
+    """
+    now = (clock or SystemClock()).now()
+    word = text.strip()
+    ago = AGO.fullmatch(word.lower())
+    try:
+        if ago is not None:
+            return now - timedelta(**{UNITS[ago["unit"]]: float(ago["count"])})
+        if word.lower() in ("today", "yesterday"):
+            return datetime.combine(day(word, clock), datetime.min.time(), UTC)
+        value = datetime.fromisoformat(word)
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ArgumentError(
+            f"`{text}` is not a time. Write it as `{now:%Y-%m-%dT%H:%M}` (UTC), as a date, or as how long ago: `30m`,"
+            " `2h`, `1d`.",
+            text=text,
+        ) from None
 
 
 def day_range(first: str | None, last: str | None) -> DayRange:

@@ -18,6 +18,12 @@ DAY_MS = 86_400_000
 RAW_MAX_MESSAGE_BYTES = 4 * 1_048_576
 DLQ_MAX_MESSAGE_BYTES = 5 * 1_048_576
 
+DLQ_RETENTION_DAYS = 30
+
+# Kafka drops whole segments, so that a letter can outlive its 30 days by the week after which a segment is closed;
+# what says that it was sent back must outlive the letter, or it would be sent twice.
+REDRIVEN_RETENTION_DAYS = 60
+
 SINK_GROUP = "s3-sink-consumer"
 PROCESSED_EVENTS = "processed-events"
 SCHEMA_CHANGES = "schema-changes"
@@ -44,6 +50,16 @@ def dlq_name(domain: Domain) -> str:
     return f"dlq-{domain.topic.name}"
 
 
+def parked_name(domain: Domain) -> str:
+    """Name of the topic for letters that were refused too often to be sent back by themselves."""
+    return f"{dlq_name(domain)}-parked"
+
+
+def redriven_name(domain: Domain) -> str:
+    """Name of the topic that says which letters were sent back or parked."""
+    return f"{dlq_name(domain)}-redriven"
+
+
 def subject_name(domain: Domain) -> str:
     """Registry subject of the domain's values."""
     return f"{domain.topic.name}-value"
@@ -65,9 +81,17 @@ def topic_specs(catalog: Catalog) -> list[TopicSpec]:
             TopicSpec(
                 dlq_name(domain),
                 1,
-                {"retention.ms": str(30 * DAY_MS), "max.message.bytes": str(DLQ_MAX_MESSAGE_BYTES)},
+                {"retention.ms": str(DLQ_RETENTION_DAYS * DAY_MS), "max.message.bytes": str(DLQ_MAX_MESSAGE_BYTES)},
             )
         )
+        specs.append(
+            TopicSpec(
+                parked_name(domain),
+                1,
+                {"retention.ms": str(DLQ_RETENTION_DAYS * DAY_MS), "max.message.bytes": str(DLQ_MAX_MESSAGE_BYTES)},
+            )
+        )
+        specs.append(TopicSpec(redriven_name(domain), 1, {"retention.ms": str(REDRIVEN_RETENTION_DAYS * DAY_MS)}))
     specs.append(TopicSpec(PROCESSED_EVENTS, 6, {"retention.ms": str(30 * DAY_MS)}))
     specs.append(TopicSpec(SCHEMA_CHANGES, 3, {"cleanup.policy": "compact"}))
     specs.append(TopicSpec(PIPELINE_ALERTS, 3, {"retention.ms": str(DAY_MS)}))

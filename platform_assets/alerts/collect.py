@@ -158,7 +158,7 @@ def offset_gap_alert(
         at: When it was found; now by default.
         still_in_kafka: Whether the topic still has them; then the sink can read them again.
     """
-    rewind = f"python -m sink.rewind {topic} {partition} {first}"
+    rewind = f"pdp offsets reset --topic {topic} --partition {partition} --to-offset {first}"
     todo = (
         "The topic still has them, until its retention ends: stop every sink, run the command with the sink's"
         " environment, start the sink. It reads on from there and writes new files; Silver drops what comes twice."

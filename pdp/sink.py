@@ -1,0 +1,121 @@
+"""`pdp sink`: ask the running sink how it is, and make it write what it holds now.
+
+Only the HTTP client belongs here, with the standard library; what the sink does and answers is the sink's. The
+answers follow https://kubernetes.io/docs/reference/using-api/health-checks.
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Annotated, Any
+from urllib import request
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+
+import typer
+from rich.text import Text
+
+from pdp import output
+from pdp.arguments import ArgumentError
+from pdp.environment import Platform
+from pdp.output import Json
+from platform_core.errors import ConfigurationError, TransientError
+
+app = typer.Typer(help="Ask the running sink, or make it write what it holds.", no_args_is_help=True)
+
+Url = Annotated[
+    str | None, typer.Option("--url", metavar="URL", help="The sink's HTTP endpoint; default `SINK_ENDPOINT_URL`")
+]
+
+STATUS_SECONDS = 5.0
+
+FLUSH_SECONDS = 60.0
+"""A flush writes every buffer to the store and commits; the sink itself gives up after 20 s."""
+
+ANSWER_BYTES = 1_048_576
+
+
+@app.command()
+def flush(ctx: typer.Context, url: Url = None, as_json: Json = False) -> None:
+    """Make the sink write and commit all that it has buffered, instead of waiting for size or age."""
+    base = _base(ctx.obj, url)
+    status, answer = _ask(base, "/flush", FLUSH_SECONDS, method="POST")
+    drained = status == HTTPStatus.OK and answer.get("drained") is True
+    if as_json:
+        output.document({**answer, "url": base, "http_status": status})
+    elif drained:
+        rows, seconds = answer.get("rows", 0), answer.get("seconds", 0)
+        output.show(Text(f"{rows:,} rows written and committed in {seconds:.1f} s"))
+    else:
+        output.note(
+            f"The sink at `{base}` did not write everything (HTTP {status}): {_facts(answer)}. What is left is written"
+            " by and by. Look again: pdp sink status"
+        )
+    if not drained:
+        raise typer.Exit(1)
+
+
+@app.command("status")
+def status_of_sink(ctx: typer.Context, url: Url = None, as_json: Json = False) -> None:
+    """Show whether the sink is healthy, as its own check sees it."""
+    base = _base(ctx.obj, url)
+    status, answer = _ask(base, "/healthz", STATUS_SECONDS)
+    healthy = status == HTTPStatus.OK
+    if as_json:
+        output.document({**answer, "url": base, "http_status": status, "healthy": healthy})
+    else:
+        table = output.table("fact", "value")
+        table.add_row("healthy", Text("yes" if healthy else "no", style="green" if healthy else "red"))
+        for name, value in {**answer, **_object(answer.get("facts"))}.items():
+            if name == "facts":
+                continue
+            table.add_row(name, json.dumps(value) if isinstance(value, (dict, list)) else str(value))
+        output.show(table)
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def _base(platform: Platform, url: str | None) -> str:
+    port = platform.settings.metrics_port
+    base = url or platform.settings.sink_endpoint_url or (f"http://127.0.0.1:{port}" if port else "")
+    if not base:
+        raise ConfigurationError(
+            "Where the sink's HTTP endpoint is, is not known: set `SINK_ENDPOINT_URL`, or add `--url http://host:port`."
+        )
+    parts = urlsplit(base)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ArgumentError(f"`{base}` is not the URL of an HTTP endpoint. Write it as `http://host:port`.", url=base)
+    return base.rstrip("/")
+
+
+def _ask(base: str, path: str, seconds: float, method: str = "GET") -> tuple[int, dict[str, Any]]:
+    try:
+        try:
+            with request.urlopen(request.Request(base + path, method=method), timeout=seconds) as response:
+                status, body = response.status, response.read(ANSWER_BYTES)
+        except HTTPError as error:  # 503 is an answer
+            status, body = error.code, error.read(ANSWER_BYTES)
+        answer = json.loads(body)
+        if status == HTTPStatus.NOT_FOUND or not isinstance(answer, dict):
+            raise ValueError
+    except (URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        raise TransientError(
+            f"No sink answers at `{base}`: {reason}. Check that it runs, and `SINK_ENDPOINT_URL` or `--url`.", url=base
+        ) from None
+    except ValueError:
+        raise TransientError(
+            f"`{base}{path}` answered HTTP {status} without a JSON object: that is not a sink. Check"
+            " `SINK_ENDPOINT_URL` or `--url`.",
+            url=base,
+        ) from None
+    return status, answer
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _facts(answer: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in answer.items())

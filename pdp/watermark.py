@@ -1,0 +1,81 @@
+"""`pdp watermark`: up to where each source was read, and setting it to another time.
+
+Only asking and showing belong here; the file and what a position means are `producers.watermark`'s. When to do this
+is in docs/operations.md.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pdp import arguments, output
+from pdp.arguments import TIME_HELP
+from pdp.environment import Platform
+from pdp.output import Json
+
+app = typer.Typer(help="Up to where each source was read.", no_args_is_help=True)
+
+
+@app.command()
+def show(ctx: typer.Context, as_json: Json = False) -> None:
+    """Show the watermark of each source."""
+    from producers.watermark import describe
+
+    platform: Platform = ctx.obj
+    states = describe(platform.settings.state_dir)
+    if as_json:
+        output.document(
+            {
+                "watermarks": [
+                    {
+                        "source": s.source,
+                        "low": s.low,
+                        "held_polls": s.held_polls,
+                        "remembered_rows": s.remembered_rows,
+                        "saved_at": s.saved_at,
+                        "path": str(s.path),
+                    }
+                    for s in states
+                ]
+            }
+        )
+        return
+    if not states:
+        output.note(f"No source has a watermark in `{platform.settings.state_dir}` yet.")
+        return
+    numbers = ("held polls", "remembered rows")
+    table = output.table("source", "read up to (UTC)", *numbers, "saved (UTC)", "file", numbers=numbers)
+    for s in states:
+        counts = (output.number(s.held_polls), output.number(s.remembered_rows))
+        table.add_row(s.source, output.moment(s.low), *counts, output.moment(s.saved_at), str(s.path))
+    output.show(table)
+
+
+@app.command()
+def reset(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A source, see `pdp watermark show`")],
+    to: Annotated[str | None, typer.Option("--to", metavar="TIME", help=f"{TIME_HELP}; its beginning without")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also forward, so that changes are never read")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a stopped producer read its source again from a time on."""
+    from producers.watermark import SOURCES, describe
+    from producers.watermark import reset as set_back
+
+    platform: Platform = ctx.obj
+    folder = platform.settings.state_dir
+    arguments.one_of("source with a watermark", source, list(SOURCES))
+    before = next((state.low for state in describe(folder) if state.source == source), None)
+    target = arguments.moment(to) if to else None
+    set_back(folder, source, target, force=force)
+    if as_json:
+        output.document({"source": source, "before": before, "after": target})
+        return
+    old = output.moment(before) or "its beginning"
+    output.note(
+        f"`{source}`: from {old} to {output.moment(target) or 'its beginning'}. Start the producer again: it sends what"
+        " changed since; Silver keeps one of what comes twice."
+    )

@@ -1,0 +1,91 @@
+"""One redrive of a domain at a time: who owns the ledger topic's partition in a consumer group may send.
+
+Only the ownership belongs here. The group's coordinator is the lock's server, and a process that was killed loses it
+after the session timeout: https://docs.confluent.io/platform/current/clients/consumer.html#consumer-groups.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import confluent_kafka as ck
+
+from platform_core.errors import TransientError
+
+GROUP_PREFIX = "pdp-redrive-"
+SESSION_SECONDS = 6.0
+
+# After a kill -9 the dead owner is expelled after the session timeout; a broker that delays the first rebalance
+# by its default of 3 s comes on top.
+WAIT_SECONDS = SESSION_SECONDS + 6.0
+
+_librdkafka = logging.getLogger("librdkafka.operator")
+
+
+@contextmanager
+def exclusive(client_config: dict[str, Any], topic: str) -> Iterator[Callable[[], None]]:
+    """Hold the lock of a topic with one partition.
+
+    Args:
+        client_config: librdkafka's connection settings.
+        topic: The topic.
+
+    Yields:
+        A function to call at least every five minutes; it raises `TransientError` once the lock is lost.
+
+    Raises:
+        TransientError: another process holds the lock.
+    """
+    owned = False
+
+    def assigned(consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+        nonlocal owned
+        owned = owned or bool(partitions)
+        consumer.incremental_assign(partitions)
+        consumer.pause(partitions)
+
+    def gone(consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+        nonlocal owned
+        owned = owned and not partitions
+        consumer.incremental_unassign(partitions)
+
+    consumer = ck.Consumer(
+        {
+            **client_config,
+            "group.id": GROUP_PREFIX + topic,
+            "enable.auto.commit": False,
+            # The owner keeps its partition when another process joins; an eager strategy would share out anew.
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": int(SESSION_SECONDS * 1000),
+            "heartbeat.interval.ms": 1_000,
+        },
+        logger=_librdkafka,
+    )
+
+    def keep() -> None:
+        consumer.poll(0)
+        if not owned:
+            raise TransientError(
+                f"Another redrive has taken over `{topic}`, because this one was cut off from Kafka. Look at"
+                " `pdp dlq list` and run the command again.",
+                topic=topic,
+            )
+
+    try:
+        consumer.subscribe([topic], on_assign=assigned, on_revoke=gone, on_lost=gone)
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not owned:
+            consumer.poll(0.1)
+            if not owned and time.monotonic() > deadline:
+                raise TransientError(
+                    f"Another redrive works on `{topic}`: two at once would send letters twice. Wait for it; one that"
+                    f" was killed is forgotten after {SESSION_SECONDS:.0f} s.",
+                    topic=topic,
+                )
+        yield keep
+    finally:
+        consumer.close()
