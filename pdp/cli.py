@@ -15,7 +15,22 @@ import typer
 from deltalake.exceptions import DeltaError
 from typer.core import TyperGroup
 
-from pdp import alerts, backfill, corrections, environment, output, partitions, quarantine
+from pdp import (
+    alerts,
+    audit,
+    backfill,
+    corrections,
+    dlq,
+    environment,
+    kafka,
+    offsets,
+    output,
+    partitions,
+    quarantine,
+    sink,
+    trace,
+    watermark,
+)
 from platform_core.errors import PlatformError
 
 EXIT_NOT_DONE = 1
@@ -42,14 +57,23 @@ class ExplainingGroup(TyperGroup):
 app = typer.Typer(
     name="pdp",
     cls=ExplainingGroup,
-    help="Look at the platform's partitions and change them. Every command has --json.",
+    help="Look at the platform's partitions and streams, and change them. Every command has --json.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(partitions.app, name="partitions")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(dlq.app, name="dlq")
+app.add_typer(offsets.app, name="offsets")
+app.add_typer(watermark.app, name="watermark")
+app.add_typer(sink.app, name="sink")
+app.command("topics")(kafka.topics)
+app.command("lag")(kafka.lag)
+app.command("peek")(kafka.peek)
 app.command("alerts")(alerts.alerts)
+app.command("audit")(audit.audit)
+app.command("trace")(trace.trace)
 app.command("backfill")(backfill.backfill)
 app.command("corrections")(corrections.corrections)
 
@@ -62,7 +86,7 @@ def prepare(
         typer.Option("--env-file", metavar="PATH", help="File of NAME='value' lines to take the settings from"),
     ] = None,
 ) -> None:
-    """Look at the platform's partitions and change them. Every command has --json."""
+    """Look at the platform's partitions and streams, and change them. Every command has --json."""
     path = environment.load(env_file, os.environ)
     if path is not None and env_file is None:
         output.note(f"Settings of the platform that runs on this machine: {path}")

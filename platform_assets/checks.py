@@ -46,8 +46,11 @@ GOLD_CHECKS = {
 }
 WAREHOUSE_CHECKS = {
     "reconciles_with_gold": "Rows and exact sums of the date are equal in the warehouse and in Gold",
+    "audit": "Every Bronze row of the date is explained from its file to the warehouse (alerts)",
 }
 WARNING_ONLY = frozenset({"volume", "reconciles_with_source"})
+NOT_BLOCKING = WARNING_ONLY | {"audit"}
+"""Nothing comes after the audit of a date that it could block."""
 
 
 def silver_checks(domain: Domain) -> dict[str, str]:
@@ -215,10 +218,14 @@ class Audited:
 
     def query(self, *expressions: str) -> tuple[Any, ...]:
         """Evaluate SQL aggregates over the date's rows; inside a subquery they are called `audited`."""
+        [row] = self.rows(f"select {', '.join(expressions)} from audited")
+        return row
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a SQL query over the date's rows, which it calls `audited`."""
         with duckdb.connect() as connection:
             connection.register("audited", self._rows)
-            [row] = connection.execute(f"select {', '.join(expressions)} from audited").fetchall()
-        return tuple(row)
+            return [tuple(row) for row in connection.execute(query).fetchall()]
 
 
 def check_source(lake: Lake, domain: Domain, day: date) -> CheckOutcome:

@@ -10,7 +10,7 @@ from datetime import date
 
 import dagster as dg
 
-from platform_assets.checks import GOLD_CHECKS, WAREHOUSE_CHECKS, WARNING_ONLY, silver_checks
+from platform_assets.checks import GOLD_CHECKS, NOT_BLOCKING, WAREHOUSE_CHECKS, silver_checks
 from platform_assets.claim import Claims
 from platform_assets.keys import bronze_key, gold_key, silver_key, warehouse_key
 from platform_assets.lineage import known_lineage
@@ -99,7 +99,7 @@ def check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
                 name,
                 asset=dg.AssetKey([layer, table]),
                 description=text,
-                blocking=name not in WARNING_ONLY,
+                blocking=name not in NOT_BLOCKING,
                 partitions_def=daily(domain),
             )
             for layer, table, name, text in listed

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from platform_assets.audit.check import check_audit
 from platform_assets.checks import CheckOutcome, check_gold, check_silver
 from platform_assets.claim import Claimed, Claims, Skipped, gold_versions
 from platform_assets.lease import Lease
@@ -202,9 +203,10 @@ class Processor:
                 run_id=self._run_id,
                 partitions=partitions,
             )
+            audited = check_audit(lake, domain, day, claim.files, self._partitions, connection, self._database)
         # The load compared rows and exact sums inside its transaction; reaching this line means they were equal.
         facts = {load.table: {"rows": load.rows, "changed": load.changed} for load in loads}
-        checks = [CheckOutcome("snowflake", domain.name, "reconciles_with_gold", True, facts)]
+        checks = [CheckOutcome("snowflake", domain.name, "reconciles_with_gold", True, facts), audited]
         yield WarehouseDone(day, loads, checks, time.monotonic() - started)
         if claim.reprocess is not None:
             yield self._record_correction(claim, silver, partitions)

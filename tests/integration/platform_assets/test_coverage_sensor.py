@@ -116,7 +116,7 @@ def test_each_gap_is_one_alert(watch: Watch) -> None:
     watch.find(replace(GAP, still_in_kafka=False), OTHER)
     watch.tick()
     assert [alert.key for alert in watch.channel.taken][1:] == ["offset_gap:raw-orders:2:300-300"]
-    assert watch.channel.taken[0].command == "python -m sink.rewind raw-orders 2 100"
+    assert watch.channel.taken[0].command == "pdp offsets reset --topic raw-orders --partition 2 --to-offset 100"
     assert "Retention has dropped" in watch.channel.taken[1].what
 
 

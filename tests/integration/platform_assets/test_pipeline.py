@@ -58,7 +58,7 @@ def test_a_date_goes_from_bronze_to_the_warehouse(bench: Bench) -> None:
     for key in (["silver", "events"], ["gold", "events"], ["gold", "events_funnel"], ["snowflake", "events"]):
         assert materialized(bench, key) == {DAY.isoformat()}
     checks = result.get_asset_check_evaluations()
-    assert len(checks) == 12
+    assert len(checks) == 13
     assert all(check.passed for check in checks)
 
     assert column_lineage(bench, ["silver", "events"])["properties_json"] == [("bronze/events", "properties")]

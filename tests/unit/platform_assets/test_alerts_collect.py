@@ -157,8 +157,8 @@ def test_an_offset_gap_names_the_offsets() -> None:
         "offset_gap:raw-orders:2:100-119",
     )
     assert "20 offsets of `raw-orders` partition 2, 100 to 119" in alert.what
-    assert alert.command == "python -m sink.rewind raw-orders 2 100"
+    assert alert.command == "pdp offsets reset --topic raw-orders --partition 2 --to-offset 100"
     assert "stop every sink" in alert.what
     dropped = collect.offset_gap_alert("orders", "raw-orders", 2, 100, 119, still_in_kafka=False)
     assert dropped.key == alert.key
-    assert "Retention has dropped" in dropped.what and "rewind" not in dropped.command
+    assert "Retention has dropped" in dropped.what and "offsets reset" not in dropped.command

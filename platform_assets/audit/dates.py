@@ -1,0 +1,102 @@
+"""When an audit can look: at which dates, in which of their states, and what it means that nothing answers.
+
+A date counts when any layer or partition_meta knows it; what is compared belongs to the stages. The states are those
+of docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import date
+from typing import Any, TypeVar
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from platform_core.catalog import Domain
+from platform_core.errors import TransientError
+from platform_core.lake import Lake
+from platform_core.partition_meta import Partition, PartitionMetaReader
+from platform_core.partition_state import State
+
+T = TypeVar("T")
+
+COMPARABLE = frozenset({State.DONE, State.LATE})
+"""States in which the row's file list is what Silver was made of; REPROCESSING has the next run's list already."""
+
+LOOKS = 3
+"""How often a date is read again that changed its state meanwhile; a run takes minutes, a look seconds."""
+
+
+UNAVAILABLE = (TransientError, DeltaError, OSError, pa.ArrowException, duckdb.Error)
+"""What a look raises when a service or the store does not answer: the stage is then not checked."""
+
+
+def why(error: Exception) -> str:
+    """Return what a person needs to know of an error of `UNAVAILABLE`."""
+    if isinstance(error, TransientError):
+        return error.message
+    first = str(error).strip().split("\n", 1)[0]
+    return f"The lake did not answer: {first}. Check `LAKE_URI` and the variables `S3_*`, then run the audit again."
+
+
+def open_table(lake: Lake, name: str) -> DeltaTable | None:
+    """Return a Delta table as it is now, None if there is none."""
+    try:
+        return DeltaTable(lake.uri(name), storage_options=lake.storage_options or None)
+    except TableNotFoundError:
+        return None
+
+
+def dates_of(domain: Domain, lake: Lake, partitions: PartitionMetaReader, more: Collection[date] = ()) -> list[date]:
+    """Return every date that Bronze, Silver, Gold or partition_meta know, sorted.
+
+    Args:
+        domain: The domain.
+        lake: The lake.
+        partitions: The partition states.
+        more: Dates that another layer knows.
+
+    Raises:
+        TransientError: the store did not answer.
+    """
+    days = {*more, *lake.list_dates(domain), *(row.partition_date for row in partitions.rows(domain.name))}
+    names = [lake.silver(domain), lake.quarantine(domain), *(lake.gold(domain, table) for table in domain.gold.tables)]
+    for name in names:
+        table = open_table(lake, name)
+        if table is not None:
+            listed: list[dict[str, Any]] = table.partitions()
+            days.update(date.fromisoformat(str(each[domain.partition_key])) for each in listed)
+    return sorted(days)
+
+
+def while_unchanged(
+    partitions: PartitionMetaReader, domain: Domain, day: date, look: Callable[[Partition | None], T]
+) -> T:
+    """Return what a look finds during which the partition's row stayed as it was.
+
+    Raises:
+        TransientError: it changed during each of three looks.
+    """
+    row = partitions.get(domain.name, day)
+    for _ in range(LOOKS):
+        found = look(row)
+        now = partitions.get(domain.name, day)
+        if _version(now) == _version(row):
+            return found
+        row = now
+    raise TransientError(
+        f"Partition `{domain.name}` {day} changed its state during each of {LOOKS} looks. Run the audit again when its"
+        " run has ended.",
+        domain=domain.name,
+        day=day,
+    )
+
+
+def _version(row: Partition | None) -> tuple[object, ...]:
+    if row is None:
+        return (None,)
+    # While it is IN_FLIGHT a run renews its lease by `updated_at`, every few seconds.
+    return row.status, row.run_id, row.file_hash, None if row.status is State.IN_FLIGHT else row.updated_at
