@@ -22,6 +22,7 @@ from platform_core.lake import Lake
 from platform_core.probe_server import ProbeServer
 from platform_core.settings import Settings, settings
 from platform_core.topics import PROCESSED_EVENTS, dlq_name
+from sink.contract_check import check_contracts
 from sink.health import sink_health
 from sink.kafka import KafkaBroker, KafkaPublisher
 from sink.loop import Sink
@@ -74,6 +75,7 @@ def _run(options: argparse.Namespace, stop: _StopSignal) -> bool:
     broker = KafkaBroker(config)
     raw = [domain.topic.name for domain in domains]
     broker.require([*raw, *(dlq_name(domain) for domain in domains), PROCESSED_EVENTS])
+    check_contracts(config, domains)
     ends = broker.end_offsets(raw) if options.until_caught_up else None
     store = LakeStore(lake)
     writer = Writer(lake, store, domains, clock)

@@ -14,6 +14,7 @@ from sink.loop import Sink
 STUCK_SECONDS = 120.0
 """A step waits at most for a store's timeout (30 s, four files at once) and a drain (20 s)."""
 
+
 def sink_health(sink: Sink, now: datetime) -> Health:
     """Judge the sink.
 

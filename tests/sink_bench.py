@@ -33,7 +33,7 @@ class Bench:
         kafka: The broker.
         folder: For logs, the catalog, and the lake unless `lake_env` says otherwise.
         lake_env: Variables of another lake.
-        module: What `python -m` runs; a mutant of the sink takes the sink's arguments.
+        command: What Python runs as the sink.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class Bench:
         kafka: Kafka,
         folder: Path,
         lake_env: Mapping[str, str] | None = None,
-        module: Sequence[str] = ("sink",),
+        command: Sequence[str] = ("-m", "sink"),
     ) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
-        self.module = module
+        self.command = command
         self.topic = f"raw-events-{uuid.uuid4().hex[:6]}"
         self.lake = folder / "lake"
         self.domains_file = folder / "domains.yaml"
@@ -95,7 +95,7 @@ class Bench:
     def start(self, *arguments: str, **env: object) -> subprocess.Popen[str]:
         log = (self.folder / f"sink-{len(self.processes)}.log").open("w+")
         process = subprocess.Popen(
-            [sys.executable, "-m", *self.module, *arguments],
+            [sys.executable, *self.command, *arguments],
             cwd=REPOSITORY,
             env={**os.environ, **self.env, **{k: str(v) for k, v in env.items()}},
             stdout=log,

@@ -135,6 +135,8 @@ def server_properties(node: KafkaNode, quorum: Sequence[KafkaNode], *, durable: 
         # either.
         "offsets.topic.num.partitions": 4,
         "group.initial.rebalance.delay.ms": 0,
+        # Only what a client may ask for: the fault suite's sinks leave their group 2 s after a kill.
+        "group.min.session.timeout.ms": 1000,
         "transaction.state.log.num.partitions": 2,
         "offsets.topic.replication.factor": replicas,
         "transaction.state.log.replication.factor": replicas,

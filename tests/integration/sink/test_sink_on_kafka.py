@@ -10,6 +10,9 @@ from collections import Counter
 from urllib.request import Request, urlopen
 
 import pyarrow.parquet as pq
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+
+from platform_core.settings import REPOSITORY
 
 
 def test_kill_9_in_the_middle_loses_nothing(bench):
@@ -212,3 +215,21 @@ def test_a_missing_topic_is_named(bench):
     assert process.wait(30) == os.EX_CONFIG
     log = process.log.read_text()
     assert f"`{bench.topic}`" in log and f"`dlq-{bench.topic}`" in log
+
+
+def test_a_contract_that_cannot_read_a_registered_version_ends_the_start_and_names_the_field(bench, schema_registry):
+    bench.create_topics()
+    contract = json.loads((REPOSITORY / "domains" / "events" / "contract.json").read_text())
+    contract["properties"]["session_id"] = {"type": "integer"}
+    client = SchemaRegistryClient({"url": schema_registry.env()["SCHEMA_REGISTRY_URL"]})
+    client.register_schema(f"{bench.topic}-value", Schema(json.dumps(contract), "JSON"))
+    process = bench.start(**schema_registry.env())
+    assert process.wait(30) == os.EX_CONFIG
+    assert "`session_id`" in process.log.read_text()
+
+
+def test_a_registry_that_is_out_is_no_reason_not_to_start(bench):
+    bench.create_topics()
+    bench.produce(5)
+    log = bench.run("--until-caught-up", SCHEMA_REGISTRY_URL="http://127.0.0.1:9/none")
+    assert "contracts_unchecked" in log and len(bench.offsets()) == 5

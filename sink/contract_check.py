@@ -1,0 +1,34 @@
+"""Whether this sink's contracts can read what the registry says producers write, asked once at its start.
+
+A sink that starts with a contract that broke compatibility would send every record to the dead letters. The rules are
+`platform_core.contract_compatibility`; the registry's absence is no reason not to start, because decoding needs none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from platform_core.catalog import Domain
+from platform_core.contract_registry import registered_versions
+from platform_core.errors import TransientError
+from platform_core.released_contracts import require_compatible
+from platform_core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def check_contracts(settings: Settings, domains: Iterable[Domain]) -> None:
+    """Compare each domain's contract with every registered version.
+
+    Raises:
+        ConfigurationError: a version is incompatible; `fields` names the properties.
+    """
+    for domain in domains:
+        try:
+            versions = registered_versions(settings, domain)
+        except TransientError as error:
+            log.warning("contracts_unchecked domain=%s error=%s", domain.name, error)
+            return
+        require_compatible(domain, versions)
+        log.info("contract_checked domain=%s registered_versions=%d", domain.name, len(versions))

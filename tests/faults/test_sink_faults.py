@@ -1,0 +1,95 @@
+"""The stage Kafka → Bronze: whatever breaks, each acknowledged record is in Bronze, and once."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import time
+
+import pytest
+from faulty_s3 import Fault
+from rig import OPTIONS
+from scenarios import killed, members_change, store_fails, terminated
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+def test_a_store_that_fails(s3_bench, faulty_s3, fault):
+    store_fails(s3_bench, faulty_s3, fault)
+
+
+def test_a_store_that_fails_while_the_sink_is_killed(s3_bench, faulty_s3, seed):
+    draw = random.Random(seed)
+    with s3_bench.load() as acknowledged:
+        for fault in (Fault.REPLY_LOST, Fault.UNAVAILABLE, Fault.REPLY_LOST):
+            process = s3_bench.start(**OPTIONS)
+            before = sum(s3_bench.committed().values())
+            s3_bench.wait(lambda before=before: sum(s3_bench.committed().values()) > before)
+            faulty_s3.fault, faulty_s3.rate, count = fault, 1.0, faulty_s3.counts[fault]
+            s3_bench.wait(lambda fault=fault, count=count: faulty_s3.counts[fault] > count + 1)
+            time.sleep(draw.uniform(0, 0.5))
+            process.kill()
+            process.wait()
+            faulty_s3.fault = None
+    s3_bench.drain()
+    s3_bench.assert_clean(acknowledged)
+
+
+def test_a_stop_while_the_store_is_out_of_reach_says_that_records_are_left(s3_bench, faulty_s3):
+    with s3_bench.load() as acknowledged:
+        process = s3_bench.start(**OPTIONS)
+        s3_bench.wait(lambda: sum(s3_bench.committed().values()) > 50)
+        faulty_s3.fault, faulty_s3.rate = Fault.THROTTLED, 1.0
+        s3_bench.wait(lambda: faulty_s3.counts[Fault.THROTTLED] > 3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == os.EX_TEMPFAIL
+        faulty_s3.fault = None
+    s3_bench.drain()
+    s3_bench.assert_clean(acknowledged)
+
+
+def test_kill_9_at_any_moment(bench):
+    killed(bench, 4)
+
+
+def test_sigterm_at_any_moment_reads_nothing_again(bench):
+    terminated(bench, 4)
+
+
+def test_members_come_and_go_and_one_is_killed(bench):
+    members_change(bench)
+
+
+def test_the_broker_is_killed_and_comes_back(bench, mortal_kafka, seed):
+    draw = random.Random(seed)
+    with bench.load() as acknowledged:
+        process = bench.start(**OPTIONS)
+        bench.wait(lambda: len(bench.files()) > 3)
+        time.sleep(draw.uniform(0, 1))
+        mortal_kafka.crash()
+        time.sleep(draw.uniform(0.5, 2))
+        mortal_kafka.restart()
+        count = len(bench.files())
+        bench.wait(lambda: len(bench.files()) > count + 3)
+    bench.wait(lambda: bench.committed() == bench.ends())
+    bench.stop(process)
+    # The broker may have taken a file's commit and not told: what it did not take is recognised.
+    bench.assert_clean(acknowledged)
+
+
+def test_the_disk_is_full_for_a_while(bench):
+    """A limit on the size of files makes each write fail with an OSError, as a full disk does."""
+    with bench.load() as acknowledged:
+        process = bench.start(**OPTIONS)
+        bench.wait(lambda: len(bench.files()) > 3)
+        _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100, hard))
+        count = len(bench.files())
+        time.sleep(3)
+        assert len(bench.files()) <= count + 4, "the limit is not felt"
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        bench.wait(lambda: len(bench.files()) > count + 8)
+    bench.wait(lambda: bench.committed() == bench.ends())
+    bench.stop(process)
+    bench.assert_clean(acknowledged)
