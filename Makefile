@@ -56,11 +56,12 @@ test: $(STAMP) browser ## Run all tests, against real services
 	@$(BIN)/python -m pytest
 
 .PHONY: check
-check: $(STAMP) ## Format, lint, types, import contracts
+check: $(STAMP) ## Format, lint, types, import contracts, released contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m producers check-contracts
 
 .PHONY: format
 format: $(STAMP) ## Format and mend what can be mended by itself

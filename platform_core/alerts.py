@@ -51,6 +51,7 @@ class AlertKind(StrEnum):
     SLA_MISSED = "SLA_MISSED"
     CHECK_FAILED = "CHECK_FAILED"
     OFFSET_GAP = "OFFSET_GAP"
+    WATERMARK_HELD_BACK = "WATERMARK_HELD_BACK"
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class ProbeServer:
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         # The default of 0.5 s would be the time that `close` takes.
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="probe-server", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="probe-server", daemon=True
         )
         self._thread.start()
         log.info("probe_server_listens url=%s", self.url)

@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     )
 
     cdc_poll_interval_seconds: float = Field(30.0, gt=0, description="Pause between two polls of orders")
+    cdc_watermark_alarm_seconds: float = Field(
+        300.0, gt=0, description="An open transaction that holds a watermark back for longer raises an alarm"
+    )
     clickstream_events_per_second: float = Field(10.0, gt=0, description="Live rate of the clickstream")
     clickstream_virtual_users: int = Field(50, ge=1, description="Concurrent users of the live clickstream")
 

@@ -78,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("provision", "Create topics, register contracts, announce new versions; may run again.", _provision)
     sub.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for Kafka and registry (default 60)")
 
+    command("check-contracts", "Compare each contract with its released versions; needs no service.", _check_contracts)
+    command("release-contracts", "Write each contract that changed as the next released version.", _release_contracts)
+
     sub = command("shop-init", "Create the shop's schema and fill in users, restaurants and menus.", _shop_init)
     _world_options(sub)
 
@@ -94,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--duration", type=float, metavar="SECONDS", help="stop after this long")
         if source != "clickstream":
             sub.add_argument("--once", action="store_true", help="one poll, snapshot or increment, then end")
+        if source == "restaurants":
+            sub.add_argument("--accept-loss", action="store_true", help="with --once: also if most of them are gone")
         sub.add_argument("--replay-days", type=int, metavar="N", help="send the N days before --end instead of living")
         _history_options(sub)
 
@@ -166,6 +171,30 @@ def _provision(parsed: argparse.Namespace) -> dict[str, Any]:
     return {"command": "provision", **provision(configured, catalog, wait_seconds=parsed.wait).to_json()}
 
 
+def _check_contracts(parsed: argparse.Namespace) -> dict[str, Any]:
+    from platform_core.released_contracts import check_release
+
+    catalog = load_catalog(settings().domains_file)
+    versions = {release.domain: release.version for release in map(check_release, catalog)}
+    return {
+        "command": "check-contracts",
+        "released": {name: version for name, version in versions.items() if version},
+        "never_released": [name for name, version in versions.items() if not version],
+    }
+
+
+def _release_contracts(parsed: argparse.Namespace) -> dict[str, Any]:
+    from platform_core.released_contracts import release
+
+    catalog = load_catalog(settings().domains_file)
+    releases = [release(domain) for domain in catalog]
+    return {
+        "command": "release-contracts",
+        "released": {release.domain: release.version for release in releases},
+        "written": [str(release.written) for release in releases if release.written],
+    }
+
+
 def _shop_init(parsed: argparse.Namespace) -> dict[str, Any]:
     from producers.shop.database import connect
     from producers.shop.seed import seed_shop
@@ -201,8 +230,12 @@ def _source(parsed: argparse.Namespace) -> dict[str, Any]:
     stop = Stop(parsed.duration).on_signals()
     if parsed.source == "clickstream":
         receipt = live.run_clickstream(configured, catalog, stop)
+    elif parsed.source == "restaurants":
+        if parsed.accept_loss and not parsed.once:
+            raise ConfigurationError("`--accept-loss` is for one snapshot: use it with `--once`.")
+        receipt = live.run_restaurants(configured, catalog, stop, once=parsed.once, accept_loss=parsed.accept_loss)
     else:
-        run = {"orders": live.run_orders, "restaurants": live.run_restaurants, "users": live.run_users}[parsed.source]
+        run = {"orders": live.run_orders, "users": live.run_users}[parsed.source]
         receipt = run(configured, catalog, stop, once=parsed.once)
     return {
         "command": parsed.source,

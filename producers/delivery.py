@@ -22,6 +22,7 @@ from platform_core.errors import PermanentError, TransientError
 from platform_core.settings import Settings
 from platform_core.topics import dlq_name
 from producers.clients import connect_producer, connect_registry
+from producers.metrics import ProducerMetrics
 from producers.registry import RegisteredContract, find_contract
 from producers.wire import dead_letter_headers, decode_value, encode_key, encode_value
 
@@ -76,6 +77,7 @@ class Delivery:
         contract: The domain's registered contract.
         clock: For the time in dead letters.
         settle_seconds: How long `settle` waits for reports.
+        metrics: Counts what is settled.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Delivery:
         *,
         clock: Clock | None = None,
         settle_seconds: float = SETTLE_SECONDS,
+        metrics: ProducerMetrics | None = None,
     ) -> None:
         self.domain: Domain = contract.domain
         self._contract = contract
@@ -93,7 +96,10 @@ class Delivery:
         self._topic = self.domain.topic.name
         self._key_field = self.domain.topic.key
         self._date_field = self.domain.bronze.timestamp_col
+        self._metrics = metrics or ProducerMetrics(self.domain.name)
         self._pending = Receipt()
+        self._pending_bytes = 0
+        self._pending_refused: Counter[str] = Counter()
         self._too_large: list[tuple[bytes, bytes, str]] = []
         self._failures: list[KafkaError] = []
         self._producer = producer(self._undelivered)
@@ -106,6 +112,7 @@ class Delivery:
         *,
         registry: SchemaRegistryClient | None = None,
         bulk: bool = False,
+        metrics: ProducerMetrics | None = None,
     ) -> Self:
         """Connect to the services that the settings name.
 
@@ -117,6 +124,7 @@ class Delivery:
         return cls(
             lambda failed: connect_producer(settings, on_failed_delivery=failed, bulk=bulk),
             contract,
+            metrics=metrics,
         )
 
     @property
@@ -138,6 +146,7 @@ class Delivery:
             return
         self._produce(key, value)
         self._pending.delivered[str(record[self._date_field])[:10]] += 1
+        self._pending_bytes += len(value)
 
     def send_encoded(self, keys: list[bytes], values: list[bytes], date: str) -> None:
         """Take many framed values of one date, of which one in a hundred is validated.
@@ -167,6 +176,7 @@ class Delivery:
                 self._wait_and_produce(topic, value, key)
         poll(0)
         self._pending.delivered[date] += len(values)
+        self._pending_bytes += sum(map(len, values))
 
     def settle(self) -> Receipt:
         """Wait until every record taken is acknowledged, and return what was since the last call.
@@ -184,16 +194,21 @@ class Delivery:
             for key, value, reason in refused:
                 date = str(decode_value(value).get(self._date_field))[:10]
                 self._pending.delivered[date] -= 1
+                self._pending_bytes -= len(value)
                 self._dead_letter(key, value, "too_large", reason)
         receipt, self._pending = self._pending, Receipt()
+        size_bytes, self._pending_bytes = self._pending_bytes, 0
+        refusals, self._pending_refused = self._pending_refused, Counter()
         failures, self._failures = self._failures, []
         if left:
             self._producer.purge(in_queue=True, in_flight=True)
             self._producer.flush(5.0)
             self._failures.clear()
         if left or failures:
+            self._metrics.failed(left + len(failures))
             self._fail(left, failures)
         receipt.delivered = +receipt.delivered
+        self._metrics.delivered(receipt.total, size_bytes, refusals)
         return receipt
 
     def abandon(self) -> None:
@@ -201,6 +216,7 @@ class Delivery:
         self._producer.purge(in_queue=True, in_flight=True)
         self._producer.flush(5.0)
         self._pending, self._failures, self._too_large = Receipt(), [], []
+        self._pending_bytes, self._pending_refused = 0, Counter()
 
     def _fail(self, left: int, failures: list[KafkaError]) -> None:
         cause = failures[0].str() if failures else "no answer in time"
@@ -265,6 +281,7 @@ class Delivery:
                 key=key.decode(),
             ) from None
         self._pending.refused += 1
+        self._pending_refused[error_class] += 1
 
     def _undelivered(self, error: KafkaError, message: Message) -> None:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and message.topic() == self._topic:

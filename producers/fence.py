@@ -2,7 +2,7 @@
 
 A row's time is taken before its transaction commits, so `updated_at > watermark` skips what commits after the poll.
 The fence is the poll's own transaction number: a later transaction takes a later time, an earlier one has finished
-as soon as the snapshot's xmin has passed the fence. docs/adr has the comparison with the other ways.
+as soon as the snapshot's xmin has passed the fence. docs/architecture.md says what that promises and how it is proven.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from psycopg2.extensions import cursor as Cursor
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_ID = 2**63 - 1
 PAGE_ROWS = 5_000
-# About 100 bytes each; beyond it the oldest are forgotten and at worst sent again.
+# About 200 bytes each; beyond it the oldest are forgotten and at worst sent again.
 MAX_REMEMBERED_ROWS = 20_000
+# A transaction that is open for a day holds back 2,880 polls; each is a line of the watermark file.
+MAX_WAITING_POLLS = 1_000
 
 
 class PollClock(Protocol):
@@ -43,10 +45,11 @@ class DatabaseClock:
     def read(self, cursor: Cursor) -> tuple[datetime, int]:
         """Return the server's time and the transaction number that it assigned next.
 
-        `statement_timestamp()` and not `clock_timestamp()`: the time must lie before the number. The snapshot's xmax
-        is no fence: it is one more than the latest number that finished, not than the latest assigned.
+        `statement_timestamp()` and not `clock_timestamp()`: the time must lie before the number, and by a microsecond,
+        for a later transaction may read the same one. The snapshot's xmax is no fence: it is one more than the latest
+        number that finished, not than the latest assigned.
         """
-        cursor.execute("SELECT statement_timestamp(), pg_current_xact_id()::text::bigint")
+        cursor.execute("SELECT statement_timestamp() - interval '1 microsecond', pg_current_xact_id()::text::bigint")
         at, fence = cursor.fetchone()  # type: ignore[misc]
         return at, int(fence)
 
@@ -92,7 +95,8 @@ class Position:
     """How far a table was read.
 
     Attributes:
-        low: Everything up to here was sent.
+        low: Every version before this time was sent.
+        low_key: Versions of exactly `low` were sent up to this key; all of them unless a poll stopped in the middle.
         polls: (time, fence) of polls whose fence is not passed yet, oldest first.
         sent: Versions later than `low` that were sent, by primary key.
     """
@@ -100,11 +104,19 @@ class Position:
     low: datetime = BEGINNING
     polls: tuple[tuple[datetime, int], ...] = ()
     sent: dict[int, datetime] = field(default_factory=dict)
+    low_key: int = MAX_ID
+
+    def covers(self, key: int, updated_at: datetime) -> bool:
+        """Tell whether a version, or a later one of the same row, was sent."""
+        if (updated_at, key) <= (self.low, self.low_key):
+            return True
+        return key in self.sent and updated_at <= self.sent[key]
 
     def to_json(self) -> dict[str, Any]:
         """Return the position as JSON values."""
         return {
             "low": self.low.isoformat(),
+            "low_key": self.low_key,
             "polls": [[at.isoformat(), fence] for at, fence in self.polls],
             "sent": [[key, at.isoformat()] for key, at in self.sent.items()],
         }
@@ -118,6 +130,7 @@ class Position:
             low=datetime.fromisoformat(document["low"]),
             polls=tuple((datetime.fromisoformat(at), int(fence)) for at, fence in document["polls"]),
             sent={int(key): datetime.fromisoformat(at) for key, at in document["sent"]},
+            low_key=int(document.get("low_key", MAX_ID)),
         )
 
 
@@ -135,6 +148,13 @@ class FencedReader:
         position: Where to go on.
         clock: What time it is.
         page_rows: Rows of one page.
+
+    Attributes:
+        connection: What it was given.
+        position: What is delivered.
+        polled_at: When the last poll was taken, by its clock; None before the first one.
+        held_since: The oldest poll whose fence an open transaction has not let pass; None when there is none.
+        reread: Rows that polls read again and did not send.
     """
 
     def __init__(
@@ -146,29 +166,52 @@ class FencedReader:
         clock: PollClock | None = None,
         page_rows: int = PAGE_ROWS,
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self._query = query
         self._clock = clock or DatabaseClock()
         self._page_rows = page_rows
         self.position = position
-        self._next: Position | None = None
+        self._read: Position | None = None
+        self._complete = False
+        self.polled_at: datetime | None = None
+        self.held_since: datetime | None = None
         self.reread = 0
 
+    @property
+    def watermark_age_seconds(self) -> float:
+        """How far the watermark was behind the clock at the last poll, in seconds; 0 before the first one."""
+        return max(0.0, (self.polled_at - self.position.low).total_seconds()) if self.polled_at else 0.0
+
+    @property
+    def held_seconds(self) -> float:
+        """How long the watermark was held back at the last poll, in seconds; 0 when no fence waits."""
+        if self.polled_at is None or self.held_since is None:
+            return 0.0
+        return max(0.0, (self.polled_at - self.held_since).total_seconds())
+
     def poll(self) -> Iterator[list[Row]]:
-        """Yield pages of versions that were not sent yet; after the last page `confirm` may be called."""
+        """Yield pages of versions that were not sent yet.
+
+        When a page is delivered `checkpoint` may be called, and after the last one `confirm`.
+        """
         before = self.position
-        self._next = None
-        with self._connection.cursor() as cursor:
+        self._read, self._complete = before, False
+        with self.connection.cursor() as cursor:
             now, fence = self._clock.read(cursor)
+            self.polled_at = now
             cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
             xmin = int(cursor.fetchone()[0])  # type: ignore[index]
             # Not only earlier polls count: when no transaction is open, this poll's own fence is passed already, and
             # all that lies before it is in the snapshots of the pages below.
             polls = (*before.polls, (now, fence))
-            low = max([before.low, *(at for at, passed in polls if passed <= xmin)])
-            waiting = tuple((at, number) for at, number in polls if number > xmin)
+            passed = max((poll for poll in polls if poll[1] <= xmin), default=None)
+            low = before.low if passed is None else max(before.low, passed[0])
+            waiting = _thinned(tuple(poll for poll in polls if poll[1] > xmin))
+            self.held_since = waiting[0][0] if waiting else None
+            # What a restart needs to know again is that everything up to `low` is closed.
+            known = waiting if passed is None else (passed, *waiting)
             sent = {key: at for key, at in before.sent.items() if at > low}
-            after_at, after_key = before.low, MAX_ID
+            after_at, after_key = before.low, before.low_key
             while True:
                 cursor.execute(
                     self._query,
@@ -180,20 +223,40 @@ class FencedReader:
                     },
                 )
                 page = cursor.fetchall()
-                fresh = [Row(*row) for row in page if before.sent.get(row[0]) != row[1]]
+                fresh = [Row(*row) for row in page if not _is_sent(before, row[0], row[1])]
                 self.reread += len(page) - len(fresh)
                 for row in fresh:
                     if row.updated_at > low:
                         sent.pop(row.key, None)
                         sent[row.key] = row.updated_at
+                        if len(sent) > MAX_REMEMBERED_ROWS:
+                            del sent[next(iter(sent))]
+                if page:
+                    after_key, after_at = page[-1][0], page[-1][1]
+                    if after_at <= low:
+                        later = {key: at for key, at in before.sent.items() if at > after_at}
+                        self._read = Position(after_at, known, later, after_key)
+                    else:
+                        self._read = Position(low, waiting, dict(sent))
                 if fresh:
                     yield fresh
                 if len(page) < self._page_rows:
                     break
-                after_key, after_at = page[-1][0], page[-1][1]
-        if len(sent) > MAX_REMEMBERED_ROWS:
-            sent = dict(list(sent.items())[-MAX_REMEMBERED_ROWS:])
-        self._next = Position(low, waiting, sent)
+        self._read, self._complete = Position(low, waiting, sent), True
+
+    def checkpoint(self) -> Position:
+        """Take the pages that were yielded so far as delivered and return the position to save.
+
+        A process that ends here goes on behind the last page, or, within the window that a transaction holds open,
+        at its beginning and without what is remembered. Never beyond the fence: rows that may still appear are read.
+
+        Raises:
+            RuntimeError: no poll was begun.
+        """
+        if self._read is None:
+            raise RuntimeError("checkpoint() needs a poll() that has begun")
+        self.position = self._read
+        return self.position
 
     def confirm(self) -> Position:
         """Take the last poll as delivered and return the position to save.
@@ -201,7 +264,18 @@ class FencedReader:
         Raises:
             RuntimeError: the last poll was not read to its end.
         """
-        if self._next is None:
+        if self._read is None or not self._complete:
             raise RuntimeError("confirm() needs a poll() that was read to its end")
-        self.position, self._next = self._next, None
+        self.position, self._read, self._complete = self._read, None, False
         return self.position
+
+
+def _is_sent(position: Position, key: int, updated_at: datetime) -> bool:
+    """Tell whether this version or a later one was sent: a deleted key that came back is in the window twice."""
+    known = position.sent.get(key)
+    return known is not None and updated_at <= known
+
+
+def _thinned(polls: tuple[tuple[datetime, int], ...]) -> tuple[tuple[datetime, int], ...]:
+    """Forget every second poll when there are many: a fence that is not known only closes the window later."""
+    return polls if len(polls) <= MAX_WAITING_POLLS else (*polls[:-1:2], polls[-1])

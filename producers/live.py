@@ -13,12 +13,14 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 import psycopg2
+import psycopg2.errors
 from psycopg2.extensions import connection as Connection
 
 from platform_core.catalog import Catalog
 from platform_core.clock import SystemClock
-from platform_core.errors import TransientError
+from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
+from producers.alerts import AlertTopic
 from producers.clickstream import SETTLE_EVERY_SECONDS, ClickstreamSender, Crowd
 from producers.delivery import Delivery, Receipt
 from producers.orders import OrdersPoller
@@ -28,8 +30,11 @@ from producers.shop.database import connect, transient
 from producers.shop.seed import read_world
 from producers.shop.simulator import ShopSimulator
 from producers.shop.view import ShopView
+from producers.snapshot_memory import SnapshotRefusedError
+from producers.source_probe import SourceProbe
 from producers.users import UsersIncrement
 from producers.watermark import FileWatermark
+from producers.watermark_alarm import WatermarkAlarm
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +73,13 @@ class Session(Generic[Source]):
             return act(self._source)
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise transient(error, f"`{self._application}` read it") from error
+        except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
+            raise ConfigurationError(
+                f"The shop's database lacks something that `{self._application}` reads:"
+                f" {str(error).strip().splitlines()[0]}. Run `python -m producers shop-init`, which adds what is"
+                " missing and changes no row.",
+                application=self._application,
+            ) from error
 
     def drop(self) -> None:
         """Close the connection and forget the source."""
@@ -79,19 +91,31 @@ class Session(Generic[Source]):
 
 def run_orders(settings: Settings, catalog: Catalog, stop: Stop, *, once: bool = False) -> Receipt:
     """Poll orders every `CDC_POLL_INTERVAL_SECONDS`."""
-    delivery = Delivery.connect(settings, catalog["orders"])
+    probe = SourceProbe("orders", settings.cdc_poll_interval_seconds)
+    delivery = Delivery.connect(settings, catalog["orders"], metrics=probe.metrics)
     watermark = FileWatermark(settings.state_dir, "orders")
+    alarm = _alarm(settings, "orders")
     session = Session(settings, "pdp-orders", lambda connection: OrdersPoller(connection, delivery, watermark))
 
     def act(poller: OrdersPoller) -> Receipt:
-        return poller.poll()
+        receipt = poller.poll()
+        alarm.check(poller.reader)
+        probe.polled(poller.reader, held=alarm.is_on)
+        return receipt
 
-    return _run(session, delivery, act, settings.cdc_poll_interval_seconds, stop, once=once)
+    return _run(settings, probe, session, delivery, act, stop, once=once)
 
 
-def run_restaurants(settings: Settings, catalog: Catalog, stop: Stop, *, once: bool = False) -> Receipt:
-    """Take a snapshot as each hour begins, and at once if this hour's is missing."""
-    delivery, clock = Delivery.connect(settings, catalog["restaurants"]), SystemClock()
+def run_restaurants(
+    settings: Settings, catalog: Catalog, stop: Stop, *, once: bool = False, accept_loss: bool = False
+) -> Receipt:
+    """Take a snapshot as each hour begins, and at once if this hour's is missing.
+
+    A snapshot that lacks most of the last one is refused, and the next hour's is taken as ever; with `once` the
+    refusal is raised, and with `accept_loss` there is none.
+    """
+    probe, clock = SourceProbe("restaurants", CHECK_SECONDS), SystemClock()
+    delivery = Delivery.connect(settings, catalog["restaurants"], metrics=probe.metrics)
     watermark = FileWatermark(settings.state_dir, "restaurants")
     session = Session(
         settings, "pdp-restaurants", lambda connection: RestaurantsSnapshot(connection, delivery, watermark)
@@ -99,27 +123,46 @@ def run_restaurants(settings: Settings, catalog: Catalog, stop: Stop, *, once: b
 
     def act(snapshot: RestaurantsSnapshot) -> Receipt:
         now = clock.now()
-        return snapshot.take(now) if once or snapshot.due(now) else Receipt()
+        if not once and not snapshot.due(now):
+            return Receipt()
+        try:
+            receipt = snapshot.take(now, accept_loss=accept_loss)
+        except SnapshotRefusedError as error:
+            probe.warn(error.message)
+            log.error("snapshot_refused %s", error)
+            if once:
+                raise
+            return Receipt()
+        probe.warn("")
+        return receipt
 
-    return _run(session, delivery, act, CHECK_SECONDS, stop, once=once)
+    return _run(settings, probe, session, delivery, act, stop, once=once)
 
 
 def run_users(settings: Settings, catalog: Catalog, stop: Stop, *, once: bool = False) -> Receipt:
     """Take the increment at 23:55 UTC each day, and at once if the last one was missed."""
-    delivery, clock = Delivery.connect(settings, catalog["users"]), SystemClock()
+    probe, clock = SourceProbe("users", CHECK_SECONDS), SystemClock()
+    delivery = Delivery.connect(settings, catalog["users"], metrics=probe.metrics)
     watermark = FileWatermark(settings.state_dir, "users")
+    alarm = _alarm(settings, "users")
     session = Session(settings, "pdp-users", lambda connection: UsersIncrement(connection, delivery, watermark))
 
     def act(increment: UsersIncrement) -> Receipt:
         now = clock.now()
-        return increment.extract(now) if once or increment.due(now) else Receipt()
+        if not once and not increment.due(now):
+            return Receipt()
+        receipt = increment.extract(now)
+        alarm.check(increment.reader)
+        probe.polled(increment.reader, held=alarm.is_on)
+        return receipt
 
-    return _run(session, delivery, act, CHECK_SECONDS, stop, once=once)
+    return _run(settings, probe, session, delivery, act, stop, once=once)
 
 
 def run_clickstream(settings: Settings, catalog: Catalog, stop: Stop, *, seed: int | None = None) -> Receipt:
     """Send the visits of `CLICKSTREAM_VIRTUAL_USERS` at `CLICKSTREAM_EVENTS_PER_SECOND`."""
-    sender = ClickstreamSender(Delivery.connect(settings, catalog["events"]))
+    probe = SourceProbe("events", SETTLE_EVERY_SECONDS)
+    sender = ClickstreamSender(Delivery.connect(settings, catalog["events"], metrics=probe.metrics))
     clock, draw = SystemClock(), random.Random(seed)
 
     def make(connection: Connection) -> Crowd:
@@ -138,7 +181,8 @@ def run_clickstream(settings: Settings, catalog: Catalog, stop: Stop, *, seed: i
             sender.send(event)
         sender.settle()
 
-    run_every(SETTLE_EVERY_SECONDS, lambda: session.use(act), stop, session.drop)
+    with probe.endpoint(settings):
+        run_every(SETTLE_EVERY_SECONDS, probe.watched(lambda: session.use(act)), stop, session.drop)
     sender.settle()
     session.drop()
     log.info("source_stopped source=clickstream delivered=%d", sender.receipt.total)
@@ -173,11 +217,16 @@ def run_shop(settings: Settings, stop: Stop, *, speed: float) -> dict[str, int]:
     return counts
 
 
+def _alarm(settings: Settings, source: str) -> WatermarkAlarm:
+    return WatermarkAlarm(source, settings.cdc_watermark_alarm_seconds, AlertTopic(settings).publish)
+
+
 def _run(
+    settings: Settings,
+    probe: SourceProbe,
     session: Session[Source],
     delivery: Delivery,
     act: Callable[[Source], Receipt],
-    interval_seconds: float,
     stop: Stop,
     *,
     once: bool,
@@ -202,7 +251,8 @@ def _run(
         if once:
             round_()
         else:
-            run_every(interval_seconds, round_, stop, recover)
+            with probe.endpoint(settings):
+                run_every(probe.interval_seconds, probe.watched(round_), stop, recover)
     except TransientError:
         delivery.abandon()
         raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -27,14 +27,16 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from platform_core.catalog import Catalog, Domain
 from platform_core.clock import Clock, SystemClock
+from platform_core.contract_compatibility import COMPATIBILITY, added_fields
 from platform_core.errors import ConfigurationError, TransientError
+from platform_core.released_contracts import Version, require_compatible
 from platform_core.settings import Settings
 from platform_core.topics import SCHEMA_CHANGES, TopicSpec, kafka_client_config, subject_name, topic_specs
 from producers.clients import connect_admin, connect_registry
+from producers.registry import registered_versions
 
 log = logging.getLogger(__name__)
 
-COMPATIBILITY = "FULL_TRANSITIVE"
 REQUEST_SECONDS = 30.0
 
 
@@ -46,7 +48,7 @@ class Outcome:
         topics: Topic to `created`, `unchanged`, `changed` (its configuration or partitions were brought in line) or
             `differs` (it has more partitions than wanted, which cannot be undone).
         subjects: Subject to version and schema id.
-        announced: Subjects whose version was announced on `schema-changes` just now.
+        announced: Subjects of which a version was announced on `schema-changes` just now.
     """
 
     topics: dict[str, str] = field(default_factory=dict)
@@ -80,7 +82,7 @@ def provision(
     registry.set_compatibility(level=COMPATIBILITY)
     for domain in catalog:
         outcome.subjects[subject_name(domain)] = register(registry, domain)
-    announce(settings, catalog, outcome, clock or SystemClock())
+    announce(settings, registry, catalog, outcome, clock or SystemClock())
     return outcome
 
 
@@ -90,6 +92,9 @@ def ensure_topics(admin: AdminClient, specs: list[TopicSpec], replication_factor
     Raises:
         ConfigurationError: the cluster has fewer brokers than replicas, or refuses a topic.
     """
+    # One replica may be away: with two, writes go on while a broker is down, and the other one has everything.
+    minimum = {"min.insync.replicas": str(max(1, replication_factor - 1))}
+    specs = [replace(spec, config={**spec.config, **minimum}) for spec in specs]
     existing = admin.list_topics(timeout=REQUEST_SECONDS).topics
     missing = [spec for spec in specs if spec.name not in existing]
     for spec in specs:
@@ -155,9 +160,13 @@ def register(registry: SchemaRegistryClient, domain: Domain) -> dict[str, int]:
         `version` and `schema_id`, old ones if the contract has not changed.
 
     Raises:
-        ConfigurationError: the contract cannot be read by, or cannot read, an earlier version.
+        ConfigurationError: the contract cannot be read by, or cannot read, an earlier version; `fields` names the
+            properties.
+        TransientError: the registry does not answer.
     """
     subject = subject_name(domain)
+    # Before the registry's own check: that one names no field, and Apicurio's takes a typed optional property.
+    require_compatible(domain, registered_versions(registry, subject))
     schema = Schema(domain.contract.schema_text, "JSON")
     try:
         known = subject in registry.get_subjects()
@@ -174,42 +183,26 @@ def register(registry: SchemaRegistryClient, domain: Domain) -> dict[str, int]:
                 f"The schema registry cannot register subject `{subject}`: {error}. Run `provision` again.",
                 subject=subject,
             ) from error
-        fields = _changed_fields(registry, subject, domain)
         raise ConfigurationError(
-            f"Domain `{domain.name}`: the contract `{domain.contract.path}` breaks {COMPATIBILITY} of subject"
-            f" `{subject}` at {', '.join(f'`{name}`' for name in fields) or 'an unknown place'}. Undo that change; a"
-            ' new property is allowed when it is optional and has the type ["string", "number", "boolean", "null"].',
+            f"Domain `{domain.name}`: the registry refuses the contract `{domain.contract.path}` for subject"
+            f" `{subject}` ({COMPATIBILITY}): {error.error_message}. Undo what differs from the version before.",
             domain=domain.name,
             subject=subject,
-            fields=fields,
+            fields=[],
         ) from None
     return {"version": int(found.version or 0), "schema_id": int(found.schema_id or 0)}
 
 
-def _changed_fields(registry: SchemaRegistryClient, subject: str, domain: Domain) -> list[str]:
-    """Name the properties that differ from the latest registered version in more than their description."""
-    before = json.loads(registry.get_latest_version(subject).schema.schema_str or "{}")
-    after = domain.contract.schema
+def announce(
+    settings: Settings, registry: SchemaRegistryClient, catalog: Catalog, outcome: Outcome, clock: Clock
+) -> None:
+    """Send each registered version that `schema-changes` does not know yet, in order, keyed by subject.
 
-    def shape(schema: dict[str, Any], name: str) -> Any:
-        spec = schema.get("properties", {}).get(name)
-        spec = {key: value for key, value in spec.items() if key != "description"} if spec else None
-        return spec, name in schema.get("required", [])
-
-    names = [*before.get("properties", {}), *after["properties"]]
-    changed = [name for name in dict.fromkeys(names) if shape(before, name) != shape(after, name)]
-    if before.get("additionalProperties") != after.get("additionalProperties"):
-        changed.append("additionalProperties")
-    return changed
-
-
-def announce(settings: Settings, catalog: Catalog, outcome: Outcome, clock: Clock) -> None:
-    """Send each version that `schema-changes` does not know yet, keyed by subject.
-
-    Compared with the topic and not with what was just registered: a crash in between loses no announcement.
+    Compared with the topic and not with what was just registered: a crash in between loses no announcement, and a
+    contract that goes back to an older version announces nothing.
 
     Raises:
-        TransientError: the topic cannot be read or written.
+        TransientError: the topic cannot be read or written, or the registry does not answer.
     """
     last = _announced(settings)
     errors: list[KafkaError] = []
@@ -225,22 +218,34 @@ def announce(settings: Settings, catalog: Catalog, outcome: Outcome, clock: Cloc
     )
     for domain in catalog:
         subject = subject_name(domain)
-        found = outcome.subjects[subject]
-        if last.get(subject) == found["version"]:
+        if last.get(subject, 0) >= outcome.subjects[subject]["version"]:
             continue
-        change = {
-            "subject": subject,
-            "domain": domain.name,
-            **found,
-            "compatibility": COMPATIBILITY,
-            "announced_at": clock.now().isoformat(),
-        }
-        producer.produce(SCHEMA_CHANGES, json.dumps(change).encode(), subject.encode())
+        before: Version | None = None
+        for version in registered_versions(registry, subject):
+            if version.number > last.get(subject, 0):
+                change = _announcement(domain, before, version, clock)
+                producer.produce(SCHEMA_CHANGES, json.dumps(change).encode(), subject.encode())
+            before = version
         outcome.announced.append(subject)
     if producer.flush(REQUEST_SECONDS) or errors:
         raise TransientError(
             f"`{SCHEMA_CHANGES}` did not take an announcement; run `provision` again.", topic=SCHEMA_CHANGES
         )
+
+
+def _announcement(domain: Domain, before: Version | None, version: Version, clock: Clock) -> dict[str, Any]:
+    old = before.schema if before else {}
+    return {
+        "subject": subject_name(domain),
+        "domain": domain.name,
+        "version": version.number,
+        "previous_version": before.number if before else None,
+        "schema_id": version.schema_id,
+        "added": added_fields(old, version.schema),
+        "removed": added_fields(version.schema, old),
+        "compatibility": COMPATIBILITY,
+        "announced_at": clock.now().isoformat(),
+    }
 
 
 def _announced(settings: Settings) -> dict[str, int]:

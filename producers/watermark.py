@@ -1,6 +1,6 @@
-"""Where a source was read up to: one small JSON file a source, replaced atomically.
+"""Where a source was read up to: one JSON file a source, replaced atomically, shown and set back by an operator.
 
-Only loading and saving belong here; what a position means belongs to the source, and when it may be saved to the
+Only the file belongs here; what a position means belongs to `producers.fence`, and when it may be saved to the
 delivery reports (`producers.delivery`). A lost file only makes a source send again, see docs/operations.md.
 """
 
@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from platform_core.errors import ConfigurationError
+from producers.fence import Position
+
+# The sources that have a watermark. What the users' file says besides is when the last increment was.
+SOURCES = ("orders", "restaurants", "users")
 
 
 class WatermarkStore(Protocol):
@@ -85,3 +91,115 @@ class MemoryWatermark:
     def save(self, position: dict[str, Any]) -> None:
         """Replace the position."""
         self.position = position
+
+
+@dataclass(frozen=True)
+class WatermarkState:
+    """One source's watermark as an operator sees it.
+
+    Attributes:
+        source: The source.
+        low: Up to when it was read, UTC; of restaurants, when the last snapshot was. None before the first.
+        held_polls: Polls that an open transaction holds back.
+        remembered_rows: Versions that would otherwise be sent twice; of restaurants, documents of the last snapshot.
+        saved_at: When the file was written, UTC.
+        path: The file.
+    """
+
+    source: str
+    low: datetime | None
+    held_polls: int
+    remembered_rows: int
+    saved_at: datetime
+    path: Path
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago the file was written, in seconds."""
+        return (datetime.now(UTC) - self.saved_at).total_seconds()
+
+
+def describe(folder: Path) -> list[WatermarkState]:
+    """Return the watermarks that a folder has.
+
+    Args:
+        folder: `STATE_DIR`.
+
+    Raises:
+        ConfigurationError: a file is not a watermark.
+    """
+    states = []
+    for source in SOURCES:
+        store = FileWatermark(folder, source)
+        document = store.load()
+        if document is None:
+            continue
+        saved_at = datetime.fromtimestamp(store.path.stat().st_mtime, UTC)
+        position = _position(store, source, document)
+        if position is None:
+            taken = document.get("snapshot_at")
+            low = None if taken is None else datetime.fromisoformat(taken)
+            held, remembered = 0, len(document.get("restaurants", ()))
+        else:
+            low, held, remembered = position.low, len(position.polls), len(position.sent)
+        states.append(WatermarkState(source, low, held, remembered, saved_at, store.path))
+    return states
+
+
+def reset(folder: Path, source: str, to: datetime | None, *, force: bool = False) -> None:
+    """Let a source be read again from a time; its producer must be stopped, or it saves over this.
+
+    Args:
+        folder: `STATE_DIR`.
+        source: The source.
+        to: From when on; None is its beginning, and forgets the file.
+        force: Whether `to` may lie behind the watermark, so that changes between the two are never sent.
+
+    Raises:
+        ConfigurationError: there is no such source, the time has no zone, it would skip changes and `force` is not
+            set, or the source sends snapshots, which have no position in time.
+    """
+    if source not in SOURCES:
+        raise ConfigurationError(
+            f"There is no source `{source}` with a watermark; known are {', '.join(f'`{name}`' for name in SOURCES)}.",
+            source=source,
+        )
+    store = FileWatermark(folder, source)
+    if to is None:
+        store.path.unlink(missing_ok=True)
+        return
+    if source == "restaurants":
+        raise ConfigurationError(
+            "Source `restaurants` sends whole snapshots and has no position in time. Reset it to its beginning: the"
+            " next snapshot is then compared with nothing.",
+            source=source,
+        )
+    if to.tzinfo is None:
+        raise ConfigurationError(f"`{to.isoformat()}` has no time zone. Write it as `{to.isoformat()}Z`.", to=to)
+    document = store.load()
+    position = None if document is None else _position(store, source, document)
+    low = (position or Position()).low
+    if to > low and not force:
+        raise ConfigurationError(
+            f"Source `{source}` was read up to `{low.isoformat()}`; from `{to.isoformat()}` on, the changes between the"
+            " two would never be sent. Choose an earlier time, or force it if they are in the lake already.",
+            source=source,
+            low=low,
+            to=to,
+        )
+    wanted = Position(low=to.astimezone(UTC)).to_json()
+    store.save(wanted if source == "orders" else {"extracted_at": None, "position": wanted})
+
+
+def _position(store: FileWatermark, source: str, document: dict[str, Any]) -> Position | None:
+    """Return the position within a file, None for a source that sends snapshots."""
+    try:
+        if source == "restaurants":
+            return None
+        return Position.from_json(document if source == "orders" else document.get("position"))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ConfigurationError(
+            f"`{store.path}` is not a watermark of `{source}`. Delete it, and the source is read from its beginning"
+            " again.",
+            path=store.path,
+        ) from None

@@ -130,12 +130,17 @@ def _rows(lake: Lake, name: str) -> int:
 
 
 def orders_difference(settings: Settings, domain: Domain, lake: Lake) -> list[str]:
-    """Compare Silver's orders with the rows of Postgres, value by value; return what differs, at most ten lines."""
+    """Compare the orders of Silver with those of Postgres, value by value; return what differs, at most ten lines.
+
+    Deleted orders count on neither side: one that was deleted for real is in Silver, marked, and not in Postgres.
+    """
     table = DeltaTable(lake.uri(lake.silver(domain)), storage_options=lake.storage_options or None)
     names = ["order_id", "status", "total", "updated_at"]
-    silver = {row["order_id"]: row for row in table.to_pyarrow_table(columns=names).to_pylist()}
+    found = table.to_pyarrow_table(columns=[*names, "deleted_at"])
+    live = found.filter(pc.is_null(found["deleted_at"])).select(names)
+    silver = {row["order_id"]: row for row in live.to_pylist()}
     with psycopg2.connect(settings.postgres_dsn.get_secret_value()) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT order_id, status, total, updated_at FROM orders")
+        cursor.execute("SELECT order_id, status, total, updated_at FROM orders WHERE deleted_at IS NULL")
         shop = {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
     differences = [
         f"order {key}: Postgres {shop.get(key)}, Silver {silver.get(key)}"

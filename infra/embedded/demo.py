@@ -111,7 +111,8 @@ class Demo:
         with self._timed("provision"):
             workers.run("producers", "provision")
             workers.run("producers", "shop-init", "--seed", str(self.seed))
-            workers.start("sink", "sink")
+            workers.start("sink", "sink", endpoint=True)
+            workers.write_env()  # now with the sink's address
         with self._timed("replay"):
             self._add_produced(
                 workers.run(

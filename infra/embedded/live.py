@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from infra.embedded.errors import StackError
+from infra.embedded.ports import LOOPBACK
 from infra.embedded.progress import Reporter
 from infra.embedded.spark_connect import Engine
 from infra.embedded.stack import Stack
@@ -47,11 +48,11 @@ def up(engine: Engine, seed: int) -> int:
         try:
             reporter.line("Preparing topics, schemas and the shop")
             workers.run("producers", "provision")
-            workers.start("sink", "sink")
+            workers.start("sink", "sink", endpoint=True)
             _first_history(workers, seed, reporter)
             workers.start("shop", "producers", "simulate-shop")
             for name in PRODUCERS:
-                workers.start(f"producer-{name}", "producers", name)
+                workers.start(f"producer-{name}", "producers", name, endpoint=True)
             workers.start_dagster_ui()
             workers.start_dagster_daemon()
             _tell(reporter, workers, env)
@@ -106,6 +107,8 @@ def _tell(reporter: Reporter, workers: Workers, env: dict[str, str]) -> None:
     reporter.line(f"  Lake            {env['LAKE_URI']}")
     reporter.line(f"  Kafka           {env['KAFKA_BOOTSTRAP_SERVERS']}")
     reporter.line(f"  Schema Registry {env['SCHEMA_REGISTRY_URL']}")
+    ports = ", ".join(f"{name.removeprefix('producer-')} {port}" for name, port in workers.metrics_ports.items())
+    reporter.line(f"  Metrics         http://{LOOPBACK}:PORT/metrics and /healthz; PORT: {ports}")
     reporter.line(f"  Logs            {ROOT / 'logs'}")
     reporter.line(f"  Variables       {workers.write_env()} (for a shell of your own: `set -a; . FILE`)")
     reporter.line("")

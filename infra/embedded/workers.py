@@ -46,6 +46,7 @@ class Workers:
         self._running: dict[str, ManagedProcess] = {}
         self._argv: dict[str, Sequence[str]] = {}
         self._may_end: set[str] = set()
+        self._metrics_ports: dict[str, int] = {}
         self.dagster_home = root / "dagster"
         self.ui = ""
 
@@ -61,8 +62,11 @@ class Workers:
             The file, readable by its owner only.
         """
         path = self._root / "env"
+        env = dict(self._env)
+        if "sink" in self._metrics_ports:
+            env["SINK_ENDPOINT_URL"] = f"http://{LOOPBACK}:{self._metrics_ports['sink']}"
         with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.writelines(f"{name}='{value}'\n" for name, value in sorted(self._env.items()))
+            file.writelines(f"{name}='{value}'\n" for name, value in sorted(env.items()))
         return path
 
     def run(self, module: str, *arguments: str) -> dict[str, Any]:
@@ -98,10 +102,27 @@ class Workers:
                 return result
         return {}
 
-    def start(self, name: str, module: str, *arguments: str, may_end: bool = False) -> ManagedProcess:
-        """Start `python -m module arguments` under `name`; one that may end is not missed when it does."""
+    @property
+    def metrics_ports(self) -> dict[str, int]:
+        """Name of each process with a metrics endpoint to its port; a restart does not change it."""
+        return dict(self._metrics_ports)
+
+    def start(
+        self, name: str, module: str, *arguments: str, may_end: bool = False, endpoint: bool = False
+    ) -> ManagedProcess:
+        """Start `python -m module arguments` under `name`.
+
+        Args:
+            name: The process's name here and in the logs.
+            module: What `python -m` runs.
+            *arguments: Its arguments.
+            may_end: It is not missed when it ends.
+            endpoint: It serves its metrics and health on a port of its own.
+        """
         if may_end:
             self._may_end.add(name)
+        if endpoint:
+            (self._metrics_ports[name],) = free_ports(1)
         return self._spawn(name, [sys.executable, "-m", module, *arguments])
 
     def start_dagster_ui(self) -> str:
@@ -182,11 +203,12 @@ class Workers:
         return [process for name, process in self._running.items() if not process.alive and name not in self._may_end]
 
     def _spawn(self, name: str, argv: Sequence[str]) -> ManagedProcess:
+        port = self._metrics_ports.get(name)
         process = ManagedProcess(
             name,
             argv,
             log=self._root / "logs" / f"{name}.log",
-            env=self._env,
+            env=self._env if port is None else {**self._env, "METRICS_PORT": str(port)},
             cwd=REPOSITORY,
             # Dagster's processes end their own children only on an interrupt.
             stop_signal=signal.SIGINT if name.startswith("dagster") else signal.SIGTERM,

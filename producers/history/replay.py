@@ -207,7 +207,8 @@ class _ShopReplay:
             )
         if RESTAURANTS in deliveries:
             self._restaurants_file = FileWatermark(settings.state_dir, RESTAURANTS)
-            self._restaurants = RestaurantsSnapshot(self._reader, deliveries[RESTAURANTS], MemoryWatermark())
+            self._snapshot = MemoryWatermark()
+            self._restaurants = RestaurantsSnapshot(self._reader, deliveries[RESTAURANTS], self._snapshot)
         if USERS in deliveries:
             self._users_file = FileWatermark(settings.state_dir, USERS)
             saved = self._users_file.load()
@@ -260,7 +261,7 @@ class _ShopReplay:
         if self._restaurants is not None:
             taken = moment(day, DAY_US - HOUR_US)
             if not _later((self._restaurants_file.load() or {}).get("snapshot_at"), taken):
-                self._restaurants_file.save({"snapshot_at": taken.isoformat()})
+                self._restaurants_file.save({**(self._snapshot.load() or {}), "snapshot_at": taken.isoformat()})
         if self._users is not None:
             taken = midnight(day) + INCREMENT_TIME
             if not _later((self._users_file.load() or {}).get("extracted_at"), taken):
@@ -269,7 +270,9 @@ class _ShopReplay:
 
 def _start(position: Position, saved: dict[str, Any] | None, start: datetime) -> Position:
     """Begin with the past, or where the source stopped before it."""
-    return Position(low=start if saved is None else min(position.low, start))
+    if saved is None or position.low >= start:
+        return Position(low=start)
+    return Position(low=position.low, low_key=position.low_key)
 
 
 def _later(saved: str | None, than: datetime) -> bool:

@@ -26,7 +26,7 @@ from producers.history.orders_day import (
     steps_between,
 )
 from producers.history.randomness import DAY_US, Stream, generator
-from producers.shop.seed import dish_name, midnight, moment, money, past_transaction
+from producers.shop.seed import dish_name, midnight, moment, money, not_deleted, past_transaction
 from producers.world import MENU_IDS_PER_RESTAURANT, TIERS, World, day_ids
 
 MINUTE_US = 60_000_000
@@ -103,8 +103,16 @@ class ShopDay:
     def _place(self, cursor: Cursor, start_us: int, end_us: int) -> None:
         orders, world = self._today, self._world
         first, last = np.searchsorted(orders.placed_us, [start_us, end_us])
+        # An order that was deleted since stays so: its old version would be live here and lose downstream.
+        cursor.execute(
+            "SELECT order_id FROM orders_tombstones WHERE order_id = ANY(%s)",
+            ([int(order) for order in orders.order_id[first:last]],),
+        )
+        deleted = {row[0] for row in cursor.fetchall()}
         rows, lines = [], []
         for index in range(int(first), int(last)):
+            if int(orders.order_id[index]) in deleted:
+                continue
             at = moment(self.day, orders.placed_us[index])
             subtotal, fee = int(orders.subtotal_cents[index]), int(orders.fee_cents[index])
             discount = int(orders.discount_cents[index])
@@ -179,7 +187,7 @@ class ShopDay:
             " FROM (VALUES %s) v(id, city, tier, is_active, at) WHERE u.user_id = v.id AND u.updated_at < v.at",
             [row for at, row in self._user_changes if start_us <= at < end_us],
         )
-        registered = [row for at, row in self._registrations if start_us <= at < end_us]
+        registered = not_deleted(cursor, [row for at, row in self._registrations if start_us <= at < end_us])
         if registered:
             execute_values(
                 cursor,

@@ -6,9 +6,10 @@ somebody changed later are never set back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import psycopg2.errors
 from psycopg2.extensions import connection as Connection
@@ -181,9 +182,16 @@ def _seed_users(cursor: Cursor, world: World, before: date) -> None:
         " ON CONFLICT (user_id) DO UPDATE SET city = excluded.city, tier = excluded.tier,"
         " is_active = excluded.is_active, updated_at = excluded.updated_at"
         f" WHERE users.updated_at < '{midnight(before).isoformat()}' AND users.updated_at < excluded.updated_at",
-        rows,
+        not_deleted(cursor, rows),
         page_size=1_000,
     )
+
+
+def not_deleted(cursor: Cursor, users: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the rows of users, their id first, without those that were deleted since: they do not come back."""
+    cursor.execute("SELECT user_id FROM users_tombstones")
+    deleted = {row[0] for row in cursor.fetchall()}
+    return [row for row in users if row[0] not in deleted]
 
 
 def _seed_restaurants(cursor: Cursor, world: World, before: date) -> None:

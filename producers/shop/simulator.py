@@ -29,6 +29,10 @@ USER_CHANGES_PER_DAY = 70.0
 REGISTRATIONS_PER_DAY = 5.0
 RESTAURANT_TURNS_PER_DAY = 300.0
 PRICE_CHANGES_PER_DAY = 100.0
+CLOSED_ACCOUNTS_PER_DAY = 1.0
+TEST_ORDERS_REMOVED_PER_DAY = 1.0
+RESTAURANTS_CLOSED_PER_DAY = 0.5
+MENU_ITEMS_REMOVED_PER_DAY = 2.0
 DAY_SECONDS = 86_400.0
 MAX_OPEN_ORDERS = 5_000
 
@@ -77,6 +81,14 @@ class ShopSimulator:
                     self._turn_restaurant(cursor)
                 for _ in range(self._happens(PRICE_CHANGES_PER_DAY * lived)):
                     self._change_price(cursor)
+                for _ in range(self._happens(CLOSED_ACCOUNTS_PER_DAY * lived)):
+                    self._close_account(cursor)
+                for _ in range(self._happens(TEST_ORDERS_REMOVED_PER_DAY * lived)):
+                    self._remove_order(cursor)
+                for _ in range(self._happens(RESTAURANTS_CLOSED_PER_DAY * lived)):
+                    self._close_restaurant(cursor)
+                for _ in range(self._happens(MENU_ITEMS_REMOVED_PER_DAY * lived)):
+                    self._remove_menu_item(cursor)
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise transient(error, "the shop was simulated") from error
 
@@ -174,7 +186,7 @@ class ShopSimulator:
         else:
             change, value = "city = %s", draw.choice(self._world.cities)
         user_id = draw.randint(1, self._world.size.users)
-        cursor.execute(f"UPDATE users SET {change} WHERE user_id = %s", (value, user_id))
+        cursor.execute(f"UPDATE users SET {change} WHERE user_id = %s AND deleted_at IS NULL", (value, user_id))
         self.counts["users_changed"] += cursor.rowcount
 
     def _register(self, cursor: Cursor) -> None:
@@ -194,7 +206,10 @@ class ShopSimulator:
         if self._world.size.restaurants == first:
             return
         restaurant_id = self._draw.randint(first + 1, self._world.size.restaurants)
-        cursor.execute("UPDATE restaurants SET is_open = NOT is_open WHERE restaurant_id = %s", (restaurant_id,))
+        cursor.execute(
+            "UPDATE restaurants SET is_open = NOT is_open WHERE restaurant_id = %s AND deleted_at IS NULL",
+            (restaurant_id,),
+        )
         self.counts["restaurants_turned"] += cursor.rowcount
 
     def _change_price(self, cursor: Cursor) -> None:
@@ -205,3 +220,44 @@ class ShopSimulator:
             (self._draw.choice(("0.95", "1.03", "1.05")), restaurant_id),
         )
         self.counts["prices_changed"] += cursor.rowcount
+
+    def _close_account(self, cursor: Cursor) -> None:
+        cursor.execute(
+            "UPDATE users SET is_active = false, deleted_at = clock_timestamp() WHERE deleted_at IS NULL AND user_id ="
+            " (SELECT min(user_id) FROM users WHERE deleted_at IS NULL AND user_id >= %s)",
+            (self._draw.randint(1, self._world.size.users),),
+        )
+        self.counts["accounts_closed"] += cursor.rowcount
+
+    def _remove_order(self, cursor: Cursor) -> None:
+        # A test order is noticed soon: one of the latest hundred.
+        cursor.execute(
+            "DELETE FROM orders WHERE order_id ="
+            " (SELECT order_id FROM orders ORDER BY created_at DESC OFFSET %s LIMIT 1)",
+            (self._draw.randrange(100),),
+        )
+        self.counts["orders_removed"] += cursor.rowcount
+
+    def _close_restaurant(self, cursor: Cursor) -> None:
+        # See `_turn_restaurant` for the first ones.
+        first = self._world.size.cities
+        if self._world.size.restaurants == first:
+            return
+        cursor.execute(
+            "UPDATE restaurants SET is_open = false, deleted_at = clock_timestamp()"
+            " WHERE restaurant_id = %s AND deleted_at IS NULL",
+            (self._draw.randint(first + 1, self._world.size.restaurants),),
+        )
+        self.counts["restaurants_closed"] += cursor.rowcount
+
+    def _remove_menu_item(self, cursor: Cursor) -> None:
+        # A menu never becomes empty, and orders keep the items that they refer to.
+        cursor.execute(
+            "DELETE FROM menu_items WHERE menu_item_id = (SELECT m.menu_item_id FROM menu_items m"
+            " WHERE m.restaurant_id = %s AND NOT EXISTS (SELECT FROM order_items i"
+            " WHERE i.menu_item_id = m.menu_item_id)"
+            " AND (SELECT count(*) FROM menu_items o WHERE o.restaurant_id = m.restaurant_id) > 1"
+            " ORDER BY random() LIMIT 1)",
+            (self._draw.randint(1, self._world.size.restaurants),),
+        )
+        self.counts["menu_items_removed"] += cursor.rowcount

@@ -90,7 +90,7 @@ class ShopView:
             "SELECT o.created_at, o.order_id, o.user_id, u.city, o.restaurant_id, o.payment_method,"
             " array_agg(i.menu_item_id ORDER BY i.line_no), array_agg(i.quantity ORDER BY i.line_no)"
             " FROM orders o JOIN users u USING (user_id) JOIN order_items i USING (order_id)"
-            " WHERE o.created_at > %s GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2 LIMIT %s",
+            " WHERE o.created_at > %s AND o.deleted_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2 LIMIT %s",
             (at, limit),
         )
         return [(row[0], _order(*row[1:])) for row in rows]
@@ -100,7 +100,8 @@ class ShopView:
         rows = self._rows(
             "SELECT o.order_id, o.user_id, u.city, o.restaurant_id, o.payment_method, ARRAY[]::bigint[], ARRAY[]::int[]"
             " FROM orders o JOIN users u USING (user_id)"
-            " WHERE o.status NOT IN ('delivered', 'cancelled') ORDER BY o.order_id DESC LIMIT %s",
+            " WHERE o.status NOT IN ('delivered', 'cancelled') AND o.deleted_at IS NULL"
+            " ORDER BY o.order_id DESC LIMIT %s",
             (limit,),
         )
         return [_order(*row) for row in rows]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -50,9 +49,7 @@ def test_rows_letters_markers_and_unread_records_add_up(bench, look):
         (transactions.abort_transaction if number else transactions.commit_transaction)(30)
     bench.run("--until-caught-up")
     bench.produce(7)
-    started = time.monotonic()
     report = look()
-    assert time.monotonic() - started < 5  # 0.7 s by itself; the machine may be busy
     assert report.problems == ()
     [result] = report.results
     assert str(result.equations[0]) == (

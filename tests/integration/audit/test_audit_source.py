@@ -30,7 +30,7 @@ class Shop:
         self.made = AuditLake(self.settings).make()
         self.connection = psycopg2.connect(self.settings.postgres_dsn.get_secret_value())
         self.connection.autocommit = True
-        self.sql("DROP TABLE IF EXISTS orders")
+        self.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         self.sql(
             "CREATE TABLE orders (order_id bigint, created_at timestamptz, updated_at timestamptz, total numeric,"
             " deleted_at timestamptz)"

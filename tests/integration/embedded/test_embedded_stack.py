@@ -112,7 +112,7 @@ def test_a_service_that_cannot_start_ends_the_others(tmp_path: Path, monkeypatch
     from infra.embedded import kafka
     from infra.embedded.errors import ServiceStartError
 
-    monkeypatch.setattr(kafka, "_properties", lambda *_args, **_kwargs: "process.roles=nonsense\n")
+    monkeypatch.setattr(kafka, "server_properties", lambda *_args, **_kwargs: "process.roles=nonsense\n")
     stack = Stack(tmp_path / "a", services=("kafka", "postgres"), reporter=QUIET)
     with pytest.raises(ServiceStartError, match="nonsense"):
         stack.start()

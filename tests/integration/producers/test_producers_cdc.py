@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ from producers.shop.seed import past_transaction, seed_shop
 from producers.watermark import FileWatermark, MemoryWatermark
 from producers.world import World, WorldSize
 
-ORDERS = 12
 NAIVE = "SELECT order_id, updated_at FROM orders WHERE updated_at > %s ORDER BY updated_at"
 
 
@@ -51,42 +49,6 @@ def take(reader: FencedReader, seen: dict[int, datetime]) -> int:
         seen[row.key] = max(row.updated_at, seen.get(row.key, row.updated_at))
     reader.confirm()
     return len(rows)
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_no_interleaving_loses_a_version(bench: Any, shop: Connection, seed: int) -> None:
-    draw = random.Random(seed)
-    place(shop, ORDERS)
-    writers: list[list[Any]] = [[bench.connect(), False] for _ in range(4)]
-    reader = FencedReader(bench.connect(), QUERY, Position(), page_rows=draw.choice([2, 3, 5_000]))
-    seen: dict[int, datetime] = {}
-    for _ in range(150):
-        number = draw.randrange(6)
-        if number >= 4:
-            take(reader, seen)
-            if draw.random() < 0.3:  # a restart: only what is saved is left
-                saved = Position.from_json(reader.position.to_json())
-                reader = FencedReader(bench.connect(), QUERY, saved, page_rows=draw.choice([2, 3, 5_000]))
-            continue
-        connection, is_open = writers[number]
-        with connection.cursor() as cursor:
-            if is_open and draw.random() < 0.4:
-                cursor.execute(draw.choice(["COMMIT", "COMMIT", "ROLLBACK"]))
-                writers[number][1] = False
-                continue
-            if not is_open:
-                cursor.execute("BEGIN")
-                writers[number][1] = True
-                if draw.random() < 0.5:
-                    continue  # its now() stands still from here on
-            # Each writer has orders of its own, or they would wait for each other.
-            order = draw.choice(range(number + 1, ORDERS + 1, 4))
-            cursor.execute("UPDATE orders SET city = city || '.' WHERE order_id = %s", (order,))
-    for connection, is_open in writers:
-        if is_open:
-            connection.cursor().execute("COMMIT")
-    take(reader, seen)
-    assert seen == versions(shop)
 
 
 def test_a_late_commit_is_missed_by_the_naive_poll_only(bench: Any, shop: Connection) -> None:

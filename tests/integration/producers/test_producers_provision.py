@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,33 +9,16 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from pydantic import SecretStr
 
-from platform_core.catalog import Catalog, load_catalog
+from platform_core.catalog import load_catalog
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.topics import SCHEMA_CHANGES, dlq_name, kafka_client_config, subject_name
 from producers.delivery import Delivery
 from producers.provision import provision
 
-UNION = {"type": ["string", "number", "boolean", "null"]}
-
 
 def announcements(bench: Any, subject: str) -> list[dict[str, Any]]:
     found = [m for m in bench.messages(SCHEMA_CHANGES) if m.key() == subject.encode()]
     return [json.loads(message.value() or b"") for message in found]
-
-
-def changed(bench: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> Catalog:
-    """The same users domain with another contract."""
-    contract = json.loads(json.dumps(bench.catalog["users"].contract.schema))
-    change(contract)
-    package = folder / "other_users"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "contract.json").write_text(json.dumps(contract))
-    document = yaml.safe_load(bench.settings.domains_file.read_text())
-    document["domains"] = {"users": {**document["domains"]["users"], "plugin": "other_users"}}
-    (folder / "domains.yaml").write_text(yaml.safe_dump(document))
-    monkeypatch.syspath_prepend(str(folder))
-    return load_catalog(folder / "domains.yaml")
 
 
 def test_twice_changes_nothing(bench: Any) -> None:
@@ -72,39 +54,6 @@ def test_an_existing_topic_is_brought_in_line(provisioned: Any) -> None:
     # More partitions than wanted cannot be undone: told, and nothing else.
     assert provision(provisioned.settings, provisioned.catalog).topics[topic] == "changed"
     assert provision(provisioned.settings, provisioned.catalog).topics[topic] == "differs"
-
-
-def test_a_new_optional_property_is_a_new_version(
-    provisioned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    catalog = changed(provisioned, tmp_path / "v2", monkeypatch, lambda c: c["properties"].update(nickname=UNION))
-    subject = subject_name(catalog["users"])
-    outcome = provision(provisioned.settings, catalog)
-    assert outcome.announced == [subject]
-    assert [told["version"] for told in announcements(provisioned, subject)] == [1, 2]
-    assert provision(provisioned.settings, catalog).announced == []
-
-
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        (lambda c: c["properties"].update(tier={"type": "integer"}), "tier"),
-        (lambda c: (c["properties"].update(phone={"type": "string"}), c["required"].append("phone")), "phone"),
-        (lambda c: (c["properties"].pop("tier"), c["required"].remove("tier")), "tier"),
-    ],
-    ids=["type changed", "required added", "required removed"],
-)
-def test_a_breaking_change_is_refused_by_name(
-    provisioned: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any, field: str
-) -> None:
-    catalog = changed(provisioned, tmp_path / "v2", monkeypatch, change)
-    subject = subject_name(catalog["users"])
-    with pytest.raises(ConfigurationError) as caught:
-        provision(provisioned.settings, catalog)
-    for name in ("`users`", f"`{subject}`", f"`{field}`", "FULL_TRANSITIVE"):
-        assert name in caught.value.message
-    assert caught.value.fields == [field]
-    assert len(announcements(provisioned, subject)) == 1
 
 
 def test_a_wrong_password_is_named_and_not_shown(bench: Any) -> None:

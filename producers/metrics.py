@@ -1,0 +1,89 @@
+"""What a producer counts and measures, as Prometheus metrics.
+
+Only names, labels and help texts belong here; when something happened is told by `producers.delivery` and
+`producers.source_probe`. The table of all metrics is in docs/operations.md, the naming rules in
+https://prometheus.io/docs/practices/naming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from producers.fence import FencedReader
+
+
+class ProducerMetrics:
+    """One domain's metrics in a registry of their own.
+
+    Args:
+        domain: The value of the label `domain`.
+        on_settled: Called when a `settle` was confirmed.
+    """
+
+    def __init__(self, domain: str, *, on_settled: Callable[[], None] = lambda: None) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._domain = domain
+        self._on_settled = on_settled
+        label = ["domain"]
+        self._records = Counter(
+            "pdp_producer_records", "Records that Kafka acknowledged.", label, registry=registry
+        ).labels(domain)
+        self._bytes = Counter(
+            "pdp_producer_bytes", "Bytes of the values of acknowledged records.", label, registry=registry
+        ).labels(domain)
+        self._refused = Counter(
+            "pdp_producer_refused",
+            "Records that went to the dead-letter topic, by why.",
+            ["domain", "reason"],
+            registry=registry,
+        )
+        self._failures = Counter(
+            "pdp_producer_delivery_failures", "Records that Kafka did not acknowledge.", label, registry=registry
+        ).labels(domain)
+        self._last_success = Gauge(
+            "pdp_producer_last_success_timestamp_seconds",
+            "When the last round ended well, 0 before the first.",
+            label,
+            registry=registry,
+        ).labels(domain)
+        self._watermark_age = Gauge(
+            "pdp_cdc_watermark_age_seconds",
+            "How far the watermark was behind the database's clock at the last poll.",
+            label,
+            registry=registry,
+        )
+        self._held_polls = Gauge(
+            "pdp_cdc_held_polls",
+            "Polls whose window an open transaction keeps from closing.",
+            label,
+            registry=registry,
+        )
+
+    def delivered(self, records: int, size_bytes: int, refused: Mapping[str, int]) -> None:
+        """Count what one `settle` confirmed.
+
+        Args:
+            records: Records on the domain's own topic.
+            size_bytes: Bytes of their values.
+            refused: Records on the dead-letter topic, by reason.
+        """
+        self._records.inc(records)
+        self._bytes.inc(size_bytes)
+        for reason, count in refused.items():
+            self._refused.labels(self._domain, reason).inc(count)
+        self._on_settled()
+
+    def failed(self, records: int) -> None:
+        """Count records that were given up; their source sends them again."""
+        self._failures.inc(records)
+
+    def succeeded(self) -> None:
+        """Note that a round ended well just now."""
+        self._last_success.set_to_current_time()
+
+    def polled(self, reader: FencedReader) -> None:
+        """Take over how far a polled table was read; domains that are not polled have no such metrics."""
+        self._watermark_age.labels(self._domain).set(reader.watermark_age_seconds)
+        self._held_polls.labels(self._domain).set(len(reader.position.polls))

@@ -1,0 +1,148 @@
+"""The alarm of a watermark that an open transaction holds back, and whose transaction it is.
+
+When it is raised and what it says belongs here; why a watermark waits is explained in `producers.fence`, and what to
+do about it in docs/operations.md. It costs nothing while nothing is held: the server is asked only after the alarm.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from platform_core.alerts import AlertKind
+from producers.alerts import alert_document
+from producers.fence import FencedReader
+
+log = logging.getLogger(__name__)
+
+KIND = AlertKind.WATERMARK_HELD_BACK.value
+REPEAT_SECONDS = 60.0
+
+# `age` and not a comparison: transaction numbers wrap around. A prepared transaction has no session any more.
+OLDEST = """
+SELECT pid, usename, state, since FROM (
+  SELECT pid::text, usename::text, state, xact_start AS since, age(backend_xid) AS old
+  FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
+  UNION ALL
+  SELECT 'prepared:' || quote_literal(gid), owner::text, 'prepared', prepared, age(transaction) FROM pg_prepared_xacts
+) open ORDER BY old DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True)
+class OpenTransaction:
+    """The oldest transaction that has a number, as far as this login may see it.
+
+    Attributes:
+        pid: Its server process, or `prepared:` and the name of a prepared transaction.
+        user: Whose it is.
+        state: What its session does.
+        since: When it began.
+    """
+
+    pid: str = "unknown"
+    user: str = "unknown"
+    state: str = "unknown"
+    since: datetime | None = None
+
+    @property
+    def ending(self) -> str:
+        """What ends it, for psql; whoever reads it decides whether the transaction is still needed."""
+        if self.pid.isdigit():
+            return f"SELECT pg_terminate_backend({self.pid});"
+        if self.pid.startswith("prepared:"):
+            return f"ROLLBACK PREPARED {self.pid.removeprefix('prepared:')};"
+        return "SELECT * FROM pg_stat_activity WHERE backend_xid IS NOT NULL;  -- as a member of pg_read_all_stats"
+
+    @classmethod
+    def oldest(cls, connection: Connection) -> OpenTransaction:
+        """Ask the server; without the privilege to see other logins' sessions every field is unknown."""
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(OLDEST)
+                row = cursor.fetchone()
+        except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedTable):
+            row = None
+        if row is None:
+            return cls()
+        return cls(str(row[0]), row[1] or "unknown", row[2] or "unknown", row[3])
+
+
+class WatermarkAlarm:
+    """Warns when a source's watermark was held back for too long, each minute, and alerts once an occurrence.
+
+    Args:
+        source: The source.
+        threshold_seconds: `CDC_WATERMARK_ALARM_SECONDS`.
+        publish: Takes the alert; tells whether it was delivered.
+        seconds: A clock that never steps back, for the pace of warnings.
+
+    Attributes:
+        is_on: Whether the watermark is held back for too long.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        threshold_seconds: float,
+        publish: Callable[[dict[str, Any]], bool],
+        *,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._threshold_seconds = threshold_seconds
+        self._publish = publish
+        self._seconds = seconds
+        self._warned_at: float | None = None
+        self._published = False
+        self.is_on = False
+
+    def check(self, reader: FencedReader) -> None:
+        """Judge the last poll of the reader, which has come to its end."""
+        held = reader.held_seconds
+        if held <= self._threshold_seconds:
+            if self.is_on:
+                log.warning("watermark_released source=%s age_seconds=%.0f", self._source, reader.watermark_age_seconds)
+            self.is_on, self._warned_at, self._published = False, None, False
+            return
+        self.is_on = True
+        now = self._seconds()
+        if self._warned_at is not None and now - self._warned_at < REPEAT_SECONDS:
+            return
+        self._warned_at = now
+        blocker = OpenTransaction.oldest(reader.connection)
+        since = "unknown" if blocker.since is None else blocker.since.isoformat()
+        log.warning(
+            "watermark_held_back source=%s seconds=%.0f pid=%s user=%s state=%s since=%s",
+            self._source,
+            held,
+            blocker.pid,
+            blocker.user,
+            blocker.state.replace(" ", "_"),
+            since,
+        )
+        if not self._published:
+            self._published = self._publish(self._alert(reader, blocker, since))
+
+    def _alert(self, reader: FencedReader, blocker: OpenTransaction, since: str) -> dict[str, Any]:
+        assert reader.held_since is not None and reader.polled_at is not None
+        return alert_document(
+            key=f"{KIND}/{self._source}/{reader.held_since.isoformat()}",
+            kind=KIND,
+            domain=self._source,
+            what=(
+                f"A transaction has been open for {reader.held_seconds:,.0f} s. Other rows of `{self._source}` are sent"
+                " as ever; what this transaction wrote comes when it commits, and until then every poll reads the"
+                " window again."
+            ),
+            where=f"Postgres process {blocker.pid}, user {blocker.user}, {blocker.state}, since {since}",
+            command=blocker.ending,
+            at=reader.polled_at,
+        )

@@ -1,0 +1,245 @@
+"""The stage Postgres → Kafka: whatever breaks, the latest record of each order is the order as Postgres has it."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2
+import pytest
+from producers_bench import Bench, producers_bench
+
+from infra.embedded.postgres import Postgres
+from infra.embedded.schema_registry import SchemaRegistry
+from platform_core.settings import REPOSITORY
+from producers.provision import provision
+from producers.shop.seed import seed_shop
+from producers.world import World, WorldSize
+
+CDC_PROCESS = str(Path(__file__).with_name("cdc_process.py"))
+PLACE = (
+    "INSERT INTO orders (user_id, restaurant_id, city, payment_method, subtotal, delivery_fee, discount, total)"
+    " SELECT 1, 1, 'x', 'card', 10, 1, 0, 11 FROM generate_series(1, %s)"
+)
+CHANGES = (
+    "UPDATE orders SET city = md5(random()::text) WHERE order_id = %s",
+    "UPDATE orders SET city = md5(random()::text) WHERE order_id = %s",
+    "UPDATE orders SET deleted_at = now() WHERE order_id = %s",
+    "DELETE FROM orders WHERE order_id = %s",
+)
+
+
+@pytest.fixture(scope="module")
+def mortal_postgres(toolchain, tmp_path_factory) -> Iterator[Postgres]:
+    with Postgres(tmp_path_factory.mktemp("mortal_postgres"), toolchain=toolchain, durable=True) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def mortal_registry(toolchain, tmp_path_factory) -> Iterator[SchemaRegistry]:
+    with SchemaRegistry(tmp_path_factory.mktemp("mortal_registry"), toolchain=toolchain, durable=True) as service:
+        yield service
+
+
+class Shop:
+    """Orders that change under open transactions, the producer beside them, and the judgement."""
+
+    def __init__(self, bench: Bench, folder: Path, seed: int) -> None:
+        self.bench, self.folder, self.draw = bench, folder, random.Random(seed)
+        connection = bench.connect()
+        seed_shop(connection, World(7, WorldSize(users=5, restaurants=2, menu_items=3, cities=2)))
+        provision(bench.settings, bench.catalog)
+        with connection.cursor() as cursor:
+            cursor.execute(PLACE, (60,))
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def start(self, mutant: str = "") -> subprocess.Popen[str]:
+        log = (self.folder / f"cdc-{len(self.processes)}.log").open("w+")
+        process = subprocess.Popen(
+            [sys.executable, CDC_PROCESS, mutant, "orders"],
+            cwd=REPOSITORY,
+            env={**self.bench.env, "PYTHONPATH": str(REPOSITORY), "CDC_POLL_INTERVAL_SECONDS": "0.2"},
+            stdout=log,
+            stderr=log,
+            text=True,
+        )
+        process.log = Path(log.name)  # type: ignore[attr-defined]
+        self.processes.append(process)
+        return process
+
+    @contextmanager
+    def life(self) -> Iterator[list[int]]:
+        """Four people change orders, some in transactions that stay open; yields how many they committed."""
+        stop, committed = threading.Event(), [0]
+
+        def live(draw: random.Random) -> None:
+            connection = None
+            while not stop.is_set():
+                try:
+                    if connection is None or connection.closed:
+                        connection = psycopg2.connect(self.bench.env["POSTGRES_DSN"], connect_timeout=5)
+                    with connection, connection.cursor() as cursor:
+                        for _ in range(draw.randint(1, 3)):
+                            cursor.execute(
+                                draw.choice(CHANGES[: 4 if draw.random() < 0.2 else 2]), (draw.randint(1, 60),)
+                            )
+                        cursor.execute(PLACE, (draw.randint(0, 1),))
+                        stop.wait(draw.choice((0, 0, 0.05, 0.3, 0.8)))
+                        if draw.random() < 0.1:
+                            connection.rollback()
+                    committed[0] += 1
+                except psycopg2.errors.DeadlockDetected:
+                    pass
+                except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                    connection = None
+                    stop.wait(0.2)
+            if connection is not None:
+                connection.close()
+
+        threads = [threading.Thread(target=live, args=(random.Random(self.draw.random()),)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield committed
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    def wait(self, condition, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "\n".join(p.log.read_text()[-3000:] for p in self.processes)
+            time.sleep(0.05)
+
+    def produced(self, count: int) -> None:
+        """Wait until so many more records are in the topic."""
+        before = len(self.bench.records("orders"))
+        self.wait(lambda: len(self.bench.records("orders")) >= before + count)
+
+    def missed(self) -> list[str]:
+        """What the topic says wrongly of an order, after the producer has had two more polls in silence."""
+        with psycopg2.connect(self.bench.env["POSTGRES_DSN"]) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT order_id, city, deleted_at IS NOT NULL FROM orders")
+            shop = {row[0]: row[1:] for row in cursor.fetchall()}
+        connection.close()
+        known: dict[int, dict] = {}
+        for record in self.bench.records("orders"):
+            latest = known.get(record["order_id"])
+            if latest is None or record["updated_at"] > latest["updated_at"]:
+                known[record["order_id"]] = record
+        wrong = [
+            f"order {key}: Postgres {row}, Kafka {known.get(key, {}).get('city')}"
+            for key, row in shop.items()
+            if key not in known or (known[key]["city"], known[key]["deleted_at"] is not None) != row
+        ]
+        gone = [f"order {key} was deleted" for key, r in known.items() if key not in shop and not r["deleted_at"]]
+        return wrong + gone
+
+    def settle(self) -> list[str]:
+        """Give a healthy producer time to catch up, and return what is wrong for good."""
+        try:
+            self.wait(lambda: not self.missed(), 20)
+        except AssertionError:
+            return self.missed()
+        return []
+
+    def end(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture
+def shop(mortal_kafka, mortal_registry, mortal_postgres, tmp_path, seed) -> Iterator[Shop]:
+    with producers_bench(mortal_kafka, mortal_registry, mortal_postgres, tmp_path) as bench:
+        shop = Shop(bench, tmp_path, seed)
+        yield shop
+        shop.end()
+
+
+def test_kill_9_and_sigterm_at_any_moment(shop):
+    with shop.life() as committed:
+        for number in range(6):
+            process = shop.start()
+            shop.produced(10)
+            time.sleep(shop.draw.uniform(0, 0.4))
+            process.send_signal(signal.SIGKILL if number % 2 else signal.SIGTERM)
+            assert process.wait(20) in (0, -signal.SIGKILL)
+    shop.start()
+    assert committed[0] > 20 and shop.settle() == []
+
+
+def test_postgres_is_killed_and_comes_back(shop, mortal_postgres):
+    with shop.life() as committed:
+        process = shop.start()
+        for _ in range(2):
+            shop.produced(20)
+            time.sleep(shop.draw.uniform(0, 0.5))
+            mortal_postgres.crash()
+            time.sleep(shop.draw.uniform(0, 1))
+            mortal_postgres.restart()
+        shop.produced(20)
+    assert committed[0] > 20 and shop.settle() == []
+    assert process.poll() is None, "an outage must not end the producer"
+
+
+def test_the_broker_is_killed_while_the_producer_is_too(shop, mortal_kafka):
+    broker_dies_with_producer(shop, mortal_kafka, "")
+    assert shop.settle() == []
+
+
+def test_the_registry_is_down_and_comes_back(shop, mortal_registry):
+    with shop.life():
+        running = shop.start()
+        shop.produced(10)
+        mortal_registry.crash()
+        shop.produced(20)  # who has started needs it no more
+        running.terminate()
+        running.wait(20)
+        late = shop.start()
+        time.sleep(1)
+        mortal_registry.restart()
+        if late.poll() is not None or not late.log.read_text():
+            late.wait(60)
+        while late.poll() is not None:  # a supervisor's part: exit code 1 means "again"
+            assert late.returncode == 1, late.log.read_text()
+            late = shop.start()
+            time.sleep(1)
+        shop.produced(10)
+    assert shop.settle() == []
+
+
+@pytest.mark.parametrize("mutant", ["naive_watermark", "save_before_delivery"])
+def test_the_suite_finds_a_poller_that_misses_rows(shop, mortal_kafka, mutant):
+    if mutant == "naive_watermark":
+        with shop.life():
+            shop.start(mutant)
+            shop.produced(60)
+    else:
+        broker_dies_with_producer(shop, mortal_kafka, mutant)
+    assert shop.settle(), "the mutant missed nothing"
+
+
+def broker_dies_with_producer(shop, kafka, mutant):
+    """Rows are polled while the broker is away, and the producer dies before the broker is back."""
+    process = shop.start(mutant)
+    with shop.life():
+        shop.produced(20)
+    kafka.crash()
+    with psycopg2.connect(shop.bench.env["POSTGRES_DSN"]) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE orders SET city = 'while the broker was away'")
+    connection.close()
+    time.sleep(2)  # ten polls
+    process.kill()
+    process.wait()
+    kafka.restart()
+    shop.start(mutant)

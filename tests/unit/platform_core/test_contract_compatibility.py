@@ -1,0 +1,35 @@
+"""The rules of FULL_TRANSITIVE, change by change and over a chain of versions."""
+
+from __future__ import annotations
+
+from itertools import pairwise, permutations
+
+import pytest
+from contract_changes import ADDED, BASE, CHANGES, UNION, Change, users_version
+
+from platform_core.contract_compatibility import added_fields, breaches
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
+def test_a_change_is_judged_and_its_field_named(change: Change) -> None:
+    found = breaches(BASE, change.schema)
+    assert [breach.field for breach in found] == ([change.field] if change.field else [])
+    assert all(change.word in breach.reason for breach in found)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
+def test_the_way_back_has_the_same_verdict(change: Change) -> None:
+    assert {b.field for b in breaches(change.schema, BASE)} == {b.field for b in breaches(BASE, change.schema)}
+
+
+def test_each_version_of_a_chain_reads_each_other() -> None:
+    chain = [users_version(number) for number in ADDED]
+    assert [added_fields(old, new) for old, new in pairwise(chain)] == [[ADDED[number]] for number in (2, 3, 4)]
+    assert all(breaches(old, new) == [] for old, new in permutations(chain, 2))
+
+
+def test_every_breach_is_told_at_once() -> None:
+    schema = users_version(1)
+    schema["properties"] |= {"tier": {"type": "integer"}, "phone": {"type": "string"}, "nickname": UNION}
+    schema["required"] = [*schema["required"], "phone"]
+    assert [breach.field for breach in breaches(users_version(1), schema)] == ["tier", "phone"]

@@ -1,0 +1,151 @@
+"""Positions, watermarks shown and set back, and what a snapshot remembers: no service needed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from platform_core.errors import ConfigurationError
+from producers.cli import main
+from producers.fence import MAX_WAITING_POLLS, Position, _thinned
+from producers.snapshot_memory import SnapshotRefusedError, refuse_a_loss, removed_items, vanished
+from producers.users import UsersIncrement
+from producers.watermark import FileWatermark, MemoryWatermark, describe, reset
+
+NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def test_a_position_covers_what_was_sent_and_nothing_else() -> None:
+    position = Position(NOW, (), {5: NOW + SECOND}, low_key=7)
+    assert position.covers(9, NOW - SECOND)
+    assert position.covers(7, NOW) and not position.covers(8, NOW)
+    assert position.covers(5, NOW + SECOND) and not position.covers(6, NOW + SECOND)
+    assert not position.covers(5, NOW + 2 * SECOND)
+    assert Position.from_json(json.loads(json.dumps(position.to_json()))) == position
+
+
+def test_a_file_without_a_key_has_sent_all_of_its_time() -> None:
+    saved = {"low": NOW.isoformat(), "polls": [], "sent": []}
+    assert Position.from_json(saved).covers(2**62, NOW)
+
+
+def test_many_held_polls_are_thinned_and_keep_the_oldest_and_the_newest() -> None:
+    polls = tuple((NOW + n * SECOND, n) for n in range(MAX_WAITING_POLLS + 1))
+    assert _thinned(polls[:-1]) == polls[:-1]
+    thinned = _thinned(polls)
+    assert (thinned[0], thinned[-1]) == (polls[0], polls[-1])
+    assert len(thinned) < len(polls) * 0.6 and set(thinned) < set(polls)
+
+
+def test_describe_shows_each_source_that_has_a_file(tmp_path: Path) -> None:
+    assert describe(tmp_path) == []
+    position = Position(NOW, ((NOW, 7),), {5: NOW, 6: NOW})
+    FileWatermark(tmp_path, "orders").save(position.to_json())
+    FileWatermark(tmp_path, "users").save({"extracted_at": None, "position": position.to_json()})
+    FileWatermark(tmp_path, "restaurants").save({"snapshot_at": NOW.isoformat(), "restaurants": {"1": {}}})
+    found = describe(tmp_path)
+    assert [(s.source, s.low, s.held_polls, s.remembered_rows) for s in found] == [
+        ("orders", NOW, 1, 2),
+        ("restaurants", NOW, 0, 1),
+        ("users", NOW, 1, 2),
+    ]
+    assert all(0 <= state.age_seconds < 60 and state.path.parent == tmp_path for state in found)
+
+
+def test_a_file_that_is_no_position_is_named(tmp_path: Path) -> None:
+    FileWatermark(tmp_path, "orders").save({"high": 1})
+    with pytest.raises(ConfigurationError, match=r"orders\.json` is not a watermark of `orders`\. Delete it"):
+        describe(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["orders", "users"])
+def test_a_reset_goes_back_and_never_forward_unasked(tmp_path: Path, source: str) -> None:
+    position = Position(NOW, ((NOW, 7),), {5: NOW}).to_json()
+    store = FileWatermark(tmp_path, source)
+    store.save(position if source == "orders" else {"extracted_at": NOW.isoformat(), "position": position})
+    with pytest.raises(ConfigurationError, match="would never be sent"):
+        reset(tmp_path, source, NOW + SECOND)
+    assert describe(tmp_path)[0].held_polls == 1
+
+    reset(tmp_path, source, NOW - SECOND)
+    [state] = describe(tmp_path)
+    assert (state.low, state.held_polls, state.remembered_rows) == (NOW - SECOND, 0, 0)
+    if source == "users":  # the increment is due again
+        assert UsersIncrement(MagicMock(), MagicMock(), store).due(NOW)
+    reset(tmp_path, source, NOW + SECOND, force=True)
+    assert describe(tmp_path)[0].low == NOW + SECOND
+    reset(tmp_path, source, None)
+    reset(tmp_path, source, None)
+    assert describe(tmp_path) == []
+    with pytest.raises(ConfigurationError, match="would never be sent"):
+        reset(tmp_path, source, NOW)
+
+
+def test_a_reset_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
+    FileWatermark(tmp_path, "restaurants").save({"snapshot_at": NOW.isoformat()})
+    with pytest.raises(ConfigurationError, match="no position in time"):
+        reset(tmp_path, "restaurants", NOW)
+    with pytest.raises(ConfigurationError, match="no source `events`"):
+        reset(tmp_path, "events", None)
+    with pytest.raises(ConfigurationError, match="no time zone"):
+        reset(tmp_path, "orders", NOW.replace(tzinfo=None))
+    reset(tmp_path, "restaurants", None)
+    assert describe(tmp_path) == []
+
+
+def test_an_increment_that_was_interrupted_is_still_due() -> None:
+    increment = UsersIncrement(MagicMock(), MagicMock(), store := MemoryWatermark())
+    increment._save(Position(NOW))
+    assert UsersIncrement(MagicMock(), MagicMock(), store).due(NOW)
+
+
+def snapshot(restaurants: int, items: int, **changes: Any) -> dict[str, dict[str, Any]]:
+    return {
+        str(number): {
+            "restaurant_id": number,
+            "deleted_at": None,
+            "menu_items": [{"menu_item_id": number * 100 + item} for item in range(items)],
+            **changes,
+        }
+        for number in range(restaurants)
+    }
+
+
+@pytest.mark.parametrize(
+    ("now", "refused"),
+    [
+        (snapshot(5, 4), False),
+        (snapshot(4, 9), True),
+        (snapshot(10, 2), False),
+        (snapshot(10, 1), True),
+        (snapshot(10, 4, deleted_at="x"), True),
+        ({}, True),
+    ],
+)
+def test_half_may_be_lost_and_no_more(now: dict[str, Any], refused: bool) -> None:
+    refuse_a_loss({}, now)
+    if not refused:
+        refuse_a_loss(snapshot(10, 4), now)
+        return
+    with pytest.raises(SnapshotRefusedError, match="the last one had 10 and 40"):
+        refuse_a_loss(snapshot(10, 4), now)
+
+
+def test_what_vanished_is_deleted_at_the_snapshot_or_when_it_was() -> None:
+    before = snapshot(3, 2)
+    before["1"]["deleted_at"] = "earlier"
+    gone = vanished(before, snapshot(1, 2), "now")
+    assert [(document["restaurant_id"], document["deleted_at"]) for document in gone] == [(1, "earlier"), (2, "now")]
+    assert removed_items(before, {**snapshot(2, 1), **snapshot(1, 2)}) == {"1": [101]}
+    assert removed_items({}, before) == {}
+
+
+def test_accepting_a_loss_is_for_one_snapshot(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["restaurants", "--accept-loss"]) == 2
+    assert "`--once`" in capsys.readouterr().err
