@@ -52,8 +52,10 @@ browser: # The tests of the UI drive a real browser
 	  { echo "Install Chromium or Chrome for the tests of the UI (Debian: sudo apt-get install chromium)."; exit 1; }
 
 .PHONY: test
-test: $(STAMP) browser ## Run all tests, against real services
-	@$(BIN)/python -m pytest
+test: $(STAMP) browser ## Run all tests, against real services; the fault suite, which mostly waits, beside the others
+	@mkdir -p .platform; $(BIN)/python -m pytest tests/faults > .platform/faults.log 2>&1 & faults=$$!; \
+	  $(BIN)/python -m pytest --ignore tests/faults; others=$$?; \
+	  wait $$faults; failed=$$?; cat .platform/faults.log; exit $$((others || failed))
 
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, import contracts, released contracts

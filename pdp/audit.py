@@ -74,7 +74,7 @@ def audit(
     if as_json:
         output.document(report.to_json())
     else:
-        _print(report)
+        show(report)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
 
@@ -89,7 +89,8 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(Text(text))
 
 
-def _print(report: AuditReport) -> None:
+def show(report: AuditReport) -> None:
+    """Print a report: one line a domain and stage, then what nothing explains."""
     table = output.table("domain", "stage", "", "counts")
     for result in report.summary():
         table.add_row(result.domain, Text(LAYERS[result.stage], no_wrap=True), _verdict(result), _counts(result))

@@ -24,6 +24,9 @@ from infra.embedded.spark_connect import Engine
 from infra.embedded.stack import Stack
 from infra.embedded.toolchain import REPOSITORY
 from infra.embedded.workers import Workers
+from pdp.audit import show as show_audit
+from platform_assets.audit.report import AuditReport
+from platform_assets.audit.run import audit
 from platform_core.catalog import Catalog, load_catalog
 from platform_core.lake import Lake
 from platform_core.partition_meta_delta import DeltaPartitionMeta
@@ -67,6 +70,7 @@ class Demo:
         self.seconds: dict[str, float] = {}
         self.produced: dict[str, int] = {}
         self.report: dict[str, Any] = {}
+        self.audit: AuditReport | None = None
 
     def run(self) -> int:
         """Run everything; return the exit code: 0 only when nothing was lost and every partition is DONE."""
@@ -243,12 +247,16 @@ class Demo:
             for row in partitions
         ]
         self.report["orders_difference"] = orders_difference(config, catalog["orders"], lake)
+        self.audit = audit(config, catalog, lake, warehouse=_warehouse)
+        self.report["audit"] = self.audit.to_json()
         return _verdict(accounts, self.report, [row for row in partitions if row.partition_date < self.end])
 
     def _finish(self, code: int) -> None:
         self.report["seconds"] = {name: round(value, 1) for name, value in self.seconds.items()}
         self.report["passed"] = code == 0
         write_report(ROOT, self.report)
+        if self.audit is not None:
+            show_audit(self.audit)
         print_report(self.report, ROOT)
 
     def _stay(self, workers: Workers) -> None:
@@ -333,7 +341,8 @@ def _verdict(accounts: dict[str, Account], report: dict[str, Any], partitions: l
         late["after"][f"gold_{name}"] == late["after"][f"warehouse_{name}"]
         for name in ("events", "net_revenue", "delivered")
     )
-    return int(bool(lost or unfinished or report["orders_difference"] or not corrected))
+    audited = report["audit"]["clean"]
+    return int(bool(lost or unfinished or report["orders_difference"] or not corrected or not audited))
 
 
 def run(days: int, events_per_day: int, seed: int, engine: Engine, *, keep: bool) -> int:

@@ -39,7 +39,8 @@ def test_one_record_and_then_silence_is_in_bronze_within_the_interval_and_a_seco
     bench.produce(1)
     produced = time.monotonic()
     bench.wait(bench.files)
-    assert 2 < time.monotonic() - produced < 4.5  # the interval, a second, and half of one for the poll
+    # The interval is exact in tests/unit/sink/test_sink_loop.py, on a clock of its own; a busy machine adds to it here.
+    assert 2 < time.monotonic() - produced < 10
     bench.stop(process)
 
 
