@@ -53,7 +53,8 @@ class Outcome:
 def fill(settings: Settings, records: int, dates: int, seed: int = 7) -> None:
     """Produce events whose dates are drawn at random, and wait until the broker has them."""
     admin = AdminClient(kafka_client_config(settings, admin=True))
-    specs = topic_specs(load_catalog(settings.domains_file))
+    existing = admin.list_topics(timeout=10).topics
+    specs = [spec for spec in topic_specs(load_catalog(settings.domains_file)) if spec.name not in existing]
     for done in admin.create_topics([NewTopic(s.name, s.partitions, 1, config=s.config) for s in specs]).values():
         done.result()
     producer = Producer({**kafka_client_config(settings), "linger.ms": 50, "compression.type": "lz4"})

@@ -48,6 +48,11 @@ DRAIN_SECONDS = 20.0
 # The lag is read from the client's cache; a scraper asks every 15 s or so.
 LAG_SECONDS = 5.0
 
+# A process that stood still for longer (a suspended machine, a swapping one) may have been expelled, and does not know
+# it yet. It writes nothing until the client has had the time to find out: what it holds is written by the new owner.
+FROZEN_SECONDS = 5.0
+HOLD_SECONDS = 2.0
+
 # Asking the coordinator for what others have committed, while files of a killed process wait to be announced.
 ADOPTION_SECONDS = 1.0
 
@@ -112,6 +117,7 @@ class Sink:
         self._paused = False
         self._next_look = 0.0
         self._next_lag = 0.0
+        self._hold_until = 0.0
         self._next_adoption = 0.0
         self._leaving = False
 
@@ -148,6 +154,9 @@ class Sink:
             PermanentError: Kafka refuses something for good.
             TransientError: a client cannot go on.
         """
+        if self.idle_seconds > FROZEN_SECONDS:
+            log.warning("frozen seconds=%.0f: the group may have given the partitions away", self.idle_seconds)
+            self._hold_until = time.monotonic() + HOLD_SECONDS
         batch = self._broker.consume(MAX_POLL_MESSAGES, POLL_SECONDS)
         now = self._clock.now()
         if self._unlooked and not self._uploads.backoff.waiting(now):
@@ -158,7 +167,7 @@ class Sink:
         self._buffers.seal_due(now)
         if self._held_bytes() > self._budget_bytes:
             self._buffers.seal_above(self._budget_bytes - self._letters.size)
-        if not self._uploads.backoff.waiting(now):
+        if not self._uploads.backoff.waiting(now) and time.monotonic() >= self._hold_until:
             self._write_sealed(now)
         self._letters.pump()
         if not self._commit_backoff.waiting(now):

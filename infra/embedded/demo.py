@@ -247,7 +247,7 @@ class Demo:
             for row in partitions
         ]
         self.report["orders_difference"] = orders_difference(config, catalog["orders"], lake)
-        self.audit = audit(config, catalog, lake, warehouse=_warehouse)
+        self.audit = audit(config, catalog, lake)
         self.report["audit"] = self.audit.to_json()
         return _verdict(accounts, self.report, [row for row in partitions if row.partition_date < self.end])
 

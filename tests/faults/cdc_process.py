@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from producers.backlog import Backlog
 from producers.cli import main
-from producers.fence import FencedReader
+from producers.fence import MAX_ID, FencedReader
 
 
 def naive_watermark() -> None:
@@ -22,7 +22,7 @@ def naive_watermark() -> None:
         for page in poll(self):
             highest = max(highest, *(row.updated_at for row in page))
             yield page
-        self._read = replace(self._read, low=highest, low_key=0, polls=(), sent={})
+        self._read = replace(self._read, low=highest, low_key=MAX_ID, polls=(), sent={})
 
     FencedReader.poll = naive
 
