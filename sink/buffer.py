@@ -59,6 +59,8 @@ class Buffer:
         size: Estimated memory, bytes.
         version: Grows when rows are taken out after sealing, because the file is then another one.
         sealed_by: Why it was sealed; None while it is open.
+        may_be_in: Files that may hold its rows already, with others: a PUT of them failed or lost its answer before
+            some rows were taken out.
     """
 
     topic: str
@@ -69,6 +71,7 @@ class Buffer:
     size: int = 0
     version: int = 0
     sealed_by: SealReason | None = None
+    may_be_in: list[str] = field(default_factory=list)
 
     def add(self, row: Row, size: int) -> None:
         """Append a row of `size` bytes."""

@@ -48,8 +48,9 @@ DRAIN_SECONDS = 20.0
 # The lag is read from the client's cache; a scraper asks every 15 s or so.
 LAG_SECONDS = 5.0
 
-# A process that stood still for longer (a suspended machine, a swapping one) may have been expelled, and does not know
-# it yet. It writes nothing until the client has had the time to find out: what it holds is written by the new owner.
+# A poll ends after 0.25 s. One that took this long was frozen (a suspended machine, a swapping one), and the group may
+# have expelled this member without its knowing yet. It writes nothing until the client has had the time to find out:
+# what it holds is written by the new owner.
 FROZEN_SECONDS = 5.0
 HOLD_SECONDS = 2.0
 
@@ -108,7 +109,7 @@ class Sink:
         self._commit_backoff = Backoff()
         self.metrics = SinkMetrics(clock.now())
         self._journal = Journal(store, journal_folder, clock)
-        self._uploads = Uploads(writer, self._journal, self.metrics)
+        self._uploads = Uploads(writer, self._journal, store, self.metrics)
         self._recovery = Recovery(self._journal, store, self._decoders, clock.now)
         self._unlooked: set[TopicPartition] = set()
         self._limit = RefusalLimit(settings.sink_max_refused_ratio)
@@ -154,11 +155,12 @@ class Sink:
             PermanentError: Kafka refuses something for good.
             TransientError: a client cannot go on.
         """
-        if self.idle_seconds > FROZEN_SECONDS:
-            log.warning("frozen seconds=%.0f: the group may have given the partitions away", self.idle_seconds)
-            self._hold_until = time.monotonic() + HOLD_SECONDS
+        asked_at = time.monotonic()
         batch = self._broker.consume(MAX_POLL_MESSAGES, POLL_SECONDS)
         now = self._clock.now()
+        if (waited := time.monotonic() - asked_at) > FROZEN_SECONDS:
+            log.warning("poll_took_long seconds=%.0f; nothing is written for %.0f s", waited, HOLD_SECONDS)
+            self._hold_until = time.monotonic() + HOLD_SECONDS
         if self._unlooked and not self._uploads.backoff.waiting(now):
             self._recover(now)
         self._take_all(batch.messages, now)
@@ -322,6 +324,8 @@ class Sink:
             return  # the store did not even answer what it holds
         for buffer, file in self._uploads.put(self._buffers.sealed, now):
             self._buffers.written(buffer)
+            if file is None:
+                continue  # the owner of the other rows announces their common file
             self._unrecorded.append(file)
             log.debug("file_written name=%s rows=%d bytes=%d", file.name, file.rows, file.size)
 

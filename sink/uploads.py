@@ -20,6 +20,7 @@ from sink.broker import TopicPartition
 from sink.buffer import Buffer
 from sink.journal import Journal
 from sink.metrics import SinkMetrics
+from sink.store import Store
 from sink.writer import Writer, WrittenFile
 
 log = logging.getLogger(__name__)
@@ -43,20 +44,25 @@ class Uploads:
     Args:
         writer: Encodes and puts one file.
         journal: Told of each file before it is put.
+        store: Asked whether a file exists.
         metrics: Counts.
     """
 
-    def __init__(self, writer: Writer, journal: Journal, metrics: SinkMetrics) -> None:
+    def __init__(self, writer: Writer, journal: Journal, store: Store, metrics: SinkMetrics) -> None:
         self._writer = writer
         self._journal = journal
+        self._store = store
         self._metrics = metrics
         self._pool = ThreadPoolExecutor(PARALLEL_WRITES, "put")
         self._pending: dict[str, _Pending] = {}
         self.backoff = Backoff()
 
-    def put(self, sealed: Sequence[Buffer], now: datetime) -> list[tuple[Buffer, WrittenFile]]:
-        """Put the files of sealed buffers and return those that the store took; an outage ends the attempt."""
-        done: list[tuple[Buffer, WrittenFile]] = []
+    def put(self, sealed: Sequence[Buffer], now: datetime) -> list[tuple[Buffer, WrittenFile | None]]:
+        """Put the files of sealed buffers and return those that the store took; an outage ends the attempt.
+
+        A buffer whose rows are found in an earlier file has no file of its own.
+        """
+        done: list[tuple[Buffer, WrittenFile | None]] = []
         failure = self._begin(sealed)
         for start in range(0, len(sealed) if failure is None else 0, PARALLEL_WRITES):
             group = sealed[start : start + PARALLEL_WRITES]
@@ -64,6 +70,9 @@ class Uploads:
             for buffer, outcome in zip(group, outcomes, strict=True):
                 if isinstance(outcome, TransientError):
                     failure = outcome
+                elif outcome is None:
+                    done.append((buffer, None))
+                    self._journal.settle(self._writer.name(buffer), self._pool)
                 else:
                     done.append((buffer, outcome))
                     ends = {(outcome.topic, p): (ranges.last or 0) + 1 for p, ranges in outcome.offsets.items()}
@@ -107,7 +116,10 @@ class Uploads:
             self._journal.leave(name)
         for buffer in sealed:
             if any((buffer.topic, partition) in gone for partition in buffer.firsts):
-                self._journal.leave(self._writer.name(buffer))
+                name = self._writer.name(buffer)
+                if name in self._journal:
+                    buffer.may_be_in.append(name)
+                self._journal.leave(name)
 
     def close(self, *, wait: bool) -> None:
         """End the threads.
@@ -127,9 +139,11 @@ class Uploads:
             return error
         return None
 
-    def _attempt(self, buffer: Buffer) -> WrittenFile | TransientError:
+    def _attempt(self, buffer: Buffer) -> WrittenFile | TransientError | None:
         started = time.monotonic()
         try:
+            if any(self._store.read(name) is not None for name in buffer.may_be_in):
+                return None
             written = self._writer.write(buffer)
         except TransientError as error:
             return error

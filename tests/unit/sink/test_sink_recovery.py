@@ -185,3 +185,22 @@ def test_health_tells_an_outage_from_a_loop_that_hangs(rig, monkeypatch):
     assert outage.status == "degraded" and outage.facts["failing_seconds"] == 90
     monkeypatch.setattr(rig.sink, "_stepped_at", rig.sink._stepped_at - 200)
     assert sink_health(rig.sink, rig.clock.now()).status == "failing"
+
+
+def test_a_sink_that_was_frozen_writes_nothing_until_it_knows_whether_it_is_still_a_member(rig, monkeypatch):
+    rig.event()
+    rig.step()
+    consume, clock = rig.broker.consume, {"now": 100.0}
+    monkeypatch.setattr("sink.loop.time.monotonic", lambda: clock["now"])
+
+    def frozen(*arguments):
+        clock["now"] += 30
+        return consume(*arguments)
+
+    monkeypatch.setattr(rig.broker, "consume", frozen)
+    rig.step(seconds=60)
+    assert not rig.store.files
+    monkeypatch.setattr(rig.broker, "consume", consume)
+    clock["now"] += 2
+    rig.step(seconds=1)
+    assert rig.store.offsets() == [(0, 0)]
