@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from platform_core.clock import Clock, SystemClock
 from platform_core.contended_table import ContendedTable, pause
@@ -112,14 +112,15 @@ class DeltaPartitionMeta:
         if since:
             filters.append(("at", ">=", since))
         rows = _read(table, HISTORY_SCHEMA.names, filters or None)
-        return sorted((Transition(**row) for row in rows), key=lambda t: t.at)
+        # An append whose reply was lost is made twice by delta-rs itself: the same line, to the microsecond.
+        return sorted(dict.fromkeys(Transition(**row) for row in rows), key=lambda t: t.at)
 
     def apply(self, changes: Sequence[Change]) -> list[Partition]:
         """Make all changes in one commit; concurrent commits are retried on a fresh snapshot.
 
         Raises:
             StateConflictError: one of them found another state; none was made.
-            TransientError: other writers won every attempt.
+            TransientError: other writers won every attempt, or the store failed; the next look tells what stands.
         """
         if not changes:
             return []
@@ -130,9 +131,16 @@ class DeltaPartitionMeta:
             rows, transitions = fold(changes, current, now)
             try:
                 self._merge(table, {(row.domain, row.partition_date): row for row in rows}, current)
-            except CommitFailedError:
-                pause(attempt)
-                continue
+            except (OSError, DeltaError) as error:
+                # A commit may stand although its reply was lost: the client's own second attempt then meets the first
+                # one as a conflict. Taken for a failure, the run would lose its own claim and the history a line.
+                if not self._stands(rows, changes):
+                    if isinstance(error, CommitFailedError):
+                        pause(attempt)
+                        continue
+                    raise TransientError(
+                        f"partition_meta in `{self._meta.uri}` could not be written: {error}. It is tried again.",
+                    ) from error
             if transitions:
                 self._remember(transitions)
             if table.version() % COMPACT_EVERY_COMMITS == 0:
@@ -143,6 +151,21 @@ class DeltaPartitionMeta:
             f" against other writers ({len(changes)} changes, first `{changes[0].domain}` {changes[0].day})."
             " Check that only one orchestrator writes it."
         )
+
+    def _stands(self, rows: Sequence[Partition], changes: Sequence[Change]) -> bool:
+        """Return whether the table has these rows; run and time tell them from everybody else's.
+
+        Raises:
+            TransientError: the table could not be read either.
+        """
+        wanted = {(row.domain, row.partition_date): row for row in rows}
+        try:
+            table = self._meta.open()
+            return table is not None and self._current(table, changes) == wanted
+        except (OSError, DeltaError) as error:
+            raise TransientError(
+                f"partition_meta in `{self._meta.uri}` could not be read after a write failed: {error}.",
+            ) from error
 
     def _current(self, table: DeltaTable, changes: Sequence[Change]) -> dict[tuple[str, date], Partition]:
         filters: list[tuple[str, str, Any]] = [
@@ -198,12 +221,19 @@ class DeltaPartitionMeta:
             try:
                 table = self._history.open_or_create()
                 write_deltalake(table, data, mode="append")
-            except CommitFailedError:
-                pause(attempt)
-                continue
+            except (OSError, DeltaError):
+                # The state is stored, so its line must come; and once, where only the reply of the append was lost.
+                if not self._is_remembered(transitions):
+                    pause(attempt)
+                    continue
+                return
             if table.version() % COMPACT_EVERY_COMMITS == 0:
                 self._history.compact(COMPACT_TO_BYTES, KEEP_FILES_HOURS)
             return
+
+    def _is_remembered(self, transitions: Sequence[Transition]) -> bool:
+        first = transitions[0]
+        return first in self.history(first.domain, first.partition_date, since=first.at)
 
 
 def _read(table: DeltaTable, columns: Sequence[str], filters: Any) -> list[dict[str, Any]]:
