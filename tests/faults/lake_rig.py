@@ -6,14 +6,14 @@ Dagster. The faults themselves belong to `test_lake_faults`; what a date goes th
 
 from __future__ import annotations
 
-import random
+import gzip
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from http.server import ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from bronze_days import DAY, Log, Record, event, order
 from deltalake import DeltaTable
-from faulty_s3 import _Handler
+from faulty_s3 import Fault, _Handler
 
 from infra.embedded.spark_connect import SparkConnect
 from platform_assets.audit.report import Stage
@@ -30,6 +30,7 @@ from platform_assets.audit.run import audit
 from platform_assets.claim import Claims
 from platform_assets.processing import Failed, Processor, Step
 from platform_assets.resources.warehouse import Warehouse
+from platform_assets.warehouse.load import GoldPartition, load_date
 from platform_core import discovery
 from platform_core.catalog import Catalog, Domain, load_catalog
 from platform_core.errors import PlatformError
@@ -98,14 +99,6 @@ def _after(rows: Sequence[dict[str, Any]]) -> list[Record]:
     return [Record(values, 0, 5000 + number) for number, values in enumerate(rows)]
 
 
-@dataclass(frozen=True)
-class Loadable:
-    """The Gold of a date as a load takes it, before and after the late files."""
-
-    first: list[Any]
-    late: list[Any]
-
-
 class LakeRig:
     """A lake, an engine and a warehouse that may all fail, and the platform's runs over them.
 
@@ -120,14 +113,14 @@ class LakeRig:
         self.catalog = catalog()
         self.partitions = DeltaPartitionMeta(self.lake)
         self.failures: list[Exception] = []
+        self.calm: Callable[[], object] = lambda: None
         self._bronze = Lake(settings().model_copy(update={"lake_uri": str(bronze)}))
-        self._files = 0
 
     def put(self, name: str, records: Sequence[Record]) -> None:
-        """Add files to a date's Bronze, past the proxy's faults: they are the sink's matter."""
-        self._files += 1
+        """Add files to a date's Bronze; `run_all` calls `calm` first, because a failed put is the sink's matter."""
+        seed = len(self.lake.list_date(self.catalog[name], DAY)) + 1  # names of its own for each call
         domain = self.catalog[name]
-        made = bronze_days.write(self._bronze, domain, DAY, records, files=4, seed=self._files)
+        made = bronze_days.write(self._bronze, domain, DAY, records, files=4, seed=seed)
         for file in made:
             place = self.lake.path(file)
             if self.lake.is_local:
@@ -206,10 +199,33 @@ class LakeRig:
 
     def run_all(self, name: str, **hooks: Any) -> int:
         """Process the first files of a date and then the late ones; return the attempts."""
+        self.calm()
         self.put(name, FIRST[name]())
         attempts = self.settle(name, **hooks)
+        return attempts + self.run_late(name, **hooks)
+
+    def run_late(self, name: str, **hooks: Any) -> int:
+        """Process the late files of a date that is DONE without them; return the attempts."""
+        self.calm()
         self.put(name, LATE[name]())
-        return attempts + self.settle(name, **hooks)
+        return self.settle(name, **hooks)
+
+    def load(self, name: str) -> None:
+        """Load the date's Gold of now into the warehouse."""
+        domain = self.catalog[name]
+        with Warehouse().connect("test") as connection:
+            load_date(
+                connection,
+                database=settings().snowflake_database,
+                schema=domain.warehouse_schema,
+                domain=name,
+                day=DAY,
+                run_id="first",
+                partitions=[
+                    GoldPartition(table, keys, self.table(self.lake.gold(domain, table)))
+                    for table, keys in domain.gold.tables.items()
+                ],
+            )
 
     def silver(self, name: str) -> list[dict[str, Any]]:
         """Silver's rows in the order of their keys, `record_hash` with them."""
@@ -244,8 +260,10 @@ class LakeRig:
         for table, rows in undisturbed.items():
             assert found[table] == rows, f"`{table}` differs from an undisturbed run"
         history = self.partitions.history(name, DAY)
-        pairs = zip(history, history[1:], strict=False)
-        assert all(one.to_status == two.from_status for one, two in pairs), f"a transition is lost or doubled: {history}"
+        pairs = pairwise(history)
+        assert all(one.to_status == two.from_status for one, two in pairs), (
+            f"a transition is lost or doubled: {history}"
+        )
 
 
 class BucketSail(SparkConnect):
@@ -266,34 +284,52 @@ class BucketSail(SparkConnect):
 
 
 class CutLine:
-    """An HTTP proxy before the warehouse that does something when a statement passes, once.
+    """An HTTP proxy before the warehouse that disturbs the next request with a given statement, once.
 
     Attributes:
         target: The warehouse's address.
-        statement: The text that a request must contain.
-        before: Called before the request is passed on, which is then dropped; None to pass it on.
-        lose_reply: Whether the reply is dropped: the warehouse has done it, and the client never hears.
         hits: Requests that were disturbed.
     """
 
     def __init__(self, port: int) -> None:
         self.target = ("127.0.0.1", port)
-        self.statement = b""
-        self.before: Callable[[], object] | None = None
         self.hits = 0
+        self._statement = b""
+        self._fault = Fault.RESET
+        self._and_then: Callable[[], object] = lambda: None
+        self._request = threading.local()
         line = self
 
         class Handler(_Handler):
+            owner = line  # type: ignore[assignment]
+
             def _body(self) -> bytes:
                 body = super()._body()
-                line.look(self, body)
+                line._request.text = gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
                 return body
 
-            def draw_fault(self) -> None:
-                return None
-
-        Handler.owner = self  # type: ignore[assignment]
-        self._seen = threading.local()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """Where clients connect."""
+        return self._server.server_port
+
+    def cut(self, statement: str, fault: Fault, and_then: Callable[[], object] = lambda: None) -> None:
+        """Disturb the next request with this text; `and_then` is called before the client knows."""
+        self._statement, self._fault, self._and_then = statement.encode(), fault, and_then
+
+    def draw(self, method: str) -> Fault | None:
+        """Return what happens to the request whose body has just been read."""
+        if not self._statement or self._statement not in self._request.text:
+            return None
+        self._statement, self.hits = b"", self.hits + 1
+        self._and_then()
+        return self._fault
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
