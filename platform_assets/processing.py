@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from platform_assets.audit.alert import audit_alert
 from platform_assets.audit.check import check_audit
 from platform_assets.checks import CheckOutcome, check_gold, check_silver
 from platform_assets.claim import Claimed, Claims, Skipped, gold_versions
 from platform_assets.lease import Lease
 from platform_assets.warehouse.load import Connection, GoldPartition, TableLoad, load_date
+from platform_core.alerts import AlertLog
 from platform_core.catalog import Domain
 from platform_core.corrections import Correction, CorrectionLedger, correction_id, difference
-from platform_core.errors import PermanentError, PlatformError
+from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake import Lake
 from platform_core.partition_meta import PartitionMetaStore
 from platform_core.settings import settings
@@ -208,10 +210,22 @@ class Processor:
         facts = {load.table: {"rows": load.rows, "changed": load.changed} for load in loads}
         checks = [CheckOutcome("snowflake", domain.name, "reconciles_with_gold", True, facts), audited]
         yield WarehouseDone(day, loads, checks, time.monotonic() - started)
+        if audited.blocks:
+            self._alert(day, audited)
         if claim.reprocess is not None:
             yield self._record_correction(claim, silver, partitions)
         lease.check()
         return silver, loads
+
+    def _alert(self, day: date, audited: CheckOutcome) -> None:
+        """Raise an alert; the watch sends it. The warehouse has the date already, so a log that fails stops nothing."""
+        alert = audit_alert(
+            self._domain.name, day, audited.facts["problems"], self._run_id, datetime.now(UTC), settings().ui_url
+        )
+        try:
+            AlertLog(self._lake).new([alert])
+        except TransientError as error:
+            log.error("alert_not_raised key=%s error=%s", alert.key, error)
 
     def _record_correction(self, claim: Claimed, silver: SilverResult, after: list[GoldPartition]) -> Corrected:
         why = claim.reprocess

@@ -13,7 +13,9 @@ from pipeline_bench import DAY, Bench
 from snowflake.connector.cursor import SnowflakeCursor
 from snowflake.connector.errors import ProgrammingError
 
+from platform_assets.checks import CheckOutcome
 from platform_assets.resources.warehouse import Warehouse
+from platform_core.alerts import AlertLog
 from platform_core.partition_meta import Change
 from platform_core.partition_state import Event, State
 from platform_core.settings import settings
@@ -72,6 +74,21 @@ def test_a_date_goes_from_bronze_to_the_warehouse(bench: Bench) -> None:
     assert silver.num_rows == 42
     assert warehouse_rows("SELECT SUM(EVENTS), COUNT(DISTINCT CITY) FROM DB.EVENTS.EVENTS") == [(42, 2)]
     assert warehouse_rows("SELECT COUNT(*) FROM DB.PLATFORM.LOADS") == [(2,)]
+
+
+def test_an_audit_that_fails_raises_an_alert_and_the_date_stays_loaded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.events_file(DAY, 5)
+    problem = {"stage": "silver", "kind": "missing_in_silver", "count": 2}
+    failed = CheckOutcome("snowflake", "events", "audit", False, {"problems": [problem]})
+    monkeypatch.setattr("platform_assets.processing.check_audit", lambda *_: failed)
+    bench.run(DAY)
+    row = bench.partitions.get("events", DAY)
+    assert row is not None and row.status is State.DONE
+    [logged] = AlertLog(bench.lake).read("events")
+    assert "silver missing_in_silver 2" in logged.alert.what
+    assert logged.alert.command == f"pdp audit --domain events --date {DAY}"
 
 
 def test_a_second_run_changes_nothing(bench: Bench) -> None:
