@@ -59,6 +59,9 @@ HISTORY_SCHEMA = pa.schema(
 )
 
 ATTEMPTS = 12
+STORE_ATTEMPTS = 3
+"""The store's client has repeated each request by itself already; an outage is left to the next tick."""
+
 COMPACT_EVERY_COMMITS = 200
 """Each commit adds a small file; a full read of 200 of them stays under 100 ms on a local disk."""
 
@@ -135,7 +138,7 @@ class DeltaPartitionMeta:
                 # A commit may stand although its reply was lost: the client's own second attempt then meets the first
                 # one as a conflict. Taken for a failure, the run would lose its own claim and the history a line.
                 if not self._stands(rows, changes):
-                    if isinstance(error, CommitFailedError):
+                    if isinstance(error, CommitFailedError) or attempt + 1 < STORE_ATTEMPTS:
                         pause(attempt)
                         continue
                     raise TransientError(
