@@ -155,7 +155,8 @@ class Bench:
 
     def committed(self) -> dict[int, int]:
         wanted = ConsumerGroupTopicPartitions(SINK_GROUP, [TopicPartition(self.topic, p) for p in range(PARTITIONS)])
-        (done,) = self.admin.list_consumer_group_offsets([wanted]).values()
+        # Not the default of 60 s: a broker that was just killed does not answer, and its successor does.
+        (done,) = self.admin.list_consumer_group_offsets([wanted], request_timeout=10).values()
         return {each.partition: each.offset for each in done.result().topic_partitions}
 
     def read(self, topic: str) -> list:

@@ -49,8 +49,7 @@ class FaultyS3:
         class Handler(_Handler):
             owner = proxy
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
@@ -67,6 +66,13 @@ class FaultyS3:
                 return None
             self.counts[self.fault] += 1
             return self.fault
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a client that was killed, or hung up on, is what this is for."""
 
 
 class _Handler(BaseHTTPRequestHandler):

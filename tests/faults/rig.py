@@ -6,11 +6,14 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow.parquet as pq
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from sink_bench import PARTITIONS, Bench
 
 from infra.embedded.kafka import Kafka
@@ -18,12 +21,28 @@ from platform_assets.audit.report import Stage
 from platform_assets.audit.run import audit
 from platform_core.catalog import load_catalog
 from platform_core.lake import Lake
+from platform_core.topics import kafka_client_config
 
 OPTIONS = {"SINK_FLUSH_BUFFER_SIZE": 40, "SINK_FLUSH_INTERVAL_SECONDS": 0.5}
 
 
 DAYS = (0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 2, 0, 0, 3, 0, 0, 0, 4)
 SINK_PROCESS = str(Path(__file__).with_name("sink_process.py"))
+
+
+Answer = TypeVar("Answer")
+
+
+def patient(ask: Callable[[], Answer]) -> Answer:
+    """Ask Kafka again for a minute: a broker that has just come back leaves some requests unanswered."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return ask()
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 class FaultBench(Bench):
@@ -82,6 +101,21 @@ class FaultBench(Bench):
         finally:
             stop.set()
             thread.join()
+
+    def committed(self) -> dict[int, int]:
+        ask = super().committed
+
+        def anew() -> dict[int, int]:
+            self.admin = AdminClient(kafka_client_config(self.settings, admin=True))
+            return ask()
+
+        try:
+            return ask()
+        except KafkaException:
+            return patient(anew)
+
+    def ends(self) -> dict[int, int]:
+        return patient(super().ends)
 
     @property
     def the_lake(self) -> Lake:
