@@ -113,11 +113,10 @@ class LakeRig:
         self.catalog = catalog()
         self.partitions = DeltaPartitionMeta(self.lake)
         self.failures: list[Exception] = []
-        self.calm: Callable[[], object] = lambda: None
         self._bronze = Lake(settings().model_copy(update={"lake_uri": str(bronze)}))
 
     def put(self, name: str, records: Sequence[Record]) -> None:
-        """Add files to a date's Bronze; `run_all` calls `calm` first, because a failed put is the sink's matter."""
+        """Add files to a date's Bronze."""
         seed = len(self.lake.list_date(self.catalog[name], DAY)) + 1  # names of its own for each call
         domain = self.catalog[name]
         made = bronze_days.write(self._bronze, domain, DAY, records, files=4, seed=seed)
@@ -197,16 +196,8 @@ class LakeRig:
     def _expected(self, domain: Domain) -> int:
         return len(self.lake.list_date(domain, DAY))
 
-    def run_all(self, name: str, **hooks: Any) -> int:
-        """Process the first files of a date and then the late ones; return the attempts."""
-        self.calm()
-        self.put(name, FIRST[name]())
-        attempts = self.settle(name, **hooks)
-        return attempts + self.run_late(name, **hooks)
-
     def run_late(self, name: str, **hooks: Any) -> int:
         """Process the late files of a date that is DONE without them; return the attempts."""
-        self.calm()
         self.put(name, LATE[name]())
         return self.settle(name, **hooks)
 
@@ -264,23 +255,6 @@ class LakeRig:
         assert all(one.to_status == two.from_status for one, two in pairs), (
             f"a transition is lost or doubled: {history}"
         )
-
-
-class BucketSail(SparkConnect):
-    """Sail with the login of a bucket: it has the variables of the AWS SDKs and none of the platform's."""
-
-    def __init__(self, root: Path, lake_env: dict[str, str]) -> None:
-        super().__init__(root, engine="sail")
-        self._login = {
-            "AWS_ENDPOINT": lake_env["S3_ENDPOINT_URL"],
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": lake_env["S3_ACCESS_KEY"],
-            "AWS_SECRET_ACCESS_KEY": lake_env["S3_SECRET_KEY"],
-        }
-
-    def _run(self, argv: Any, **options: Any) -> Any:
-        return super()._run(argv, **{**options, "env": {**options["env"], **self._login}})
 
 
 class CutLine:
