@@ -117,7 +117,11 @@ def show(report: AuditReport) -> None:
     if report.clean:
         output.show(Text("✓ every difference is explained", style="green"))
     else:
-        kinds = f"{len(report.problems)} problems" if report.problems else "no problem in what was looked at"
+        kinds = (
+            f"{count} problem{'' if count == 1 else 's'}"
+            if (count := len(report.problems))
+            else "no problem in what was looked at"
+        )
         unseen = f", {len(report.not_checked)} results not checked" if report.not_checked else ""
         output.show(Text(f"✗ {kinds}{unseen}", style="red"))
 

@@ -157,7 +157,10 @@ class _Search:
         """Look into every layer; the offsets come from Bronze, so Bronze is read before Kafka."""
         domain = self._domain
         source = self._looked("source", f"table `{domain.name}` of the source database", self._source)
+        by_key = self._key is not None
         bronze = self._looked("bronze", f"`{self._lake.uri(self._lake.bronze(domain))}`", self._bronze)
+        if self._key is not None and not by_key:  # Bronze knows the key of an offset
+            source = self._looked("source", f"table `{domain.name}` of the source database", self._source)
         if source.rows == [] and self._key is not None and not source.not_looked and not self._has_source:
             source.looked_in += " (the domain has no source table)"
         letters = self._looked("dead letters", f"topic `{dlq_name(domain)}`", self._letters)

@@ -38,7 +38,13 @@ class Platform:
         for created in admin.create_topics([NewTopic(name, 3, 1) for name in missing]).values() if missing else ():
             created.result()
         with psycopg2.connect(self.settings.postgres_dsn.get_secret_value()) as connection:
-            connection.cursor().execute("DROP TABLE IF EXISTS users; CREATE TABLE users (user_id bigint, email text)")
+            connection.cursor().execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+            connection.cursor().execute("CREATE TABLE users (user_id bigint, email text)")
+            connection.cursor().execute("CREATE TABLE orders (order_id bigint, created_at timestamptz)")
+            order = self.made.silver_rows(FIRST_DAY)[0]
+            connection.cursor().execute(
+                "INSERT INTO orders VALUES (%s, %s)", (order["order_id"], f"{FIRST_DAY} 12:00Z")
+            )
             connection.cursor().execute("INSERT INTO users VALUES (7, 'ada@example.com')")
 
     def trace(self, subject: str, **arguments) -> Trace:
@@ -86,6 +92,7 @@ def test_an_order_is_found_at_every_stage_by_its_key_and_by_its_offset(platform)
     place = f"raw-orders:{silver['_partition']}:{silver['_offset']}"
     by_place = platform.trace(place)
     assert rows(by_place, "silver") == rows(by_key, "silver")
+    assert rows(by_place, "source") == rows(by_key, "source") != []
 
 
 def test_a_refused_version_is_in_the_quarantine_and_a_letter_in_the_dead_letters(platform):
