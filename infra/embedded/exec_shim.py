@@ -1,4 +1,4 @@
-"""Become another user if asked, tie the process's life to its parent's, then exec the real program.
+"""Become another user if asked, listen to SIGINT, tie the process's life to its parent's, exec the real program.
 
 Run by path in an isolated interpreter (`python -I -S exec_shim.py PARENT_PID UID GID PROGRAM ARGUMENT...`,
 `-` for "keep"), so it imports the standard library only. See prctl(2), PR_SET_PDEATHSIG.
@@ -18,6 +18,9 @@ def main(parent: str, uid: str, gid: str, *argv: str) -> None:
         os.setgroups([])
         os.setgid(int(gid))
         os.setuid(int(uid))
+    # A shell starts what it runs in the background with SIGINT ignored, and children inherit that: `make up &` could
+    # not end Dagster in good order.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         # After the change of user, because changing credentials clears the death signal.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
