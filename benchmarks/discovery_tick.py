@@ -20,13 +20,13 @@ import pyarrow.fs as pafs
 
 from platform_assets.discover import tick
 from platform_assets.resources.metadata_store import MetadataStore
-from platform_core.catalog import Domain, load_catalog
-from platform_core.fingerprint import file_hash
-from platform_core.lake import Lake
-from platform_core.partition_meta import Change
-from platform_core.partition_meta_delta import DeltaPartitionMeta
-from platform_core.partition_state import Event, State
-from platform_core.scan import Position
+from platform_core.domain.catalog import Domain, load_catalog
+from platform_core.lake.lake import Lake
+from platform_core.partitions.fingerprint import file_hash
+from platform_core.partitions.partition_meta import Change
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import Event, State
+from platform_core.partitions.scan import Position
 from platform_core.settings import REPOSITORY, Settings, settings
 
 

@@ -20,7 +20,7 @@ from psycopg2.extensions import connection as Connection
 from infra.embedded.kafka import Kafka
 from infra.embedded.postgres import Postgres
 from infra.embedded.schema_registry import SchemaRegistry
-from platform_core.catalog import load_catalog
+from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY, Settings
 from producers.delivery import Delivery
 from producers.orders import OrdersPoller

@@ -24,8 +24,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from infra.embedded.kafka import Kafka
 from infra.embedded.process import child_environment
-from platform_core.catalog import load_catalog
-from platform_core.lake import Lake
+from platform_core.domain.catalog import load_catalog
+from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings
 from platform_core.topics import kafka_client_config, topic_specs
 

@@ -1,6 +1,6 @@
 """`pdp alerts`: what was raised, and which channels have taken it.
 
-Only the showing belongs here; raising and sending are the watch sensor's, the log is `platform_core.alerts`.
+Only the showing belongs here; raising and sending are the watch sensor's, the log is `platform_core.lake.alerts`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pdp import arguments, output
 from pdp.arguments import AnyDomainName
 from pdp.environment import Platform
 from pdp.output import Json
-from platform_core.alerts import AlertLog
 from platform_core.clock import SystemClock
+from platform_core.lake.alerts import AlertLog
 
 
 def alerts(

@@ -16,8 +16,8 @@ from typing import Annotated
 
 import typer
 
-from platform_core.catalog import Catalog, Domain
 from platform_core.clock import Clock, SystemClock
+from platform_core.domain.catalog import Catalog, Domain
 from platform_core.errors import PermanentError
 
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")

@@ -1,6 +1,6 @@
 """`pdp corrections`: what each reprocess changed in Gold, and why.
 
-Only the showing belongs here; the ledger is written by the runs and described in `platform_core.corrections`.
+Only the showing belongs here; the ledger is written by the runs and described in `platform_core.lake.corrections`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pdp import arguments, output
 from pdp.arguments import AnyDayText, AnyDomainName
 from pdp.environment import Platform
 from pdp.output import Json
-from platform_core.corrections import Correction, CorrectionLedger
+from platform_core.lake.corrections import Correction, CorrectionLedger
 
 CHANGE_STYLES = {"inserted": "green", "updated": "yellow", "deleted": "red"}
 

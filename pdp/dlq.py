@@ -20,8 +20,8 @@ from pdp import arguments, output, record_bytes
 from pdp.arguments import AnyDomainName, DomainName, SinceText
 from pdp.environment import Platform
 from pdp.output import Json
-from platform_core.catalog import Domain
 from platform_core.clock import SystemClock
+from platform_core.domain.catalog import Domain
 from platform_core.topics import dlq_name, parked_name
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from collections.abc import MutableMapping
 from functools import cached_property
 from pathlib import Path
 
-from platform_core.catalog import Catalog, load_catalog
+from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import ConfigurationError
-from platform_core.lake import Lake
-from platform_core.partition_meta_delta import DeltaPartitionMeta
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.settings import REPOSITORY, Settings, settings
 
 LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)")

@@ -18,7 +18,7 @@ from pdp import arguments, output, record_bytes
 from pdp.arguments import AnyDomainName, ArgumentError
 from pdp.environment import Platform
 from pdp.output import Json
-from platform_core.catalog import Catalog
+from platform_core.domain.catalog import Catalog
 from platform_core.topics import SINK_GROUP, dlq_name, parked_name, redriven_name, topic_specs
 
 if TYPE_CHECKING:

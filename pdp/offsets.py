@@ -15,7 +15,7 @@ from pdp import arguments, output
 from pdp.arguments import TIME_HELP, AnyDomainName, ArgumentError
 from pdp.environment import Platform
 from pdp.output import Json
-from platform_core.catalog import Catalog
+from platform_core.domain.catalog import Catalog
 from platform_core.topics import SINK_GROUP
 
 if TYPE_CHECKING:

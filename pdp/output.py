@@ -20,7 +20,7 @@ from rich.text import Text
 
 from platform_core.clock import SystemClock
 from platform_core.operations import Outcome, Verdict
-from platform_core.partition_state import State
+from platform_core.partitions.partition_state import State
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables")]
 

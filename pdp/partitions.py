@@ -22,11 +22,11 @@ from pdp.arguments import AnyDayText, AnyDomainName, ArgumentError, DayText, Dom
 from pdp.environment import Platform
 from pdp.output import Json
 from platform_core import operations
-from platform_core.catalog import Domain
-from platform_core.discovery import retry_at
+from platform_core.domain.catalog import Domain
 from platform_core.operations import Outcome, Verdict
-from platform_core.partition_meta import Partition, Transition
-from platform_core.partition_state import State
+from platform_core.partitions.discovery import retry_at
+from platform_core.partitions.partition_meta import Partition, Transition
+from platform_core.partitions.partition_state import State
 
 app = typer.Typer(help="Look at the partitions' states, reset and revive them.", no_args_is_help=True)
 

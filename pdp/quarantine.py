@@ -23,7 +23,7 @@ from pdp.arguments import AnyDayText, DayText, DomainName, FromText, ToText
 from pdp.environment import Platform
 from pdp.output import Json
 from platform_core import operations
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 
 app = typer.Typer(help="Look at the rows that a rule refused, and replay them.", no_args_is_help=True)
 

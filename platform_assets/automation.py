@@ -10,8 +10,8 @@ from platform_assets.discover import announcements, tick
 from platform_assets.pipeline import bronze_spec, job_name, pipeline_assets
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.watch import watch_checks
-from platform_core.catalog import Domain
-from platform_core.scan import Position
+from platform_core.domain.catalog import Domain
+from platform_core.partitions.scan import Position
 from platform_core.settings import settings
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from platform_assets.keys import bronze_key
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 
 DATA_VERSION = "dagster/data_version"
 

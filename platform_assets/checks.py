@@ -17,12 +17,12 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from platform_assets.source import SourceUnavailableError, read_source
-from platform_core.catalog import Domain
-from platform_core.contract import Column, ColumnType
-from platform_core.lake import Lake
-from platform_core.partition_meta import PartitionMetaReader
-from platform_core.partition_state import State
-from platform_core.quality import ratio_of, refused_rules, volume_verdict
+from platform_core.domain.catalog import Domain
+from platform_core.domain.contract import Column, ColumnType
+from platform_core.domain.quality import ratio_of, refused_rules, volume_verdict
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import PartitionMetaReader
+from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
 
 if TYPE_CHECKING:

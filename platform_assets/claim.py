@@ -1,7 +1,7 @@
 """Taking a date for a run, and giving it back: the transitions around the work, and what is remembered of them.
 
 What is done with a date between claim and success belongs to `processing`, which transitions are legal to
-`platform_core.partition_state`. Dagster is not imported.
+`platform_core.partitions.partition_state`. Dagster is not imported.
 """
 
 from __future__ import annotations
@@ -15,14 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from deltalake import DeltaTable
 
-from platform_core.catalog import Domain
-from platform_core.code_version import code_version
-from platform_core.discovery import lease_expired, lost_run
+from platform_core.domain.catalog import Domain
+from platform_core.domain.code_version import code_version
 from platform_core.errors import PermanentError
-from platform_core.fingerprint import file_hash
-from platform_core.lake import Lake
-from platform_core.partition_meta import Change, Partition, PartitionMetaStore, StateConflictError, Transition
-from platform_core.partition_state import STARTABLE, Event, State
+from platform_core.lake.lake import Lake
+from platform_core.partitions.discovery import lease_expired, lost_run
+from platform_core.partitions.fingerprint import file_hash
+from platform_core.partitions.partition_meta import (
+    Change,
+    Partition,
+    PartitionMetaStore,
+    StateConflictError,
+    Transition,
+)
+from platform_core.partitions.partition_state import STARTABLE, Event, State
 from platform_core.settings import settings
 
 if TYPE_CHECKING:

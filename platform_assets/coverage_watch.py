@@ -15,10 +15,10 @@ from platform_assets.alerts.dispatch import dispatch
 from platform_assets.keys import bronze_key
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.watched import Outcome, Told
-from platform_core.alerts import Alert, AlertLog
-from platform_core.catalog import Catalog, Domain
 from platform_core.clock import Clock, SystemClock
-from platform_core.lake import Lake
+from platform_core.domain.catalog import Catalog, Domain
+from platform_core.lake.alerts import Alert, AlertLog
+from platform_core.lake.lake import Lake
 from platform_core.settings import settings
 
 if TYPE_CHECKING:

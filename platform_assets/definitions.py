@@ -14,7 +14,7 @@ from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.spark import SparkEndpoint
 from platform_assets.resources.warehouse import Warehouse
 from platform_assets.watch import watch_sensor
-from platform_core.catalog import Catalog, load_catalog
+from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.settings import settings
 
 RESOURCES = {

@@ -1,7 +1,7 @@
 """One tick for one domain: scan Bronze, store the transitions, return the runs to launch.
 
-The sensor and the 06:00 schedule both call `tick`. Which dates are listed is decided by `platform_core.scan`, what
-must change by `platform_core.discovery`.
+The sensor and the 06:00 schedule both call `tick`. Which dates are listed is decided by `platform_core.partitions.scan`, what
+must change by `platform_core.partitions.discovery`.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from platform_assets.bronze import BronzeEvent, bronze_events
 from platform_assets.keys import silver_key
 from platform_assets.pipeline import DISCOVERED_TAG, is_running, job_name
 from platform_assets.resources.metadata_store import MetadataStore
-from platform_core import discovery, scan
-from platform_core.catalog import Domain
 from platform_core.clock import SystemClock
-from platform_core.discovery import Ready
+from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
-from platform_core.fingerprint import file_hash
-from platform_core.lake import BronzeFile, Lake
-from platform_core.partition_meta import Change, Partition, PartitionMetaReader, StateConflictError
-from platform_core.partition_state import Event, State
-from platform_core.scan import Position
+from platform_core.lake.lake import BronzeFile, Lake
+from platform_core.partitions import discovery, scan
+from platform_core.partitions.discovery import Ready
+from platform_core.partitions.fingerprint import file_hash
+from platform_core.partitions.partition_meta import Change, Partition, PartitionMetaReader, StateConflictError
+from platform_core.partitions.partition_state import Event, State
+from platform_core.partitions.scan import Position
 from platform_core.settings import settings
 
 if TYPE_CHECKING:

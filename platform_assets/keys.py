@@ -5,7 +5,7 @@ Only names live here; what an asset is belongs to `pipeline`.
 
 import dagster as dg
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 
 
 def bronze_key(domain: Domain) -> dg.AssetKey:

@@ -1,6 +1,6 @@
 """The lease of a date that a run holds: renewed in the background, checked before each stage.
 
-A lease says that a process lives; who may take over an expired one is decided by `platform_core.discovery`. Renewal
+A lease says that a process lives; who may take over an expired one is decided by `platform_core.partitions.discovery`. Renewal
 is a compare-and-set, so a run that lost its date learns it here and stops before it writes.
 """
 
@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from platform_core.errors import PlatformError, TransientError
-from platform_core.partition_meta import Change, PartitionMetaStore, StateConflictError
-from platform_core.partition_state import Event, State
+from platform_core.partitions.partition_meta import Change, PartitionMetaStore, StateConflictError
+from platform_core.partitions.partition_state import Event, State
 
 log = logging.getLogger(__name__)
 

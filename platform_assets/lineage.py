@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from platform_core.catalog import Domain
-from platform_core.code_version import code_version
+from platform_core.domain.catalog import Domain
+from platform_core.domain.code_version import code_version
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

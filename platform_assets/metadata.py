@@ -12,8 +12,8 @@ from typing import Any
 import dagster as dg
 from deltalake import DeltaTable
 
-from platform_core.catalog import Domain
-from platform_core.lake import Lake
+from platform_core.domain.catalog import Domain
+from platform_core.lake.lake import Lake
 
 
 def contract_schema(domain: Domain) -> dg.TableSchema:

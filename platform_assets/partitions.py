@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 
 
 def daily(domain: Domain) -> dg.DailyPartitionsDefinition:

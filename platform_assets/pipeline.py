@@ -21,8 +21,8 @@ from platform_assets.report import Event, Report
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.spark import SparkEndpoint
 from platform_assets.resources.warehouse import Warehouse
-from platform_core.catalog import Domain
-from platform_core.code_version import code_version
+from platform_core.domain.catalog import Domain
+from platform_core.domain.code_version import code_version
 from platform_core.settings import settings
 
 DISCOVERED_TAG = "pdp/discovered"

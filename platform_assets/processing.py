@@ -23,12 +23,12 @@ from platform_assets.checks import CheckOutcome, check_gold, check_silver
 from platform_assets.claim import Claimed, Claims, Skipped, gold_versions
 from platform_assets.lease import Lease
 from platform_assets.warehouse.load import Connection, GoldPartition, TableLoad, load_date
-from platform_core.alerts import AlertLog
-from platform_core.catalog import Domain
-from platform_core.corrections import Correction, CorrectionLedger, correction_id, difference
+from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
-from platform_core.lake import Lake
-from platform_core.partition_meta import PartitionMetaStore
+from platform_core.lake.alerts import AlertLog
+from platform_core.lake.corrections import Correction, CorrectionLedger, correction_id, difference
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import PartitionMetaStore
 from platform_core.settings import settings
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from platform_assets.claim import Claimed, Skipped
 from platform_assets.keys import bronze_key, gold_key, silver_key, warehouse_key
 from platform_assets.metadata import lineage_metadata, table_metadata
 from platform_assets.processing import Corrected, Done, Failed, GoldDone, SilverDone, Step, WarehouseDone
-from platform_core.catalog import Domain
-from platform_core.code_version import code_version
-from platform_core.lake import Lake
+from platform_core.domain.catalog import Domain
+from platform_core.domain.code_version import code_version
+from platform_core.lake.lake import Lake
 
 if TYPE_CHECKING:
     from spark_jobs.lineage import DomainLineage

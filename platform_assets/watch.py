@@ -18,12 +18,12 @@ from platform_assets.alerts.runs import failed_runs
 from platform_assets.keys import warehouse_key
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.watched import Outcome, Told
-from platform_core.alerts import Alert, AlertLog
-from platform_core.catalog import Catalog, Domain
 from platform_core.clock import Clock, SystemClock
-from platform_core.freshness import freshness
-from platform_core.partition_meta import Partition, PartitionMetaReader
-from platform_core.partition_state import State
+from platform_core.domain.catalog import Catalog, Domain
+from platform_core.lake.alerts import Alert, AlertLog
+from platform_core.partitions.freshness import freshness
+from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
+from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
 
 WATCH_CHECKS = {

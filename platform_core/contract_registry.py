@@ -1,7 +1,7 @@
 """What a schema registry knows of a domain's contract, asked with the standard library alone.
 
 For processes without the registry's client, which decode by their own contract; registering belongs to the producers
-and judging to `platform_core.contract_compatibility`. The API is
+and judging to `platform_core.domain.contract_compatibility`. The API is
 https://docs.confluent.io/platform/current/schema-registry/develop/api.html.
 """
 
@@ -15,9 +15,9 @@ from urllib import request
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
+from platform_core.domain.released_contracts import Version, require_compatible
 from platform_core.errors import ConfigurationError, TransientError
-from platform_core.released_contracts import Version, require_compatible
 from platform_core.settings import Settings
 from platform_core.topics import subject_name
 

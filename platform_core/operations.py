@@ -12,8 +12,8 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any
 
-from platform_core.partition_meta import Change, Partition, PartitionMetaStore, StateConflictError
-from platform_core.partition_state import Event, State
+from platform_core.partitions.partition_meta import Change, Partition, PartitionMetaStore, StateConflictError
+from platform_core.partitions.partition_state import Event, State
 
 TROUBLED = frozenset({State.FAILED, State.DEAD})
 """The states that a date reaches by failing."""

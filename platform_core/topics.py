@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from platform_core.catalog import Catalog, Domain
+from platform_core.domain.catalog import Catalog, Domain
 from platform_core.settings import Settings
 
 DAY_MS = 86_400_000

@@ -27,7 +27,7 @@ FLUSH_SECONDS = 5.0
 def alert_document(
     *, key: str, kind: str, domain: str, what: str, where: str, command: str, at: datetime
 ) -> dict[str, Any]:
-    """Return an alert as JSON values, with the fields of `platform_core.alerts.Alert`.
+    """Return an alert as JSON values, with the fields of `platform_core.lake.alerts.Alert`.
 
     Args:
         key: Identifies the occurrence.

@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from platform_core.catalog import Catalog, load_catalog
+from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import ConfigurationError, PlatformError
 from platform_core.settings import Settings, settings
 from producers.running import Stop
@@ -172,7 +172,7 @@ def _provision(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_contracts(parsed: argparse.Namespace) -> dict[str, Any]:
-    from platform_core.released_contracts import check_release
+    from platform_core.domain.released_contracts import check_release
 
     catalog = load_catalog(settings().domains_file)
     versions = {release.domain: release.version for release in map(check_release, catalog)}
@@ -184,7 +184,7 @@ def _check_contracts(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _release_contracts(parsed: argparse.Namespace) -> dict[str, Any]:
-    from platform_core.released_contracts import release
+    from platform_core.domain.released_contracts import release
 
     catalog = load_catalog(settings().domains_file)
     releases = [release(domain) for domain in catalog]

@@ -16,8 +16,8 @@ from typing import Any, Self
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
-from platform_core.catalog import Domain
 from platform_core.clock import Clock, SystemClock
+from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
 from platform_core.settings import Settings
 from platform_core.topics import dlq_name

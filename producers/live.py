@@ -16,8 +16,8 @@ import psycopg2
 import psycopg2.errors
 from psycopg2.extensions import connection as Connection
 
-from platform_core.catalog import Catalog
 from platform_core.clock import SystemClock
+from platform_core.domain.catalog import Catalog
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from producers.alerts import AlertTopic

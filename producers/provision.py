@@ -25,11 +25,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from platform_core.catalog import Catalog, Domain
 from platform_core.clock import Clock, SystemClock
-from platform_core.contract_compatibility import COMPATIBILITY, added_fields
+from platform_core.domain.catalog import Catalog, Domain
+from platform_core.domain.contract_compatibility import COMPATIBILITY, added_fields
+from platform_core.domain.released_contracts import Version, require_compatible
 from platform_core.errors import ConfigurationError, TransientError
-from platform_core.released_contracts import Version, require_compatible
 from platform_core.settings import Settings
 from platform_core.topics import SCHEMA_CHANGES, TopicSpec, kafka_client_config, subject_name, topic_specs
 from producers.clients import connect_admin, connect_registry

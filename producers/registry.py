@@ -14,9 +14,9 @@ import jsonschema_rs
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
+from platform_core.domain.released_contracts import Version, require_compatible
 from platform_core.errors import ConfigurationError, TransientError
-from platform_core.released_contracts import Version, require_compatible
 from platform_core.topics import subject_name
 
 NOT_FOUND = 404

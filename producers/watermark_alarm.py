@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from platform_core.alerts import AlertKind
+from platform_core.lake.alerts import AlertKind
 from producers.alerts import alert_document
 from producers.fence import FencedReader
 

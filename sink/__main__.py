@@ -15,10 +15,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from platform_core.catalog import load_catalog
 from platform_core.clock import SystemClock
+from platform_core.domain.catalog import load_catalog
 from platform_core.errors import PermanentError, TransientError
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 from platform_core.probe_server import ProbeServer
 from platform_core.settings import Settings, settings
 from platform_core.topics import PROCESSED_EVENTS, dlq_name

@@ -1,7 +1,7 @@
 """A domain's contract as the Arrow schema of its Bronze files, and rows as columns of it.
 
 The schema follows the contract and nothing else, so that every file of a domain has the same columns whatever
-its rows hold. The Parquet container belongs to `sink.writer`; platform_core.contract lists the logical types.
+its rows hold. The Parquet container belongs to `sink.writer`; platform_core.domain.contract lists the logical types.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from platform_core.contract import Column, ColumnType, Contract
+from platform_core.domain.contract import Column, ColumnType, Contract
 from sink.buffer import Row
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")

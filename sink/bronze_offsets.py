@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 from platform_core.offset_ranges import OffsetRanges
 from sink.broker import TopicPartition
 from sink.writer import FOOTER_OFFSETS, offsets_from_json

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from platform_core.catalog import Catalog, Domain
 from platform_core.clock import Clock, SystemClock
-from platform_core.lake import Lake
+from platform_core.domain.catalog import Catalog, Domain
+from platform_core.lake.lake import Lake
 from platform_core.offset_ranges import OffsetRanges
 from platform_core.settings import Settings
 from platform_core.topics import PROCESSED_EVENTS, dlq_name

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from platform_core.errors import TransientError
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 from platform_core.offset_ranges import OffsetRanges
 from sink.store import LakeStore
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 from platform_core.topics import dlq_name
 from sink.broker import Message, kafka_timestamp
 from sink.operator_kafka import OperatorKafka

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 from platform_core.topics import redriven_name
 from sink import dead_letter_reader, redrive_ledger
 from sink.operator_kafka import OperatorKafka

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from platform_core.catalog import Domain
-from platform_core.contract import Column, ColumnType
+from platform_core.domain.catalog import Domain
+from platform_core.domain.contract import Column, ColumnType
 
 WIRE_FORMAT_HEADER_BYTES = 5
 

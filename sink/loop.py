@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from platform_core.catalog import Domain
 from platform_core.clock import Clock
+from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
 from sink.backoff import Backoff

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError
 from platform_core.settings import Settings
 from platform_core.topics import dlq_name, parked_name, redriven_name

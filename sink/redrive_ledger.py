@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 from platform_core.topics import redriven_name
 from sink.dead_letter_reader import Letter
 from sink.operator_kafka import OperatorKafka

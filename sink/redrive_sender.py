@@ -16,7 +16,7 @@ from typing import Any
 
 import confluent_kafka as ck
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
 from platform_core.topics import RAW_MAX_MESSAGE_BYTES, parked_name, redriven_name
 from sink.broker import Headers

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from platform_core.errors import TransientError
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 
 
 class Store(Protocol):

@@ -18,9 +18,9 @@ from weakref import WeakKeyDictionary
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from platform_core.catalog import Domain
 from platform_core.clock import Clock
-from platform_core.lake import Lake
+from platform_core.domain.catalog import Domain
+from platform_core.lake.lake import Lake
 from platform_core.offset_ranges import OffsetRanges
 from sink.arrow import bronze_schema, to_table
 from sink.buffer import Buffer

@@ -12,9 +12,9 @@ from datetime import date
 import pyarrow.fs as pafs
 from pyspark.sql import DataFrame, SparkSession
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 from spark_jobs.schema import bronze_schema
 
 

@@ -23,11 +23,11 @@ if __name__ == "__main__":
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
+from platform_core.domain.plugin import load_transform
+from platform_core.domain.quality import refusals
 from platform_core.errors import PermanentError
-from platform_core.lake import Lake
-from platform_core.plugin import load_transform
-from platform_core.quality import refusals
+from platform_core.lake.lake import Lake
 from spark_jobs import cli, steps, tables
 from spark_jobs.bronze import read_bronze
 from spark_jobs.failures import explained

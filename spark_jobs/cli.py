@@ -16,9 +16,9 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from platform_core.catalog import Domain, load_catalog
+from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.errors import PlatformError, TransientError
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 from platform_core.settings import settings
 from spark_jobs import session
 

@@ -12,7 +12,7 @@ from datetime import date
 
 from pyspark.errors import AnalysisException, ParseException, PySparkException
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
 
 _CONFLICT = ("DELTA_CONCURRENT", "ConcurrentModification", "transaction conflict")

@@ -1,14 +1,14 @@
 """A contract's columns as Spark types: the schema that a Bronze file is read with.
 
 Only the mapping from contract to Spark belongs here; which JSON Schema constructs exist is decided in
-`platform_core.contract`. No job infers a schema, because two files of one day may differ in their columns.
+`platform_core.domain.contract`. No job infers a schema, because two files of one day may differ in their columns.
 """
 
 from __future__ import annotations
 
 from pyspark.sql import types as T
 
-from platform_core.contract import Column, ColumnType, Contract
+from platform_core.domain.contract import Column, ColumnType, Contract
 
 PLATFORM_COLUMNS: tuple[tuple[str, T.DataType], ...] = (
     ("_topic", T.StringType()),

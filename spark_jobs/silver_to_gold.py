@@ -22,10 +22,10 @@ if __name__ == "__main__":
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
+from platform_core.domain.plugin import load_aggregation
 from platform_core.errors import PermanentError
-from platform_core.lake import Lake
-from platform_core.plugin import load_aggregation
+from platform_core.lake.lake import Lake
 from spark_jobs import cli, tables
 from spark_jobs.failures import explained
 

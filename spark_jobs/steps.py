@@ -14,8 +14,8 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from platform_core.catalog import OnFailure, Rule
-from platform_core.contract import Column, ColumnType, Contract
+from platform_core.domain.catalog import OnFailure, Rule
+from platform_core.domain.contract import Column, ColumnType, Contract
 
 RECORD_HASH = "_record_hash"
 RECORD = "_record"

@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from platform_core.errors import PermanentError
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 
 log = logging.getLogger(__name__)
 

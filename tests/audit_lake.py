@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 
-from platform_core.catalog import Domain, load_catalog
-from platform_core.fingerprint import file_hash
-from platform_core.lake import Lake
-from platform_core.partition_meta import Change
-from platform_core.partition_meta_delta import DeltaPartitionMeta
-from platform_core.partition_state import Event, State
+from platform_core.domain.catalog import Domain, load_catalog
+from platform_core.lake.lake import Lake
+from platform_core.partitions.fingerprint import file_hash
+from platform_core.partitions.partition_meta import Change
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import REPOSITORY, Settings
 from sink.arrow import bronze_schema
 

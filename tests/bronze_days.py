@@ -18,9 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from platform_core.catalog import Domain
-from platform_core.contract import ColumnType, Contract
-from platform_core.lake import Lake
+from platform_core.domain.catalog import Domain
+from platform_core.domain.contract import ColumnType, Contract
+from platform_core.lake.lake import Lake
 
 DAY = date(2026, 11, 20)
 OTHER_DAY = date(2026, 11, 19)

@@ -1,7 +1,7 @@
 """A contract and what may happen to it: each change with its verdict, for the pure rules and the real registry.
 
 A new kind of change is one line here; both judges are asked by the tests that import this. The rules are explained
-in `platform_core.contract_compatibility`.
+in `platform_core.domain.contract_compatibility`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from platform_core.catalog import load_catalog
-from platform_core.contract import OPEN_MODEL
+from platform_core.domain.catalog import load_catalog
+from platform_core.domain.contract import OPEN_MODEL
 from platform_core.settings import REPOSITORY
 
 DOMAINS = REPOSITORY / "domains" / "domains.yaml"

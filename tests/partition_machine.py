@@ -14,8 +14,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from platform_core.clock import FakeClock
 from platform_core.errors import PermanentError
-from platform_core.partition_meta import Change, PartitionMetaStore, StateConflictError
-from platform_core.partition_state import Event, State
+from platform_core.partitions.partition_meta import Change, PartitionMetaStore, StateConflictError
+from platform_core.partitions.partition_state import Event, State
 
 DAYS = [date(2026, 11, 1) + timedelta(days=n) for n in range(3)]
 DESIGN = {

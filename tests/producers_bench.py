@@ -22,7 +22,7 @@ from psycopg2.extensions import connection as Connection
 from infra.embedded.kafka import Kafka
 from infra.embedded.postgres import Postgres
 from infra.embedded.schema_registry import SchemaRegistry
-from platform_core.catalog import Catalog, load_catalog
+from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.settings import REPOSITORY, Settings
 from platform_core.topics import kafka_client_config, topic_specs
 from producers.delivery import Delivery

@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, To
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from infra.embedded.kafka import Kafka
-from platform_core.catalog import load_catalog
+from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY, Settings
 from platform_core.topics import PROCESSED_EVENTS, SINK_GROUP, kafka_client_config, topic_specs
 

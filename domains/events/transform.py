@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from platform_core.plugin import BaseDomainTransform
+from platform_core.domain.plugin import BaseDomainTransform
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from platform_core.catalog import Domain
+    from platform_core.domain.catalog import Domain
 
 # BIGINT and not INT: a number too large is NULL for BIGINT in both engines, but for INT a wrapped one in Sail.
 _PROPERTIES = "query string, menu_item_id bigint, quantity bigint, payment_method string"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from platform_core.plugin import BaseDomainTransform
+from platform_core.domain.plugin import BaseDomainTransform
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from platform_core.catalog import Domain
+    from platform_core.domain.catalog import Domain
 
 # Cast after parsing: in Sail, from_json wraps a number too large for INT, and fails the whole query for a price that
 # is not a decimal, where Spark yields NULL.

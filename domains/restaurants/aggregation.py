@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from platform_core.plugin import BaseDomainAggregation
+from platform_core.domain.plugin import BaseDomainAggregation
 
 if TYPE_CHECKING:
     from datetime import date
 
     from pyspark.sql import Column, DataFrame
 
-    from platform_core.catalog import Domain
+    from platform_core.domain.catalog import Domain
 
 
 class Aggregation(BaseDomainAggregation):

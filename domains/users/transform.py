@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from platform_core.plugin import BaseDomainTransform
+from platform_core.domain.plugin import BaseDomainTransform
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from platform_core.catalog import Domain
+    from platform_core.domain.catalog import Domain
 
 
 class Transform(BaseDomainTransform):

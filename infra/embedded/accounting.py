@@ -19,8 +19,8 @@ from deltalake import DeltaTable
 
 from infra.embedded.lag import TopicLag, topic_lag
 from platform_assets.warehouse.load import Connection
-from platform_core.catalog import Catalog, Domain
-from platform_core.lake import Lake
+from platform_core.domain.catalog import Catalog, Domain
+from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from platform_core.topics import dlq_name
 

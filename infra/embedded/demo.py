@@ -27,10 +27,10 @@ from infra.embedded.workers import Workers
 from pdp.audit import show as show_audit
 from platform_assets.audit.report import AuditReport
 from platform_assets.audit.run import audit
-from platform_core.catalog import Catalog, load_catalog
-from platform_core.lake import Lake
-from platform_core.partition_meta_delta import DeltaPartitionMeta
-from platform_core.partition_state import State
+from platform_core.domain.catalog import Catalog, load_catalog
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import State
 from platform_core.settings import Settings, settings
 
 ROOT = REPOSITORY / ".platform" / "demo"

@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from platform_core.catalog import load_catalog
-from platform_core.lake import Lake
+from platform_core.domain.catalog import load_catalog
+from platform_core.lake.lake import Lake
 from platform_core.settings import settings
 from sink.arrow import bronze_schema
 from spark_jobs import bronze_to_silver, silver_to_gold

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
-from platform_core.alerts import Alert
 from platform_core.errors import PermanentError, TransientError
+from platform_core.lake.alerts import Alert
 from platform_core.settings import Settings
 from platform_core.topics import PIPELINE_ALERTS, kafka_client_config
 

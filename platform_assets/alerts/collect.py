@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 
 from platform_assets.alerts.runs import FailedRun
-from platform_core.alerts import Alert, AlertKind
 from platform_core.clock import SystemClock
-from platform_core.freshness import Freshness
-from platform_core.partition_meta import Partition, Transition
-from platform_core.partition_state import State
+from platform_core.lake.alerts import Alert, AlertKind
+from platform_core.partitions.freshness import Freshness
+from platform_core.partitions.partition_meta import Partition, Transition
+from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
 
 BLOCKING_CHECK = "BlockingCheckFailedError"

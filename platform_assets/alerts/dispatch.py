@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from platform_assets.alerts.channels import AlertRefusedError, Channel
-from platform_core.alerts import Alert, AlertLog
 from platform_core.clock import Clock, SystemClock
+from platform_core.lake.alerts import Alert, AlertLog
 
 log = logging.getLogger(__name__)
 

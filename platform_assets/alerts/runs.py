@@ -11,7 +11,7 @@ import dagster as dg
 from platform_assets.discover import PARTITION, RANGE_END, RANGE_START
 from platform_assets.keys import bronze_key, gold_key, silver_key, warehouse_key
 from platform_assets.pipeline import job_name
-from platform_core.catalog import Catalog, Domain
+from platform_core.domain.catalog import Catalog, Domain
 
 
 @dataclass(frozen=True)

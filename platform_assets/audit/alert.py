@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
-from platform_core.alerts import Alert, AlertKind
+from platform_core.lake.alerts import Alert, AlertKind
 
 
 def audit_alert(

@@ -16,10 +16,10 @@ import pyarrow as pa
 from platform_assets.audit.dates import COMPARABLE, open_table, while_unchanged
 from platform_assets.audit.day_tables import PLACE, database, exists, fetch, load_bronze, load_delta, names, one, same
 from platform_assets.audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult
-from platform_core.catalog import Domain
-from platform_core.lake import Lake
+from platform_core.domain.catalog import Domain
+from platform_core.lake.lake import Lake
 from platform_core.offset_ranges import OffsetRanges
-from platform_core.partition_meta import Partition, PartitionMetaReader
+from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
 from sink.arrow import bronze_schema
 
 MAX_RANGES_READ = 100_000

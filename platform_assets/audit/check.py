@@ -16,9 +16,9 @@ from platform_assets.audit.gold_to_warehouse import WarehouseCheck
 from platform_assets.audit.report import AuditReport
 from platform_assets.checks import CheckOutcome
 from platform_assets.warehouse.load import Connection
-from platform_core.catalog import Domain
-from platform_core.lake import Lake
-from platform_core.partition_meta import PartitionMetaReader
+from platform_core.domain.catalog import Domain
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import PartitionMetaReader
 
 
 def check_audit(

@@ -15,11 +15,11 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
-from platform_core.lake import Lake
-from platform_core.partition_meta import Partition, PartitionMetaReader
-from platform_core.partition_state import State
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
+from platform_core.partitions.partition_state import State
 
 T = TypeVar("T")
 

@@ -17,9 +17,9 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 from deltalake import DeltaTable
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 from sink.arrow import bronze_schema
 
 MEMORY_LIMIT = "1GB"

@@ -20,9 +20,9 @@ from platform_assets.audit.dates import COMPARABLE, open_table, while_unchanged
 from platform_assets.audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult
 from platform_assets.warehouse import ddl
 from platform_assets.warehouse.load import Connection, WarehouseUnavailableError
-from platform_core.catalog import Domain
-from platform_core.lake import Lake
-from platform_core.partition_meta import Partition, PartitionMetaReader
+from platform_core.domain.catalog import Domain
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
 
 
 class WarehouseCheck:

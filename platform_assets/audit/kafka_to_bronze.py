@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from platform_assets.audit.kafka_log import AuditLog
 from platform_assets.audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult
 from platform_assets.audit.verified_offsets import VerifiedOffsets
-from platform_core.catalog import Domain
-from platform_core.lake import Lake
+from platform_core.domain.catalog import Domain
+from platform_core.lake.lake import Lake
 from platform_core.offset_ranges import OffsetRanges
 from platform_core.topics import dlq_name
 from sink.coverage_state import StateFile, Tracked

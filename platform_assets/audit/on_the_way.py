@@ -19,9 +19,9 @@ from platform_assets.audit.dates import COMPARABLE, open_table
 from platform_assets.audit.day_tables import PLACE, fetch, load_bronze, load_delta, names
 from platform_assets.audit.kafka_log import AuditLog
 from platform_assets.audit.report import Reason
-from platform_core.catalog import Domain
-from platform_core.lake import Lake
-from platform_core.partition_meta import Partition
+from platform_core.domain.catalog import Domain
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import Partition
 from platform_core.topics import dlq_name
 from sink.broker import Message
 

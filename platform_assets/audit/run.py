@@ -22,9 +22,9 @@ from platform_assets.audit.kafka_log import AuditLog
 from platform_assets.audit.report import AuditReport, DateRange, Stage, StageResult
 from platform_assets.source import SourceUnavailableError
 from platform_assets.warehouse.load import Connection, WarehouseUnavailableError
-from platform_core.catalog import Catalog, Domain
-from platform_core.lake import Lake
-from platform_core.partition_meta_delta import DeltaPartitionMeta
+from platform_core.domain.catalog import Catalog, Domain
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.settings import Settings, settings
 from sink.coverage_kafka import KafkaUnreachableError
 

@@ -14,9 +14,9 @@ from deltalake.exceptions import TableNotFoundError
 from platform_assets.audit.dates import COMPARABLE, while_unchanged
 from platform_assets.audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult
 from platform_assets.checks import Audited, CheckOutcome, check_gold
-from platform_core.catalog import Domain, Reconciliation
-from platform_core.lake import Lake
-from platform_core.partition_meta import Partition, PartitionMetaReader
+from platform_core.domain.catalog import Domain, Reconciliation
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
 
 
 def check(domain: Domain, lake: Lake, partitions: PartitionMetaReader, day: date) -> StageResult:

@@ -22,10 +22,10 @@ from platform_assets.audit.on_the_way import OnTheWay, SourceRow
 from platform_assets.audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult
 from platform_assets.checks import check_source
 from platform_assets.source import read_source_rows, read_tombstones
-from platform_core.catalog import Domain, Source
 from platform_core.clock import SystemClock
-from platform_core.lake import Lake
-from platform_core.partition_meta import Partition, PartitionMetaReader
+from platform_core.domain.catalog import Domain, Source
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
 from sink.arrow import bronze_schema
 
 if TYPE_CHECKING:

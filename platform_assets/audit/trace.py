@@ -24,11 +24,11 @@ from platform_assets.audit.kafka_log import AuditLog, origin
 from platform_assets.source import read_source_row
 from platform_assets.warehouse import ddl
 from platform_assets.warehouse.load import Connection
-from platform_core.catalog import Catalog, Domain
-from platform_core.contract import ColumnType
+from platform_core.domain.catalog import Catalog, Domain
+from platform_core.domain.contract import ColumnType
 from platform_core.errors import PermanentError, TransientError
-from platform_core.lake import Lake
-from platform_core.partition_meta import PartitionMetaReader
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import PartitionMetaReader
 from platform_core.settings import Settings
 from platform_core.topics import dlq_name
 from sink.arrow import bronze_schema

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from platform_core.errors import TransientError
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 from platform_core.offset_ranges import OffsetRanges, Range
 from sink.writer import FOOTER_OFFSETS, offsets_from_json
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dagster as dg
 
-from platform_core.lake import Lake
-from platform_core.partition_meta_delta import DeltaPartitionMeta
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.settings import settings
 
 

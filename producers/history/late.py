@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from platform_core.catalog import Catalog
+from platform_core.domain.catalog import Catalog
 from platform_core.settings import Settings
 from producers.delivery import Delivery
 from producers.history.clicks_day import make_late_clicks

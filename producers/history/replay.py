@@ -16,7 +16,7 @@ from typing import Any
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from platform_core.catalog import Catalog
+from platform_core.domain.catalog import Catalog
 from platform_core.errors import ConfigurationError, PermanentError
 from platform_core.settings import Settings
 from producers.clients import connect_admin, connect_registry

@@ -12,8 +12,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from platform_core.catalog import Domain
-from platform_core.plugin import load_aggregation, load_transform
+from platform_core.domain.catalog import Domain
+from platform_core.domain.plugin import load_aggregation, load_transform
 from spark_jobs import steps
 from spark_jobs.bronze_to_silver import silver_columns
 from spark_jobs.lineage.relations import Source, column_lineage

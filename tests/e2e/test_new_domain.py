@@ -22,7 +22,7 @@ from infra.embedded.warehouse import Warehouse as WarehouseServer
 from platform_assets.definitions import build_defs
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.warehouse import Warehouse
-from platform_core.catalog import load_catalog
+from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY, settings
 from platform_core.topics import kafka_client_config
 
@@ -39,7 +39,7 @@ CONTRACT = {
     "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
 }
 TRANSFORM = '''"""Courier shifts as they come."""
-from platform_core.plugin import BaseDomainTransform
+from platform_core.domain.plugin import BaseDomainTransform
 
 
 class Transform(BaseDomainTransform):
@@ -48,7 +48,7 @@ class Transform(BaseDomainTransform):
 '''
 AGGREGATION = '''"""Shifts and pay of a day by courier."""
 from pyspark.sql import functions as F
-from platform_core.plugin import BaseDomainAggregation
+from platform_core.domain.plugin import BaseDomainAggregation
 
 
 class Aggregation(BaseDomainAggregation):

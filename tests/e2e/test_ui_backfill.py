@@ -14,11 +14,11 @@ from dagster_api import backfills, switch_sensor, wait_for
 from e2e_demo import FinishedDemo
 from playwright.sync_api import Page, expect
 
-from platform_core.catalog import load_catalog
-from platform_core.lake import Lake
-from platform_core.partition_meta import Partition
-from platform_core.partition_meta_delta import DeltaPartitionMeta
-from platform_core.partition_state import State
+from platform_core.domain.catalog import load_catalog
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import Partition
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
 from sink.arrow import bronze_schema
 

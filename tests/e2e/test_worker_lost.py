@@ -16,9 +16,9 @@ from dagster_api import query, wait_for
 from e2e_demo import FinishedDemo
 
 from platform_assets.resources.warehouse import Warehouse
-from platform_core.lake import Lake
-from platform_core.partition_meta_delta import DeltaPartitionMeta
-from platform_core.partition_state import State
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY, settings
 
 TOOK_OVER = 240

@@ -31,12 +31,12 @@ from platform_assets.claim import Claims
 from platform_assets.processing import Failed, Processor, Step
 from platform_assets.resources.warehouse import Warehouse
 from platform_assets.warehouse.load import GoldPartition, load_date
-from platform_core import discovery
-from platform_core.catalog import Catalog, Domain, load_catalog
+from platform_core.domain.catalog import Catalog, Domain, load_catalog
 from platform_core.errors import PlatformError
-from platform_core.lake import Lake
-from platform_core.partition_meta_delta import DeltaPartitionMeta
-from platform_core.partition_state import State
+from platform_core.lake.lake import Lake
+from platform_core.partitions import discovery
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY, settings
 from spark_jobs import session
 

@@ -19,8 +19,8 @@ from sink_bench import PARTITIONS, Bench
 from infra.embedded.kafka import Kafka
 from platform_assets.audit.report import Stage
 from platform_assets.audit.run import audit
-from platform_core.catalog import load_catalog
-from platform_core.lake import Lake
+from platform_core.domain.catalog import load_catalog
+from platform_core.lake.lake import Lake
 from platform_core.topics import kafka_client_config
 
 OPTIONS = {"SINK_FLUSH_BUFFER_SIZE": 40, "SINK_FLUSH_INTERVAL_SECONDS": 0.5}

@@ -12,7 +12,7 @@ from kafka_cluster import BROKERS, CONTROLLER_ONLY, REPLICAS, KafkaCluster, wait
 from sink_bench import PARTITIONS, Bench
 
 from infra.embedded.toolchain import Toolchain
-from platform_core.catalog import load_catalog
+from platform_core.domain.catalog import load_catalog
 from platform_core.topics import topic_specs
 from producers.provision import Outcome, ensure_topics
 

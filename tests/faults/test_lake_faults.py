@@ -33,10 +33,10 @@ from infra.embedded.warehouse import Warehouse
 from platform_assets import processing
 from platform_assets.processing import SilverDone
 from platform_assets.warehouse import load
-from platform_core.lake import Lake
-from platform_core.partition_meta import Change, StateConflictError
-from platform_core.partition_meta_delta import DeltaPartitionMeta
-from platform_core.partition_state import Event, State
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import Change, StateConflictError
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import settings
 from spark_jobs import bronze_to_silver, steps, tables
 

@@ -15,8 +15,8 @@ from pyspark.sql import SparkSession
 
 from infra.embedded.spark_connect import SparkConnect
 from infra.embedded.toolchain import Toolchain
-from platform_core.catalog import Catalog, load_catalog
-from platform_core.lake import Lake
+from platform_core.domain.catalog import Catalog, load_catalog
+from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from spark_jobs import bronze_to_silver, session, silver_to_gold
 from spark_jobs.bronze_to_silver import SilverResult

@@ -8,7 +8,7 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 
 
 def rows(lake: Lake, name: str, column: str | None = None, day: date | None = None) -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ from bronze_days import DAY, OTHER_DAY
 from conftest import Engine
 from delta_rows import rows, types, version
 
-from platform_core.catalog import Catalog
-from platform_core.contract import ColumnType
+from platform_core.domain.catalog import Catalog
+from platform_core.domain.contract import ColumnType
 from spark_jobs import bronze_to_silver, silver_to_gold
 from spark_jobs.tables import MergeCounts
 

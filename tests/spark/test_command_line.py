@@ -18,8 +18,8 @@ from conftest import Engine
 from delta_rows import rows
 
 from infra.embedded.toolchain import Toolchain
-from platform_core.catalog import Catalog
-from platform_core.lake import Lake
+from platform_core.domain.catalog import Catalog
+from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]

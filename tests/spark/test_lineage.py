@@ -8,8 +8,8 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame
 
 from platform_assets import lineage as catalog_lineage
-from platform_core.catalog import Catalog, Domain
-from platform_core.plugin import BaseDomainAggregation
+from platform_core.domain.catalog import Catalog, Domain
+from platform_core.domain.plugin import BaseDomainAggregation
 from spark_jobs.lineage import DomainLineage, LineageUnknownError, domain_lineage, of_domain
 
 SILVER = {

@@ -13,9 +13,9 @@ from conftest import Engine
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from platform_core.catalog import Catalog, Domain, Quality, Rule
+from platform_core.domain.catalog import Catalog, Domain, Quality, Rule
 from platform_core.errors import PermanentError, TransientError
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from spark_jobs import bronze_to_silver, silver_to_gold, tables
 

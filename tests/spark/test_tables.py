@@ -11,7 +11,7 @@ from delta_rows import rows, types
 from deltalake import DeltaTable
 
 from platform_core.errors import PermanentError
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 from spark_jobs import tables
 from spark_jobs.tables import MergeCounts
 

@@ -11,8 +11,8 @@ from sink_bench import Bench
 from infra.embedded.kafka import Kafka
 from platform_assets.audit.report import AuditReport, Stage
 from platform_assets.audit.run import audit
-from platform_core.catalog import load_catalog
-from platform_core.lake import Lake
+from platform_core.domain.catalog import load_catalog
+from platform_core.lake.lake import Lake
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_without_postgres_or_a_watermark_the_stage_is_not_checked(shop):
 
 
 def test_a_query_that_is_no_plain_select_compares_totals_only():
-    from platform_core.catalog import Source
+    from platform_core.domain.catalog import Source
 
     plain = Source(query="select count(*), sum(x)\nfrom orders where a < %(end)s", silver=("count(*)",))
     assert source_to_silver.rows_query(plain, ["order_id"]) == 'select "order_id" from orders where a < %(end)s'

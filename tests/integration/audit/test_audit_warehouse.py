@@ -18,7 +18,7 @@ from platform_assets.audit.report import AuditReport, Stage
 from platform_assets.audit.run import audit, open_warehouse
 from platform_assets.audit.trace import trace
 from platform_assets.warehouse.load import GoldPartition, load_date
-from platform_core.catalog import Catalog
+from platform_core.domain.catalog import Catalog
 from platform_core.settings import Settings, settings
 
 

@@ -13,11 +13,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pdp.cli import app
-from platform_core.catalog import load_catalog
-from platform_core.lake import Lake
-from platform_core.partition_meta import Change
-from platform_core.partition_meta_delta import DeltaPartitionMeta
-from platform_core.partition_state import Event, State
+from platform_core.domain.catalog import load_catalog
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import Change
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import Settings, settings
 
 Run = Callable[..., Result]

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import Result
 
 from pdp import backfill
-from platform_core.partition_meta import Change
-from platform_core.partition_meta_delta import DeltaPartitionMeta
-from platform_core.partition_state import Event, State
+from platform_core.partitions.partition_meta import Change
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import Event, State
 
 Run = Callable[..., Result]
 RANGE = ["orders", "--from", "2026-11-14", "--to", "2026-11-19"]

@@ -15,7 +15,7 @@ from typer.testing import Result
 from pdp import arguments, environment
 from platform_core.clock import FakeClock
 from platform_core.errors import ConfigurationError
-from platform_core.partition_state import State
+from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY
 
 Run = Callable[..., Result]

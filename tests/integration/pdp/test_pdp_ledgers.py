@@ -11,12 +11,12 @@ import pytest
 from deltalake import write_deltalake
 from typer.testing import Result
 
-from platform_core.alerts import Alert, AlertKind, AlertLog
-from platform_core.catalog import load_catalog
-from platform_core.corrections import Correction, CorrectionLedger
-from platform_core.lake import Lake
-from platform_core.partition_meta_delta import DeltaPartitionMeta
-from platform_core.partition_state import State
+from platform_core.domain.catalog import load_catalog
+from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.corrections import Correction, CorrectionLedger
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
 
 Run = Callable[..., Result]

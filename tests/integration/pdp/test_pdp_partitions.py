@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from platform_core.partition_meta_delta import DeltaPartitionMeta
-from platform_core.partition_state import State
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import State
 
 Run = Callable[..., Result]
 

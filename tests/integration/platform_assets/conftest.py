@@ -12,8 +12,8 @@ from pipeline_bench import Bench
 
 from infra.embedded.spark_connect import SparkConnect
 from infra.embedded.warehouse import Warehouse
-from platform_core.catalog import load_catalog
-from platform_core.lake import Lake
+from platform_core.domain.catalog import load_catalog
+from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, settings
 
 

@@ -16,7 +16,7 @@ import dagster as dg
 
 from platform_assets.claim import Claims
 from platform_assets.definitions import build_defs
-from platform_core.catalog import load_catalog
+from platform_core.domain.catalog import load_catalog
 from platform_core.settings import settings
 from spark_jobs import bronze_to_silver, silver_to_gold, tables
 

@@ -16,9 +16,9 @@ from infra.embedded.kafka import Kafka
 from platform_assets.alerts import channels
 from platform_assets.alerts.channels import AlertNotSentError, KafkaChannel
 from platform_assets.alerts.dispatch import dispatch
-from platform_core.alerts import Alert, AlertKind, AlertLog
-from platform_core.catalog import load_catalog
-from platform_core.lake import Lake
+from platform_core.domain.catalog import load_catalog
+from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings
 from platform_core.topics import PIPELINE_ALERTS, kafka_client_config, topic_specs
 

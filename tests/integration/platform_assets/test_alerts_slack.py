@@ -18,8 +18,8 @@ from pydantic import SecretStr
 from platform_assets.alerts import channels
 from platform_assets.alerts.channels import AlertNotSentError, AlertRefusedError, SlackChannel, configured
 from platform_assets.alerts.dispatch import dispatch
-from platform_core.alerts import Alert, AlertKind, AlertLog
-from platform_core.lake import Lake
+from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 
 SECRET = "T0SECRET/B0SECRET/xyzSECRET"

@@ -15,9 +15,9 @@ from platform_assets.coverage_watch import coverage_check, coverage_sensor
 from platform_assets.pipeline import bronze_spec
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.watched import Told
-from platform_core.alerts import Alert
-from platform_core.catalog import Catalog, load_catalog
 from platform_core.clock import FakeClock
+from platform_core.domain.catalog import Catalog, load_catalog
+from platform_core.lake.alerts import Alert
 from platform_core.settings import REPOSITORY, settings
 from sink.coverage import CoverageReport, DomainCoverage, Gap
 

@@ -18,7 +18,7 @@ from pipeline_bench import DAY, Bench
 
 from infra.embedded.spark_connect import SparkConnect
 from platform_assets.resources.warehouse import Warehouse
-from platform_core.partition_state import State
+from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY, settings
 
 STEPS = ["before Silver", "between Silver and Gold", "inside the MERGE", "before DONE"]

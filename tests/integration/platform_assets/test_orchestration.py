@@ -26,11 +26,11 @@ from platform_assets.checks import CheckOutcome
 from platform_assets.discover import tick
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.warehouse import Warehouse
-from platform_core.catalog import OnFailure, Rule
-from platform_core.corrections import CorrectionLedger
-from platform_core.lake import Lake
-from platform_core.partition_state import State
-from platform_core.scan import Position
+from platform_core.domain.catalog import OnFailure, Rule
+from platform_core.lake.corrections import CorrectionLedger
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_state import State
+from platform_core.partitions.scan import Position
 from platform_core.settings import settings
 from spark_jobs import bronze_to_silver
 from spark_jobs.session import connect

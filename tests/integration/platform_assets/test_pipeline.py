@@ -15,9 +15,9 @@ from snowflake.connector.errors import ProgrammingError
 
 from platform_assets.checks import CheckOutcome
 from platform_assets.resources.warehouse import Warehouse
-from platform_core.alerts import AlertLog
-from platform_core.partition_meta import Change
-from platform_core.partition_state import Event, State
+from platform_core.lake.alerts import AlertLog
+from platform_core.partitions.partition_meta import Change
+from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import settings
 
 NEXT = DAY + timedelta(days=1)

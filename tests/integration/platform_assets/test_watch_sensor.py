@@ -16,12 +16,12 @@ from platform_assets.pipeline import bronze_spec, job_name
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.watch import Cursor, watch_checks, watch_sensor
 from platform_assets.watched import Told
-from platform_core.alerts import Alert, AlertLog
-from platform_core.catalog import Catalog, load_catalog
 from platform_core.clock import FakeClock
-from platform_core.partition_meta import Change
-from platform_core.partition_meta_delta import DeltaPartitionMeta
-from platform_core.partition_state import Event, State
+from platform_core.domain.catalog import Catalog, load_catalog
+from platform_core.lake.alerts import Alert, AlertLog
+from platform_core.partitions.partition_meta import Change
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import REPOSITORY, settings
 
 TODAY = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)

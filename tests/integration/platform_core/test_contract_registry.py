@@ -13,9 +13,9 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from contract_changes import BASE, CHANGES, UNION, users_version, write_domains
 
 from infra.embedded.schema_registry import SchemaRegistry
-from platform_core.catalog import Domain, load_catalog
-from platform_core.contract_compatibility import breaches
 from platform_core.contract_registry import require_registered
+from platform_core.domain.catalog import Domain, load_catalog
+from platform_core.domain.contract_compatibility import breaches
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from platform_core.topics import subject_name

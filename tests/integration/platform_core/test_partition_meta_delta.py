@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from platform_core import partition_meta_delta
-from platform_core.lake import Lake
-from platform_core.partition_meta import Change, StateConflictError, UnknownStatusError
-from platform_core.partition_meta_delta import META_SCHEMA, DeltaPartitionMeta
-from platform_core.partition_state import Event, State
+from platform_core.lake.lake import Lake
+from platform_core.partitions import partition_meta_delta
+from platform_core.partitions.partition_meta import Change, StateConflictError, UnknownStatusError
+from platform_core.partitions.partition_meta_delta import META_SCHEMA, DeltaPartitionMeta
+from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import REPOSITORY, Settings
 
 DAY = date(2026, 11, 20)
@@ -79,10 +79,10 @@ def test_of_two_processes_one_discovers_each_date(meta: DeltaPartitionMeta, lake
     program = f"""
 import sys
 from datetime import date, timedelta
-from platform_core.lake import Lake
-from platform_core.partition_meta import Change, StateConflictError
-from platform_core.partition_meta_delta import DeltaPartitionMeta
-from platform_core.partition_state import Event, State
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import Change, StateConflictError
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import Settings
 meta = DeltaPartitionMeta(Lake(Settings(lake_uri={lake.root!r})))
 won = 0

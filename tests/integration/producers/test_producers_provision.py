@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from pydantic import SecretStr
 
-from platform_core.catalog import load_catalog
+from platform_core.domain.catalog import load_catalog
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.topics import SCHEMA_CHANGES, dlq_name, kafka_client_config, subject_name
 from producers.delivery import Delivery

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from platform_core.alerts import Alert
+from platform_core.lake.alerts import Alert
 from platform_core.topics import PIPELINE_ALERTS, kafka_client_config
 from producers.alerts import AlertTopic
 from producers.orders import OrdersPoller

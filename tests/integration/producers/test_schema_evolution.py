@@ -10,8 +10,8 @@ import pytest
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from contract_changes import ADDED, UNION, users_version, write_domains
 
-from platform_core.catalog import Catalog, load_catalog
 from platform_core.clock import SystemClock
+from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import ConfigurationError
 from platform_core.topics import SCHEMA_CHANGES, subject_name
 from producers.delivery import Delivery

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 
-from platform_core.catalog import load_catalog
+from platform_core.domain.catalog import load_catalog
 from platform_core.errors import PermanentError
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 from platform_core.topics import PROCESSED_EVENTS, SINK_GROUP, kafka_client_config
 from sink.coverage import Coverage
 from sink.coverage_kafka import ConfluentLog

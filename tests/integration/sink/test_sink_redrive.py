@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
-from platform_core.catalog import load_catalog
+from platform_core.domain.catalog import load_catalog
 from platform_core.errors import PermanentError, TransientError
 from platform_core.settings import REPOSITORY
 from platform_core.topics import kafka_client_config
@@ -119,7 +119,7 @@ def test_kill_9_in_the_middle_loses_nothing_and_doubles_what_was_in_flight(bench
     count, window = 1_000, 5
     post(bench, [(str(n).encode(), b"value %d" % n, origin(bench, n)) for n in range(count)])
     code = (
-        "from datetime import UTC, datetime; from platform_core.catalog import load_catalog;"
+        "from datetime import UTC, datetime; from platform_core.domain.catalog import load_catalog;"
         " from platform_core.settings import settings; from sink.redrive import redrive;"
         " c = settings(); d = load_catalog(c.domains_file)['events'];"
         f" redrive(c, d, operator='test', now=lambda: datetime.now(UTC), window={window})"

@@ -8,11 +8,11 @@ import pytest
 
 from platform_assets.alerts import collect
 from platform_assets.alerts.runs import FailedRun
-from platform_core.alerts import AlertKind
 from platform_core.clock import FakeClock
-from platform_core.freshness import Freshness
-from platform_core.partition_meta import Change, InMemoryPartitionMeta, Partition
-from platform_core.partition_state import Event, State
+from platform_core.lake.alerts import AlertKind
+from platform_core.partitions.freshness import Freshness
+from platform_core.partitions.partition_meta import Change, InMemoryPartitionMeta, Partition
+from platform_core.partitions.partition_state import Event, State
 
 DAY = date(2026, 11, 20)
 NOW = datetime(2026, 11, 21, 6, 5, tzinfo=UTC)

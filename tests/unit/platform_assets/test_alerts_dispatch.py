@@ -9,9 +9,9 @@ import pytest
 
 from platform_assets.alerts.channels import AlertNotSentError, AlertRefusedError, Channel
 from platform_assets.alerts.dispatch import PENDING_FOR, Dispatched, dispatch
-from platform_core.alerts import Alert, AlertKind, AlertLog
 from platform_core.clock import FakeClock
-from platform_core.lake import Lake
+from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 
 NOW = datetime(2026, 11, 21, 6, 5, tzinfo=UTC)

@@ -10,8 +10,8 @@ from audit_lake import FIRST_DAY, AuditLake
 
 from platform_assets.audit.report import AuditReport, DateRange, Reason, Stage
 from platform_assets.audit.run import audit
-from platform_core.partition_meta import Change
-from platform_core.partition_state import Event, State
+from platform_core.partitions.partition_meta import Change
+from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import Settings
 
 NEXT_DAY = FIRST_DAY + timedelta(days=1)

@@ -11,9 +11,9 @@ import pytest
 from platform_assets import lease as lease_module
 from platform_assets.lease import DateTimeoutError, Lease, LeaseLostError
 from platform_core.clock import SystemClock
-from platform_core.discovery import lost_run
-from platform_core.partition_meta import Change, InMemoryPartitionMeta
-from platform_core.partition_state import Event, State
+from platform_core.partitions.discovery import lost_run
+from platform_core.partitions.partition_meta import Change, InMemoryPartitionMeta
+from platform_core.partitions.partition_state import Event, State
 
 DAY = date(2026, 11, 20)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from platform_core.catalog import load_catalog
+from platform_core.domain.catalog import load_catalog
+from platform_core.domain.plugin import load_aggregation, load_transform
 from platform_core.errors import ConfigurationError
-from platform_core.plugin import load_aggregation, load_transform
 from platform_core.settings import REPOSITORY
 
 CONTRACT = {

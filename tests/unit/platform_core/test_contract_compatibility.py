@@ -7,7 +7,7 @@ from itertools import pairwise, permutations
 import pytest
 from contract_changes import ADDED, BASE, CHANGES, UNION, Change, users_version
 
-from platform_core.contract_compatibility import added_fields, breaches
+from platform_core.domain.contract_compatibility import added_fields, breaches
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)

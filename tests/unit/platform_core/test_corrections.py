@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from platform_core.corrections import Correction, CorrectionLedger, correction_id, difference
-from platform_core.lake import Lake
+from platform_core.lake.corrections import Correction, CorrectionLedger, correction_id, difference
+from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 
 DAY = date(2026, 11, 20)

@@ -7,12 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from platform_core.catalog import Domain, load_catalog
-from platform_core.discovery import Plan, Ready, chunks, plan, waiting
-from platform_core.fingerprint import file_hash
-from platform_core.lake import BronzeFile
-from platform_core.partition_meta import Partition
-from platform_core.partition_state import Event, State
+from platform_core.domain.catalog import Domain, load_catalog
+from platform_core.lake.lake import BronzeFile
+from platform_core.partitions.discovery import Plan, Ready, chunks, plan, waiting
+from platform_core.partitions.fingerprint import file_hash
+from platform_core.partitions.partition_meta import Partition
+from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import REPOSITORY, Settings
 
 DAY = date(2026, 11, 20)

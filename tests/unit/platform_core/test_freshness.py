@@ -6,10 +6,10 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
-from platform_core.catalog import Domain, load_catalog
-from platform_core.freshness import deadline_of, freshness
-from platform_core.partition_meta import Partition
-from platform_core.partition_state import State
+from platform_core.domain.catalog import Domain, load_catalog
+from platform_core.partitions.freshness import deadline_of, freshness
+from platform_core.partitions.partition_meta import Partition
+from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY
 
 OLD, BEFORE, YESTERDAY = date(2026, 11, 1), date(2026, 11, 18), date(2026, 11, 19)

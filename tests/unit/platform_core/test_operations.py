@@ -10,8 +10,8 @@ import pytest
 from platform_core import operations
 from platform_core.clock import FakeClock
 from platform_core.operations import Outcome, Verdict
-from platform_core.partition_meta import Change, InMemoryPartitionMeta, Partition, StateConflictError
-from platform_core.partition_state import Event, State
+from platform_core.partitions.partition_meta import Change, InMemoryPartitionMeta, Partition, StateConflictError
+from platform_core.partitions.partition_state import Event, State
 
 DAY = date(2026, 11, 20)
 DETAIL = {"cause": "reset", "by": "ada"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import settings
 from partition_machine import PartitionMachine
 
-from platform_core.partition_meta import InMemoryPartitionMeta, PartitionMetaStore
+from platform_core.partitions.partition_meta import InMemoryPartitionMeta, PartitionMetaStore
 
 
 class MemoryMachine(PartitionMachine):

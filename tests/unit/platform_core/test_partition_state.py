@@ -9,8 +9,8 @@ from partition_machine import DESIGN
 
 from platform_core.clock import FakeClock
 from platform_core.errors import PermanentError
-from platform_core.partition_meta import Change, InMemoryPartitionMeta, StateConflictError
-from platform_core.partition_state import TRANSITIONS, Event, State, next_state
+from platform_core.partitions.partition_meta import Change, InMemoryPartitionMeta, StateConflictError
+from platform_core.partitions.partition_state import TRANSITIONS, Event, State, next_state
 
 DESIGNED = DESIGN | {
     (state, "reset"): "PENDING"

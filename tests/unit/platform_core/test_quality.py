@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from platform_core.catalog import OnFailure, Quality, Rule, Volume
-from platform_core.quality import refusals, volume_verdict
+from platform_core.domain.catalog import OnFailure, Quality, Rule, Volume
+from platform_core.domain.quality import refusals, volume_verdict
 
 QUARANTINE = Rule(name="known", expression="true")
 FAIL = Rule(name="money", expression="true", on_failure=OnFailure.FAIL)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from contract_changes import DOMAINS, UNION, users_version, write_domains
 
-from platform_core.catalog import Domain, load_catalog
+from platform_core.domain.catalog import Domain, load_catalog
+from platform_core.domain.released_contracts import Release, check_release, release, released_versions
 from platform_core.errors import ConfigurationError
-from platform_core.released_contracts import Release, check_release, release, released_versions
 from producers.cli import main
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-from platform_core.lake import BronzeFile
-from platform_core.partition_meta import Partition
-from platform_core.partition_state import State
-from platform_core.scan import CERTAIN_BUDGETS, Position, Scan, scan, still_watched
+from platform_core.lake.lake import BronzeFile
+from platform_core.partitions.partition_meta import Partition
+from platform_core.partitions.partition_state import State
+from platform_core.partitions.scan import CERTAIN_BUDGETS, Position, Scan, scan, still_watched
 
 FIRST = date(2023, 11, 1)
 YEARS = [FIRST + timedelta(days=n) for n in range(3 * 365)]

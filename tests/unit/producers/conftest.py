@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from platform_core.catalog import Catalog, load_catalog
+from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.settings import REPOSITORY
 from producers.world import World, WorldSize
 

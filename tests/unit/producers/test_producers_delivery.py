@@ -11,7 +11,7 @@ import orjson
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from platform_core.catalog import Catalog
+from platform_core.domain.catalog import Catalog
 from platform_core.errors import PermanentError, TransientError
 from producers.clickstream import ClickstreamSender
 from producers.delivery import Delivery, Receipt

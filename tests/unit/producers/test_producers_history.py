@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import pytest
 
-from platform_core.catalog import Catalog
+from platform_core.domain.catalog import Catalog
 from producers.funnel import DEVICES, EVENT_TYPES
 from producers.history.clicks_day import make_clicks, make_late_clicks
 from producers.history.encoding import encode

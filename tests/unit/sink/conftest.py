@@ -8,9 +8,9 @@ import pytest
 from sink_memory import MemoryBroker, MemoryPublisher, MemoryStore
 from sink_samples import EVENT, NOW, encoded
 
-from platform_core.catalog import Catalog, load_catalog
 from platform_core.clock import FakeClock
-from platform_core.lake import Lake
+from platform_core.domain.catalog import Catalog, load_catalog
+from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings
 from sink.loop import Sink
 from sink.writer import Writer

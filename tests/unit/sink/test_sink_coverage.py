@@ -14,9 +14,9 @@ import pytest
 from sink_memory import MemoryMessage
 from sink_samples import NOW
 
-from platform_core.catalog import Catalog
 from platform_core.clock import FakeClock
-from platform_core.lake import Lake
+from platform_core.domain.catalog import Catalog
+from platform_core.lake.lake import Lake
 from platform_core.offset_ranges import OffsetRanges
 from platform_core.settings import Settings
 from sink import bronze_offsets

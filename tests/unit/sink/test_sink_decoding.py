@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sink_samples import EVENT, NOW, ORDER, encoded
 
-from platform_core.contract import ColumnType, load_contract
+from platform_core.domain.contract import ColumnType, load_contract
 from sink.arrow import bronze_schema, to_table
 from sink.buffer import Row
 from sink.decoding import Decoder, Reason, Record, Refusal

@@ -12,7 +12,7 @@ from sink_samples import EVENT, NOW, encoded
 
 from platform_core.clock import FakeClock
 from platform_core.errors import TransientError
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from sink.arrow import PROVENANCE, bronze_schema
 from sink.broker import kafka_timestamp

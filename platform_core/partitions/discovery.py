@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
-from platform_core.catalog import Domain
-from platform_core.fingerprint import file_hash
-from platform_core.lake import BronzeFile
-from platform_core.partition_meta import Change, Partition
-from platform_core.partition_state import Event, State
+from platform_core.domain.catalog import Domain
+from platform_core.lake.lake import BronzeFile
+from platform_core.partitions.fingerprint import file_hash
+from platform_core.partitions.partition_meta import Change, Partition
+from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import Settings
 
 WAITING = frozenset({State.PENDING, State.LATE, State.RETRYING, State.REPROCESSING})

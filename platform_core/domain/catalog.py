@@ -18,7 +18,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from platform_core.contract import ColumnType, Contract, load_contract
+from platform_core.domain.contract import ColumnType, Contract, load_contract
 from platform_core.errors import ConfigurationError
 
 NAME = r"^[a-z][a-z0-9_]*$"

@@ -16,11 +16,11 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from platform_core.clock import Clock, SystemClock
-from platform_core.contended_table import ContendedTable, pause
 from platform_core.errors import TransientError
-from platform_core.lake import Lake
-from platform_core.partition_meta import Change, Partition, Transition, UnknownStatusError, fold
-from platform_core.partition_state import State
+from platform_core.lake.contended_table import ContendedTable, pause
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import Change, Partition, Transition, UnknownStatusError, fold
+from platform_core.partitions.partition_state import State
 
 UTC_MICROS = pa.timestamp("us", tz="UTC")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 
 DESCRIBING_ONLY = {"folder", "description", "owner", "schedule", "sla_deadline", "max_retries", "start_date"}
 

@@ -17,9 +17,9 @@ from typing import Any
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from platform_core.contended_table import ContendedTable
 from platform_core.errors import TransientError
-from platform_core.lake import Lake
+from platform_core.lake.contended_table import ContendedTable
+from platform_core.lake.lake import Lake
 
 SCHEMA = pa.schema(
     [

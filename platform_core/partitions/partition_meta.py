@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from platform_core.clock import Clock
 from platform_core.errors import PermanentError, TransientError
-from platform_core.partition_state import Event, State, next_state
+from platform_core.partitions.partition_state import Event, State, next_state
 
 
 @dataclass(frozen=True)

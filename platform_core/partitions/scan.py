@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from platform_core.lake import BronzeFile
-from platform_core.partition_meta import Partition
-from platform_core.partition_state import State
+from platform_core.lake.lake import BronzeFile
+from platform_core.partitions.partition_meta import Partition
+from platform_core.partitions.partition_state import State
 
 CERTAIN_BUDGETS = 10
 """Dates that are known to need a look may cost this many times the slice; the rest of them waits for the next tick."""

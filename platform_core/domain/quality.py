@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from platform_core.catalog import OnFailure, Quality, Volume
+from platform_core.domain.catalog import OnFailure, Quality, Volume
 
 MIN_DAYS = 3
 """A median of fewer days says nothing about the next one."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from platform_core.catalog import Domain
+from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
 

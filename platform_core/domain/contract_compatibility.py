@@ -1,6 +1,6 @@
 """Whether two versions of a contract can read each other's records: FULL_TRANSITIVE, as pure rules.
 
-Only comparing two JSON Schemas of the kind that `platform_core.contract` permits belongs here; asking a registry or
+Only comparing two JSON Schemas of the kind that `platform_core.domain.contract` permits belongs here; asking a registry or
 reading files does not. The rules are the registry's, by
 https://docs.confluent.io/platform/current/schema-registry/fundamentals/schema-evolution.html, and stricter: `x-type`
 makes a column's type, and a typed property may not replace what was any scalar, though some registries accept both.
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from platform_core.contract import OPEN_MODEL
+from platform_core.domain.contract import OPEN_MODEL
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 

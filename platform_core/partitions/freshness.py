@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from platform_core.catalog import Domain
-from platform_core.partition_meta import Partition
-from platform_core.partition_state import State
+from platform_core.domain.catalog import Domain
+from platform_core.partitions.partition_meta import Partition
+from platform_core.partitions.partition_state import State
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
-from platform_core.lake import Lake
+from platform_core.lake.lake import Lake
 
 
 class ContendedTable:

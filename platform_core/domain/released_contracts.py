@@ -1,7 +1,7 @@
 """The versions of a contract that were released, kept beside it: `released/v1.json`, `released/v2.json` and so on.
 
 Reading, checking and adding them belongs here, so that a change can be refused where no registry runs; the rules
-themselves are in `platform_core.contract_compatibility`. Changing a contract is explained in docs/operations.md.
+themselves are in `platform_core.domain.contract_compatibility`. Changing a contract is explained in docs/operations.md.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from platform_core.catalog import Domain
-from platform_core.contract_compatibility import COMPATIBILITY, Breach, added_fields, breaches
+from platform_core.domain.catalog import Domain
+from platform_core.domain.contract_compatibility import COMPATIBILITY, Breach, added_fields, breaches
 from platform_core.errors import ConfigurationError
 
 log = logging.getLogger(__name__)

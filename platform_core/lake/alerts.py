@@ -17,9 +17,9 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from platform_core.clock import Clock, SystemClock
-from platform_core.contended_table import ContendedTable, pause
 from platform_core.errors import TransientError
-from platform_core.lake import Lake
+from platform_core.lake.contended_table import ContendedTable, pause
+from platform_core.lake.lake import Lake
 
 UTC_MICROS = pa.timestamp("us", tz="UTC")
 

@@ -16,7 +16,7 @@ from platform_core.errors import ConfigurationError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from platform_core.catalog import Domain
+    from platform_core.domain.catalog import Domain
 
 
 class BaseDomainTransform(ABC):
