@@ -18,8 +18,8 @@ from statistics import median
 import dagster as dg
 import pyarrow.fs as pafs
 
-from platform_assets.discover import tick
 from platform_assets.resources.metadata_store import MetadataStore
+from platform_assets.sensors.discover import tick
 from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.partitions.fingerprint import file_hash

@@ -17,18 +17,18 @@ from pathlib import Path
 
 from psycopg2.extensions import connection as Connection
 
-from infra.embedded.kafka import Kafka
-from infra.embedded.postgres import Postgres
-from infra.embedded.schema_registry import SchemaRegistry
+from infra.embedded.services.kafka import Kafka
+from infra.embedded.services.postgres import Postgres
+from infra.embedded.services.schema_registry import SchemaRegistry
 from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY, Settings
+from platform_kafka.provision import provision
+from producers.database import connect
 from producers.delivery import Delivery
 from producers.orders import OrdersPoller
-from producers.provision import provision
-from producers.shop.database import connect
-from producers.shop.seed import past_transaction, seed_shop
 from producers.watermark import FileWatermark
-from producers.world import World, WorldSize
+from simulation.shop.seed import past_transaction, seed_shop
+from simulation.world import World, WorldSize
 
 ORDERS = """
 INSERT INTO orders (order_id, user_id, restaurant_id, city, status, payment_method, subtotal, delivery_fee, discount,

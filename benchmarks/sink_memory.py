@@ -22,12 +22,12 @@ from pathlib import Path
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from infra.embedded.kafka import Kafka
-from infra.embedded.process import child_environment
+from infra.embedded.processes.process import child_environment
+from infra.embedded.services.kafka import Kafka
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings
-from platform_core.topics import kafka_client_config, topic_specs
+from platform_kafka.topics import kafka_client_config, topic_specs
 
 MEBIBYTE = 1024 * 1024
 FIRST_DAY = date(2024, 6, 1)

@@ -15,16 +15,15 @@ import typer
 from deltalake.exceptions import DeltaError
 from typer.core import TyperGroup
 
-from pdp import (
+from pdp import environment, output
+from pdp.commands import (
     alerts,
     audit,
     backfill,
     corrections,
     dlq,
-    environment,
     kafka,
     offsets,
-    output,
     partitions,
     quarantine,
     sink,

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pdp.actions.partitions import Outcome, Verdict
 from platform_core.clock import SystemClock
-from platform_core.operations import Outcome, Verdict
 from platform_core.partitions.partition_state import State
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables")]

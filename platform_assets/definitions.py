@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dagster as dg
 
-from platform_assets.automation import domain_definitions
-from platform_assets.coverage_watch import coverage_sensor
+from platform_assets.domain import domain_definitions
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.spark import SparkEndpoint
 from platform_assets.resources.warehouse import Warehouse
-from platform_assets.watch import watch_sensor
+from platform_assets.sensors.offset_coverage import coverage_sensor
+from platform_assets.sensors.watch import watch_sensor
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.settings import settings
 

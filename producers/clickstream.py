@@ -1,7 +1,7 @@
 """The live clickstream: virtual users, each in a visit that walks the funnel, at a given rate.
 
 How a visit goes and when its next event is due belongs here. Who there is and what was ordered comes from
-`producers.shop.view`: an `order_placed` is only ever sent for an order that is in the shop.
+`producers.shop_view`: an `order_placed` is only ever sent for an order that is in the shop.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from producers.funnel import (
     RESTAURANT,
     SEARCH,
 )
-from producers.shop.view import Kitchen, PlacedOrder, ShopView, Visitor
+from producers.shop_view import Kitchen, PlacedOrder, ShopView, Visitor
 
 log = logging.getLogger(__name__)
 

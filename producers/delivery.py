@@ -1,7 +1,7 @@
 """One domain's way into Kafka: validate, frame, produce, wait for the reports, dead-letter what is refused.
 
 A batch counts as delivered only when `settle` returns; whoever keeps a watermark saves it after that and never
-before. What a record contains belongs to its source, how it looks on the wire to `producers.wire`.
+before. What a record contains belongs to its source, how it looks on the wire to `platform_kafka.records`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from platform_core.clock import Clock, SystemClock
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
 from platform_core.settings import Settings
-from platform_core.topics import dlq_name
-from producers.clients import connect_producer, connect_registry
+from platform_kafka.clients import connect_producer, connect_registry
+from platform_kafka.records import dead_letter_headers, decode_value, encode_key, encode_value
+from platform_kafka.registry import RegisteredContract, find_contract
+from platform_kafka.topics import dlq_name
 from producers.metrics import ProducerMetrics
-from producers.registry import RegisteredContract, find_contract
-from producers.wire import dead_letter_headers, decode_value, encode_key, encode_value
 
 log = logging.getLogger(__name__)
 

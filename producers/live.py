@@ -20,16 +20,14 @@ from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Catalog
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
-from producers.alerts import AlertTopic
+from platform_kafka.alerts import AlertTopic
 from producers.clickstream import SETTLE_EVERY_SECONDS, ClickstreamSender, Crowd
+from producers.database import connect, transient
 from producers.delivery import Delivery, Receipt
 from producers.orders import OrdersPoller
 from producers.restaurants import RestaurantsSnapshot
 from producers.running import Stop, run_every
-from producers.shop.database import connect, transient
-from producers.shop.seed import read_world
-from producers.shop.simulator import ShopSimulator
-from producers.shop.view import ShopView
+from producers.shop_view import ShopView
 from producers.snapshot_memory import SnapshotRefusedError
 from producers.source_probe import SourceProbe
 from producers.users import UsersIncrement
@@ -39,7 +37,6 @@ from producers.watermark_alarm import WatermarkAlarm
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 5.0
-TICK_SECONDS = 1.0
 
 Source = TypeVar("Source")
 
@@ -76,7 +73,7 @@ class Session(Generic[Source]):
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
             raise ConfigurationError(
                 f"The shop's database lacks something that `{self._application}` reads:"
-                f" {str(error).strip().splitlines()[0]}. Run `python -m producers shop-init`, which adds what is"
+                f" {str(error).strip().splitlines()[0]}. Run `python -m simulation shop-init`, which adds what is"
                 " missing and changes no row.",
                 application=self._application,
             ) from error
@@ -187,34 +184,6 @@ def run_clickstream(settings: Settings, catalog: Catalog, stop: Stop, *, seed: i
     session.drop()
     log.info("source_stopped source=clickstream delivered=%d", sender.receipt.total)
     return sender.receipt
-
-
-def run_shop(settings: Settings, stop: Stop, *, speed: float) -> dict[str, int]:
-    """Simulate the shop and return what happened."""
-    clock = SystemClock()
-    counts: dict[str, int] = {}
-    last = clock.now()
-
-    def make(connection: Connection) -> ShopSimulator:
-        return ShopSimulator(connection, read_world(connection), speed=speed)
-
-    session = Session(settings, "pdp-shop", make)
-
-    def act(shop: ShopSimulator) -> None:
-        nonlocal last
-        now = clock.now()
-        # After a long sleep of the machine nobody wants a day's orders in one moment.
-        elapsed = min((now - last).total_seconds(), 60.0)
-        last = now
-        shop.counts.clear()
-        shop.tick(now, elapsed)
-        for name, count in shop.counts.items():
-            counts[name] = counts.get(name, 0) + count
-
-    run_every(TICK_SECONDS, lambda: session.use(act), stop, session.drop)
-    session.drop()
-    log.info("shop_stopped %s", " ".join(f"{name}={count}" for name, count in counts.items()))
-    return counts
 
 
 def _alarm(settings: Settings, source: str) -> WatermarkAlarm:

@@ -17,7 +17,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from platform_core.lake.alerts import AlertKind
-from producers.alerts import alert_document
+from platform_kafka.alerts import alert_document
 from producers.fence import FencedReader
 
 log = logging.getLogger(__name__)

@@ -21,13 +21,13 @@ from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
 from platform_core.probe_server import ProbeServer
 from platform_core.settings import Settings, settings
-from platform_core.topics import PROCESSED_EVENTS, dlq_name
+from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
+from sink.bronze.store import LakeStore
+from sink.bronze.writer import Writer
 from sink.contract_check import check_contracts
 from sink.health import sink_health
 from sink.kafka import KafkaBroker, KafkaPublisher
 from sink.loop import Sink
-from sink.store import LakeStore
-from sink.writer import Writer
 
 log = logging.getLogger("sink")
 

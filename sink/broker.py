@@ -11,58 +11,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from platform_core.errors import PermanentError, PlatformError
+from platform_kafka.records import Headers, Message, TopicPartition
 
-TopicPartition = tuple[str, int]
-Headers = Sequence[tuple[str, bytes | None]]
 OnDelivery = Callable[[PlatformError | None], None]
-
-
-LATEST_MICROSECONDS = 253_402_300_799_999_999  # the end of the year 9999, the last that Python and Spark can show
 
 
 class RecordTooLargeError(PermanentError):
     """The broker does not take a record of this size."""
-
-
-class Message(Protocol):
-    """A consumed record as the client hands it over; copying it into an own type would cost 1 µs each."""
-
-    def topic(self) -> str:
-        """Return the topic."""
-        ...
-
-    def partition(self) -> int:
-        """Return the Kafka partition."""
-        ...
-
-    def offset(self) -> int:
-        """Return the offset."""
-        ...
-
-    def key(self) -> bytes | None:
-        """Return the key's bytes."""
-        ...
-
-    def value(self) -> bytes | None:
-        """Return the value's bytes."""
-        ...
-
-    def timestamp(self) -> tuple[int, int]:
-        """Return the kind of timestamp (0 is none) and the milliseconds since 1970."""
-        ...
-
-    def headers(self) -> Headers | None:
-        """Return the headers."""
-        ...
-
-
-def kafka_timestamp(message: Message) -> int | None:
-    """Return a record's Kafka timestamp in microseconds since 1970, None if it has none that makes sense.
-
-    A producer may set any 64-bit number.
-    """
-    kind, milliseconds = message.timestamp()
-    return milliseconds * 1000 if kind and 0 <= milliseconds * 1000 <= LATEST_MICROSECONDS else None
 
 
 @dataclass(frozen=True)

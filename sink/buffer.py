@@ -1,7 +1,7 @@
 """Records that wait for their file: one open buffer for each topic and partition date, and the sealed ones.
 
 A buffer spans the topic's Kafka partitions and never grows after it was sealed, so that a repeated write is
-the same file. When to seal is decided here, writing belongs to `sink.writer`.
+the same file. When to seal is decided here, writing belongs to `sink.bronze.writer`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from sink.broker import TopicPartition
+from platform_kafka.records import TopicPartition
 from sink.decoding import Record
 
 # An order of 666 bytes occupies 1,430 bytes once decoded (tracemalloc), a third of it its text. The text is

@@ -1,7 +1,8 @@
 """Whether this sink's contracts can read what the registry says producers write, asked once at its start.
 
 A sink that starts with a contract that broke compatibility would send every record to the dead letters. The rules are
-`platform_core.domain.contract_compatibility`; the registry's absence is no reason not to start, because decoding needs none.
+`platform_core.domain.contract_compatibility`; the registry's absence is no reason not to start, because decoding needs
+none.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from platform_core.contract_registry import registered_versions
 from platform_core.domain.catalog import Domain
 from platform_core.domain.released_contracts import require_compatible
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
+from platform_kafka.contract_registry import registered_versions
 
 log = logging.getLogger(__name__)
 

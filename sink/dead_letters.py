@@ -14,21 +14,13 @@ from datetime import UTC, datetime, timedelta
 
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
-from platform_core.topics import dlq_name
-from sink.broker import (
-    Headers,
-    Message,
-    OnDelivery,
-    Publisher,
-    RecordTooLargeError,
-    TopicPartition,
-    kafka_timestamp,
-)
+from platform_kafka.records import HEADER_PREFIX, Headers, Message, TopicPartition, kafka_timestamp
+from platform_kafka.topics import dlq_name
+from sink.broker import OnDelivery, Publisher, RecordTooLargeError
 from sink.decoding import Refusal
 
 log = logging.getLogger(__name__)
 
-HEADER_PREFIX = "dlq."
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -1,7 +1,7 @@
 """The sink's Kafka clients: consumer, producer, and the check that the topics exist.
 
 librdkafka's settings and error codes stay in this module; the loop sees `sink.broker`'s protocols and the
-platform's errors. Names of topics come from `platform_core.topics`.
+platform's errors. Names of topics come from `platform_kafka.topics`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,9 @@ import confluent_kafka as ck
 
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.settings import Settings
-from platform_core.topics import RAW_MAX_MESSAGE_BYTES, SINK_GROUP, kafka_client_config
-from sink.broker import (
-    Batch,
-    Headers,
-    Listener,
-    Message,
-    OnDelivery,
-    RecordTooLargeError,
-    TopicPartition,
-)
+from platform_kafka.records import Headers, Message, TopicPartition
+from platform_kafka.topics import RAW_MAX_MESSAGE_BYTES, SINK_GROUP, kafka_client_config
+from sink.broker import Batch, Listener, OnDelivery, RecordTooLargeError
 
 log = logging.getLogger(__name__)
 _librdkafka = logging.getLogger("librdkafka")

@@ -1,7 +1,7 @@
 """The ledger: one record on `processed-events` for each Bronze file whose offsets were committed.
 
 Reconciliation reads it. A record that a killed process could not send any more is sent by the partitions' next
-owner (`sink.recovery`) and says so, because then there may be two. docs/architecture.md describes the fields.
+owner (`sink.bronze.recovery`) and says so, because then there may be two. docs/architecture.md describes the fields.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import logging
 from collections.abc import Callable
 
 from platform_core.errors import PlatformError
-from platform_core.topics import PROCESSED_EVENTS
+from platform_kafka.records import offsets_json
+from platform_kafka.topics import PROCESSED_EVENTS
 from sink.broker import Publisher
-from sink.writer import WrittenFile, offsets_json
+from sink.bronze.writer import WrittenFile
 
 log = logging.getLogger(__name__)
 

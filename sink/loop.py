@@ -21,20 +21,21 @@ from platform_core.clock import Clock
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
+from platform_kafka.records import Message, TopicPartition, kafka_timestamp
 from sink.backoff import Backoff
-from sink.broker import Broker, Message, Publisher, TopicPartition, kafka_timestamp
+from sink.broker import Broker, Publisher
+from sink.bronze.journal import Journal
+from sink.bronze.recovery import Recovery
+from sink.bronze.store import Store
+from sink.bronze.uploads import Uploads
+from sink.bronze.writer import Writer, WrittenFile
 from sink.buffer import Buffers, Row
 from sink.dead_letters import DeadLetters
 from sink.decoding import Decoder, Refusal
-from sink.journal import Journal
 from sink.ledger import Ledger
 from sink.metrics import SinkMetrics
 from sink.offsets import Offsets, lowest
-from sink.recovery import Recovery
 from sink.refusal_limit import RefusalLimit
-from sink.store import Store
-from sink.uploads import Uploads
-from sink.writer import Writer, WrittenFile
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from sink.broker import Message, TopicPartition
+from platform_kafka.records import Message, TopicPartition
 from sink.decoding import Refusal
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 
-from sink.broker import TopicPartition
+from platform_kafka.records import TopicPartition
 
 log = logging.getLogger(__name__)
 

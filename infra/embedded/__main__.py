@@ -1,6 +1,6 @@
 """Command line of the embedded platform: `python -m infra.embedded demo|up|down`.
 
-The Makefile calls it; everything it does is in `demo` and `live`.
+The Makefile calls it; everything it does is in `commands`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     try:
         if arguments.command == "demo":
-            from infra.embedded import demo as demo_module
+            from infra.embedded.commands import demo as demo_module
 
             return demo_module.run(
                 arguments.days, arguments.events_per_day, arguments.seed, arguments.engine, keep=arguments.keep
             )
-        from infra.embedded import live
+        from infra.embedded.commands import up as up_module
 
-        return live.up(arguments.engine, arguments.seed) if arguments.command == "up" else live.down()
+        return up_module.up(arguments.engine, arguments.seed) if arguments.command == "up" else up_module.down()
     except PlatformError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

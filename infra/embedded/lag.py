@@ -12,7 +12,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from platform_core.settings import Settings
-from platform_core.topics import SINK_GROUP, kafka_client_config
+from platform_kafka.topics import SINK_GROUP, kafka_client_config
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,14 @@ from types import FrameType, TracebackType
 from typing import Self, TextIO
 
 from infra.embedded.errors import StackError
-from infra.embedded.kafka import Kafka
-from infra.embedded.postgres import Postgres
+from infra.embedded.processes.service import EmbeddedService
 from infra.embedded.progress import Reporter
-from infra.embedded.schema_registry import SchemaRegistry
-from infra.embedded.service import EmbeddedService
-from infra.embedded.spark_connect import Engine, SparkConnect
-from infra.embedded.toolchain import Toolchain
-from infra.embedded.warehouse import Warehouse
+from infra.embedded.services.kafka import Kafka
+from infra.embedded.services.postgres import Postgres
+from infra.embedded.services.schema_registry import SchemaRegistry
+from infra.embedded.services.spark_connect import Engine, SparkConnect
+from infra.embedded.services.warehouse import Warehouse
+from infra.embedded.toolchain.toolchain import Toolchain
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Whether two versions of a contract can read each other's records: FULL_TRANSITIVE, as pure rules.
 
-Only comparing two JSON Schemas of the kind that `platform_core.domain.contract` permits belongs here; asking a registry or
-reading files does not. The rules are the registry's, by
+Only comparing two JSON Schemas of the kind that `platform_core.domain.contract` permits belongs here; asking a registry
+or reading files does not. The rules are the registry's, by
 https://docs.confluent.io/platform/current/schema-registry/fundamentals/schema-evolution.html, and stricter: `x-type`
 makes a column's type, and a typed property may not replace what was any scalar, though some registries accept both.
 """

@@ -1,7 +1,7 @@
 """Alerts: what a person must be told, and the log that lets each be told once per channel.
 
 The log is a Delta table of the lake, so that it outlives the orchestrator's own database. Deciding what is an alert
-and carrying it to Kafka or Slack belongs to `platform_assets.alerts`.
+and carrying it to Kafka or Slack belongs to `alerting`.
 """
 
 from __future__ import annotations

@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from browser import open_page
-from e2e_demo import DAYS, EVENTS_PER_DAY, SEED, FinishedDemo
 from playwright.sync_api import Page
 
 from platform_core.settings import REPOSITORY, settings
+from tests.rigs.ui.browser import open_page
+from tests.rigs.ui.finished_demo import DAYS, EVENTS_PER_DAY, SEED, FinishedDemo
 
 ROOT = REPOSITORY / ".platform" / "demo"
 

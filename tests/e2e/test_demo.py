@@ -12,10 +12,10 @@ import duckdb
 import psycopg2
 import pytest
 from deltalake import DeltaTable
-from e2e_demo import DAYS, EVENTS_PER_DAY, FinishedDemo
 
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.settings import REPOSITORY
+from tests.rigs.ui.finished_demo import DAYS, EVENTS_PER_DAY, FinishedDemo
 
 DOMAINS = ("events", "orders", "restaurants", "users")
 SILVER_KEYS = {

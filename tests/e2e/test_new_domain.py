@@ -15,16 +15,16 @@ import pytest
 import yaml
 from confluent_kafka import Producer
 
-from infra.embedded.kafka import Kafka
-from infra.embedded.schema_registry import SchemaRegistry
-from infra.embedded.spark_connect import SparkConnect
-from infra.embedded.warehouse import Warehouse as WarehouseServer
+from infra.embedded.services.kafka import Kafka
+from infra.embedded.services.schema_registry import SchemaRegistry
+from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.warehouse import Warehouse as WarehouseServer
 from platform_assets.definitions import build_defs
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY, settings
-from platform_core.topics import kafka_client_config
+from platform_kafka.topics import kafka_client_config
 
 CONTRACT = {
     "$schema": "http://json-schema.org/draft-07/schema#",

@@ -11,10 +11,10 @@ from typing import Any
 
 import duckdb
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from e2e_demo import FinishedDemo
 
 from platform_core.settings import settings
-from platform_core.topics import kafka_client_config
+from platform_kafka.topics import kafka_client_config
+from tests.rigs.ui.finished_demo import FinishedDemo
 
 NOW = datetime.now(UTC)
 

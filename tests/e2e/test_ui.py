@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from browser import keep
-from e2e_demo import DAYS, FinishedDemo
 from playwright.sync_api import Page, expect
+
+from tests.rigs.ui.browser import keep
+from tests.rigs.ui.finished_demo import DAYS, FinishedDemo
 
 
 @pytest.mark.parametrize(("domain", "tables"), [("events", 2), ("orders", 2), ("restaurants", 1), ("users", 1)])

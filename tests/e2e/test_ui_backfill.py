@@ -9,9 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from browser import keep
-from dagster_api import backfills, switch_sensor, wait_for
-from e2e_demo import FinishedDemo
 from playwright.sync_api import Page, expect
 
 from platform_core.domain.catalog import load_catalog
@@ -20,7 +17,10 @@ from platform_core.partitions.partition_meta import Partition
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
-from sink.arrow import bronze_schema
+from sink.bronze.arrow import bronze_schema
+from tests.rigs.ui.browser import keep
+from tests.rigs.ui.dagster_api import backfills, switch_sensor, wait_for
+from tests.rigs.ui.finished_demo import FinishedDemo
 
 # Older than what the demo replays; the dialog of a selection shows the last 90 days.
 FIRST = datetime.now(UTC).date() - timedelta(days=80)

@@ -12,14 +12,14 @@ from datetime import date
 from typing import Any
 
 import pytest
-from dagster_api import query, wait_for
-from e2e_demo import FinishedDemo
 
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY, settings
+from tests.rigs.ui.dagster_api import query, wait_for
+from tests.rigs.ui.finished_demo import FinishedDemo
 
 TOOK_OVER = 240
 

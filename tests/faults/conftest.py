@@ -1,4 +1,4 @@
-"""A broker that may be killed, a lake behind a proxy that fails, and a bench on both."""
+"""A broker that may be killed, a lake behind a proxy that fails, and a fault_rig on both."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faulty_s3 import FaultyS3
-from rig import FaultBench
 
-from infra.embedded.kafka import Kafka
-from infra.embedded.object_store import ObjectStore
-from infra.embedded.toolchain import Toolchain
+from infra.embedded.services.kafka import Kafka
+from infra.embedded.services.object_store import ObjectStore
+from infra.embedded.toolchain.toolchain import Toolchain
+from tests.rigs.faults.fault_rig import FaultRig
+from tests.rigs.faults.faulty_s3 import FaultyS3
 
 
 @pytest.fixture(scope="session")
@@ -35,24 +35,24 @@ def faulty_s3(object_store: ObjectStore, seed: int) -> Iterator[FaultyS3]:
 
 
 @pytest.fixture
-def make_bench(mortal_kafka: Kafka, tmp_path: Path, seed: int) -> Iterator[Callable[..., FaultBench]]:
-    """Makes benches that are cleared away at the end; see `FaultBench` for the arguments."""
-    benches: list[FaultBench] = []
+def make_fault_rig(mortal_kafka: Kafka, tmp_path: Path, seed: int) -> Iterator[Callable[..., FaultRig]]:
+    """Makes rigs that are cleared away at the end; see `FaultRig` for the arguments."""
+    rigs: list[FaultRig] = []
 
-    def make(**options: object) -> FaultBench:
-        bench = FaultBench(mortal_kafka, tmp_path / str(len(benches)), seed=seed, **options)  # type: ignore[arg-type]
-        benches.append(bench)
-        return bench
+    def make(**options: object) -> FaultRig:
+        fault_rig = FaultRig(mortal_kafka, tmp_path / str(len(rigs)), seed=seed, **options)  # type: ignore[arg-type]
+        rigs.append(fault_rig)
+        return fault_rig
 
     yield make
-    for bench in benches:
-        bench.close()
+    for fault_rig in rigs:
+        fault_rig.close()
 
 
 @pytest.fixture
-def bench(make_bench: Callable[..., FaultBench]) -> FaultBench:
-    """A bench whose lake is a folder."""
-    return make_bench()
+def fault_rig(make_fault_rig: Callable[..., FaultRig]) -> FaultRig:
+    """A fault_rig whose lake is a folder."""
+    return make_fault_rig()
 
 
 @pytest.fixture
@@ -66,6 +66,6 @@ def s3_lake(object_store: ObjectStore, faulty_s3: FaultyS3, tmp_path: Path) -> d
 
 
 @pytest.fixture
-def s3_bench(make_bench: Callable[..., FaultBench], s3_lake: dict[str, str]) -> FaultBench:
-    """A bench whose lake is a bucket behind the proxy."""
-    return make_bench(lake_env=s3_lake)
+def s3_bench(make_fault_rig: Callable[..., FaultRig], s3_lake: dict[str, str]) -> FaultRig:
+    """A fault_rig whose lake is a bucket behind the proxy."""
+    return make_fault_rig(lake_env=s3_lake)

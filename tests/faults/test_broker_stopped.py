@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acknowledged import AcknowledgedLoad, Acknowledgement, broken_promises
-from kafka_cluster import BROKERS, CONTROLLER_ONLY, REPLICAS, KafkaCluster, wait
-from sink_bench import PARTITIONS, Bench
 
-from infra.embedded.toolchain import Toolchain
+from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.domain.catalog import load_catalog
-from platform_core.topics import topic_specs
-from producers.provision import Outcome, ensure_topics
+from platform_kafka.provision import Outcome, ensure_topics
+from platform_kafka.topics import topic_specs
+from tests.rigs.faults.acknowledged import AcknowledgedLoad, Acknowledgement, broken_promises
+from tests.rigs.faults.kafka_cluster import BROKERS, CONTROLLER_ONLY, REPLICAS, KafkaCluster, wait
+from tests.rigs.sink_rig import PARTITIONS, SinkRig
 
 GAP_LIMIT_SECONDS = 60.0
 RECORDS_PER_SECOND = 500
@@ -27,17 +27,21 @@ def cluster(toolchain: Toolchain, tmp_path: Path) -> Iterator[KafkaCluster]:
 
 
 @pytest.fixture
-def bench(cluster: KafkaCluster, tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(cluster, tmp_path / "bench")  # type: ignore[arg-type]
-    ensure_topics(bench.admin, topic_specs(load_catalog(bench.domains_file)), REPLICAS, Outcome())
-    yield bench
-    bench.close()
+def fault_rig(cluster: KafkaCluster, tmp_path: Path) -> Iterator[SinkRig]:
+    fault_rig = SinkRig(cluster, tmp_path / "fault_rig")  # type: ignore[arg-type]
+    ensure_topics(fault_rig.admin, topic_specs(load_catalog(fault_rig.domains_file)), REPLICAS, Outcome())
+    yield fault_rig
+    fault_rig.close()
 
 
-def test_any_node_may_die_under_load(cluster: KafkaCluster, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    sink = bench.start(SINK_FLUSH_BUFFER_SIZE=200, SINK_FLUSH_INTERVAL_SECONDS=1)
-    with AcknowledgedLoad(bench.settings, bench.topic, bench.event, RECORDS_PER_SECOND, monkeypatch) as load:
-        bench.wait(bench.files)
+def test_any_node_may_die_under_load(
+    cluster: KafkaCluster, fault_rig: SinkRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = fault_rig.start(SINK_FLUSH_BUFFER_SIZE=200, SINK_FLUSH_INTERVAL_SECONDS=1)
+    with AcknowledgedLoad(
+        fault_rig.settings, fault_rig.topic, fault_rig.event, RECORDS_PER_SECOND, monkeypatch
+    ) as load:
+        fault_rig.wait(fault_rig.files)
         # The quorum's leader changes only when it dies, so one of the three kills meets it.
         for victim in (*BROKERS, CONTROLLER_ONLY):
             # Until the node that died before has caught up, the other one has the only copy.
@@ -53,11 +57,11 @@ def test_any_node_may_die_under_load(cluster: KafkaCluster, bench: Bench, monkey
                 cluster.start(victim)
     print(f"{len(load.acknowledged)} records acknowledged, longest gap {load.longest_gap():.1f} s")
     assert load.longest_gap() < GAP_LIMIT_SECONDS
-    ends = bench.ends()
+    ends = fault_rig.ends()
     assert sum(ends.values()) == len(load.acknowledged) == load.sent, "Kafka holds a record twice"
-    bench.wait(lambda: bench.committed() == ends)
-    bench.stop(sink)
-    rows = bench.rows()
+    fault_rig.wait(lambda: fault_rig.committed() == ends)
+    fault_rig.stop(sink)
+    rows = fault_rig.rows()
     assert broken_promises(load.acknowledged, rows) == []
     assert len(broken_promises(load.acknowledged, rows[1:])) == 1, "a lost record must be noticed"
 

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from producers_bench import Bench, producers_bench
 
-from infra.embedded.postgres import Postgres
-from infra.embedded.schema_registry import SchemaRegistry
+from infra.embedded.services.postgres import Postgres
+from infra.embedded.services.schema_registry import SchemaRegistry
 from platform_core.settings import REPOSITORY
-from producers.provision import provision
-from producers.shop.seed import seed_shop
-from producers.world import World, WorldSize
+from platform_kafka.provision import provision
+from simulation.shop.seed import seed_shop
+from simulation.world import World, WorldSize
+from tests.rigs.producers_rig import ProducersRig, producers_rig_on
 
-CDC_PROCESS = str(Path(__file__).with_name("cdc_process.py"))
+CDC_PROCESS = str(REPOSITORY / "tests" / "rigs" / "faults" / "cdc_process.py")
 PLACE = (
     "INSERT INTO orders (user_id, restaurant_id, city, payment_method, subtotal, delivery_fee, discount, total)"
     " SELECT 1, 1, 'x', 'card', 10, 1, 0, 11 FROM generate_series(1, %s)"
@@ -51,11 +51,11 @@ def mortal_registry(toolchain, tmp_path_factory) -> Iterator[SchemaRegistry]:
 class Shop:
     """Orders that change under open transactions, the producer beside them, and the judgement."""
 
-    def __init__(self, bench: Bench, folder: Path, seed: int) -> None:
-        self.bench, self.folder, self.draw = bench, folder, random.Random(seed)
-        connection = bench.connect()
+    def __init__(self, fault_rig: ProducersRig, folder: Path, seed: int) -> None:
+        self.fault_rig, self.folder, self.draw = fault_rig, folder, random.Random(seed)
+        connection = fault_rig.connect()
         seed_shop(connection, World(7, WorldSize(users=5, restaurants=2, menu_items=3, cities=2)))
-        provision(bench.settings, bench.catalog)
+        provision(fault_rig.settings, fault_rig.catalog)
         with connection.cursor() as cursor:
             cursor.execute(PLACE, (60,))
         self.processes: list[subprocess.Popen[str]] = []
@@ -65,7 +65,7 @@ class Shop:
         process = subprocess.Popen(
             [sys.executable, CDC_PROCESS, mutant, "orders"],
             cwd=REPOSITORY,
-            env={**self.bench.env, "PYTHONPATH": str(REPOSITORY), "CDC_POLL_INTERVAL_SECONDS": "0.2"},
+            env={**self.fault_rig.env, "PYTHONPATH": str(REPOSITORY), "CDC_POLL_INTERVAL_SECONDS": "0.2"},
             stdout=log,
             stderr=log,
             text=True,
@@ -84,7 +84,7 @@ class Shop:
             while not stop.is_set():
                 try:
                     if connection is None or connection.closed:
-                        connection = psycopg2.connect(self.bench.env["POSTGRES_DSN"], connect_timeout=5)
+                        connection = psycopg2.connect(self.fault_rig.env["POSTGRES_DSN"], connect_timeout=5)
                     with connection, connection.cursor() as cursor:
                         for _ in range(draw.randint(1, 3)):
                             cursor.execute(
@@ -121,17 +121,17 @@ class Shop:
 
     def produced(self, count: int) -> None:
         """Wait until so many more records are in the topic."""
-        before = len(self.bench.records("orders"))
-        self.wait(lambda: len(self.bench.records("orders")) >= before + count)
+        before = len(self.fault_rig.records("orders"))
+        self.wait(lambda: len(self.fault_rig.records("orders")) >= before + count)
 
     def missed(self) -> list[str]:
         """What the topic says wrongly of an order, after the producer has had two more polls in silence."""
-        with psycopg2.connect(self.bench.env["POSTGRES_DSN"]) as connection, connection.cursor() as cursor:
+        with psycopg2.connect(self.fault_rig.env["POSTGRES_DSN"]) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT order_id, city, deleted_at IS NOT NULL FROM orders")
             shop = {row[0]: row[1:] for row in cursor.fetchall()}
         connection.close()
         known: dict[int, dict] = {}
-        for record in self.bench.records("orders"):
+        for record in self.fault_rig.records("orders"):
             latest = known.get(record["order_id"])
             if latest is None or record["updated_at"] > latest["updated_at"]:
                 known[record["order_id"]] = record
@@ -160,8 +160,8 @@ class Shop:
 
 @pytest.fixture
 def shop(mortal_kafka, mortal_registry, mortal_postgres, tmp_path, seed) -> Iterator[Shop]:
-    with producers_bench(mortal_kafka, mortal_registry, mortal_postgres, tmp_path) as bench:
-        shop = Shop(bench, tmp_path, seed)
+    with producers_rig_on(mortal_kafka, mortal_registry, mortal_postgres, tmp_path) as fault_rig:
+        shop = Shop(fault_rig, tmp_path, seed)
         yield shop
         shop.end()
 
@@ -236,7 +236,7 @@ def broker_dies_with_producer(shop, kafka, mutant):
     with shop.life():
         shop.produced(20)
     kafka.crash()
-    with psycopg2.connect(shop.bench.env["POSTGRES_DSN"]) as connection, connection.cursor() as cursor:
+    with psycopg2.connect(shop.fault_rig.env["POSTGRES_DSN"]) as connection, connection.cursor() as cursor:
         cursor.execute("UPDATE orders SET city = 'while the broker was away'")
     connection.close()
     time.sleep(2)  # ten polls

@@ -22,23 +22,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bronze_days import DAY
-from faulty_s3 import Fault
-from lake_rig import DOMAINS, FIRST, CutLine, LakeRig
 from pyspark.sql import functions as F
 
-from infra.embedded.ports import free_ports
-from infra.embedded.spark_connect import SparkConnect
-from infra.embedded.warehouse import Warehouse
-from platform_assets import processing
-from platform_assets.processing import SilverDone
-from platform_assets.warehouse import load
+from infra.embedded.processes.ports import free_ports
+from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.warehouse import Warehouse
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import Change, StateConflictError
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import settings
+from processing import one_date
+from processing.one_date import SilverDone
 from spark_jobs import bronze_to_silver, steps, tables
+from tests.rigs.bronze_days import DAY
+from tests.rigs.faults.faulty_s3 import Fault
+from tests.rigs.faults.lake_rig import DOMAINS, FIRST, CutLine, LakeRig
+from warehouse import load
 
 Everything = dict[str, list[dict[str, Any]]]
 
@@ -247,8 +247,8 @@ def test_the_warehouse_is_lost_in_the_middle_of_a_load(platform, rig, undisturbe
 
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away the platform's own checks of a date, so that only the audit and the comparison are left."""
-    monkeypatch.setattr(processing, "check_silver", lambda *_: [])
-    monkeypatch.setattr(processing, "check_gold", lambda *_: [])
+    monkeypatch.setattr(one_date, "check_silver", lambda *_: [])
+    monkeypatch.setattr(one_date, "check_gold", lambda *_: [])
     monkeypatch.setattr(bronze_to_silver, "_refuse_other_count", lambda *_: None)
 
 

@@ -9,10 +9,11 @@ import signal
 import time
 
 import pytest
-from faulty_s3 import Fault
-from rig import OPTIONS
-from scenarios import killed, members_change, owned, store_fails, terminated
-from sink_bench import PARTITIONS
+
+from tests.rigs.faults.fault_rig import OPTIONS
+from tests.rigs.faults.faulty_s3 import Fault
+from tests.rigs.faults.scenarios import killed, members_change, owned, store_fails, terminated
+from tests.rigs.sink_rig import PARTITIONS
 
 
 @pytest.mark.parametrize("fault", list(Fault))
@@ -50,67 +51,67 @@ def test_a_stop_while_the_store_is_out_of_reach_says_that_records_are_left(s3_be
     s3_bench.assert_clean(acknowledged)
 
 
-def test_kill_9_at_any_moment(bench):
-    killed(bench, 4)
+def test_kill_9_at_any_moment(fault_rig):
+    killed(fault_rig, 4)
 
 
-def test_sigterm_at_any_moment_reads_nothing_again(bench):
-    terminated(bench, 4)
+def test_sigterm_at_any_moment_reads_nothing_again(fault_rig):
+    terminated(fault_rig, 4)
 
 
-def test_members_come_and_go_and_one_is_killed(bench):
-    members_change(bench)
+def test_members_come_and_go_and_one_is_killed(fault_rig):
+    members_change(fault_rig)
 
 
-def test_a_member_is_frozen_beyond_its_session_and_thaws(bench):
+def test_a_member_is_frozen_beyond_its_session_and_thaws(fault_rig):
     """Another member has its partitions by then; what the frozen one holds must not become a second copy."""
-    with bench.load(600) as acknowledged:
-        frozen, other = bench.start(**OPTIONS), bench.start(**OPTIONS)
-        bench.wait(lambda: owned(bench, frozen) and owned(bench, other))
+    with fault_rig.load(600) as acknowledged:
+        frozen, other = fault_rig.start(**OPTIONS), fault_rig.start(**OPTIONS)
+        fault_rig.wait(lambda: owned(fault_rig, frozen) and owned(fault_rig, other))
         frozen.send_signal(signal.SIGSTOP)
-        bench.wait(lambda: owned(bench, other) == PARTITIONS)
+        fault_rig.wait(lambda: owned(fault_rig, other) == PARTITIONS)
         time.sleep(5)
         frozen.send_signal(signal.SIGCONT)
-        bench.wait(lambda: "partitions_lost" in frozen.log.read_text())
+        fault_rig.wait(lambda: "partitions_lost" in frozen.log.read_text())
         time.sleep(1)
-    bench.wait(lambda: bench.committed() == bench.ends())
+    fault_rig.wait(lambda: fault_rig.committed() == fault_rig.ends())
     for member in (frozen, other):
-        bench.stop(member)
+        fault_rig.stop(member)
     # A PUT that was under way when it froze may be completed: then its records are stored twice, and never lost.
-    bench.assert_clean(acknowledged, exactly_once=False)
-    twice = [where for where, count in bench.stored().items() if count > 1]
+    fault_rig.assert_clean(acknowledged, exactly_once=False)
+    twice = [where for where, count in fault_rig.stored().items() if count > 1]
     assert len(twice) <= 4 * OPTIONS["SINK_FLUSH_BUFFER_SIZE"], f"{len(twice)} records were written twice"
 
 
-def test_the_broker_is_killed_and_comes_back(bench, mortal_kafka, seed):
+def test_the_broker_is_killed_and_comes_back(fault_rig, mortal_kafka, seed):
     draw = random.Random(seed)
-    with bench.load() as acknowledged:
-        process = bench.start(**OPTIONS)
-        bench.wait(lambda: len(bench.files()) > 3)
+    with fault_rig.load() as acknowledged:
+        process = fault_rig.start(**OPTIONS)
+        fault_rig.wait(lambda: len(fault_rig.files()) > 3)
         time.sleep(draw.uniform(0, 1))
         mortal_kafka.crash()
         time.sleep(draw.uniform(0.5, 2))
         mortal_kafka.restart()
-        count = len(bench.files())
-        bench.wait(lambda: len(bench.files()) > count + 3)
-    bench.wait(lambda: bench.committed() == bench.ends())
-    bench.stop(process)
+        count = len(fault_rig.files())
+        fault_rig.wait(lambda: len(fault_rig.files()) > count + 3)
+    fault_rig.wait(lambda: fault_rig.committed() == fault_rig.ends())
+    fault_rig.stop(process)
     # The broker may have taken a file's commit and not told: what it did not take is recognised.
-    bench.assert_clean(acknowledged)
+    fault_rig.assert_clean(acknowledged)
 
 
-def test_the_disk_is_full_for_a_while(bench):
+def test_the_disk_is_full_for_a_while(fault_rig):
     """A limit on the size of files makes each write fail with an OSError, as a full disk does."""
-    with bench.load() as acknowledged:
-        process = bench.start(**OPTIONS)
-        bench.wait(lambda: len(bench.files()) > 3)
+    with fault_rig.load() as acknowledged:
+        process = fault_rig.start(**OPTIONS)
+        fault_rig.wait(lambda: len(fault_rig.files()) > 3)
         _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100, hard))
-        count = len(bench.files())
+        count = len(fault_rig.files())
         time.sleep(3)
-        assert len(bench.files()) <= count + 4, "the limit is not felt"
+        assert len(fault_rig.files()) <= count + 4, "the limit is not felt"
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
-        bench.wait(lambda: len(bench.files()) > count + 8)
-    bench.wait(lambda: bench.committed() == bench.ends())
-    bench.stop(process)
-    bench.assert_clean(acknowledged)
+        fault_rig.wait(lambda: len(fault_rig.files()) > count + 8)
+    fault_rig.wait(lambda: fault_rig.committed() == fault_rig.ends())
+    fault_rig.stop(process)
+    fault_rig.assert_clean(acknowledged)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from faulty_s3 import Fault
-from scenarios import killed, members_change, store_fails, terminated
+
+from tests.rigs.faults.faulty_s3 import Fault
+from tests.rigs.faults.scenarios import killed, members_change, store_fails, terminated
 
 
 @pytest.mark.parametrize(
@@ -16,21 +17,21 @@ from scenarios import killed, members_change, store_fails, terminated
         ("forget_what_is_stored", "written twice"),
     ],
 )
-def test_kill_9_finds(make_bench, mutant, complaint):
+def test_kill_9_finds(make_fault_rig, mutant, complaint):
     with pytest.raises(AssertionError, match=complaint):
-        killed(make_bench(mutant=mutant), 3)
+        killed(make_fault_rig(mutant=mutant), 3)
 
 
-def test_an_outage_finds_dead_letters(make_bench, s3_lake, faulty_s3):
+def test_an_outage_finds_dead_letters(make_fault_rig, s3_lake, faulty_s3):
     with pytest.raises(AssertionError, match=r"good records to the dead letters|lost: "):
-        store_fails(make_bench(lake_env=s3_lake, mutant="dead_letters_on_outage"), faulty_s3, Fault.THROTTLED)
+        store_fails(make_fault_rig(lake_env=s3_lake, mutant="dead_letters_on_outage"), faulty_s3, Fault.THROTTLED)
 
 
-def test_a_rebalance_finds_a_commit_without_a_flush(make_bench):
+def test_a_rebalance_finds_a_commit_without_a_flush(make_fault_rig):
     with pytest.raises(AssertionError, match="lost: "):
-        members_change(make_bench(mutant="commit_without_flush_on_revoke"), kill=False)
+        members_change(make_fault_rig(mutant="commit_without_flush_on_revoke"), kill=False)
 
 
-def test_sigterm_finds_a_sink_that_never_commits(make_bench):
+def test_sigterm_finds_a_sink_that_never_commits(make_fault_rig):
     with pytest.raises(AssertionError, match="read again"):
-        terminated(make_bench(mutant="never_commit"), 1)
+        terminated(make_fault_rig(mutant="never_commit"), 1)

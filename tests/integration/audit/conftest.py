@@ -1,28 +1,26 @@
-"""A topic of its own for each test, the real sink's output, and the audit of it."""
+"""Topics, the real sink's output, and the audit of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from sink_bench import Bench
 
-from infra.embedded.kafka import Kafka
-from platform_assets.audit.report import AuditReport, Stage
-from platform_assets.audit.run import audit
+from audit.report import AuditReport, Stage
+from audit.run import audit
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake
+from tests.rigs.sink_rig import SinkRig
 
 
 @pytest.fixture
-def bench(kafka: Kafka, tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(kafka, tmp_path)
-    bench.create_topics()
-    yield bench
-    bench.close()
+def look(sink_rig: SinkRig) -> Callable[[], AuditReport]:
+    return lambda: audit(
+        sink_rig.settings, load_catalog(sink_rig.domains_file), Lake(sink_rig.settings), stages={Stage.BRONZE}
+    )
 
 
 @pytest.fixture
-def look(bench: Bench) -> Callable[[], AuditReport]:
-    return lambda: audit(bench.settings, load_catalog(bench.domains_file), Lake(bench.settings), stages={Stage.BRONZE})
+def sink_rig(sink_rig: SinkRig) -> SinkRig:
+    sink_rig.create_topics()
+    return sink_rig

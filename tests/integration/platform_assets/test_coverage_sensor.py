@@ -11,15 +11,15 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from platform_assets.coverage_watch import coverage_check, coverage_sensor
-from platform_assets.pipeline import bronze_spec
+from audit.offset_coverage.coverage import CoverageReport, DomainCoverage, Gap
+from platform_assets.assets.pipeline import bronze_spec
 from platform_assets.resources.metadata_store import MetadataStore
-from platform_assets.watched import Told
+from platform_assets.sensors.offset_coverage import coverage_check, coverage_sensor
+from platform_assets.sensors.watched import Told
 from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.lake.alerts import Alert
 from platform_core.settings import REPOSITORY, settings
-from sink.coverage import CoverageReport, DomainCoverage, Gap
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NONE = DomainCoverage("orders", 100, 0, 0, ())

@@ -14,22 +14,22 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
-from pipeline_bench import DAY, Bench
 
-from infra.embedded.spark_connect import SparkConnect
+from infra.embedded.services.spark_connect import SparkConnect
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY, settings
+from tests.rigs.pipeline_rig import DAY, PipelineRig
 
 STEPS = ["before Silver", "between Silver and Gold", "inside the MERGE", "before DONE"]
-PROGRAM = Path(__file__).with_name("killed_run.py")
+PROGRAM = REPOSITORY / "tests" / "rigs" / "killed_run.py"
 
 
-def rows_of(bench: Bench) -> dict[str, Any]:
+def rows_of(pipeline_rig: PipelineRig) -> dict[str, Any]:
     """Return every row of the date in Silver, Gold and the warehouse, in an order of their own."""
 
     def table(name: str, order: list[str]) -> pa.Table:
-        read = DeltaTable(bench.lake.uri(name)).to_pyarrow_table()
+        read = DeltaTable(pipeline_rig.lake.uri(name)).to_pyarrow_table()
         return read.sort_by([(column, "ascending") for column in order]).to_pylist()
 
     with Warehouse().connect("test") as connection:
@@ -70,9 +70,9 @@ def start(step: str, output: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def tick_until_it_is_queued(bench: Bench) -> None:
+def tick_until_it_is_queued(pipeline_rig: PipelineRig) -> None:
     deadline = time.monotonic() + 60
-    while not (requests := bench.sensor_tick().run_requests):
+    while not (requests := pipeline_rig.sensor_tick().run_requests):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert [request.partition_key for request in requests] == [DAY.isoformat()]
@@ -80,32 +80,32 @@ def tick_until_it_is_queued(bench: Bench) -> None:
 
 @pytest.mark.usefixtures("instance_on_disk")
 @pytest.mark.parametrize("step", STEPS)
-def test_a_killed_run_ends_done_with_the_same_rows(bench: Bench, tmp_path: Path, step: str) -> None:
-    bench.events_file(DAY, 40)
-    bench.events_file(DAY, 25)
-    assert bench.sensor_tick().run_requests
+def test_a_killed_run_ends_done_with_the_same_rows(pipeline_rig: PipelineRig, tmp_path: Path, step: str) -> None:
+    pipeline_rig.events_file(DAY, 40)
+    pipeline_rig.events_file(DAY, 25)
+    assert pipeline_rig.sensor_tick().run_requests
 
     output = tmp_path / "output.txt"
     assert start(step, output).wait(timeout=300) == -signal.SIGKILL, output.read_text()[-3000:]
-    row = bench.partitions.get("events", DAY)
+    row = pipeline_rig.partitions.get("events", DAY)
     assert row is not None
     assert row.status is State.IN_FLIGHT
 
     with dg.DagsterInstance.get() as instance:
-        bench.instance = instance
+        pipeline_rig.instance = instance
         [dead] = instance.get_runs()
         assert not dead.is_finished, "nobody told the orchestrator; only the lease can"
-        tick_until_it_is_queued(bench)
-        assert bench.run(DAY, discovered=True).success
-    row = bench.partitions.get("events", DAY)
+        tick_until_it_is_queued(pipeline_rig)
+        assert pipeline_rig.run(DAY, discovered=True).success
+    row = pipeline_rig.partitions.get("events", DAY)
     assert row is not None
     assert (row.status, row.record_count, row.silver_records) == (State.DONE, 65, 65)
-    history = [t.event for t in bench.partitions.history("events", DAY)]
+    history = [t.event for t in pipeline_rig.partitions.history("events", DAY)]
     assert history == ["files_found", "run_started", "run_failed", "retry", "run_started", "succeeded"]
 
-    recovered = rows_of(bench)
-    assert bench.run(DAY).success  # undisturbed, over the same files
-    assert rows_of(bench) == recovered
+    recovered = rows_of(pipeline_rig)
+    assert pipeline_rig.run(DAY).success  # undisturbed, over the same files
+    assert rows_of(pipeline_rig) == recovered
 
 
 def cpu_seconds(pid: int) -> float:
@@ -122,15 +122,15 @@ def is_busy(pid: int) -> bool:
 @pytest.mark.usefixtures("instance_on_disk")
 @pytest.mark.parametrize("how", ["cancelled", "killed"])
 def test_no_engine_works_on_for_a_run_that_is_gone(
-    bench: Bench, spark_connect: SparkConnect, tmp_path: Path, how: str
+    pipeline_rig: PipelineRig, spark_connect: SparkConnect, tmp_path: Path, how: str
 ) -> None:
     assert spark_connect.pid is not None
-    bench.events_file(DAY, 5)
-    bench.sensor_tick()
+    pipeline_rig.events_file(DAY, 5)
+    pipeline_rig.sensor_tick()
     child = start("slow", tmp_path / "output.txt")
     try:
         deadline = time.monotonic() + 120
-        while not ((row := bench.partitions.get("events", DAY)) and row.status is State.IN_FLIGHT):
+        while not ((row := pipeline_rig.partitions.get("events", DAY)) and row.status is State.IN_FLIGHT):
             assert child.poll() is None, (tmp_path / "output.txt").read_text()[-3000:]
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -141,7 +141,7 @@ def test_no_engine_works_on_for_a_run_that_is_gone(
         child.wait(timeout=60)
     finally:
         child.kill()
-    row = bench.partitions.get("events", DAY)
+    row = pipeline_rig.partitions.get("events", DAY)
     assert row is not None
     if how == "cancelled":
         assert row.status is State.FAILED
@@ -150,9 +150,9 @@ def test_no_engine_works_on_for_a_run_that_is_gone(
         assert row.status is State.IN_FLIGHT
         assert is_busy(spark_connect.pid), "the engine does not know that its client is gone"
     with dg.DagsterInstance.get() as instance:
-        bench.instance = instance
-        tick_until_it_is_queued(bench)
-        assert bench.run(DAY, discovered=True).success
+        pipeline_rig.instance = instance
+        tick_until_it_is_queued(pipeline_rig)
+        assert pipeline_rig.run(DAY, discovered=True).success
     deadline = time.monotonic() + 20
     while is_busy(spark_connect.pid):
         assert time.monotonic() < deadline, "the job of the dead run goes on"

@@ -17,23 +17,23 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 from deltalake import DeltaTable
-from pipeline_bench import DAY, Bench
 
-from infra.embedded.spark_connect import SparkConnect
-from infra.embedded.toolchain import Toolchain
-from platform_assets import processing
-from platform_assets.checks import CheckOutcome
-from platform_assets.discover import tick
+from audit.checks import CheckOutcome
+from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.toolchain.toolchain import Toolchain
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.warehouse import Warehouse
+from platform_assets.sensors.discover import tick
 from platform_core.domain.catalog import OnFailure, Rule
 from platform_core.lake.corrections import CorrectionLedger
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_state import State
 from platform_core.partitions.scan import Position
 from platform_core.settings import settings
+from processing import one_date
 from spark_jobs import bronze_to_silver
 from spark_jobs.session import connect
+from tests.rigs.pipeline_rig import DAY, PipelineRig
 
 NEXT = DAY + timedelta(days=1)
 LONG_AGO = DAY - timedelta(days=150)
@@ -50,143 +50,145 @@ def spark_connect(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory
         yield service
 
 
-def status(bench: Bench, day: Any = DAY) -> State | None:
-    row = bench.partitions.get("events", day)
+def status(pipeline_rig: PipelineRig, day: Any = DAY) -> State | None:
+    row = pipeline_rig.partitions.get("events", day)
     return row.status if row else None
 
 
-def files_of(bench: Bench, table: str, day: Any = None) -> list[str]:
+def files_of(pipeline_rig: PipelineRig, table: str, day: Any = None) -> list[str]:
     """Return the table's live data files, of one date or of all."""
-    delta = DeltaTable(bench.lake.uri(table))
+    delta = DeltaTable(pipeline_rig.lake.uri(table))
     filters = [("event_date", "=", day.isoformat())] if day else None
     return sorted(delta.file_uris(partition_filters=filters))
 
 
-def checks_of(bench: Bench, result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+def checks_of(pipeline_rig: PipelineRig, result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key.path[0] == "silver"}
 
 
-def loads(bench: Bench) -> list[tuple[Any, ...]]:
+def loads(pipeline_rig: PipelineRig) -> list[tuple[Any, ...]]:
     with Warehouse().connect("test") as connection:
         ledger = f"{settings().snowflake_database}.PLATFORM.LOADS"
         sql = f"SELECT PARTITION_DATE, TABLE_NAME, FINGERPRINT, LOADED_AT FROM {ledger}"
         return sorted(connection.cursor().execute(sql).fetchall(), key=repr)
 
 
-def test_a_record_150_days_late_reruns_that_date_only(bench: Bench) -> None:
+def test_a_record_150_days_late_reruns_that_date_only(pipeline_rig: PipelineRig) -> None:
     for day in (LONG_AGO, DAY, NEXT):
-        bench.events_file(day, 8)
-        assert bench.run(day).success
-    untouched = {(table, day): files_of(bench, table, day) for table in TABLES for day in (DAY, NEXT)}
-    before = loads(bench)
-    bench.events_file(LONG_AGO, 1, city="Rome")
-    [request] = bench.sensor_tick().run_requests
+        pipeline_rig.events_file(day, 8)
+        assert pipeline_rig.run(day).success
+    untouched = {(table, day): files_of(pipeline_rig, table, day) for table in TABLES for day in (DAY, NEXT)}
+    before = loads(pipeline_rig)
+    pipeline_rig.events_file(LONG_AGO, 1, city="Rome")
+    [request] = pipeline_rig.sensor_tick().run_requests
     assert request.partition_key == LONG_AGO.isoformat()
     assert request.tags["dagster/priority"] == "10"
-    assert bench.run(LONG_AGO, discovered=True).success
-    assert {(table, day): files_of(bench, table, day) for table in TABLES for day in (DAY, NEXT)} == untouched
-    assert [row for row in loads(bench) if row not in before and row[0] != LONG_AGO] == []
-    assert not bench.sensor_tick().run_requests
+    assert pipeline_rig.run(LONG_AGO, discovered=True).success
+    assert {(table, day): files_of(pipeline_rig, table, day) for table in TABLES for day in (DAY, NEXT)} == untouched
+    assert [row for row in loads(pipeline_rig) if row not in before and row[0] != LONG_AGO] == []
+    assert not pipeline_rig.sensor_tick().run_requests
 
-    late = next(t for t in bench.partitions.history("events", LONG_AGO) if t.to_status == "LATE")
+    late = next(t for t in pipeline_rig.partitions.history("events", LONG_AGO) if t.to_status == "LATE")
     assert '"new_files": 1' in late.detail
     assert '"new_records": 1' in late.detail
 
 
-def test_a_reprocess_leaves_its_correction(bench: Bench) -> None:
-    bench.events_file(DAY, 10)
-    assert bench.run(DAY).success
-    ledger = CorrectionLedger(bench.lake)
+def test_a_reprocess_leaves_its_correction(pipeline_rig: PipelineRig) -> None:
+    pipeline_rig.events_file(DAY, 10)
+    assert pipeline_rig.run(DAY).success
+    ledger = CorrectionLedger(pipeline_rig.lake)
     assert ledger.read() == [], "a first time corrects nothing"
 
-    bench.events_file(DAY, 4, city="Rome")
-    bench.sensor_tick()
-    assert bench.run(DAY, discovered=True).success
+    pipeline_rig.events_file(DAY, 4, city="Rome")
+    pipeline_rig.sensor_tick()
+    assert pipeline_rig.run(DAY, discovered=True).success
     lines = [line for line in ledger.read("events", DAY) if line.gold_table == "events"]
     [line] = lines
     assert (line.change, line.cause, line.new_files, line.record_difference) == ("inserted", "late files", 1, 4)
     assert '"city": "Rome"' in line.key
     assert '"events": 4' in str(line.after)
 
-    assert bench.run(DAY).success
+    assert pipeline_rig.run(DAY).success
     again = {line.cause: line.change for line in ledger.read("events", DAY)}
     assert again["backfill"] == "none", "a person's run over the same files changes nothing, and says so"
 
 
-def test_a_correction_survives_a_failed_attempt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.events_file(DAY, 10)
-    assert bench.run(DAY).success
-    bench.events_file(DAY, 4, city="Rome")
-    bench.sensor_tick()
+def test_a_correction_survives_a_failed_attempt(pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline_rig.events_file(DAY, 10)
+    assert pipeline_rig.run(DAY).success
+    pipeline_rig.events_file(DAY, 4, city="Rome")
+    pipeline_rig.sensor_tick()
     with monkeypatch.context() as patch:
         # Gold is merged by then, so its rows before the correction are gone from the table's newest version.
-        patch.setattr(processing, "load_date", lambda *_, **__: 1 / 0)
-        assert not bench.run(DAY, discovered=True).success
-    bench.events_file(DAY, 1, city="Oslo")
-    assert bench.sensor_tick().run_requests
-    assert bench.run(DAY, discovered=True).success
-    lines = [line for line in CorrectionLedger(bench.lake).read("events", DAY) if line.gold_table == "events"]
+        patch.setattr(one_date, "load_date", lambda *_, **__: 1 / 0)
+        assert not pipeline_rig.run(DAY, discovered=True).success
+    pipeline_rig.events_file(DAY, 1, city="Oslo")
+    assert pipeline_rig.sensor_tick().run_requests
+    assert pipeline_rig.run(DAY, discovered=True).success
+    lines = [line for line in CorrectionLedger(pipeline_rig.lake).read("events", DAY) if line.gold_table == "events"]
     assert {line.change for line in lines} == {"inserted"}
     assert len(lines) == 2
     assert {(line.new_files, line.record_difference) for line in lines} == {(2, 5)}
 
 
-def test_a_file_that_lands_during_the_run_makes_the_date_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.events_file(DAY, 5)
+def test_a_file_that_lands_during_the_run_makes_the_date_late(
+    pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline_rig.events_file(DAY, 5)
     run = bronze_to_silver.run
 
     def landing(*args: Any, **kwargs: Any) -> Any:
-        bench.events_file(DAY, 2)
+        pipeline_rig.events_file(DAY, 2)
         return run(*args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(bronze_to_silver, "run", landing)
-        assert bench.run(DAY).success
-    row = bench.partitions.get("events", DAY)
+        assert pipeline_rig.run(DAY).success
+    row = pipeline_rig.partitions.get("events", DAY)
     assert row is not None
     assert (row.status, row.record_count) == (State.DONE, 5)
-    [request] = bench.sensor_tick().run_requests
+    [request] = pipeline_rig.sensor_tick().run_requests
     assert request.partition_key == DAY.isoformat()
-    assert bench.run(DAY, discovered=True).success
-    row = bench.partitions.get("events", DAY)
+    assert pipeline_rig.run(DAY, discovered=True).success
+    row = pipeline_rig.partitions.get("events", DAY)
     assert row is not None
     assert (row.status, row.record_count) == (State.DONE, 7)
 
 
-def test_the_gate_refuses_a_date_and_nothing_published_changes(bench: Bench) -> None:
-    bench.events_file(DAY, 20)
-    assert bench.run(DAY).success
-    before = {table: files_of(bench, table) for table in TABLES} | {"loads": loads(bench)}
+def test_the_gate_refuses_a_date_and_nothing_published_changes(pipeline_rig: PipelineRig) -> None:
+    pipeline_rig.events_file(DAY, 20)
+    assert pipeline_rig.run(DAY).success
+    before = {table: files_of(pipeline_rig, table) for table in TABLES} | {"loads": loads(pipeline_rig)}
     rule = Rule(name="no_toasters", expression="device_type <> 'toaster'", on_failure=OnFailure.FAIL)
-    bench.with_quality(rules=(*bench.events.quality.rules, rule), max_quarantined_ratio=1.0)
-    strict = tuple(r.model_copy(update={"on_failure": OnFailure.WARN}) for r in bench.events.quality.rules[:-1])
-    bench.with_quality(rules=(*strict, rule))
+    pipeline_rig.with_quality(rules=(*pipeline_rig.events.quality.rules, rule), max_quarantined_ratio=1.0)
+    strict = tuple(r.model_copy(update={"on_failure": OnFailure.WARN}) for r in pipeline_rig.events.quality.rules[:-1])
+    pipeline_rig.with_quality(rules=(*strict, rule))
 
-    bench.events_file(DAY, 1, device_type="toaster")
-    result = bench.run(DAY)
+    pipeline_rig.events_file(DAY, 1, device_type="toaster")
+    result = pipeline_rig.run(DAY)
     assert not result.success
-    assert {table: files_of(bench, table) for table in TABLES} | {"loads": loads(bench)} == before
-    assert status(bench) is State.FAILED
-    check = checks_of(bench, result)["accepted_values"]
+    assert {table: files_of(pipeline_rig, table) for table in TABLES} | {"loads": loads(pipeline_rig)} == before
+    assert status(pipeline_rig) is State.FAILED
+    check = checks_of(pipeline_rig, result)["accepted_values"]
     assert (check.passed, check.severity, check.partition) == (False, dg.AssetCheckSeverity.ERROR, DAY.isoformat())
-    quarantine = DeltaTable(bench.lake.uri("silver/events_quarantine")).to_pyarrow_table().to_pylist()
+    quarantine = DeltaTable(pipeline_rig.lake.uri("silver/events_quarantine")).to_pyarrow_table().to_pylist()
     assert [(row["rule"], row["offset"]) for row in quarantine] == [("no_toasters", 21)]
 
-    bench.with_quality(rules=strict)  # the rule was wrong: the fix, then the replay of the same Bronze
-    assert bench.run(DAY).success
-    assert DeltaTable(bench.lake.uri("silver/events_quarantine")).to_pyarrow_table().num_rows == 0
-    assert DeltaTable(bench.lake.uri("silver/events")).to_pyarrow_table().num_rows == 21
+    pipeline_rig.with_quality(rules=strict)  # the rule was wrong: the fix, then the replay of the same Bronze
+    assert pipeline_rig.run(DAY).success
+    assert DeltaTable(pipeline_rig.lake.uri("silver/events_quarantine")).to_pyarrow_table().num_rows == 0
+    assert DeltaTable(pipeline_rig.lake.uri("silver/events")).to_pyarrow_table().num_rows == 21
 
 
-def test_rules_warn_quarantine_and_thresholds(bench: Bench) -> None:
+def test_rules_warn_quarantine_and_thresholds(pipeline_rig: PipelineRig) -> None:
     old = Rule(name="not_oslo", expression="city <> 'Oslo'", on_failure=OnFailure.WARN)
-    bench.with_quality(rules=(*bench.events.quality.rules, old), warn_quarantined_ratio=0.02)
-    bench.events_file(DAY, 90)
-    bench.events_file(DAY, 6, city="Oslo")
-    bench.events_file(DAY, 4, device_type="toaster")
-    result = bench.run(DAY)
+    pipeline_rig.with_quality(rules=(*pipeline_rig.events.quality.rules, old), warn_quarantined_ratio=0.02)
+    pipeline_rig.events_file(DAY, 90)
+    pipeline_rig.events_file(DAY, 6, city="Oslo")
+    pipeline_rig.events_file(DAY, 4, device_type="toaster")
+    result = pipeline_rig.run(DAY)
     assert result.success
-    checks = checks_of(bench, result)
+    checks = checks_of(pipeline_rig, result)
     assert (checks["accepted_values"].passed, checks["accepted_values"].severity) == (
         False,
         dg.AssetCheckSeverity.WARN,
@@ -194,96 +196,100 @@ def test_rules_warn_quarantine_and_thresholds(bench: Bench) -> None:
     assert checks["accepted_values"].metadata["warned"].value == {"not_oslo": 6}
     ratio = checks["quarantine_ratio"]
     assert (ratio.passed, ratio.severity, ratio.metadata["ratio"].value) == (False, dg.AssetCheckSeverity.WARN, 0.04)
-    cities = DeltaTable(bench.lake.uri("silver/events")).to_pyarrow_table().column("city").to_pylist()
+    cities = DeltaTable(pipeline_rig.lake.uri("silver/events")).to_pyarrow_table().column("city").to_pylist()
     assert cities.count("Oslo") == 6
     assert len(cities) == 96
 
 
-def test_an_unusual_volume_warns_and_is_published(bench: Bench) -> None:
+def test_an_unusual_volume_warns_and_is_published(pipeline_rig: PipelineRig) -> None:
     days = [DAY + timedelta(days=n) for n in range(4)]
     for day, rows in zip(days, (20, 22, 18, 5), strict=True):
-        bench.events_file(day, rows)
+        pipeline_rig.events_file(day, rows)
     for day in days[:3]:
-        assert checks_of(bench, bench.run(day))["volume"].passed
-    volume = checks_of(bench, bench.run(days[3]))["volume"]
+        assert checks_of(pipeline_rig, pipeline_rig.run(day))["volume"].passed
+    volume = checks_of(pipeline_rig, pipeline_rig.run(days[3]))["volume"]
     assert (volume.passed, volume.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert volume.metadata["usual"].value == 20
-    assert status(bench, days[3]) is State.DONE
+    assert status(pipeline_rig, days[3]) is State.DONE
 
 
-def test_gold_that_fails_its_check_is_taken_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.events_file(DAY, 12)
-    assert bench.run(DAY).success
-    before = {table: files_of(bench, table) for table in TABLES[1:]} | {"loads": loads(bench)}
-    bench.events_file(DAY, 3, city="Rome")
+def test_gold_that_fails_its_check_is_taken_back(pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline_rig.events_file(DAY, 12)
+    assert pipeline_rig.run(DAY).success
+    before = {table: files_of(pipeline_rig, table) for table in TABLES[1:]} | {"loads": loads(pipeline_rig)}
+    pipeline_rig.events_file(DAY, 3, city="Rome")
     with monkeypatch.context() as patch:
         wrong = [CheckOutcome("gold", "events", "reconciles_with_silver", False, {"planted": 1})]
-        patch.setattr(processing, "check_gold", lambda *_: wrong)
-        assert not bench.run(DAY).success
-    assert {table: files_of(bench, table) for table in TABLES[1:]} | {"loads": loads(bench)} == before
-    assert bench.run(DAY).success
-    assert loads(bench) != before["loads"]
+        patch.setattr(one_date, "check_gold", lambda *_: wrong)
+        assert not pipeline_rig.run(DAY).success
+    assert {table: files_of(pipeline_rig, table) for table in TABLES[1:]} | {"loads": loads(pipeline_rig)} == before
+    assert pipeline_rig.run(DAY).success
+    assert loads(pipeline_rig) != before["loads"]
 
 
-def test_the_catalog_shows_what_is_stale(bench: Bench) -> None:
-    bench.events_file(DAY, 5)
-    assert bench.run(DAY).success
+def test_the_catalog_shows_what_is_stale(pipeline_rig: PipelineRig) -> None:
+    pipeline_rig.events_file(DAY, 5)
+    assert pipeline_rig.run(DAY).success
 
     def stale(key: list[str]) -> StaleStatus:
-        context = LoadingContextForTest(bench.instance)
-        resolver = CachingStaleStatusResolver(bench.instance, bench.defs.resolve_asset_graph(), context)
+        context = LoadingContextForTest(pipeline_rig.instance)
+        resolver = CachingStaleStatusResolver(pipeline_rig.instance, pipeline_rig.defs.resolve_asset_graph(), context)
         return resolver.get_status(dg.AssetKey(key), DAY.isoformat())
 
     assert [stale(["silver", "events"]), stale(["gold", "events"])] == [StaleStatus.FRESH] * 2
-    bench.events_file(DAY, 1)
-    for event in bench.sensor_tick().asset_events:
-        bench.instance.report_runless_asset_event(event)
+    pipeline_rig.events_file(DAY, 1)
+    for event in pipeline_rig.sensor_tick().asset_events:
+        pipeline_rig.instance.report_runless_asset_event(event)
     assert stale(["silver", "events"]) is StaleStatus.STALE
-    assert bench.run(DAY, discovered=True).success
+    assert pipeline_rig.run(DAY, discovered=True).success
     keys = (["silver", "events"], ["gold", "events"], ["gold", "events_funnel"], ["snowflake", "events"])
     assert {tuple(key): stale(key) for key in keys} == dict.fromkeys(map(tuple, keys), StaleStatus.FRESH)
-    bench.with_quality(max_quarantined_ratio=0.5)
+    pipeline_rig.with_quality(max_quarantined_ratio=0.5)
     assert stale(["silver", "events"]) is StaleStatus.STALE, "the domain's code is another"
 
 
-def test_an_interrupted_run_leaves_its_date_retryable(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.events_file(DAY, 5)
-    bench.sensor_tick()
+def test_an_interrupted_run_leaves_its_date_retryable(
+    pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline_rig.events_file(DAY, 5)
+    pipeline_rig.sensor_tick()
 
     def cancelled(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(bronze_to_silver, "run", cancelled)
-        assert not bench.run(DAY, discovered=True).success
-    assert status(bench) is State.FAILED
-    assert bench.sensor_tick().run_requests
-    assert bench.run(DAY, discovered=True).success
-    assert status(bench) is State.DONE
+        assert not pipeline_rig.run(DAY, discovered=True).success
+    assert status(pipeline_rig) is State.FAILED
+    assert pipeline_rig.sensor_tick().run_requests
+    assert pipeline_rig.run(DAY, discovered=True).success
+    assert status(pipeline_rig) is State.DONE
 
 
-def test_of_two_runs_of_one_date_one_works(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.events_file(DAY, 5)
-    bench.sensor_tick()
+def test_of_two_runs_of_one_date_one_works(pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline_rig.events_file(DAY, 5)
+    pipeline_rig.sensor_tick()
     run, others = bronze_to_silver.run, []
 
     def while_another_starts(*args: Any, **kwargs: Any) -> Any:
         if not others:
             others.append("started")
-            others.append(bench.run(DAY, discovered=True))
+            others.append(pipeline_rig.run(DAY, discovered=True))
         return run(*args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(bronze_to_silver, "run", while_another_starts)
-        assert bench.run(DAY, discovered=True).success
+        assert pipeline_rig.run(DAY, discovered=True).success
     assert others[1].success, "it found the date taken, and left it alone"
-    events = [t.event for t in bench.partitions.history("events", DAY)]
+    events = [t.event for t in pipeline_rig.partitions.history("events", DAY)]
     assert events == ["files_found", "run_started", "succeeded"]
 
 
-def test_a_date_that_hangs_is_failed_and_its_job_ended(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.events_file(DAY, 5)
-    bench.sensor_tick()
+def test_a_date_that_hangs_is_failed_and_its_job_ended(
+    pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline_rig.events_file(DAY, 5)
+    pipeline_rig.sensor_tick()
 
     def hanging(spark: Any, *_: Any, **__: Any) -> None:
         spark.range(10**13).selectExpr("sum(id % 7)").collect()
@@ -292,45 +298,45 @@ def test_a_date_that_hangs_is_failed_and_its_job_ended(bench: Bench, monkeypatch
         patch.setattr(bronze_to_silver, "run", hanging)
         patch.setenv("PARTITION_TIMEOUT_SECONDS", "2")
         settings.cache_clear()
-        assert not bench.run(DAY, discovered=True).success
+        assert not pipeline_rig.run(DAY, discovered=True).success
     settings.cache_clear()
-    row = bench.partitions.get("events", DAY)
+    row = pipeline_rig.partitions.get("events", DAY)
     assert row is not None
     assert row.status is State.FAILED
     assert "took more than 2 s" in str(row.error_message)
-    assert bench.sensor_tick().run_requests, "it may pass: it is retried"
+    assert pipeline_rig.sensor_tick().run_requests, "it may pass: it is retried"
 
 
-def test_a_backfill_by_sql_is_obeyed_by_the_next_tick(bench: Bench) -> None:
-    bench.events_file(DAY, 6)
-    assert bench.run(DAY).success
-    assert not bench.sensor_tick().run_requests
-    table = DeltaTable(bench.lake.uri(bench.lake.partition_meta))
+def test_a_backfill_by_sql_is_obeyed_by_the_next_tick(pipeline_rig: PipelineRig) -> None:
+    pipeline_rig.events_file(DAY, 6)
+    assert pipeline_rig.run(DAY).success
+    assert not pipeline_rig.sensor_tick().run_requests
+    table = DeltaTable(pipeline_rig.lake.uri(pipeline_rig.lake.partition_meta))
     table.update({"status": "'PENDING'", "retry_count": "0"}, predicate=f"partition_date = '{DAY}'")
-    [request] = bench.sensor_tick().run_requests
+    [request] = pipeline_rig.sensor_tick().run_requests
     assert request.partition_key == DAY.isoformat()
-    assert bench.run(DAY, discovered=True).success
-    assert status(bench) is State.DONE
-    assert {line.cause for line in CorrectionLedger(bench.lake).read("events", DAY)} == {"backfill"}
+    assert pipeline_rig.run(DAY, discovered=True).success
+    assert status(pipeline_rig) is State.DONE
+    assert {line.cause for line in CorrectionLedger(pipeline_rig.lake).read("events", DAY)} == {"backfill"}
 
 
-def test_two_schedulers_that_tick_at_once_make_each_transition_once(bench: Bench) -> None:
+def test_two_schedulers_that_tick_at_once_make_each_transition_once(pipeline_rig: PipelineRig) -> None:
     days = [DAY + timedelta(days=n) for n in range(4)]
     for day in days:
-        bench.events_file(day, 2)
+        pipeline_rig.events_file(day, 2)
     together = threading.Barrier(2)
     found = []
 
     def scheduler() -> None:
         together.wait()
-        found.append(tick(bench.events, MetadataStore(), bench.instance, Position()))
+        found.append(tick(pipeline_rig.events, MetadataStore(), pipeline_rig.instance, Position()))
 
     threads = [threading.Thread(target=scheduler) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    history = bench.partitions.history("events")
+    history = pipeline_rig.partitions.history("events")
     assert sorted(t.partition_date for t in history) == days
     assert {t.event for t in history} == {"files_found"}
     # The slower one either stored nothing, or saw what the other had stored: both then name the same runs.
@@ -349,40 +355,42 @@ def checksums(lake: Lake) -> dict[str, str]:
     return result
 
 
-def test_a_rebuild_gives_the_same_bytes_whatever_order_and_parallelism(bench: Bench, tmp_path: Path) -> None:
+def test_a_rebuild_gives_the_same_bytes_whatever_order_and_parallelism(
+    pipeline_rig: PipelineRig, tmp_path: Path
+) -> None:
     # Copies of offsets, several versions of a key with equal times, and bad rows: all that an order could decide.
     for city in ("Berlin", "Paris", "Rome"):
-        bench.events_file(DAY, 30, city=city)
-    first = bench.lake.list_date(bench.events, DAY)[0]
-    table = pq.read_table(bench.lake.path(first.name))
-    folder = Path(bench.lake.path(first.name)).parent
+        pipeline_rig.events_file(DAY, 30, city=city)
+    first = pipeline_rig.lake.list_date(pipeline_rig.events, DAY)[0]
+    table = pq.read_table(pipeline_rig.lake.path(first.name))
+    folder = Path(pipeline_rig.lake.path(first.name)).parent
     pq.write_table(table, folder / "part-copy.parquet")
     again = table.set_column(table.schema.get_field_index("_offset"), "_offset", [[n + 5000 for n in range(30)]])
     pq.write_table(again.cast(table.schema), folder / "part-versions.parquet")
-    assert bench.run(DAY).success
-    original = checksums(bench.lake)
+    assert pipeline_rig.run(DAY).success
+    original = checksums(pipeline_rig.lake)
 
-    names = [file.name for file in bench.lake.list_date(bench.events, DAY)]
+    names = [file.name for file in pipeline_rig.lake.list_date(pipeline_rig.events, DAY)]
     for seed, partitions in ((1, "1"), (2, "7")):
         other = Lake(settings().model_copy(update={"lake_uri": str(tmp_path / f"rebuild-{seed}")}))
         shuffled = random.Random(seed).sample(names, len(names))
         renamed = [f"{Path(name).parent}/part-{n}.parquet" for n, name in enumerate(shuffled)]
         for name, new in zip(shuffled, renamed, strict=True):
             Path(other.path(new)).parent.mkdir(parents=True, exist_ok=True)
-            data = pq.read_table(bench.lake.path(name))
+            data = pq.read_table(pipeline_rig.lake.path(name))
             order = random.Random(seed).sample(range(data.num_rows), data.num_rows)
             pq.write_table(data.take(order), other.path(new), row_group_size=7)
         spark = connect(settings().spark_remote)
         try:
             spark.conf.set("spark.sql.shuffle.partitions", partitions)
-            processing_of(bench, other, spark, renamed)
+            processing_of(pipeline_rig, other, spark, renamed)
         finally:
             spark.stop()
         assert checksums(other) == original
 
 
-def processing_of(bench: Bench, lake: Lake, spark: Any, files: list[str]) -> None:
+def processing_of(pipeline_rig: PipelineRig, lake: Lake, spark: Any, files: list[str]) -> None:
     from spark_jobs import silver_to_gold
 
-    bronze_to_silver.run(spark, lake, bench.events, DAY, files)
-    silver_to_gold.run(spark, lake, bench.events, DAY)
+    bronze_to_silver.run(spark, lake, pipeline_rig.events, DAY, files)
+    silver_to_gold.run(spark, lake, pipeline_rig.events, DAY)

@@ -9,16 +9,16 @@ from typing import Any
 import dagster as dg
 import pytest
 from deltalake import DeltaTable
-from pipeline_bench import DAY, Bench
 from snowflake.connector.cursor import SnowflakeCursor
 from snowflake.connector.errors import ProgrammingError
 
-from platform_assets.checks import CheckOutcome
+from audit.checks import CheckOutcome
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.lake.alerts import AlertLog
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import settings
+from tests.rigs.pipeline_rig import DAY, PipelineRig
 
 NEXT = DAY + timedelta(days=1)
 
@@ -31,12 +31,12 @@ def warehouse_rows(sql: str) -> list[tuple[Any, ...]]:
     return rows
 
 
-def materialized(bench: Bench, key: list[str]) -> set[str]:
-    return set(bench.instance.get_materialized_partitions(dg.AssetKey(key)))
+def materialized(pipeline_rig: PipelineRig, key: list[str]) -> set[str]:
+    return set(pipeline_rig.instance.get_materialized_partitions(dg.AssetKey(key)))
 
 
-def column_lineage(bench: Bench, key: list[str]) -> dict[str, list[tuple[str, str]]]:
-    event = bench.instance.get_latest_materialization_event(dg.AssetKey(key))
+def column_lineage(pipeline_rig: PipelineRig, key: list[str]) -> dict[str, list[tuple[str, str]]]:
+    event = pipeline_rig.instance.get_latest_materialization_event(dg.AssetKey(key))
     assert event is not None and event.asset_materialization is not None
     value = event.asset_materialization.metadata["dagster/column_lineage"].value
     assert isinstance(value, dg.TableColumnLineage)
@@ -46,168 +46,168 @@ def column_lineage(bench: Bench, key: list[str]) -> dict[str, list[tuple[str, st
     }
 
 
-def test_a_date_goes_from_bronze_to_the_warehouse(bench: Bench) -> None:
-    names = sorted([bench.events_file(DAY, 30), bench.events_file(DAY, 12)])
-    result = bench.run(DAY)
+def test_a_date_goes_from_bronze_to_the_warehouse(pipeline_rig: PipelineRig) -> None:
+    names = sorted([pipeline_rig.events_file(DAY, 30), pipeline_rig.events_file(DAY, 12)])
+    result = pipeline_rig.run(DAY)
     assert result.success
 
-    row = bench.partitions.get("events", DAY)
+    row = pipeline_rig.partitions.get("events", DAY)
     assert row is not None
     assert (row.status, row.record_count, row.silver_records) == (State.DONE, 42, 42)
     assert list(row.source_files) == names
-    assert [t.to_status for t in bench.partitions.history("events", DAY)] == ["PENDING", "IN_FLIGHT", "DONE"]
+    assert [t.to_status for t in pipeline_rig.partitions.history("events", DAY)] == ["PENDING", "IN_FLIGHT", "DONE"]
 
     for key in (["silver", "events"], ["gold", "events"], ["gold", "events_funnel"], ["snowflake", "events"]):
-        assert materialized(bench, key) == {DAY.isoformat()}
+        assert materialized(pipeline_rig, key) == {DAY.isoformat()}
     checks = result.get_asset_check_evaluations()
     assert len(checks) == 13
     assert all(check.passed for check in checks)
 
-    assert column_lineage(bench, ["silver", "events"])["properties_json"] == [("bronze/events", "properties")]
-    assert column_lineage(bench, ["gold", "events"])["users"] == [("silver/events", "user_id")]
-    assert column_lineage(bench, ["snowflake", "events"])["city"] == [
+    assert column_lineage(pipeline_rig, ["silver", "events"])["properties_json"] == [("bronze/events", "properties")]
+    assert column_lineage(pipeline_rig, ["gold", "events"])["users"] == [("silver/events", "user_id")]
+    assert column_lineage(pipeline_rig, ["snowflake", "events"])["city"] == [
         ("gold/events", "city"),
         ("gold/events_funnel", "city"),
     ]
 
-    silver = DeltaTable(bench.lake.uri("silver/events")).to_pyarrow_table()
+    silver = DeltaTable(pipeline_rig.lake.uri("silver/events")).to_pyarrow_table()
     assert silver.num_rows == 42
     assert warehouse_rows("SELECT SUM(EVENTS), COUNT(DISTINCT CITY) FROM DB.EVENTS.EVENTS") == [(42, 2)]
     assert warehouse_rows("SELECT COUNT(*) FROM DB.PLATFORM.LOADS") == [(2,)]
 
 
 def test_an_audit_that_fails_raises_an_alert_and_the_date_stays_loaded(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.events_file(DAY, 5)
+    pipeline_rig.events_file(DAY, 5)
     problem = {"stage": "silver", "kind": "missing_in_silver", "count": 2}
     failed = CheckOutcome("snowflake", "events", "audit", False, {"problems": [problem]})
-    monkeypatch.setattr("platform_assets.processing.check_audit", lambda *_: failed)
-    bench.run(DAY)
-    row = bench.partitions.get("events", DAY)
+    monkeypatch.setattr("processing.one_date.check_audit", lambda *_: failed)
+    pipeline_rig.run(DAY)
+    row = pipeline_rig.partitions.get("events", DAY)
     assert row is not None and row.status is State.DONE
-    [logged] = AlertLog(bench.lake).read("events")
+    [logged] = AlertLog(pipeline_rig.lake).read("events")
     assert "silver missing_in_silver 2" in logged.alert.what
     assert logged.alert.command == f"pdp audit --domain events --date {DAY}"
 
 
-def test_a_second_run_changes_nothing(bench: Bench) -> None:
-    bench.events_file(DAY, 20)
-    assert bench.run(DAY).success
+def test_a_second_run_changes_nothing(pipeline_rig: PipelineRig) -> None:
+    pipeline_rig.events_file(DAY, 20)
+    assert pipeline_rig.run(DAY).success
     before = (
         warehouse_rows("SELECT * FROM DB.EVENTS.EVENTS ORDER BY 1, 2, 3, 4"),
         warehouse_rows("SELECT * FROM DB.PLATFORM.LOADS"),
     )
-    silver = DeltaTable(bench.lake.uri("silver/events")).to_pyarrow_table().sort_by("event_id")
-    assert bench.run(DAY).success
+    silver = DeltaTable(pipeline_rig.lake.uri("silver/events")).to_pyarrow_table().sort_by("event_id")
+    assert pipeline_rig.run(DAY).success
     after = (
         warehouse_rows("SELECT * FROM DB.EVENTS.EVENTS ORDER BY 1, 2, 3, 4"),
         warehouse_rows("SELECT * FROM DB.PLATFORM.LOADS"),
     )
     assert after == before
-    assert DeltaTable(bench.lake.uri("silver/events")).to_pyarrow_table().sort_by("event_id") == silver
+    assert DeltaTable(pipeline_rig.lake.uri("silver/events")).to_pyarrow_table().sort_by("event_id") == silver
 
 
-def test_of_a_range_the_bad_date_fails_alone(bench: Bench) -> None:
+def test_of_a_range_the_bad_date_fails_alone(pipeline_rig: PipelineRig) -> None:
     days = [DAY + timedelta(days=n) for n in range(3)]
     for day in days:
-        bench.events_file(day, 10)
-    bench.events_file(days[1], 9, device_type="toaster")  # 9 of 19 rows break a rule: far over the allowed ratio
-    result = bench.run(days[0], days[-1])
+        pipeline_rig.events_file(day, 10)
+    pipeline_rig.events_file(days[1], 9, device_type="toaster")  # 9 of 19 rows break a rule: far over the allowed ratio
+    result = pipeline_rig.run(days[0], days[-1])
     assert not result.success
-    assert [row.status for row in bench.partitions.rows("events")] == [State.DONE, State.FAILED, State.DONE]
+    assert [row.status for row in pipeline_rig.partitions.rows("events")] == [State.DONE, State.FAILED, State.DONE]
     good = {days[0].isoformat(), days[2].isoformat()}
-    assert materialized(bench, ["gold", "events"]) == good
-    assert materialized(bench, ["snowflake", "events"]) == good
+    assert materialized(pipeline_rig, ["gold", "events"]) == good
+    assert materialized(pipeline_rig, ["snowflake", "events"]) == good
     assert warehouse_rows("SELECT COUNT(DISTINCT EVENT_DATE) FROM DB.EVENTS.EVENTS") == [(2,)]
-    failed = bench.partitions.get("events", days[1])
+    failed = pipeline_rig.partitions.get("events", days[1])
     assert failed is not None
     assert "quarantine_ratio" in str(failed.error_message)
 
-    tick = bench.sensor_tick()  # the same input fails again, so it is not retried
+    tick = pipeline_rig.sensor_tick()  # the same input fails again, so it is not retried
     assert not tick.run_requests
-    assert bench.partitions.rows("events")[1].status is State.DEAD
+    assert pipeline_rig.partitions.rows("events")[1].status is State.DEAD
 
 
-def test_late_records_are_found_and_corrected(bench: Bench) -> None:
-    bench.events_file(DAY, 10)
-    bench.events_file(NEXT, 10)
-    tick = bench.sensor_tick()
+def test_late_records_are_found_and_corrected(pipeline_rig: PipelineRig) -> None:
+    pipeline_rig.events_file(DAY, 10)
+    pipeline_rig.events_file(NEXT, 10)
+    tick = pipeline_rig.sensor_tick()
     [request] = tick.run_requests
     assert request.tags["dagster/asset_partition_range_end"] == NEXT.isoformat()
     assert {m.partition for m in tick.asset_events} == {DAY.isoformat(), NEXT.isoformat()}
-    assert bench.run(DAY, NEXT, discovered=True).success
-    assert not bench.sensor_tick().run_requests
+    assert pipeline_rig.run(DAY, NEXT, discovered=True).success
+    assert not pipeline_rig.sensor_tick().run_requests
 
-    untouched = bench.partitions.get("events", NEXT)
-    bench.events_file(DAY, 5)
-    [request] = bench.sensor_tick().run_requests
+    untouched = pipeline_rig.partitions.get("events", NEXT)
+    pipeline_rig.events_file(DAY, 5)
+    [request] = pipeline_rig.sensor_tick().run_requests
     assert request.partition_key == DAY.isoformat()
-    assert bench.run(DAY, discovered=True).success
-    history = [t.to_status for t in bench.partitions.history("events", DAY)]
+    assert pipeline_rig.run(DAY, discovered=True).success
+    history = [t.to_status for t in pipeline_rig.partitions.history("events", DAY)]
     assert history == ["PENDING", "IN_FLIGHT", "DONE", "LATE", "REPROCESSING", "IN_FLIGHT", "DONE"]
-    assert bench.partitions.get("events", NEXT) == untouched
+    assert pipeline_rig.partitions.get("events", NEXT) == untouched
     assert warehouse_rows(f"SELECT SUM(EVENTS) FROM DB.EVENTS.EVENTS WHERE EVENT_DATE = '{DAY}'") == [(15,)]
 
 
-def test_a_group_that_vanished_leaves_gold_and_the_warehouse(bench: Bench) -> None:
-    wrong = bench.events_file(DAY, 4, city="Nowhere")
-    bench.events_file(DAY, 10)
-    assert bench.run(DAY).success
+def test_a_group_that_vanished_leaves_gold_and_the_warehouse(pipeline_rig: PipelineRig) -> None:
+    wrong = pipeline_rig.events_file(DAY, 4, city="Nowhere")
+    pipeline_rig.events_file(DAY, 10)
+    assert pipeline_rig.run(DAY).success
     assert warehouse_rows("SELECT COUNT(*) FROM DB.EVENTS.EVENTS WHERE CITY = 'Nowhere'") == [(1,)]
-    Path(bench.lake.uri(wrong)).unlink()
-    assert bench.run(DAY).success
+    Path(pipeline_rig.lake.uri(wrong)).unlink()
+    assert pipeline_rig.run(DAY).success
     assert warehouse_rows("SELECT COUNT(*) FROM DB.EVENTS.EVENTS WHERE CITY = 'Nowhere'") == [(0,)]
 
 
-def test_discovery_does_not_repeat_what_a_person_already_ran(bench: Bench) -> None:
-    bench.events_file(DAY, 3)
-    assert bench.run(DAY).success
-    before = bench.partitions.get("events", DAY)
-    assert bench.run(DAY, discovered=True).success
-    assert bench.partitions.get("events", DAY) == before
+def test_discovery_does_not_repeat_what_a_person_already_ran(pipeline_rig: PipelineRig) -> None:
+    pipeline_rig.events_file(DAY, 3)
+    assert pipeline_rig.run(DAY).success
+    before = pipeline_rig.partitions.get("events", DAY)
+    assert pipeline_rig.run(DAY, discovered=True).success
+    assert pipeline_rig.partitions.get("events", DAY) == before
 
 
-def test_a_date_that_another_run_holds_is_refused(bench: Bench) -> None:
-    bench.events_file(DAY, 3)
-    other = bench.instance.create_run_for_job(
-        bench.defs.resolve_job_def("data_pipeline_events"), status=dg.DagsterRunStatus.STARTED
+def test_a_date_that_another_run_holds_is_refused(pipeline_rig: PipelineRig) -> None:
+    pipeline_rig.events_file(DAY, 3)
+    other = pipeline_rig.instance.create_run_for_job(
+        pipeline_rig.defs.resolve_job_def("data_pipeline_events"), status=dg.DagsterRunStatus.STARTED
     )
-    bench.partitions.apply(
+    pipeline_rig.partitions.apply(
         [
             Change("events", DAY, State.UNDISCOVERED, Event.FILES_FOUND),
             Change("events", DAY, State.PENDING, Event.RUN_STARTED, run_id=other.run_id, set={"run_id": other.run_id}),
         ]
     )
-    result = bench.run(DAY)
+    result = pipeline_rig.run(DAY)
     assert not result.success
-    row = bench.partitions.get("events", DAY)
+    row = pipeline_rig.partitions.get("events", DAY)
     assert row is not None
     assert (row.status, row.run_id) == (State.IN_FLIGHT, other.run_id)
 
-    bench.instance.report_run_failed(other)  # it died: discovery frees the date, the retry makes it DONE
-    bench.sensor_tick()
-    assert bench.sensor_tick().run_requests
-    assert bench.run(DAY, discovered=True).success
-    row = bench.partitions.get("events", DAY)
+    pipeline_rig.instance.report_run_failed(other)  # it died: discovery frees the date, the retry makes it DONE
+    pipeline_rig.sensor_tick()
+    assert pipeline_rig.sensor_tick().run_requests
+    assert pipeline_rig.run(DAY, discovered=True).success
+    row = pipeline_rig.partitions.get("events", DAY)
     assert row is not None
     assert row.status is State.DONE
 
 
-def test_a_date_without_bronze_is_no_failure(bench: Bench) -> None:
-    assert bench.run(DAY).success
-    assert bench.partitions.get("events", DAY) is None
-    assert not materialized(bench, ["silver", "events"])
+def test_a_date_without_bronze_is_no_failure(pipeline_rig: PipelineRig) -> None:
+    assert pipeline_rig.run(DAY).success
+    assert pipeline_rig.partitions.get("events", DAY) is None
+    assert not materialized(pipeline_rig, ["silver", "events"])
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM", "MERGE INTO", "INSERT INTO", "COMMIT"])
 def test_a_load_that_fails_halfway_changes_nothing(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, statement: str
+    pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
-    bench.events_file(DAY, 10)
-    assert bench.run(DAY).success
+    pipeline_rig.events_file(DAY, 10)
+    assert pipeline_rig.run(DAY).success
     before = warehouse_rows("SELECT * FROM DB.EVENTS.EVENTS ORDER BY 1, 2, 3, 4")
-    bench.events_file(DAY, 10, city="Rome")
+    pipeline_rig.events_file(DAY, 10, city="Rome")
     execute = SnowflakeCursor.execute
 
     def failing(self: SnowflakeCursor, command: str, *args: Any, **kwargs: Any) -> Any:
@@ -217,12 +217,12 @@ def test_a_load_that_fails_halfway_changes_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(SnowflakeCursor, "execute", failing)
-        assert not bench.run(DAY).success
+        assert not pipeline_rig.run(DAY).success
     assert warehouse_rows("SELECT * FROM DB.EVENTS.EVENTS ORDER BY 1, 2, 3, 4") == before
     staging = warehouse_rows(
         "SELECT COUNT(*) FROM DB.INFORMATION_SCHEMA.TABLES WHERE TABLE_NAME LIKE 'STG_%' AND TABLE_SCHEMA = 'EVENTS'"
     )
     assert staging == [(0,)]
-    bench.sensor_tick()
-    assert bench.run(DAY).success
+    pipeline_rig.sensor_tick()
+    assert pipeline_rig.run(DAY).success
     assert warehouse_rows("SELECT COUNT(*) FROM DB.EVENTS.EVENTS WHERE CITY = 'Rome'") == [(1,)]

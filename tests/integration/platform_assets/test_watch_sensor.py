@@ -10,12 +10,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from platform_assets.alerts.channels import AlertNotSentError, Channel
-from platform_assets.alerts.runs import failed_runs
-from platform_assets.pipeline import bronze_spec, job_name
+from alerting.channels import AlertNotSentError, Channel
+from platform_assets.assets.pipeline import bronze_spec, job_name
 from platform_assets.resources.metadata_store import MetadataStore
-from platform_assets.watch import Cursor, watch_checks, watch_sensor
-from platform_assets.watched import Told
+from platform_assets.sensors.failed_runs import failed_runs
+from platform_assets.sensors.watch import Cursor, watch_checks, watch_sensor
+from platform_assets.sensors.watched import Told
 from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.lake.alerts import Alert, AlertLog

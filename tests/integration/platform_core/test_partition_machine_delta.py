@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 
 from hypothesis import HealthCheck, settings
-from partition_machine import PartitionMachine
 
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaStore
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.settings import Settings
+from tests.rigs.partition_machine import PartitionMachine
 
 
 class DeltaMachine(PartitionMachine):

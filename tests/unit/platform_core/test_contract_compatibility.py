@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import pairwise, permutations
 
 import pytest
-from contract_changes import ADDED, BASE, CHANGES, UNION, Change, users_version
 
 from platform_core.domain.contract_compatibility import added_fields, breaches
+from tests.rigs.contract_changes import ADDED, BASE, CHANGES, UNION, Change, users_version
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hypothesis import settings
-from partition_machine import PartitionMachine
 
 from platform_core.partitions.partition_meta import InMemoryPartitionMeta, PartitionMetaStore
+from tests.rigs.partition_machine import PartitionMachine
 
 
 class MemoryMachine(PartitionMachine):

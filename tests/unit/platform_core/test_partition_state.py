@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 import pytest
-from partition_machine import DESIGN
 
 from platform_core.clock import FakeClock
 from platform_core.errors import PermanentError
 from platform_core.partitions.partition_meta import Change, InMemoryPartitionMeta, StateConflictError
 from platform_core.partitions.partition_state import TRANSITIONS, Event, State, next_state
+from tests.rigs.partition_machine import DESIGN
 
 DESIGNED = DESIGN | {
     (state, "reset"): "PENDING"

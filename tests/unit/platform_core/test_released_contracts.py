@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_changes import DOMAINS, UNION, users_version, write_domains
 
 from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.domain.released_contracts import Release, check_release, release, released_versions
 from platform_core.errors import ConfigurationError
 from producers.cli import main
+from tests.rigs.contract_changes import DOMAINS, UNION, users_version, write_domains
 
 
 def users(path: Path) -> Domain:

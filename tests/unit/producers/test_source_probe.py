@@ -9,7 +9,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from infra.embedded.ports import free_ports
+from infra.embedded.processes.ports import free_ports
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from producers.source_probe import SHORTEST_OUTAGE_SECONDS, SourceProbe

@@ -5,20 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sink_memory import MemoryBroker, MemoryPublisher, MemoryStore
-from sink_samples import EVENT, NOW, encoded
 
 from platform_core.clock import FakeClock
-from platform_core.domain.catalog import Catalog, load_catalog
+from platform_core.domain.catalog import Catalog
 from platform_core.lake.lake import Lake
-from platform_core.settings import REPOSITORY, Settings
+from platform_core.settings import Settings
+from sink.bronze.writer import Writer
 from sink.loop import Sink
-from sink.writer import Writer
-
-
-@pytest.fixture(scope="session")
-def catalog() -> Catalog:
-    return load_catalog(REPOSITORY / "domains" / "domains.yaml")
+from tests.rigs.memory_kafka import MemoryBroker, MemoryPublisher, MemoryStore
+from tests.rigs.sink_samples import EVENT, NOW, encoded
 
 
 @dataclass

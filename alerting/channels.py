@@ -1,0 +1,206 @@
+"""The channels that carry an alert: a Kafka topic, and a Slack webhook when one is configured.
+
+Add a channel here and to `configured`. A channel sends one alert and raises when it was not taken; when and how often
+belongs to `dispatch`. Slack's format: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
+
+from platform_core.errors import PermanentError, TransientError
+from platform_core.lake.alerts import Alert
+from platform_core.settings import Settings
+from platform_kafka.topics import PIPELINE_ALERTS, kafka_client_config
+
+if TYPE_CHECKING:
+    from confluent_kafka import Producer
+    from pydantic import SecretStr
+
+KAFKA_SECONDS = 5.0
+"""A healthy broker acknowledges within 0.1 s, a first connection within 1 s; a tick must not wait for a dead one."""
+
+SLACK_SECONDS = 10.0
+SLACK_TEXT = 2000
+"""Characters of what happened; Slack cuts a message at 4,000 where people read it."""
+
+
+class AlertNotSentError(TransientError):
+    """The channel did not take the alert; it stays pending."""
+
+
+class AlertRefusedError(PermanentError):
+    """The channel refused this alert; the others may pass."""
+
+
+class Channel(Protocol):
+    """Carries an alert to where people look."""
+
+    @property
+    def name(self) -> str:
+        """The name under which the log notes deliveries; it must not change."""
+        ...
+
+    def send(self, alert: Alert) -> None:
+        """Send one alert and return when it was taken.
+
+        Raises:
+            AlertNotSentError: the channel does not answer; it may later.
+            AlertRefusedError: the channel answers, and does not take this alert.
+        """
+        ...
+
+
+def configured(settings: Settings) -> list[Channel]:
+    """Return the channels of a configuration: Kafka always, Slack with SLACK_WEBHOOK_URL."""
+    channels: list[Channel] = [KafkaChannel(settings)]
+    if settings.slack_webhook_url is not None:
+        channels.append(SlackChannel(settings.slack_webhook_url, settings.ui_url))
+    return channels
+
+
+class KafkaChannel:
+    """Writes to the topic `pipeline-alerts`; the record's key is the alert's key.
+
+    Args:
+        settings: Where Kafka is.
+    """
+
+    name = "kafka"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer: Producer | None = None
+
+    def send(self, alert: Alert) -> None:
+        """Produce the alert as JSON and wait for the broker's acknowledgement."""
+        from confluent_kafka import KafkaError, KafkaException
+
+        reports: list[KafkaError | None] = []
+        where = f"topic `{PIPELINE_ALERTS}` at `{self._settings.kafka_bootstrap_servers}`"
+        try:
+            producer = self._connected()
+            producer.produce(
+                PIPELINE_ALERTS,
+                json.dumps(document(alert)).encode(),
+                alert.key.encode(),
+                on_delivery=lambda error, _message: reports.append(error),
+            )
+            producer.flush(KAFKA_SECONDS + 2)
+        except (KafkaException, BufferError) as error:
+            raise AlertNotSentError(
+                f"Alert `{alert.key}` was not taken by {where}: {error}. It stays pending."
+            ) from error
+        if reports and reports[0] is None:
+            return
+        self._forget()
+        why = reports[0].str() if reports and reports[0] is not None else "no delivery report"
+        raise AlertNotSentError(
+            f"Alert `{alert.key}` was not taken by {where}: {why}. It stays pending; check that the broker is up and"
+            " that the topic exists."
+        )
+
+    def _connected(self) -> Producer:
+        from confluent_kafka import Producer
+
+        if self._producer is None:
+            self._producer = Producer(
+                {
+                    **kafka_client_config(self._settings),
+                    "client.id": "pdp-alerts",
+                    "acks": "all",
+                    # The report must come before `flush` gives up: a late delivery would be a second copy.
+                    "message.timeout.ms": int(KAFKA_SECONDS * 1000),
+                    "log_level": 2,  # a broker that is down is one line of ours, not ten a second of librdkafka's
+                }
+            )
+        return self._producer
+
+    def _forget(self) -> None:
+        """Drop the producer with whatever it still holds."""
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer.flush(0)
+        self._producer = None
+
+
+class SlackChannel:
+    """Posts to an incoming webhook.
+
+    Args:
+        webhook: Its URL, which is a secret: who has it can post.
+        ui_url: Base URL of Dagster's UI.
+    """
+
+    name = "slack"
+
+    def __init__(self, webhook: SecretStr, ui_url: str) -> None:
+        self._webhook = webhook
+        self._ui_url = ui_url
+
+    def send(self, alert: Alert) -> None:
+        """Post the alert as one message."""
+        import requests
+
+        body = {"text": slack_text(alert, self._ui_url)}
+        problem = ""
+        status = 0
+        try:
+            with _nothing_of_the_url_is_logged():
+                response = requests.post(
+                    self._webhook.get_secret_value(), json=body, timeout=SLACK_SECONDS, allow_redirects=False
+                )
+            status = response.status_code
+        except Exception as error:  # a malformed URL raises others than RequestException
+            problem = type(error).__name__  # its message has the URL
+        # Raised outside of the `except`: not even the exception's context may carry the URL into a log.
+        if status == requests.codes.ok:
+            return
+        what = f"Alert `{alert.key}` was not taken by the Slack webhook: {problem or f'HTTP {status}'}."
+        if 400 <= status < 500 and status not in (requests.codes.too_many_requests, requests.codes.request_timeout):
+            raise AlertRefusedError(f"{what} Check SLACK_WEBHOOK_URL: Slack answers so for a revoked webhook.")
+        raise AlertNotSentError(f"{what} It stays pending; the next tick tries again.")
+
+
+def document(alert: Alert) -> dict[str, Any]:
+    """Return the alert as JSON values: dates and times in ISO 8601."""
+    return {
+        **asdict(alert),
+        "kind": alert.kind.value,
+        "partition_date": alert.partition_date.isoformat() if alert.partition_date else None,
+        "at": alert.at.isoformat(),
+    }
+
+
+def slack_text(alert: Alert, ui_url: str) -> str:
+    """Return the alert as Slack's mrkdwn."""
+    about = " ".join(str(part) for part in (alert.domain, alert.partition_date) if part is not None)
+    what = alert.what if len(alert.what) <= SLACK_TEXT else alert.what[: SLACK_TEXT - 1] + "…"
+    title = f"*{alert.kind.value.replace('_', ' ')}* {about}".rstrip()
+    return (
+        f"{title}\n{_escaped(what)}\n{_escaped(alert.where)}\n```{_escaped(alert.command)}```\n<{ui_url}|Open the UI>"
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+@contextmanager
+def _nothing_of_the_url_is_logged() -> Iterator[None]:
+    """Silence urllib3's log for one request: at DEBUG it prints the path, which is the secret."""
+    logger = logging.getLogger("urllib3.connectionpool")
+
+    def silent(_record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(silent)
+    try:
+        yield
+    finally:
+        logger.removeFilter(silent)

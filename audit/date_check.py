@@ -1,0 +1,65 @@
+"""The audit of a date as the result of an asset check, evaluated by the run that has just loaded it.
+
+Only the conversion lives here; the stages are modules of their own. Kafka → Bronze is not part of it: every committed
+offset is watched by `no_offset_gap` (docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from audit.checks import CheckOutcome
+from audit.dates import UNAVAILABLE, why
+from audit.report import AuditReport
+from audit.stages import bronze_to_silver, silver_to_gold
+from audit.stages.gold_to_warehouse import WarehouseCheck
+from platform_core.domain.catalog import Domain
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import PartitionMetaReader
+from warehouse.load import Connection
+
+
+def check_audit(
+    lake: Lake,
+    domain: Domain,
+    day: date,
+    files: Sequence[str],
+    partitions: PartitionMetaReader,
+    connection: Connection,
+    database: str,
+) -> CheckOutcome:
+    """Reconcile one date from its Bronze files to the warehouse.
+
+    Args:
+        lake: The lake.
+        domain: The domain.
+        day: The date, which the caller has claimed.
+        files: The Bronze files that the date was made of.
+        partitions: The partition states.
+        connection: An open connection to the warehouse.
+        database: The warehouse's database.
+
+    Returns:
+        A failure of severity ERROR when something is unexplained; a warning when a layer did not answer.
+    """
+    try:
+        loaded = WarehouseCheck(domain, lake, partitions, connection, database)
+        report = AuditReport(
+            (
+                bronze_to_silver.compare(domain, lake, day, files),
+                silver_to_gold.compare(domain, lake, day),
+                loaded.compare(day),
+            )
+        )
+    except UNAVAILABLE as error:
+        return CheckOutcome("snowflake", domain.name, "audit", False, {"not checked": why(error)}, "WARN")
+    facts: dict[str, Any] = {
+        result.stage.value: [str(equation) for equation in result.equations] for result in report.results
+    }
+    facts["explained"] = {
+        reason.value: count for result in report.results for reason, count in result.explained.items() if count
+    }
+    facts["problems"] = [problem.to_json() for problem in report.problems]
+    return CheckOutcome("snowflake", domain.name, "audit", report.clean, facts)

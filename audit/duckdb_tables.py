@@ -1,0 +1,155 @@
+"""One date of a layer as a DuckDB relation: Bronze files, a Delta table's partition.
+
+Only reading lives here, column by column, so that a date of 860,000 rows fits into memory whatever its records look
+like. What is compared belongs to the stages; DuckDB is asked because it is not the engine that wrote the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+from deltalake import DeltaTable
+
+from platform_core.domain.catalog import Domain
+from platform_core.errors import TransientError
+from platform_core.lake.lake import Lake
+from sink.bronze.arrow import bronze_schema
+
+MEMORY_LIMIT = "1GB"
+PLACE = ("_topic", "_partition", "_offset")
+
+
+@contextmanager
+def database() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a DuckDB in memory that spills to disk beyond 1 GB; times are UTC."""
+    with duckdb.connect(config={"memory_limit": MEMORY_LIMIT}) as connection:
+        connection.execute("set timezone = 'UTC'")
+        yield connection
+
+
+def names(columns: Sequence[str], alias: str = "") -> str:
+    """Return columns as a SQL list, each in quotes."""
+    before = f"{alias}." if alias else ""
+    return ", ".join(f'{before}"{column}"' for column in columns)
+
+
+def same(columns: Sequence[str], left: str, right: str) -> str:
+    """Return the SQL condition that two rows have the same values; NULL equals NULL."""
+    return " and ".join(f'{left}."{column}" is not distinct from {right}."{column}"' for column in columns)
+
+
+def load_bronze(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    lake: Lake,
+    domain: Domain,
+    files: Sequence[str],
+    more: Sequence[str],
+) -> None:
+    """Make a table of the place in Kafka and the given columns of Bronze files.
+
+    Args:
+        connection: Where to.
+        table: Its name.
+        lake: The lake.
+        domain: The domain; a column that a file lacks is NULL.
+        files: Paths below the lake's root.
+        more: Contract columns besides the place.
+
+    Raises:
+        TransientError: a file could not be read.
+    """
+    wanted = list(dict.fromkeys([*PLACE, *more]))
+    schema = bronze_schema(domain.contract)
+    schema = pa.schema([pa.field(name, schema.field(name).type) for name in wanted])
+    if not files:
+        connection.register("_source", schema.empty_table())
+    else:
+        paths = [lake.path(name) for name in files]
+        dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=lake.filesystem)
+        connection.register("_source", dataset)
+    _take(connection, table, wanted, f"Bronze of domain `{domain.name}` in `{lake.uri(lake.bronze(domain))}`")
+
+
+def load_delta(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    delta: DeltaTable | None,
+    partition_key: str,
+    day: date,
+    columns: dict[str, pa.DataType],
+) -> None:
+    """Make a table of one date of a Delta table; one that does not exist, or lacks a column, has no values there.
+
+    Args:
+        connection: Where to.
+        table: Its name.
+        delta: The Delta table, at the version that it was opened with.
+        partition_key: Its date column.
+        day: The date.
+        columns: Columns to read, with the type that a missing one gets.
+
+    Raises:
+        TransientError: a file could not be read.
+    """
+    wanted = list(columns)
+    if delta is None:
+        connection.register("_source", pa.schema(list(columns.items())).empty_table())
+        _take(connection, table, wanted, table)
+        return
+    present = {field.name for field in delta.schema().fields}
+    dataset = delta.to_pyarrow_dataset(file_pruning_predicate=[(partition_key, "=", day.isoformat())])
+    connection.register("_source", dataset)
+    listed = ", ".join(f'"{name}"' if name in present else f'null as "{name}"' for name in wanted)
+    _take(connection, table, [], f"`{delta.table_uri}`", f"{listed}", f"where \"{partition_key}\" = date '{day}'")
+
+
+def _take(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    wanted: Sequence[str],
+    what: str,
+    listed: str = "",
+    where: str = "",
+) -> None:
+    try:
+        connection.execute(
+            f"create or replace temp table {table} as select {listed or names(wanted)} from _source {where}"
+        )
+    except (duckdb.Error, OSError, pa.ArrowException) as error:
+        raise TransientError(
+            f"{what} could not be read: {str(error).splitlines()[0]}. Run the audit again; if a file is damaged, the"
+            " stage `bronze` names it.",
+        ) from error
+    finally:
+        connection.unregister("_source")
+
+
+def exists(lake: Lake, files: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split files into those that are there and those that are not."""
+    if not files:
+        return [], []
+    there: set[str] = set()
+    for folder in {name.rpartition("/")[0] for name in files}:
+        found = lake.filesystem.get_file_info(pafs.FileSelector(lake.path(folder), allow_not_found=True))
+        there |= {f"{folder}/{info.base_name}" for info in found if info.type == pafs.FileType.File}
+    return [name for name in files if name in there], [name for name in files if name not in there]
+
+
+def one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    """Return the one row of a query."""
+    [row] = connection.execute(query).fetchall()
+    return tuple(row)
+
+
+def fetch(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query; times are in UTC, for which DuckDB's own rows would need another package."""
+    table: pa.Table = connection.sql(query).to_arrow_table()
+    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))

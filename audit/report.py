@@ -1,0 +1,292 @@
+"""What an audit answers: counts that add up, what explains each difference, and what nothing explains.
+
+Only values and their JSON live here; finding them belongs to the stages, printing them to the command line. The
+reasons and the kinds of problem are listed in docs/operations.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+from platform_kafka.offset_ranges import OffsetRanges
+
+MAX_NAMED = 10
+"""Keys or ranges that a problem names: enough to find the cause, few enough to read."""
+
+
+class Stage(StrEnum):
+    """A step between two layers, in the order of a record's way."""
+
+    SOURCE = "source"
+    BRONZE = "bronze"
+    SILVER = "silver"
+    GOLD = "gold"
+    WAREHOUSE = "warehouse"
+
+
+class Kind(StrEnum):
+    """What nothing explains."""
+
+    LOST = "lost"
+    EXPIRED_UNVERIFIABLE = "expired_unverifiable"
+    PHANTOM = "phantom"
+    FOOTER_DIFFERS = "footer_differs"
+    UNREADABLE_FILE = "unreadable_file"
+    FILE_MISSING = "file_missing"
+    MISSING_IN_SILVER = "missing_in_silver"
+    WRONG_VERSION = "wrong_version"
+    DUPLICATE = "duplicate"
+    ALSO_QUARANTINED = "also_quarantined"
+    MISSING = "missing"
+    DIFFERS = "differs"
+
+
+class Reason(StrEnum):
+    """What explains a difference."""
+
+    DEAD_LETTER = "dead_letter"
+    NO_RECORD = "no_record"
+    NOT_READ_YET = "not_read_yet"
+    NOT_POLLED_YET = "not_polled_yet"
+    NOT_PROCESSED_YET = "not_processed_yet"
+    ACCOUNTED_BEFORE_EXPIRY = "accounted_before_expiry"
+    TOPIC_MADE_ANEW = "topic_made_anew"
+    DELIVERED_AGAIN = "delivered_again"
+    OLDER_VERSION = "older_version"
+    QUARANTINED = "quarantined"
+
+
+NEXT_STEPS: Mapping[Kind, str] = {
+    Kind.LOST: "While Kafka has the offsets: stop the sinks, `pdp offsets reset` to the first, start the sinks.",
+    Kind.EXPIRED_UNVERIFIABLE: "Kafka has dropped the offsets: compare the dates around them with the source.",
+    Kind.PHANTOM: "Find who wrote the rows; `pdp partitions reset` rebuilds the date from Bronze.",
+    Kind.FOOTER_DIFFERS: "Do not trust the file's footer: find out what wrote or changed the file.",
+    Kind.UNREADABLE_FILE: "Restore the file, or read its offsets again with `pdp offsets reset`.",
+    Kind.FILE_MISSING: "Restore the file from the store's versions; Bronze is immutable.",
+    Kind.MISSING_IN_SILVER: "Look at the Transform for a filter, then process the date again: `pdp partitions reset`.",
+    Kind.WRONG_VERSION: "Check `silver.order_by`, then process the date again: `pdp partitions reset`.",
+    Kind.DUPLICATE: "Find a second writer of the table, then process the date again: `pdp partitions reset`.",
+    Kind.ALSO_QUARANTINED: "Process the date again: `pdp partitions reset`.",
+    Kind.MISSING: "Follow a key with `pdp trace`; process the date again, or delete the watermark to read all again.",
+    Kind.DIFFERS: "Process the date again: `pdp partitions reset`; if it stays, look for a second writer.",
+}
+
+
+@dataclass(frozen=True)
+class DateRange:
+    """A range of dates, both ends included; an end that is None is open."""
+
+    first: date | None = None
+    last: date | None = None
+
+    def __contains__(self, day: object) -> bool:
+        if not isinstance(day, date):
+            return False
+        return (self.first is None or day >= self.first) and (self.last is None or day <= self.last)
+
+
+@dataclass(frozen=True)
+class Equation:
+    """A whole and the parts that it must be the sum of.
+
+    Attributes:
+        whole: What is counted, for example `kafka`.
+        count: How many there are.
+        parts: Name to count; those of nothing are left out.
+    """
+
+    whole: str
+    count: int
+    parts: Mapping[str, int]
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the parts are the whole."""
+        return self.count == sum(self.parts.values())
+
+    def __str__(self) -> str:
+        shown = [f"{name} {count:,}" for name, count in self.parts.items() if count]
+        return f"{self.whole} {self.count:,} {'=' if self.adds_up else '≠'} {' + '.join(shown) or '0'}"
+
+    def __add__(self, other: Equation) -> Equation:
+        """Return the sum of two equations of the same whole, as over several dates."""
+        names = dict.fromkeys([*self.parts, *other.parts])
+        parts = {name: self.parts.get(name, 0) + other.parts.get(name, 0) for name in names}
+        return Equation(self.whole, self.count + other.count, parts)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A difference that nothing explains.
+
+    Attributes:
+        stage: Where it was found.
+        domain: The domain.
+        day: The date, None where the stage has none.
+        kind: What it is.
+        count: How many offsets, rows or values.
+        topic: The topic of `offsets`.
+        offsets: Kafka partition to the offsets, all of them.
+        keys: The first keys, files or expressions, as text.
+        detail: How it is known.
+    """
+
+    stage: Stage
+    domain: str
+    day: date | None
+    kind: Kind
+    count: int
+    topic: str | None = None
+    offsets: Mapping[int, OffsetRanges] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    detail: str = ""
+
+    @property
+    def where(self) -> str:
+        """The first offsets and keys, to read."""
+        ranges = [(p, first, last) for p, some in sorted(self.offsets.items()) for first, last in some]
+        named = [f"{self.topic}:{p}:{a}" if a == b else f"{self.topic}:{p}:{a}-{b}" for p, a, b in ranges[:MAX_NAMED]]
+        more = [f"and {len(ranges) - MAX_NAMED:,} ranges more"] if len(ranges) > MAX_NAMED else []
+        return ", ".join([*named, *more, *self.keys])
+
+    @property
+    def next_step(self) -> str:
+        """What to do."""
+        text, partition = NEXT_STEPS[self.kind], min(self.offsets, default=None)
+        if self.kind is Kind.LOST and partition is not None:
+            where = f"--topic {self.topic} --partition {partition} --to-offset {self.offsets[partition].first}"
+            return text.replace("pdp offsets reset", f"pdp offsets reset {where}")
+        return text.replace("pdp partitions reset", f"pdp partitions reset {self.domain} {self.day}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the problem as JSON values."""
+        return {
+            "stage": self.stage.value,
+            "domain": self.domain,
+            "date": self.day.isoformat() if self.day else None,
+            "kind": self.kind.value,
+            "count": self.count,
+            "topic": self.topic,
+            "offsets": {str(p): ranges.to_json() for p, ranges in sorted(self.offsets.items())},
+            "keys": list(self.keys),
+            "detail": self.detail,
+            "next_step": self.next_step,
+        }
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """One stage of one domain, of one date where the stage has dates.
+
+    Attributes:
+        stage: The stage.
+        domain: The domain.
+        day: The date, None where the stage has none.
+        equations: The counts.
+        explained: Reason to count.
+        problems: What nothing explains.
+        not_checked: Why the stage could not be looked at, empty when it was.
+    """
+
+    stage: Stage
+    domain: str
+    day: date | None = None
+    equations: tuple[Equation, ...] = ()
+    explained: Mapping[Reason, int] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    not_checked: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was looked at, nothing is unexplained, and the counts add up."""
+        return not self.not_checked and not self.problems and all(equation.adds_up for equation in self.equations)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON values, without its problems."""
+        return {
+            "stage": self.stage.value,
+            "domain": self.domain,
+            "date": self.day.isoformat() if self.day else None,
+            "ok": self.ok,
+            "counts": [
+                {"whole": e.whole, "count": e.count, "parts": dict(e.parts), "adds_up": e.adds_up}
+                for e in self.equations
+            ],
+            "explained": {reason.value: count for reason, count in self.explained.items() if count},
+            "not_checked": self.not_checked or None,
+        }
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """A whole audit.
+
+    Attributes:
+        results: One result a stage, domain and date.
+    """
+
+    results: tuple[StageResult, ...]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything that nothing explains."""
+        return tuple(problem for result in self.results for problem in result.problems)
+
+    @property
+    def not_checked(self) -> tuple[StageResult, ...]:
+        """What could not be looked at."""
+        return tuple(result for result in self.results if result.not_checked)
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything was looked at and everything is explained."""
+        return all(result.ok for result in self.results)
+
+    @property
+    def exit_code(self) -> int:
+        """0 clean, 1 problems, 2 something could not be looked at and nothing else is wrong."""
+        if self.problems or any(not result.ok and not result.not_checked for result in self.results):
+            return 1
+        return 2 if self.not_checked else 0
+
+    def of(self, stage: Stage, domain: str) -> Iterator[StageResult]:
+        """Iterate over the results of one stage and domain."""
+        return (result for result in self.results if (result.stage, result.domain) == (stage, domain))
+
+    def summary(self) -> tuple[StageResult, ...]:
+        """Return one result a domain and stage: that of all dates together."""
+        places = dict.fromkeys((result.domain, result.stage) for result in self.results)
+        return tuple(_together(list(self.of(stage, domain))) for domain, stage in places)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "clean": self.clean,
+            "summary": [result.to_json() for result in self.summary()],
+            "problems": [problem.to_json() for problem in self.problems],
+            "results": [result.to_json() for result in self.results],
+        }
+
+
+def _together(results: Sequence[StageResult]) -> StageResult:
+    equations: dict[str, Equation] = {}
+    explained: dict[Reason, int] = {}
+    for result in results:
+        for equation in result.equations:
+            known = equations.get(equation.whole)
+            equations[equation.whole] = equation if known is None else known + equation
+        for reason, count in result.explained.items():
+            explained[reason] = explained.get(reason, 0) + count
+    return StageResult(
+        results[0].stage,
+        results[0].domain,
+        None,
+        tuple(equations.values()),
+        explained,
+        tuple(problem for result in results for problem in result.problems),
+        "; ".join(dict.fromkeys(result.not_checked for result in results if result.not_checked)),
+    )

@@ -1,0 +1,219 @@
+"""Bronze → Silver, a date: every business key of the date's files is in Silver or in the quarantine, once.
+
+The expected rows are computed here a second time, by DuckDB and from the files alone, in the order that
+docs/architecture.md promises: one row an offset, bad rows aside, the latest version of a key. Which rows are bad is
+not judged again; a quarantined record is one that the quarantine table has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+import duckdb
+import pyarrow as pa
+
+from audit.dates import COMPARABLE, open_table, while_unchanged
+from audit.duckdb_tables import PLACE, database, exists, fetch, load_bronze, load_delta, names, one, same
+from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult
+from platform_core.domain.catalog import Domain
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
+from platform_kafka.offset_ranges import OffsetRanges
+from sink.bronze.arrow import bronze_schema
+
+MAX_RANGES_READ = 100_000
+"""Offsets of one problem that are read; more are counted only."""
+
+
+def check(domain: Domain, lake: Lake, partitions: PartitionMetaReader, day: date) -> StageResult:
+    """Compare one date of Bronze with Silver and the quarantine, as its state allows.
+
+    A date that is not DONE or LATE is counted as not processed yet.
+
+    Raises:
+        TransientError: a store did not answer, or the date did not rest.
+    """
+    return while_unchanged(partitions, domain, day, lambda row: _look(domain, lake, day, row))
+
+
+def _look(domain: Domain, lake: Lake, day: date, row: Partition | None) -> StageResult:
+    if row is not None and row.status in COMPARABLE:
+        return compare(domain, lake, day, row.source_files)
+    names_now = [file.name for file in lake.list_date(domain, day)]
+    waiting = lake.count_records(names_now)
+    equation = Equation("bronze rows", waiting, {Reason.NOT_PROCESSED_YET: waiting})
+    return StageResult(Stage.SILVER, domain.name, day, (equation,), {Reason.NOT_PROCESSED_YET: waiting})
+
+
+def compare(domain: Domain, lake: Lake, day: date, files: Sequence[str]) -> StageResult:
+    """Compare one date of Silver and the quarantine with the files that they were made of.
+
+    Args:
+        domain: The domain.
+        lake: The lake.
+        day: The date.
+        files: The files of the date's last run; what is listed besides them waits for the next run.
+
+    Raises:
+        TransientError: a store did not answer.
+    """
+    silver, quarantine = open_table(lake, lake.silver(domain)), open_table(lake, lake.quarantine(domain))
+    there, gone = exists(lake, files)
+    newer = sorted({file.name for file in lake.list_date(domain, day)} - set(files))
+    keys, order = domain.silver.primary_key, domain.silver.order_by
+    schema = bronze_schema(domain.contract)
+    with database() as connection:
+        load_bronze(connection, "bronze", lake, domain, there, [*keys, *order])
+        kept = {name: schema.field(name).type for name in dict.fromkeys([*keys, *order, *PLACE])}
+        load_delta(connection, "silver", silver, domain.partition_key, day, kept)
+        places = {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64(), "record_hash": pa.string()}
+        load_delta(connection, "quarantine", quarantine, domain.partition_key, day, places)
+        _judge(connection, domain)
+        result = _result(connection, domain, day, lake.count_records(newer))
+        if gone:
+            problem = Problem(
+                Stage.SILVER,
+                domain.name,
+                day,
+                Kind.FILE_MISSING,
+                len(gone),
+                keys=tuple(gone[:MAX_NAMED]),
+                detail="Silver was made of files that Bronze does not have any more",
+            )
+            # Rows of Silver that came from a lost file are no phantoms, so nothing else can be said of the date.
+            others = tuple(p for p in result.problems if p.kind is not Kind.PHANTOM)
+            return StageResult(Stage.SILVER, domain.name, day, result.equations, result.explained, (problem, *others))
+    return result
+
+
+def _judge(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
+    """Make the tables of records, of expected rows and of what differs."""
+    keys, order = domain.silver.primary_key, domain.silver.order_by
+    latest = ", ".join([*(f'"{name}" desc nulls last' for name in order), "_offset desc", "_partition desc"])
+    identity, versions = names([*keys, *PLACE]), names(list(dict.fromkeys([*keys, *order, *PLACE])))
+    connection.execute(f"""
+        create temp table refused as
+        select distinct topic as _topic, "partition" as _partition, "offset" as _offset from quarantine;
+
+        create temp table records as
+        select d.*, r._offset is not null as is_refused
+        from (select {versions}, count(*) as copies from bronze group by {versions}) d
+        left join refused r on {same(PLACE, "r", "d")};
+
+        create temp table expected as
+        select *, row_number() over (partition by {names(keys)} order by {latest}) as rank
+        from records where not is_refused;
+
+        create temp table kept as select {identity}, count(*) as copies from silver group by all;
+
+        create temp table missing as
+        select {identity} from expected e where rank = 1
+        and not exists (select 1 from silver s where {same(keys, "s", "e")});
+
+        create temp table phantom as
+        select {identity}, copies from kept k
+        where not exists (select 1 from records r where {same([*keys, *PLACE], "r", "k")});
+
+        create temp table also_refused as
+        select {identity}, copies from kept k
+        where exists (select 1 from records r where {same([*keys, *PLACE], "r", "k")} and is_refused);
+
+        create temp table outdated as
+        select {names([*keys, *PLACE], "k")}, k.copies from kept k join expected e on {same([*keys, *PLACE], "e", "k")}
+        where e.rank > 1;
+
+        create temp table duplicate as
+        select {names(keys)}, min_by(_topic, _offset) as _topic, min_by(_partition, _offset) as _partition,
+               min(_offset) as _offset, count(*) as copies
+        from silver group by {names(keys)} having count(*) > 1;
+
+        create temp table refused_nowhere as
+        select q.topic as _topic, q."partition" as _partition, q."offset" as _offset from quarantine q
+        where not exists (
+          select 1 from bronze b where b._topic is not distinct from q.topic
+          and b._partition is not distinct from q."partition" and b._offset is not distinct from q."offset");
+
+        create temp table refused_twice as
+        select topic as _topic, "partition" as _partition, "offset" as _offset, count(*) as copies
+        from quarantine group by {", ".join(("topic", '"partition"', '"offset"', "record_hash"))} having count(*) > 1;
+    """)
+
+
+def _result(connection: duckdb.DuckDBPyConnection, domain: Domain, day: date, waiting: int) -> StageResult:
+    rows, records, refused = one(
+        connection,
+        "select (select count(*) from bronze), count(*), count(*) filter (is_refused) from records",
+    )
+    wanted, older = one(connection, "select count(*) filter (rank = 1), count(*) filter (rank > 1) from expected")
+    missing, phantom, again = one(
+        connection,
+        """select (select count(*) from missing), (select coalesce(sum(copies), 0) from phantom),
+                  (select coalesce(sum(copies - 1), 0) from duplicate)""",
+    )
+    bronze = Equation(
+        "bronze rows",
+        rows + waiting,
+        {
+            "silver": wanted - missing,
+            Reason.OLDER_VERSION: older,
+            Reason.DELIVERED_AGAIN: rows - records,
+            Reason.QUARANTINED: refused,
+            Reason.NOT_PROCESSED_YET: waiting,
+            Kind.MISSING_IN_SILVER: missing,
+        },
+    )
+    explained = {
+        Reason.OLDER_VERSION: older,
+        Reason.DELIVERED_AGAIN: rows - records,
+        Reason.QUARANTINED: refused,
+        Reason.NOT_PROCESSED_YET: waiting,
+    }
+    found = [
+        ("missing", Kind.MISSING_IN_SILVER, missing, "in Bronze, neither in Silver nor in the quarantine"),
+        ("outdated", Kind.WRONG_VERSION, None, "Bronze has a later version of the key"),
+        ("phantom", Kind.PHANTOM, phantom, "no Bronze row of the date has this key at this offset"),
+        ("duplicate", Kind.DUPLICATE, again, "the key is in Silver more than once"),
+        ("also_refused", Kind.ALSO_QUARANTINED, None, "the record is in Silver and in the quarantine"),
+        ("refused_nowhere", Kind.PHANTOM, None, "a quarantined row whose offset Bronze does not have"),
+        ("refused_twice", Kind.DUPLICATE, None, "the quarantine has the record more than once"),
+    ]
+    problems = []
+    for table, kind, count, detail in found:
+        problem = _problem(connection, domain, day, table, kind, count, detail)
+        if problem is not None:
+            problems.append(problem)
+    return StageResult(Stage.SILVER, domain.name, day, (bronze,), explained, tuple(problems))
+
+
+def _problem(
+    connection: duckdb.DuckDBPyConnection,
+    domain: Domain,
+    day: date,
+    table: str,
+    kind: Kind,
+    count: int | None,
+    detail: str,
+) -> Problem | None:
+    total = one(connection, f"select count(*) from {table}")[0]
+    if not total:
+        return None
+    keys = () if table.startswith("refused") else domain.silver.primary_key
+    listed = names([*keys, *PLACE])
+    rows = fetch(connection, f"select {listed} from {table} order by _partition, _offset limit {MAX_RANGES_READ}")
+    offsets: dict[int, list[int]] = {}
+    for *_, partition, offset in rows:
+        if partition is not None and offset is not None:
+            offsets.setdefault(partition, []).append(offset)
+    named = [" ".join(f"{name}={value}" for name, value in zip(keys, row, strict=False)) for row in rows[:MAX_NAMED]]
+    return Problem(
+        Stage.SILVER,
+        domain.name,
+        day,
+        kind,
+        int(total if count is None else count),
+        rows[0][-3],
+        {partition: OffsetRanges.from_offsets(some) for partition, some in offsets.items()},
+        tuple(named) if keys else (),
+        detail,
+    )

@@ -1,0 +1,233 @@
+"""Kafka → Bronze: every committed offset is in a Bronze row or in a dead letter, or Kafka has no record there.
+
+What an offset is explained by is decided here; reading files belongs to `verified_offsets`, talking to Kafka to
+`kafka_log`. Nothing is taken from what the sink reported: docs/architecture.md has its promise, this is the proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from audit.kafka_log import AuditLog
+from audit.offset_coverage.state import StateFile, Tracked
+from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult
+from audit.stages.file_offsets import VerifiedOffsets
+from platform_core.domain.catalog import Domain
+from platform_core.lake.lake import Lake
+from platform_kafka.offset_ranges import OffsetRanges
+from platform_kafka.topics import dlq_name
+
+Offsets = dict[int, OffsetRanges]
+
+
+@dataclass
+class _Account:
+    """The offsets of a topic by Kafka partition; each is in one of these."""
+
+    bronze: Offsets = field(default_factory=dict)
+    letters: Offsets = field(default_factory=dict)
+    no_record: Offsets = field(default_factory=dict)
+    not_read_yet: Offsets = field(default_factory=dict)
+    lost: Offsets = field(default_factory=dict)
+    # Below what Kafka keeps, between offsets that Bronze has.
+    settled: Offsets = field(default_factory=dict)
+    expired_letters: Offsets = field(default_factory=dict)
+    lost_before_expiry: Offsets = field(default_factory=dict)
+    unverifiable: Offsets = field(default_factory=dict)
+
+
+def check(domain: Domain, lake: Lake, kafka: AuditLog) -> StageResult:
+    """Compare a domain's topic with its Bronze.
+
+    It is safe while the sink works: the committed offsets are asked for before Bronze is listed and Kafka's ends
+    after it, so that what arrives meanwhile counts as not read yet.
+
+    Args:
+        domain: The domain.
+        lake: The lake.
+        kafka: Answers for Kafka.
+
+    Raises:
+        TransientError: Kafka or the store did not answer.
+    """
+    name = domain.topic.name
+    before = kafka.topic(name)
+    if before is None:
+        return StageResult(Stage.BRONZE, domain.name, not_checked=f"Kafka has no topic `{name}`")
+    committed = kafka.committed(name, before.bounds)
+    files = VerifiedOffsets()
+    names = _listed(lake, domain)
+    files.read(lake, names)
+    topic = kafka.topic(name) or before
+    known = StateFile(lake).load().topics.get(name)
+    made_anew = topic.id != before.id or (known is not None and known.topic_id != topic.id)
+    watched = known.partitions if known is not None and not made_anew else {}
+
+    def due(bronze: Mapping[tuple[str, int], OffsetRanges]) -> Offsets:
+        result = {}
+        for partition, (low, high) in topic.bounds.items():
+            here = bronze.get((name, partition), OffsetRanges())
+            first = low if here.first is None or made_anew else min(here.first, low)
+            result[partition] = here.gaps(first, min(committed.get(partition, low), high) - 1)
+        return {p: holes for p, holes in result.items() if holes}
+
+    holes = due(files.offsets)
+    if holes:
+        # The sink may have put a file between the listing and now, and recovery may have put one back.
+        files.read(lake, [new for new in _listed(lake, domain) if new not in set(names)])
+        holes = due(files.offsets)
+    account = _account(domain, kafka, topic.bounds, committed, files, holes, watched)
+    return _result(domain, topic.bounds, files, account, made_anew)
+
+
+def _listed(lake: Lake, domain: Domain) -> list[str]:
+    return [file.name for day in lake.list_dates(domain) for file in lake.list_date(domain, day)]
+
+
+def _account(
+    domain: Domain,
+    kafka: AuditLog,
+    bounds: Mapping[int, tuple[int, int]],
+    committed: Mapping[int, int],
+    files: VerifiedOffsets,
+    holes: Offsets,
+    watched: Mapping[int, Tracked],
+) -> _Account:
+    name, account = domain.topic.name, _Account()
+    for partition, (low, high) in bounds.items():
+        if high > low:
+            kept = OffsetRanges(((low, high - 1),))
+            account.bronze[partition] = files.offsets.get((name, partition), OffsetRanges()) & kept
+            reached = max(low, committed.get(partition, low))
+            unread = OffsetRanges(((reached, high - 1),)) if reached < high else OffsetRanges()
+            account.not_read_yet[partition] = unread - account.bronze[partition]
+    if not holes:
+        return account
+    letters = kafka.letters(dlq_name(domain), name)
+    ledger: Offsets | None = None
+    open_: Offsets = {}
+    for partition, missing in holes.items():
+        low = bounds[partition][0]
+        sent = missing & letters.get(partition, OffsetRanges())
+        rest = missing - sent
+        expired = rest & OffsetRanges(((0, low - 1),)) if low else OffsetRanges()
+        account.expired_letters[partition] = sent & OffsetRanges(((0, low - 1),)) if low else OffsetRanges()
+        account.letters[partition] = sent - account.expired_letters[partition]
+        if expired:
+            ledger = kafka.ledger(name) if ledger is None else ledger
+            _judge_expired(account, partition, expired, ledger.get(partition, OffsetRanges()), watched.get(partition))
+        if still := rest - expired:
+            open_[partition] = still
+    with_records = kafka.with_records(name, open_)
+    for partition, still in open_.items():
+        account.lost[partition] = still & with_records.get(partition, OffsetRanges())
+        account.no_record[partition] = still - account.lost[partition]
+    return account
+
+
+def _judge_expired(
+    account: _Account, partition: int, expired: OffsetRanges, written: OffsetRanges, watched: Tracked | None
+) -> None:
+    """Decide by what was noted while Kafka had the offsets: the sink's ledger of files, and the watch's verdict."""
+    gaps = OffsetRanges.of(*((gap.first, gap.last) for gap in watched.gaps)) if watched else OffsetRanges()
+    settled = watched.settled if watched else OffsetRanges()
+    account.lost_before_expiry[partition] = expired & (gaps | written)
+    rest = expired - account.lost_before_expiry[partition]
+    account.settled[partition] = rest & settled
+    account.unverifiable[partition] = rest - settled
+
+
+def _result(
+    domain: Domain,
+    bounds: Mapping[int, tuple[int, int]],
+    files: VerifiedOffsets,
+    account: _Account,
+    made_anew: bool,
+) -> StageResult:
+    name = domain.topic.name
+    beyond = _beyond(name, bounds, files)
+    below = {
+        partition: there & OffsetRanges(((0, bounds[partition][0] - 1),))
+        for (topic, partition), there in files.offsets.items()
+        if topic == name and partition in bounds and bounds[partition][0] > 0
+    }
+    distinct = sum(there.count for there in files.offsets.values())
+    other_topics = sum(there.count for (topic, _), there in files.offsets.items() if topic != name)
+    again, in_kafka = files.rows - distinct, _count(account.bronze)
+    kafka = Equation(
+        "kafka offsets",
+        sum(high - low for low, high in bounds.values()),
+        {
+            "bronze": in_kafka,
+            Reason.DEAD_LETTER: _count(account.letters),
+            Reason.NO_RECORD: _count(account.no_record),
+            Reason.NOT_READ_YET: _count(account.not_read_yet),
+            Kind.LOST: _count(account.lost),
+        },
+    )
+    bronze = Equation(
+        "bronze rows",
+        files.rows,
+        {
+            "offsets in kafka": in_kafka,
+            "expired in kafka": _count(below),
+            Reason.DELIVERED_AGAIN: again,
+            (Reason.TOPIC_MADE_ANEW if made_anew else Kind.PHANTOM): _count(beyond),
+            "other topics": other_topics,
+        },
+    )
+    explained = {
+        Reason.DEAD_LETTER: _count(account.letters) + _count(account.expired_letters),
+        Reason.NO_RECORD: _count(account.no_record),
+        Reason.NOT_READ_YET: _count(account.not_read_yet),
+        Reason.ACCOUNTED_BEFORE_EXPIRY: _count(account.settled),
+        Reason.DELIVERED_AGAIN: again,
+        Reason.TOPIC_MADE_ANEW: _count(beyond) if made_anew else 0,
+    }
+    found = [
+        (Kind.LOST, account.lost, "committed and still in Kafka, in no Bronze file and no dead letter"),
+        (
+            Kind.LOST,
+            account.lost_before_expiry,
+            "dropped by Kafka since; the sink's ledger or the watch knows that there were records",
+        ),
+        (
+            Kind.EXPIRED_UNVERIFIABLE,
+            account.unverifiable,
+            "dropped by Kafka before anybody looked; Bronze has offsets before and after them",
+        ),
+        (Kind.PHANTOM, {} if made_anew else beyond, "Bronze has offsets that Kafka has not given out"),
+    ]
+    problems = [
+        Problem(Stage.BRONZE, domain.name, None, kind, _count(offsets), name, _filled(offsets), detail=detail)
+        for kind, offsets, detail in found
+        if _count(offsets)
+    ]
+    for kind, listed, detail in (
+        (Kind.FOOTER_DIFFERS, files.lying, "the footer names other offsets than the rows have"),
+        (Kind.UNREADABLE_FILE, list(files.unreadable), next(iter(files.unreadable.values()), "")),
+    ):
+        if listed:
+            keys = tuple(listed[:MAX_NAMED])
+            problems.append(Problem(Stage.BRONZE, domain.name, None, kind, len(listed), keys=keys, detail=detail))
+    return StageResult(Stage.BRONZE, domain.name, None, (kafka, bronze), explained, tuple(problems))
+
+
+def _beyond(name: str, bounds: Mapping[int, tuple[int, int]], files: VerifiedOffsets) -> Offsets:
+    """Return the offsets of the topic's rows that Kafka has not given out, also in partitions that it has not."""
+    result = {}
+    for (topic, partition), there in files.offsets.items():
+        end = bounds.get(partition, (0, 0))[1]
+        outside = there - OffsetRanges(((0, end - 1),)) if end else there
+        if topic == name and outside:
+            result[partition] = outside
+    return result
+
+
+def _count(offsets: Mapping[int, OffsetRanges]) -> int:
+    return sum(ranges.count for ranges in offsets.values())
+
+
+def _filled(offsets: Mapping[int, OffsetRanges]) -> Offsets:
+    return {partition: ranges for partition, ranges in offsets.items() if ranges}

@@ -1,0 +1,377 @@
+"""One record at every stage: what each layer has of it, and where it was looked for in vain.
+
+Only searching belongs here; printing belongs to `pdp trace`, comparing to the audit's stages. A record is found by its
+business key or by its place in Kafka; the stages are those of docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from audit.dates import open_table
+from audit.kafka_log import AuditLog, origin
+from audit.source_database import read_source_row
+from audit.stages.gold_to_warehouse import explained
+from platform_core.domain.catalog import Catalog, Domain
+from platform_core.domain.contract import ColumnType
+from platform_core.errors import PermanentError, TransientError
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import PartitionMetaReader
+from platform_core.settings import Settings
+from platform_kafka.records import Message
+from platform_kafka.topics import dlq_name
+from sink.bronze.arrow import bronze_schema
+from warehouse import ddl
+from warehouse.load import Connection
+
+PLACE = re.compile(r"(?P<topic>[A-Za-z0-9._-]+):(?P<partition>\d+):(?P<offset>\d+)")
+MAX_VALUE = 4_000
+"""Characters of a Kafka value that are kept: a whole order has 1,000, a restaurant's menu up to 4,000."""
+
+Row = dict[str, Any]
+Place = tuple[int, int]
+
+
+@dataclass
+class Found:
+    """What one layer has of the record.
+
+    Attributes:
+        layer: The layer.
+        looked_in: Where it was looked for.
+        rows: What is there.
+        not_looked: Why it could not be looked at, empty when it was.
+    """
+
+    layer: str
+    looked_in: str
+    rows: list[Row] = field(default_factory=list)
+    not_looked: str = ""
+
+
+@dataclass
+class Trace:
+    """A record of one domain at every layer, in the order of its way."""
+
+    domain: str
+    subject: str
+    layers: list[Found]
+
+    @property
+    def is_found(self) -> bool:
+        """Whether any layer but the source has it."""
+        return any(found.rows for found in self.layers if found.layer != "partition")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the trace as JSON values."""
+        return {
+            "domain": self.domain,
+            "subject": self.subject,
+            "found": self.is_found,
+            "layers": [asdict(each) for each in self.layers],
+        }
+
+
+def trace(
+    settings: Settings,
+    catalog: Catalog,
+    lake: Lake,
+    partitions: PartitionMetaReader,
+    subject: str,
+    *,
+    domain: str | None = None,
+    day: date | None = None,
+    warehouse: Callable[[], Connection],
+) -> list[Trace]:
+    """Look for a record at every stage; nothing is changed anywhere.
+
+    Args:
+        settings: Where Kafka and Postgres are.
+        catalog: The domains.
+        lake: The lake.
+        partitions: The partition states.
+        subject: A business key, or `TOPIC:PARTITION:OFFSET`.
+        domain: Only this domain; by default the topic's, or every domain whose key may look like that.
+        day: Only this date; by default that of the source row, or every date of Bronze.
+        warehouse: Opens a connection.
+
+    Returns:
+        One trace a domain.
+
+    Raises:
+        PermanentError: no domain has such a topic or key.
+    """
+    match = PLACE.fullmatch(subject)
+    place = (int(match["partition"]), int(match["offset"])) if match else None
+    chosen = [
+        each
+        for each in catalog
+        if domain in (None, each.name)
+        and (each.topic.name == match["topic"] if match else _value(each, subject) is not None)
+    ]
+    if not chosen:
+        raise PermanentError(
+            f"No domain{f' called `{domain}`' if domain else ''} has a record `{subject}`: give a business key, such as"
+            " an order's number, or `TOPIC:PARTITION:OFFSET` of a raw topic.",
+            subject=subject,
+        )
+    with closing(AuditLog(settings)) as kafka:
+        return [
+            _Search(settings, lake, partitions, kafka, warehouse, each, subject, place, day).run() for each in chosen
+        ]
+
+
+class _Search:
+    """The search for one record in one domain."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        lake: Lake,
+        partitions: PartitionMetaReader,
+        kafka: AuditLog,
+        warehouse: Callable[[], Connection],
+        domain: Domain,
+        subject: str,
+        place: Place | None,
+        day: date | None,
+    ) -> None:
+        self._settings, self._lake, self._partitions, self._kafka = settings, lake, partitions, kafka
+        self._open_warehouse, self._domain, self._subject = warehouse, domain, subject
+        self._places = {place} if place else set[Place]()
+        self._key = None if place else _value(domain, subject)
+        self._day = day
+        self._days: set[date] = {day} if day else set()
+
+    def run(self) -> Trace:
+        """Look into every layer; the offsets come from Bronze, so Bronze is read before Kafka."""
+        domain = self._domain
+        source = self._looked("source", f"table `{domain.name}` of the source database", self._source)
+        by_key = self._key is not None
+        bronze = self._looked("bronze", f"`{self._lake.uri(self._lake.bronze(domain))}`", self._bronze)
+        if self._key is not None and not by_key:  # Bronze knows the key of an offset
+            source = self._looked("source", f"table `{domain.name}` of the source database", self._source)
+        if source.rows == [] and self._key is not None and not source.not_looked and not self._has_source:
+            source.looked_in += " (the domain has no source table)"
+        letters = self._looked("dead letters", f"topic `{dlq_name(domain)}`", self._letters)
+        silver = self._looked("silver", f"`{self._lake.uri(self._lake.silver(domain))}`", self._silver)
+        quarantine = self._looked("quarantine", f"`{self._lake.uri(self._lake.quarantine(domain))}`", self._quarantine)
+        kafka = self._looked("kafka", f"topic `{domain.topic.name}` at the offsets that are known", self._records)
+        self._silver_rows = silver.rows
+        gold = self._looked("gold", "the groups that the Silver row counts in", self._gold)
+        warehouse = self._looked("warehouse", f"schema `{domain.warehouse_schema}`", self._warehouse)
+        state = self._looked("partition", "partition_meta", self._states)
+        layers = [source, kafka, letters, bronze, silver, quarantine, gold, warehouse, state]
+        return Trace(domain.name, self._subject, layers)
+
+    _has_source = False
+    _silver_rows: Sequence[Row] = ()
+
+    def _looked(self, layer: str, where: str, look: Callable[[], list[Row]]) -> Found:
+        try:
+            return Found(layer, where, look())
+        except TransientError as error:
+            return Found(layer, where, not_looked=error.message)
+
+    def _source(self) -> list[Row]:
+        if self._key is None:
+            return []
+        dsn = self._settings.postgres_dsn.get_secret_value()
+        row = read_source_row(dsn, self._domain.name, self._domain.silver.primary_key[0], self._key)
+        self._has_source = row is not None
+        if not row:
+            return []
+        if not self._days and isinstance(moment := row.get(self._domain.bronze.timestamp_col), datetime):
+            self._days = {moment.astimezone(UTC).date()}
+        return [{name: _masked(name, value) for name, value in row.items()}]
+
+    def _bronze(self) -> list[Row]:
+        rows: list[Row] = []
+        days = sorted(self._days) or self._lake.list_dates(self._domain)
+        for day in days:
+            rows += self._bronze_of(day)
+            if rows and self._places and self._key is None:
+                break  # an offset has one date
+        self._days |= {row["date"] for row in rows}
+        self._places |= {(row["_partition"], row["_offset"]) for row in rows}
+        if self._key is None and rows:
+            self._key = rows[0].get(self._domain.silver.primary_key[0])
+        return rows
+
+    def _bronze_of(self, day: date) -> list[Row]:
+        paths = [self._lake.path(file.name) for file in self._lake.list_date(self._domain, day)]
+        if not paths:
+            return []
+        schema = bronze_schema(self._domain.contract)
+        if self._key is not None:
+            name = self._domain.silver.primary_key[0]
+            wanted = pc.field(name) == pa.scalar(self._key, schema.field(name).type)
+        else:
+            wanted = _any_of(self._places, "_partition", "_offset")
+        try:
+            dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=self._lake.filesystem)
+            table = dataset.to_table(columns=[*schema.names, "__filename"], filter=wanted)
+        except (OSError, pa.ArrowException) as error:
+            raise TransientError(
+                f"Bronze of {day} could not be read: {error}. Run `pdp audit --stage bronze`."
+            ) from error
+        return [
+            {"date": day, "file": str(row.pop("__filename")).rpartition("/")[2], **_masked_row(row)}
+            for row in table.to_pylist()
+        ]
+
+    def _letters(self) -> list[Row]:
+        rows = []
+        for message in self._kafka.all_of(dlq_name(self._domain)):
+            place = origin(message)
+            of_place = place is not None and place[0] == self._domain.topic.name and place[1:] in self._places
+            of_key = self._key is not None and (message.key() or b"").decode(errors="replace") == str(self._key)
+            if of_place or of_key:
+                rows.append({"at": place, **_message(message)})
+                if place is not None:
+                    self._places.add((place[1], place[2]))
+        return rows
+
+    def _records(self) -> list[Row]:
+        rows = []
+        topic = self._kafka.topic(self._domain.topic.name)
+        for partition, offset in sorted(self._places):
+            low, high = topic.bounds.get(partition, (0, 0)) if topic else (0, 0)
+            if low <= offset < high:
+                for message in self._kafka.between(self._domain.topic.name, {partition: (offset, offset + 1)}):
+                    if message.offset() == offset:
+                        rows.append({"partition": partition, **_message(message)})
+        return rows
+
+    def _silver(self) -> list[Row]:
+        name = self._domain.silver.primary_key[0]
+        if self._key is not None:
+            return list(self._delta(self._lake.silver(self._domain), pc.field(name) == self._key))
+        if self._places:
+            return list(self._delta(self._lake.silver(self._domain), _any_of(self._places, "_partition", "_offset")))
+        return []
+
+    def _quarantine(self) -> list[Row]:
+        if not self._places:
+            return []
+        rows = self._delta(self._lake.quarantine(self._domain), _any_of(self._places, "partition", "offset"))
+        return [row for row in rows if row["topic"] == self._domain.topic.name]
+
+    def _delta(self, name: str, wanted: pc.Expression) -> Iterator[Row]:
+        table = open_table(self._lake, name)
+        if table is None:
+            return
+        if self._days:
+            wanted = pc.field(self._domain.partition_key).isin(sorted(self._days)) & wanted
+        yield from (_masked_row(row) for row in table.to_pyarrow_dataset().to_table(filter=wanted).to_pylist())
+
+    def _groups(self) -> Iterator[tuple[str, Row]]:
+        """Yield the tables and the part of their grain that the Silver rows have."""
+        for row in self._silver_rows:
+            for table, keys in self._domain.gold.tables.items():
+                yield table, {key: row[key] for key in keys if key in row}
+
+    def _gold(self) -> list[Row]:
+        rows = []
+        for table, group in self._groups():
+            delta = open_table(self._lake, self._lake.gold(self._domain, table))
+            if delta is not None:
+                filters = [(key, "=", value) for key, value in group.items() if value is not None]
+                rows += [{"table": table, **row} for row in delta.to_pyarrow_table(filters=filters).to_pylist()]
+        return rows
+
+    def _warehouse(self) -> list[Row]:
+        groups = list(self._groups())
+        if not groups:
+            return []
+        rows = []
+        home = f"{ddl.identifier(self._settings.snowflake_database)}.{self._domain.warehouse_schema}"
+        with explained():
+            connection = self._open_warehouse()
+            cursor = connection.cursor()
+            for table, group in groups:
+                given = {key: value for key, value in group.items() if value is not None}
+                where = " AND ".join(f"{ddl.identifier(key)} = %({key})s" for key in given)
+                texts = {key: value.isoformat() if isinstance(value, date) else value for key, value in given.items()}
+                found = cursor.execute(f"SELECT * FROM {home}.{ddl.identifier(table)} WHERE {where}", texts).fetchall()
+                names = [column[0].lower() for column in cursor.description]
+                rows += [{"table": table, **dict(zip(names, row, strict=True))} for row in found]
+        return rows
+
+    def _states(self) -> list[Row]:
+        rows = []
+        for day in sorted(self._days):
+            row = self._partitions.get(self._domain.name, day)
+            if row is not None:
+                rows.append(
+                    {
+                        "date": day,
+                        "status": row.status.value,
+                        "run_id": row.run_id,
+                        "processed_at": row.processed_at,
+                        "files": len(row.source_files),
+                        "error": row.error_message,
+                    }
+                )
+        return rows
+
+
+def _value(domain: Domain, text: str) -> int | str | None:
+    """Return a key as the contract has it; None if it cannot be one."""
+    column = domain.contract.by_name.get(domain.silver.primary_key[0])
+    if column is not None and column.type is ColumnType.STRING:
+        return text
+    return int(text) if re.fullmatch(r"-?\d{1,18}", text) else None
+
+
+def _any_of(places: set[Place], partition: str, offset: str) -> pc.Expression:
+    expression = None
+    for one, other in sorted(places):
+        each = (pc.field(partition) == one) & (pc.field(offset) == other)
+        expression = each if expression is None else expression | each
+    return expression
+
+
+def _message(message: Message) -> Row:
+    value = message.value() or b""
+    headers = {name: (text or b"").decode(errors="replace") for name, text in message.headers() or ()}
+    kind, milliseconds = message.timestamp()
+    return {
+        "offset": message.offset(),
+        "timestamp": datetime.fromtimestamp(milliseconds / 1000, UTC) if kind else None,
+        "key": (message.key() or b"").decode(errors="replace"),
+        # Confluent's wire format: a zero byte and four bytes of schema id before the JSON.
+        "schema_id": int.from_bytes(value[1:5], "big") if value[:1] == b"\0" and len(value) > 5 else None,
+        "value": _masked_text((value[5:] if value[:1] == b"\0" else value).decode(errors="replace"))[:MAX_VALUE],
+        **headers,
+    }
+
+
+def _masked_row(row: Row) -> Row:
+    return {name: _masked(name, value) for name, value in row.items()}
+
+
+def _masked(name: str, value: Any) -> Any:
+    """Return a value that may be shown: of an e-mail address the first letter and the domain."""
+    if name == "email" and isinstance(value, str):
+        local, at, rest = value.partition("@")
+        return f"{local[:1]}***{at}{rest}"
+    return value
+
+
+def _masked_text(text: str) -> str:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return text
+    return json.dumps(_masked_row(document), ensure_ascii=False) if isinstance(document, dict) else text

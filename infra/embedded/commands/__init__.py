@@ -1,0 +1,1 @@
+"""What a person starts: the demo, the live platform, and what they show."""

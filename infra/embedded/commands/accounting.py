@@ -1,0 +1,158 @@
+"""The proof of a demo: what each stage holds, counted from outside, and what is missing between stages.
+
+Bronze is read by DuckDB over the Parquet files and the tables by delta-rs, neither of which wrote them. Printing
+belongs to `report`; the demo decides what a difference means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import psycopg2
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+from infra.embedded.lag import TopicLag, topic_lag
+from platform_core.domain.catalog import Catalog, Domain
+from platform_core.lake.lake import Lake
+from platform_core.settings import Settings
+from platform_kafka.topics import dlq_name
+from warehouse.load import Connection
+
+
+@dataclass(frozen=True)
+class Account:
+    """One domain, stage by stage, in records or rows.
+
+    Attributes:
+        produced: Records that the producers had confirmed.
+        kafka: Records in the topic.
+        dead_letters: Records in its dead-letter topic.
+        bronze_rows: Rows in Bronze.
+        bronze_offsets: Distinct (partition, offset) in Bronze.
+        silver_rows: Rows in Silver.
+        duplicates: Bronze rows that Silver dropped as copies: of an offset, or of a business key.
+        quarantined: Rows in the quarantine table.
+        gold_rows: Rows over all Gold tables.
+        warehouse_rows: Rows over the domain's warehouse tables.
+        lost: Records that are in a stage and in no place of the next one, summed over the stages.
+    """
+
+    produced: int
+    kafka: int
+    dead_letters: int
+    bronze_rows: int
+    bronze_offsets: int
+    silver_rows: int
+    duplicates: int
+    quarantined: int
+    gold_rows: int
+    warehouse_rows: int
+    lost: int
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+def account_all(
+    settings: Settings, catalog: Catalog, lake: Lake, produced: Mapping[str, int], warehouse: Connection
+) -> dict[str, Account]:
+    """Count every domain.
+
+    Args:
+        settings: For Kafka and the warehouse's database.
+        catalog: The domains.
+        lake: The lake.
+        produced: Confirmed records by domain.
+        warehouse: An open connection.
+    """
+    topics = [name for d in catalog for name in (d.topic.name, dlq_name(d))]
+    kafka = topic_lag(settings, topics)
+    return {d.name: _account(settings, d, lake, produced.get(d.name, 0), kafka, warehouse) for d in catalog}
+
+
+def _account(
+    settings: Settings, domain: Domain, lake: Lake, produced: int, kafka: Mapping[str, TopicLag], warehouse: Connection
+) -> Account:
+    in_kafka, dead = kafka[domain.topic.name].records, kafka[dlq_name(domain)].records
+    rows, offsets, per_key = _bronze(domain, lake)
+    silver = _rows(lake, lake.silver(domain))
+    quarantined = _rows(lake, lake.quarantine(domain))
+    gold = sum(_rows(lake, lake.gold(domain, table)) for table in domain.gold.tables)
+    cursor = warehouse.cursor()
+    home = f"{settings.snowflake_database}.{domain.warehouse_schema}"
+    loaded = sum(
+        int(cursor.execute(f"SELECT COUNT(*) FROM {home}.{table.upper()}").fetchone()[0])
+        for table in domain.gold.tables
+    )
+    lost = (
+        max(produced - in_kafka, 0)
+        + max(in_kafka - dead - offsets, 0)
+        # DuckDB's own deduplication of Bronze says how many rows Silver and the quarantine must have between them.
+        + max(per_key - silver - quarantined, 0)
+        + abs(gold - loaded)
+    )
+    return Account(
+        produced=produced,
+        kafka=in_kafka,
+        dead_letters=dead,
+        bronze_rows=rows,
+        bronze_offsets=offsets,
+        silver_rows=silver,
+        duplicates=rows - silver - quarantined,
+        quarantined=quarantined,
+        gold_rows=gold,
+        warehouse_rows=loaded,
+        lost=lost,
+    )
+
+
+def _bronze(domain: Domain, lake: Lake) -> tuple[int, int, int]:
+    """Return rows, distinct offsets, and distinct business keys a date, as DuckDB sees the files."""
+    glob = lake.path(f"{lake.bronze(domain)}/*/*.parquet")
+    key = ", ".join(f'"{name}"' for name in (domain.partition_key, *domain.silver.primary_key))
+    [row] = duckdb.execute(
+        f"""select count(*), count(distinct (_topic, _partition, _offset)), count(distinct ({key}))
+            from read_parquet('{glob}', hive_partitioning = true, union_by_name = true)"""
+    ).fetchall()
+    return int(row[0]), int(row[1]), int(row[2])
+
+
+def _rows(lake: Lake, name: str) -> int:
+    table = DeltaTable(lake.uri(name), storage_options=lake.storage_options or None)
+    return int(table.to_pyarrow_dataset().count_rows())
+
+
+def orders_difference(settings: Settings, domain: Domain, lake: Lake) -> list[str]:
+    """Compare the orders of Silver with those of Postgres, value by value; return what differs, at most ten lines.
+
+    Deleted orders count on neither side: one that was deleted for real is in Silver, marked, and not in Postgres.
+    """
+    table = DeltaTable(lake.uri(lake.silver(domain)), storage_options=lake.storage_options or None)
+    names = ["order_id", "status", "total", "updated_at"]
+    found = table.to_pyarrow_table(columns=[*names, "deleted_at"])
+    live = found.filter(pc.is_null(found["deleted_at"])).select(names)
+    silver = {row["order_id"]: row for row in live.to_pylist()}
+    with psycopg2.connect(settings.postgres_dsn.get_secret_value()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT order_id, status, total, updated_at FROM orders WHERE deleted_at IS NULL")
+        shop = {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
+    differences = [
+        f"order {key}: Postgres {shop.get(key)}, Silver {silver.get(key)}"
+        for key in sorted(shop.keys() | silver.keys())
+        if shop.get(key) != silver.get(key)
+    ]
+    return differences[:10]
+
+
+def gold_total(lake: Lake, domain: Domain, table: str, day: object, column: str) -> Decimal | int:
+    """Return the exact sum of a Gold column over one date."""
+    delta = DeltaTable(lake.uri(lake.gold(domain, table)), storage_options=lake.storage_options or None)
+    data: pa.Table = delta.to_pyarrow_table(columns=[column], filters=[(domain.partition_key, "=", day)])
+    value: Any = pc.sum(data.column(column)).as_py()
+    return value if value is not None else 0

@@ -1,0 +1,148 @@
+"""`make up` and `make down`: the platform on one machine, live until somebody ends it.
+
+Services keep their data between starts. What is started and restarted is decided here; the services themselves
+belong to `stack`, the processes to `workers`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from infra.embedded.errors import StackError
+from infra.embedded.processes.ports import LOOPBACK
+from infra.embedded.processes.workers import Workers
+from infra.embedded.progress import Reporter
+from infra.embedded.services.spark_connect import Engine
+from infra.embedded.stack import Stack
+from infra.embedded.toolchain.toolchain import REPOSITORY
+
+ROOT = REPOSITORY / ".platform" / "up"
+SUPERVISOR = ROOT / "supervisor.json"
+
+# Yesterday may be looked at now, not at 06:00: on a laptop nobody waits for the night.
+LIVE_SETTINGS = {"PARTITION_READY_HOUR_UTC": "0"}
+
+PRODUCERS = ("clickstream", "orders", "restaurants", "users")
+MAX_RESTARTS = 5
+HISTORY_DAYS = 2
+HISTORY_EVENTS_PER_DAY = 20_000
+
+
+def up(engine: Engine, seed: int) -> int:
+    """Start everything, print where to look, and stay; return the exit code.
+
+    Args:
+        engine: Spark or Sail.
+        seed: Seed of the shop and of the short history that the first start makes.
+    """
+    reporter = Reporter()
+    with Stack(ROOT, engine=engine, reporter=reporter, durable=True) as stack:
+        SUPERVISOR.write_text(json.dumps({"pid": os.getpid(), "start": _start_time(os.getpid())}))
+        env = {**stack.env(), **LIVE_SETTINGS}
+        workers = Workers(ROOT, env)
+        try:
+            reporter.line("Preparing topics, schemas and the shop")
+            workers.run("producers", "provision")
+            workers.start("sink", "sink", endpoint=True)
+            _first_history(workers, seed, reporter)
+            workers.start("shop", "simulation", "simulate-shop")
+            for name in PRODUCERS:
+                workers.start(f"producer-{name}", "producers", name, endpoint=True)
+            workers.start_dagster_ui()
+            workers.start_dagster_daemon()
+            _tell(reporter, workers, env)
+            return _supervise(stack, workers, reporter)
+        finally:
+            reporter.line("Ending everything")
+            workers.stop()
+            SUPERVISOR.unlink(missing_ok=True)
+
+
+def down() -> int:
+    """End what `up` started; return 0 when it is gone."""
+    try:
+        state = json.loads(SUPERVISOR.read_text())
+    except FileNotFoundError:
+        print("Nothing runs: `make up` starts the platform.")
+        return 0
+    pid = int(state["pid"])
+    if _start_time(pid) != state["start"]:
+        SUPERVISOR.unlink(missing_ok=True)
+        print("Nothing runs; the last `make up` did not end in good order.")
+        return 0
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 120
+    while _start_time(pid) == state["start"]:
+        if time.monotonic() > deadline:
+            print(f"Process {pid} did not end within 120 s; look at it, or end it with `kill -9 {pid}`.")
+            return 1
+        time.sleep(0.2)
+    print("Everything has ended; the data stays for the next `make up`.")
+    return 0
+
+
+def _first_history(workers: Workers, seed: int, reporter: Reporter) -> None:
+    """Give a new platform a past, so that the first look at the UI shows something."""
+    marker = ROOT / "state" / "history.json"
+    if marker.exists():
+        return
+    reporter.line(f"First start: {HISTORY_DAYS} days of history")
+    workers.run("simulation", "shop-init", "--seed", str(seed))
+    summary = workers.run(
+        "simulation",
+        "replay",
+        *("--days", str(HISTORY_DAYS), "--events-per-day", str(HISTORY_EVENTS_PER_DAY), "--seed", str(seed)),
+    )
+    marker.write_text(json.dumps(summary))
+
+
+def _tell(reporter: Reporter, workers: Workers, env: dict[str, str]) -> None:
+    reporter.line("")
+    reporter.line(f"  Dagster UI      {workers.ui}")
+    reporter.line(f"  Lake            {env['LAKE_URI']}")
+    reporter.line(f"  Kafka           {env['KAFKA_BOOTSTRAP_SERVERS']}")
+    reporter.line(f"  Schema Registry {env['SCHEMA_REGISTRY_URL']}")
+    ports = ", ".join(f"{name.removeprefix('producer-')} {port}" for name, port in workers.metrics_ports.items())
+    reporter.line(f"  Metrics         http://{LOOPBACK}:PORT/metrics and /healthz; PORT: {ports}")
+    reporter.line(f"  Logs            {ROOT / 'logs'}")
+    reporter.line(f"  Variables       {workers.write_env()} (for a shell of your own: `set -a; . FILE`)")
+    reporter.line("")
+    reporter.line("Live. Ctrl-C here or `make down` elsewhere ends everything.")
+
+
+def _supervise(stack: Stack, workers: Workers, reporter: Reporter) -> int:
+    """Watch until a service dies or somebody ends it; a worker that died is started again, some times."""
+    restarts: dict[str, int] = {}
+    while True:
+        time.sleep(1)
+        if not stack.alive():
+            gone = [name for name, service in stack.services.items() if service.pid is None]
+            reporter.line(f"Service {', '.join(gone)} ended by itself; its log is in {ROOT}. Ending everything.")
+            return 1
+        for process in workers.dead():
+            restarts[process.name] = restarts.get(process.name, 0) + 1
+            reporter.line(f"{process.name} ended by itself:\n{process.log_tail()}")
+            if restarts[process.name] > MAX_RESTARTS:
+                raise StackError(
+                    f"`{process.name}` ended {MAX_RESTARTS} times. Its log is `{process.log}`; mend the cause and"
+                    " run `make up` again."
+                )
+            time.sleep(min(2 ** restarts[process.name], 30))
+            workers.restart(process.name)
+
+
+def _start_time(pid: int) -> str | None:
+    """When a process started, in clock ticks since boot: tells a process from a later one with its id.
+
+    Returns:
+        None when there is no such process, or when it has ended and only waits for its parent (a zombie).
+    """
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else fields[19]
+    return None

@@ -1,0 +1,245 @@
+"""The platform's own processes on top of a stack: sink, producers, Dagster.
+
+Which of them run, and when, belongs to the demo and to the live platform; the services below them to `stack`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from infra.embedded.errors import ServiceStartError
+from infra.embedded.processes.ports import LOOPBACK, free_ports
+from infra.embedded.processes.process import ManagedProcess, child_environment
+from infra.embedded.toolchain.toolchain import REPOSITORY
+
+WORKER_STOP_SECONDS = 30.0
+HOLDING_SECRETS = ("POSTGRES_DSN", "SLACK_WEBHOOK_URL")
+
+
+class Workers:
+    """Starts and ends the platform's processes with the stack's environment.
+
+    Args:
+        root: The stack's folder; logs and Dagster's home go below it.
+        env: The stack's variables and the settings of this way of running.
+    """
+
+    def __init__(self, root: Path, env: Mapping[str, str]) -> None:
+        self._root = root
+        self._env = {
+            **env,
+            "PYTHONPATH": str(REPOSITORY),
+            "HOME": str(root),
+            "PYTHONUNBUFFERED": "1",
+            "DAGSTER_HOME": str(root / "dagster"),
+        }
+        self._running: dict[str, ManagedProcess] = {}
+        self._argv: dict[str, Sequence[str]] = {}
+        self._may_end: set[str] = set()
+        self._metrics_ports: dict[str, int] = {}
+        self.dagster_home = root / "dagster"
+        self.ui = ""
+
+    @property
+    def running(self) -> dict[str, ManagedProcess]:
+        """The processes by name."""
+        return dict(self._running)
+
+    def write_env(self) -> Path:
+        """Write the variables to `env`, for a shell or a client of a person's own; gone when the workers stop.
+
+        Returns:
+            The file, readable by its owner only.
+        """
+        path = self._root / "env"
+        env = dict(self._env)
+        if "sink" in self._metrics_ports:
+            env["SINK_ENDPOINT_URL"] = f"http://{LOOPBACK}:{self._metrics_ports['sink']}"
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.writelines(f"{name}='{value}'\n" for name, value in sorted(env.items()))
+        return path
+
+    def run(self, module: str, *arguments: str) -> dict[str, Any]:
+        """Run `python -m module arguments` to its end and return the JSON object of its last line.
+
+        Raises:
+            ServiceStartError: it failed; the message has the end of its log.
+        """
+        log = self._root / "logs" / f"{module}-{arguments[0]}.log"
+        log.parent.mkdir(exist_ok=True)
+        with log.open("ab") as errors:
+            done = subprocess.run(
+                [sys.executable, "-m", module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=child_environment(self._env),
+                cwd=REPOSITORY,
+                check=False,
+            )
+        lines = done.stdout.decode(errors="replace").strip().splitlines()
+        if done.returncode != 0:
+            tail = "\n".join([*log.read_text(errors="replace").splitlines()[-15:], *lines[-5:]])
+            raise ServiceStartError(
+                f"`python -m {module} {' '.join(arguments)}` failed with exit code {done.returncode}."
+                f" Its log `{log}` ends with:\n{tail}",
+                service=module,
+                log=str(log),
+            )
+        with contextlib.suppress(ValueError, IndexError):
+            result = json.loads(lines[-1])
+            if isinstance(result, dict):
+                return result
+        return {}
+
+    @property
+    def metrics_ports(self) -> dict[str, int]:
+        """Name of each process with a metrics endpoint to its port; a restart does not change it."""
+        return dict(self._metrics_ports)
+
+    def start(
+        self, name: str, module: str, *arguments: str, may_end: bool = False, endpoint: bool = False
+    ) -> ManagedProcess:
+        """Start `python -m module arguments` under `name`.
+
+        Args:
+            name: The process's name here and in the logs.
+            module: What `python -m` runs.
+            *arguments: Its arguments.
+            may_end: It is not missed when it ends.
+            endpoint: It serves its metrics and health on a port of its own.
+        """
+        if may_end:
+            self._may_end.add(name)
+        if endpoint:
+            (self._metrics_ports[name],) = free_ports(1)
+        return self._spawn(name, [sys.executable, "-m", module, *arguments])
+
+    def start_dagster_ui(self) -> str:
+        """Start Dagster's code server and webserver; return the UI's address."""
+        code_port, web_port = free_ports(2)
+        workspace = self._prepare_dagster(code_port)
+        self.ui = self._env["UI_URL"] = f"http://{LOOPBACK}:{web_port}"  # alerts link to it
+        code = self._spawn(
+            "dagster-code",
+            [
+                sys.executable,
+                "-m",
+                "dagster",
+                "api",
+                "grpc",
+                "-m",
+                "platform_assets.definitions",
+                "-d",
+                str(REPOSITORY),
+                "-h",
+                LOOPBACK,
+                "-p",
+                str(code_port),
+                "--location-name",
+                "platform",
+            ],
+        )
+        code.wait_ready(lambda: _grpc_answers(code_port), 180)
+        web = self._spawn(
+            "dagster-webserver",
+            [
+                sys.executable,
+                "-m",
+                "dagster_webserver",
+                "-w",
+                str(workspace),
+                "-h",
+                LOOPBACK,
+                "-p",
+                str(web_port),
+                "--log-level",
+                "warning",
+            ],
+        )
+        web.wait_ready(lambda: _http_ok(web_port, "/server_info"), 180)
+        return self.ui
+
+    def start_dagster_daemon(self) -> None:
+        """Start the daemon: from now on sensors tick and runs are launched."""
+        workspace = self.dagster_home / "workspace.yaml"
+        self._spawn(
+            "dagster-daemon",
+            [sys.executable, "-m", "dagster._daemon", "run", "-w", str(workspace), "--log-level", "info"],
+        )
+
+    def stop(self) -> None:
+        """End every process: first what feeds, last what shows."""
+        order = ["producer", "shop", "sink", "dagster-daemon", "dagster-webserver", "dagster-code"]
+        ranked = sorted(
+            self._running, key=lambda n: next((i for i, prefix in enumerate(order) if n.startswith(prefix)), 9)
+        )
+        for name in ranked:
+            self.stop_one(name)
+        (self._root / "env").unlink(missing_ok=True)
+
+    def stop_one(self, name: str) -> None:
+        """End one process."""
+        process = self._running.pop(name, None)
+        if process is not None:
+            process.stop(grace_seconds=WORKER_STOP_SECONDS if not name.startswith("dagster") else 8)
+
+    def restart(self, name: str) -> ManagedProcess:
+        """Start a process that ended again, with the arguments it had."""
+        return self._spawn(name, self._argv[name])
+
+    def dead(self) -> list[ManagedProcess]:
+        """Return the processes that ended by themselves and should not have."""
+        return [process for name, process in self._running.items() if not process.alive and name not in self._may_end]
+
+    def _spawn(self, name: str, argv: Sequence[str]) -> ManagedProcess:
+        port = self._metrics_ports.get(name)
+        process = ManagedProcess(
+            name,
+            argv,
+            log=self._root / "logs" / f"{name}.log",
+            env=self._env if port is None else {**self._env, "METRICS_PORT": str(port)},
+            cwd=REPOSITORY,
+            # Dagster's processes end their own children only on an interrupt.
+            stop_signal=signal.SIGINT if name.startswith("dagster") else signal.SIGTERM,
+            secrets=[value for key, value in self._env.items() if "PASSWORD" in key or key in HOLDING_SECRETS],
+        )
+        self._running[name], self._argv[name] = process, argv
+        return process
+
+    def _prepare_dagster(self, code_port: int) -> Path:
+        self.dagster_home.mkdir(exist_ok=True)
+        shutil.copyfile(REPOSITORY / "dagster.yaml", self.dagster_home / "dagster.yaml")
+        workspace = self.dagster_home / "workspace.yaml"
+        # One code server for webserver and daemon: each would otherwise load the code again (5 s of CPU).
+        workspace.write_text(
+            f"load_from:\n  - grpc_server: {{host: {LOOPBACK}, port: {code_port}, location_name: platform}}\n"
+        )
+        return workspace
+
+
+def _grpc_answers(port: int) -> bool:
+    import grpc
+
+    with grpc.insecure_channel(f"{LOOPBACK}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+        grpc.channel_ready_future(channel).result(timeout=2)
+    return True
+
+
+def _http_ok(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.client.OK
+    finally:
+        connection.close()

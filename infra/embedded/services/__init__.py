@@ -1,0 +1,1 @@
+"""The services of the laptop, a module each: command, configuration, readiness, variables."""

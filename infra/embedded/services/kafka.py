@@ -1,0 +1,148 @@
+"""A real Kafka broker and controller in one JVM, with SASL on every listener and separate users.
+
+Topics, their sizes and retention belong to the platform, which creates them as the admin user; a node's properties
+and storage belong to `kafka_node`. The mode is described in https://kafka.apache.org/documentation/#kraft, the
+logins in https://kafka.apache.org/documentation/#security_sasl_plain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from infra.embedded.processes.ports import LOOPBACK, accepts_connections
+from infra.embedded.processes.service import EmbeddedService
+from infra.embedded.services.kafka_node import (
+    ADMIN,
+    APP,
+    BrokerPorts,
+    KafkaNode,
+    format_storage,
+    kafka_uuid,
+    new_passwords,
+    node_command,
+    node_environment,
+    server_properties,
+)
+from infra.embedded.toolchain.toolchain import Toolchain
+
+
+class Kafka(EmbeddedService):
+    """One combined KRaft node; passwords are new at every start and live in its environment only."""
+
+    name = "kafka"
+
+    def __init__(self, root: Path, *, toolchain: Toolchain | None = None, durable: bool = False) -> None:
+        super().__init__(root, toolchain=toolchain, durable=durable)
+        self._passwords = new_passwords()
+
+    def prepare(self) -> None:
+        """Find Java and fetch the jars."""
+        _ = self.toolchain.jdk, self.toolchain.kafka_jars
+
+    def launch(self) -> None:
+        """Start the node, wait until it serves metadata to the admin, and give the app user its rights."""
+        self.port, internal, controller = self._own_ports(3)
+        node = KafkaNode(1, self.root / "data", controller, BrokerPorts(self.port, internal))
+        format_storage(node, kafka_uuid())
+        config = self.root / "server.properties"
+        config.write_text(server_properties(node, [node], durable=self.durable))
+        process = self._run(
+            node_command(self.toolchain, config),
+            env=node_environment(self._passwords),
+            secrets=list(self._passwords.values()),
+        )
+        process.wait_ready(self._answers, self.start_timeout_seconds)
+        allow_app(client_settings(self._servers, ADMIN, self._passwords[ADMIN]))
+
+    def env(self) -> dict[str, str]:
+        """Return the clients' settings, for the app user and for the admin."""
+        return client_env(self._servers, self._passwords)
+
+    @property
+    def _servers(self) -> str:
+        return f"{LOOPBACK}:{self.port}"
+
+    def _answers(self) -> bool:
+        # A client that starts too early backs off for seconds, so the port is tried first.
+        return accepts_connections(self.port) and brokers_known(self._servers, self._passwords[ADMIN]) == 1
+
+
+def client_env(servers: str, passwords: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables by which the platform finds a cluster.
+
+    Args:
+        servers: Bootstrap servers, separated by commas.
+        passwords: User to password.
+    """
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": servers,
+        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA_SASL_MECHANISM": "PLAIN",
+        "KAFKA_USERNAME": APP,
+        "KAFKA_PASSWORD": passwords[APP],
+        "KAFKA_ADMIN_USERNAME": ADMIN,
+        "KAFKA_ADMIN_PASSWORD": passwords[ADMIN],
+    }
+
+
+def client_settings(servers: str, user: str, password: str) -> dict[str, str | int | float | bool]:
+    """Return the settings of a silent librdkafka client."""
+    return {
+        "bootstrap.servers": servers,
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": user,
+        "sasl.password": password,
+        "log_level": 0,
+    }
+
+
+def brokers_known(servers: str, admin_password: str) -> int:
+    """Return how many brokers the cluster says it has, within 5 seconds.
+
+    Raises:
+        confluent_kafka.KafkaException: no broker answers.
+    """
+    from confluent_kafka.admin import AdminClient
+
+    return len(AdminClient(client_settings(servers, ADMIN, admin_password)).list_topics(timeout=5).brokers)
+
+
+def allow_app(admin: dict[str, str | int | float | bool]) -> None:
+    """Let the app user produce, consume and commit everywhere, and neither create nor change a topic.
+
+    Args:
+        admin: Settings of a client of the admin.
+    """
+    # The package re-exports these without saying so in its type hints.
+    from confluent_kafka.admin import (  # type: ignore[attr-defined]
+        AclBinding,
+        AclOperation,
+        AclPermissionType,
+        AdminClient,
+        ResourcePatternType,
+        ResourceType,
+    )
+
+    rights = {
+        (ResourceType.TOPIC, "*"): ("READ", "WRITE", "DESCRIBE", "DESCRIBE_CONFIGS"),
+        (ResourceType.GROUP, "*"): ("READ", "DESCRIBE"),
+        (ResourceType.BROKER, "kafka-cluster"): ("DESCRIBE", "IDEMPOTENT_WRITE"),
+    }
+    bindings = [
+        AclBinding(
+            kind,
+            pattern,
+            ResourcePatternType.LITERAL,
+            f"User:{APP}",
+            "*",
+            AclOperation[operation],
+            AclPermissionType.ALLOW,
+        )
+        for (kind, pattern), operations in rights.items()
+        for operation in operations
+    ]
+    client = AdminClient(admin)
+    for done in client.create_acls(bindings, request_timeout=20).values():
+        done.result()

@@ -1,0 +1,4 @@
+"""Dead letters: read, counted, sent back.
+
+Writing one belongs to the sink and the producers.
+"""

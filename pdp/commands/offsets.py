@@ -1,0 +1,100 @@
+"""`pdp offsets reset`: set the stopped sink's committed offsets, back as a rule.
+
+Only asking and showing belong here; what a move means, and when it is refused, is decided in
+`pdp.actions.group_offsets`. When to do this is in docs/operations.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pdp import arguments, output
+from pdp.arguments import TIME_HELP, AnyDomainName, ArgumentError
+from pdp.environment import Platform
+from pdp.output import Json
+from platform_core.domain.catalog import Catalog
+from platform_kafka.topics import SINK_GROUP
+
+if TYPE_CHECKING:
+    from pdp.actions.group_offsets import Move
+
+app = typer.Typer(help="Set the stopped sink's committed offsets.", no_args_is_help=True)
+
+
+@app.callback()
+def offsets() -> None:
+    """Set the stopped sink's committed offsets."""
+
+
+@app.command()
+def reset(
+    ctx: typer.Context,
+    domain: AnyDomainName = None,
+    topic: Annotated[str | None, typer.Option("--topic", metavar="T", help="A raw topic, instead of a domain")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every domain")] = False,
+    partition: Annotated[int | None, typer.Option("--partition", min=0, help="Only this partition")] = None,
+    to_earliest: Annotated[bool, typer.Option("--to-earliest", help="To the first record that Kafka keeps")] = False,
+    to_datetime: Annotated[
+        str | None, typer.Option("--to-datetime", metavar="TIME", help=f"To the first record since: {TIME_HELP}")
+    ] = None,
+    to_offset: Annotated[int | None, typer.Option("--to-offset", min=0, help="To this offset")] = None,
+    allow_skip: Annotated[
+        bool, typer.Option("--allow-skip", help="Also go forward, so that records are never read")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, change nothing")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make the sink read again from another place; refused while a sink runs."""
+    from pdp.actions import group_offsets
+    from platform_kafka.reader import OperatorKafka
+
+    platform: Platform = ctx.obj
+    names = _topics(platform.catalog, domain, topic, every)
+    if [to_earliest, to_datetime is not None, to_offset is not None].count(True) != 1:
+        raise ArgumentError("Say where to: one of `--to-earliest`, `--to-datetime` and `--to-offset`.")
+    target = group_offsets.Target(to_earliest, arguments.moment(to_datetime) if to_datetime else None, to_offset)
+    with OperatorKafka(platform.settings) as kafka:
+        partitions = [w for name in names for w in kafka.partitions(name) if partition in (None, w[1])]
+        if not partitions:
+            raise ArgumentError(f"No partition {partition} in {arguments.quoted(names)}.")
+        if to_offset is not None and len(partitions) > 1:
+            raise ArgumentError(f"`--to-offset` is for one partition, these are {len(partitions)}. Add `--partition`.")
+        moves = group_offsets.plan(kafka, partitions, target)
+        if not dry_run:
+            group_offsets.move(kafka, moves, allow_skip=allow_skip)
+        members = len(kafka.group(SINK_GROUP).members) if dry_run else 0
+    if as_json:
+        documents = [{**asdict(m), "again": m.again, "skipped": m.skipped} for m in moves]
+        output.document({"group": SINK_GROUP, "dry_run": dry_run, "members": members, "partitions": documents})
+        return
+    _show(moves)
+    if dry_run:
+        output.note("Dry run: nothing was changed." + (" It is refused while a sink runs." if members else ""))
+        if any(m.skipped for m in moves) and not allow_skip:
+            output.note("Going forward needs `--allow-skip`: the skipped records would never be read.")
+    elif all(m.before == m.after for m in moves):
+        output.note("The offsets were there already.")
+    else:
+        output.note("Start the sink again: it reads on from there. Silver keeps one of what comes twice.")
+
+
+def _topics(catalog: Catalog, domain: str | None, topic: str | None, every: bool) -> list[str]:
+    if [domain is not None, topic is not None, every].count(True) != 1:
+        raise ArgumentError("Say what: one of DOMAIN, `--topic` and `--all`.")
+    raw = [each.topic.name for each in catalog]
+    if domain is not None:
+        return [arguments.domain(catalog, domain).topic.name]
+    return raw if topic is None else [arguments.one_of("raw topic", topic, raw)]
+
+
+def _show(moves: list[Move]) -> None:
+    numbers = ("partition", "before", "after", "read again", "skipped")
+    table = output.table("topic", *numbers, numbers=numbers)
+    for m in moves:
+        before = "none" if m.before is None else output.number(m.before)
+        values = (output.number(m.partition), before, *(output.number(n) for n in (m.after, m.again, m.skipped)))
+        table.add_row(m.topic, *values)
+    output.show(table)

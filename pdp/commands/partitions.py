@@ -1,0 +1,310 @@
+"""`pdp partitions`: list, show, history, reset, revive.
+
+Reading and showing partitions belongs here, and handing an operator's wish to `pdp.actions.partitions`. The states
+and their transitions are explained in `docs/operations.md`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import date
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pdp import arguments, output
+from pdp.actions import partitions
+from pdp.actions.partitions import Outcome, Verdict
+from pdp.arguments import AnyDayText, AnyDomainName, ArgumentError, DayText, DomainName, FromText, ToText
+from pdp.environment import Platform
+from pdp.output import Json
+from platform_core.domain.catalog import Domain
+from platform_core.partitions.discovery import retry_at
+from platform_core.partitions.partition_meta import Partition, Transition
+from platform_core.partitions.partition_state import State
+
+app = typer.Typer(help="Look at the partitions' states, reset and revive them.", no_args_is_help=True)
+
+FILES_SHOWN = 5
+
+
+@app.command("list")
+def list_partitions(
+    ctx: typer.Context,
+    domain: AnyDomainName = None,
+    status: Annotated[list[str] | None, typer.Option("--status", help="Only this status; may be repeated")] = None,
+    first: FromText = None,
+    last: ToText = None,
+    as_json: Json = False,
+) -> None:
+    """Show one line a date."""
+    platform: Platform = ctx.obj
+    name = arguments.domain(platform.catalog, domain).name if domain else None
+    legal = [state.value for state in State if state is not State.UNDISCOVERED]
+    wanted = {State(arguments.one_of("status", text.upper(), legal)) for text in status or ()}
+    days = arguments.day_range(first, last)
+    rows = [
+        row
+        for row in platform.partitions.rows(name)
+        if row.partition_date in days and (not wanted or row.status in wanted)
+    ]
+    summary = Counter(row.status.value for row in rows)
+    if as_json:
+        output.document({"partitions": [_document(row) for row in rows], "summary": dict(summary)})
+        return
+    if not rows:
+        output.note(f"No partition matches in {platform.lake.root}.")
+        return
+    output.show(_list_table(rows), _summary(len(rows), summary))
+
+
+def _list_table(rows: Sequence[Partition]) -> Table:
+    table = output.table(
+        "domain",
+        "date",
+        "status",
+        "records",
+        "silver",
+        "gold",
+        "retries",
+        "updated (UTC)",
+        "error",
+        numbers=("records", "silver", "gold", "retries"),
+    )
+    for row in rows:
+        table.add_row(
+            row.domain,
+            Text(row.partition_date.isoformat(), no_wrap=True),
+            output.status(row.status),
+            output.number(row.record_count),
+            output.number(row.silver_records),
+            output.number(row.gold_records),
+            str(row.retry_count),
+            Text(output.moment(row.updated_at), no_wrap=True),
+            output.first_line(row.error_message),
+        )
+    return table
+
+
+def _summary(total: int, counts: Counter[str]) -> Text:
+    text = Text(f"{total} partitions: ")
+    for n, (name, count) in enumerate(sorted(counts.items(), key=lambda item: list(State).index(State(item[0])))):
+        text.append(", " if n else "").append(f"{count} ").append_text(output.status(name))
+    return text
+
+
+@app.command()
+def show(ctx: typer.Context, domain: DomainName, day: DayText, as_json: Json = False) -> None:
+    """Show everything about one date, and what to do next."""
+    platform: Platform = ctx.obj
+    found, wanted = arguments.domain(platform.catalog, domain), arguments.day(day)
+    row = platform.partitions.get(found.name, wanted)
+    if row is None:
+        files = len(platform.lake.list_date(found, wanted))
+        reason = f"Bronze has {files} files of it: discovery makes the row" if files else "Bronze has no file of it"
+        if as_json:
+            output.document({"partition": None, "bronze_files": files})
+        output.note(f"`{found.name}` {wanted} has no row; {reason}.")
+        raise typer.Exit(1)
+    advice = _advice(row, found, platform)
+    if as_json:
+        lease = {"lease_age": output.age(row.updated_at)} if _is_leased(row) and row.updated_at else {}
+        output.document({"partition": _document(row, with_files=True), "next": advice, **lease})
+        return
+    output.show(_show_table(row))
+    if advice:
+        output.show(Text(advice))
+
+
+def _show_table(row: Partition) -> Table:
+    table = output.table("column", "value")
+    for field in fields(row):
+        value = getattr(row, field.name)
+        if field.name == "source_files":
+            table.add_row(field.name, f"{len(value)} files")
+            for name in value[:FILES_SHOWN]:
+                table.add_row("", Text(name, style="dim"))
+            if len(value) > FILES_SHOWN:
+                table.add_row("", Text(f"… and {len(value) - FILES_SHOWN} more (--json has all)", style="dim"))
+        elif field.name == "status":
+            table.add_row(field.name, output.status(value))
+        elif field.name == "updated_at" and value and _is_leased(row):
+            table.add_row(field.name, f"{output.moment(value)} UTC; the lease was renewed {output.age(value)} ago")
+        elif field.name.endswith("_at"):
+            table.add_row(field.name, f"{output.moment(value)} UTC" if value else "")
+        elif field.name.endswith(("_count", "_records")):
+            table.add_row(field.name, output.number(value))
+        else:
+            table.add_row(field.name, "" if value is None else str(value))
+    return table
+
+
+def _is_leased(row: Partition) -> bool:
+    return row.status is State.IN_FLIGHT
+
+
+def _advice(row: Partition, domain: Domain, platform: Platform) -> str | None:
+    """Return what to do about a date that is in trouble or held, None when nothing is to be done."""
+    where = f"{row.domain} {row.partition_date}"
+    if row.status is State.DEAD:
+        return f"Dead after {row.retry_count} retries. Mend the cause, then: pdp partitions revive {where}"
+    if row.status is State.FAILED:
+        if row.retry_count < domain.max_retries:
+            at = output.moment(retry_at(row, platform.settings))
+            return (
+                f"Retried by itself after {at} UTC, {domain.max_retries - row.retry_count} retries left;"
+                f" at once: pdp partitions reset {where}"
+            )
+        return f"No retries are left; it becomes DEAD. Mend the cause, then: pdp partitions reset {where}"
+    if _is_leased(row):
+        return f"Held by the run {platform.settings.ui_url}/runs/{row.run_id}"
+    return None
+
+
+@app.command()
+def history(ctx: typer.Context, domain: DomainName, day: AnyDayText = None, as_json: Json = False) -> None:
+    """Show every transition, oldest first."""
+    platform: Platform = ctx.obj
+    found = arguments.domain(platform.catalog, domain)
+    lines = platform.partitions.history(found.name, arguments.day(day) if day else None)
+    if as_json:
+        output.document({"transitions": [_transition_document(line) for line in lines]})
+        return
+    if not lines:
+        output.note("There is no transition yet.")
+        return
+    table = output.table("date", "at (UTC)", "from → to", "event", "run", "detail")
+    for line in lines:
+        table.add_row(
+            Text(line.partition_date.isoformat(), no_wrap=True),
+            Text(output.moment(line.at), no_wrap=True),
+            Text.assemble(output.status(line.from_status), " → ", output.status(line.to_status)),
+            line.event,
+            (line.run_id or "")[:8],
+            output.first_line(_told(line.detail), 160),
+        )
+    output.show(table)
+
+
+@app.command()
+def reset(
+    ctx: typer.Context,
+    domain: DomainName,
+    days: Annotated[list[str] | None, typer.Argument(metavar="[DATE]...", help=arguments.DATE_HELP)] = None,
+    first: FromText = None,
+    last: ToText = None,
+    force: Annotated[bool, typer.Option("--force", help="Take dates away from the run that holds them")] = False,
+    as_json: Json = False,
+) -> None:
+    """Process dates again: they become PENDING, their retries are counted from zero."""
+    platform: Platform = ctx.obj
+    found = arguments.domain(platform.catalog, domain)
+    wanted, limits = {arguments.day(text) for text in days or ()}, arguments.day_range(first, last)
+    if not wanted and limits.is_open:
+        raise ArgumentError("Which dates? Name them, or give `--from` and `--to`.")
+    rows = rows_by_day(platform, found)
+    if not limits.is_open:
+        wanted |= {day for day in rows if day in limits}
+    plan = partitions.reset(found.name, wanted, rows, detail("reset"), force=force)
+    finish(platform, plan, as_json, "There is no row in this range: nothing was reset.")
+
+
+@app.command()
+def revive(
+    ctx: typer.Context,
+    domain: AnyDomainName = None,
+    days: Annotated[list[str] | None, typer.Argument(metavar="[DATE]...", help=arguments.DATE_HELP)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="The DEAD dates of every domain")] = False,
+    as_json: Json = False,
+) -> None:
+    """Give DEAD dates another life, once the cause is mended."""
+    platform: Platform = ctx.obj
+    if everything == bool(domain):
+        raise ArgumentError("Whose dates? Name a domain, or give `--all` for every domain; not both.")
+    domains = [arguments.domain(platform.catalog, domain)] if domain else list(platform.catalog)
+    wanted = [arguments.day(text) for text in days] if days else None
+    plan = [
+        outcome
+        for found in domains
+        for outcome in partitions.revive(found.name, wanted, rows_by_day(platform, found), detail("revive"))
+    ]
+    if not plan:
+        if as_json:
+            output.document({"dates": [], "summary": {}})
+        output.note("No date is DEAD.")
+        return
+    finish(platform, plan, as_json, "")
+
+
+def rows_by_day(platform: Platform, domain: Domain) -> dict[date, Partition]:
+    """Return a domain's rows by date."""
+    return {row.partition_date: row for row in platform.partitions.rows(domain.name)}
+
+
+def detail(cause: str, **more: object) -> dict[str, Any]:
+    """Return what the history remembers of an operator's wish: the cause, and who asked."""
+    return {"cause": cause, "by": arguments.operator(), **more}
+
+
+def finish(platform: Platform, plan: Sequence[Outcome], as_json: bool, nothing: str) -> None:
+    """Carry out a plan, show what happened, and end with 1 if something asked for did not happen.
+
+    Args:
+        platform: The platform.
+        plan: The plan.
+        as_json: Whether to print JSON.
+        nothing: What to say of an empty plan.
+    """
+    done = partitions.carry_out(platform.partitions, plan)
+    if as_json:
+        output.document({"dates": output.outcome_documents(done), "summary": output.counted(done)})
+    elif done:
+        output.show(output.outcome_table(done))
+    if not done:
+        output.note(nothing)
+    tell_launch(platform, done)
+    tell_held(platform, done)
+    if not done or any(outcome.verdict is Verdict.REFUSED for outcome in done):
+        raise typer.Exit(1)
+
+
+def tell_launch(platform: Platform, done: Sequence[Outcome]) -> None:
+    """Say which sensors launch the dates that were reset, and when."""
+    sensors = sorted({f"`discover_{o.domain}`" for o in done if o.verdict in (Verdict.RESET, Verdict.WAITING)})
+    if sensors:
+        seconds = platform.settings.discovery_interval_seconds
+        output.note(f"The sensor {', '.join(sensors)} launches them on its next tick, within {seconds} s.")
+
+
+def tell_held(platform: Platform, done: Sequence[Outcome]) -> None:
+    """Say where the runs are that hold dates."""
+    runs = sorted({o.run_id for o in done if o.verdict is Verdict.REFUSED and o.run_id})
+    for run_id in runs:
+        output.note(f"Cancel it here: {platform.settings.ui_url}/runs/{run_id}")
+
+
+def _document(row: Partition, *, with_files: bool = False) -> dict[str, Any]:
+    names = [field.name for field in fields(row) if with_files or field.name != "source_files"]
+    return {name: getattr(row, name) for name in names}
+
+
+def _transition_document(line: Transition) -> dict[str, Any]:
+    values = {field.name: getattr(line, field.name) for field in fields(line)}
+    return {**values, "detail": _parsed(line.detail)}
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _told(text: str) -> str:
+    value = _parsed(text)
+    return ", ".join(f"{name}={told}" for name, told in value.items()) if isinstance(value, dict) else text

@@ -1,0 +1,128 @@
+"""`pdp quarantine`: count the rows that a rule refused, look at them, and process their dates again.
+
+Bronze is immutable, so processing a date again after a rule or a Transform was mended is the replay. Writing the
+quarantine belongs to the Silver job; the idea is that of
+https://www.enterpriseintegrationpatterns.com/patterns/messaging/InvalidMessageChannel.html.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from typing import Annotated, Any
+
+import typer
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+from rich.text import Text
+
+from pdp import arguments, output
+from pdp.actions import partitions as actions
+from pdp.arguments import AnyDayText, DayText, DomainName, FromText, ToText
+from pdp.commands import partitions
+from pdp.environment import Platform
+from pdp.output import Json
+from platform_core.domain.catalog import Domain
+
+app = typer.Typer(help="Look at the rows that a rule refused, and replay them.", no_args_is_help=True)
+
+Rule = Annotated[str | None, typer.Option("--rule", metavar="NAME", help="Only rows that broke this rule first")]
+
+RECORD_SHOWN = 400
+"""Characters of a record in a table; --json has all of it."""
+
+
+@app.command("list")
+def list_quarantine(ctx: typer.Context, domain: DomainName, day: AnyDayText = None, as_json: Json = False) -> None:
+    """Count the quarantined rows by date and rule."""
+    platform: Platform = ctx.obj
+    found = arguments.domain(platform.catalog, domain)
+    counts = _counts(platform, found, arguments.day(day) if day else None)
+    if as_json:
+        rows = [{"date": at, "rule": rule, "rows": count} for (at, rule), count in counts.items()]
+        output.document({"domain": found.name, "counts": rows, "rows": sum(counts.values())})
+        return
+    if not counts:
+        output.note(f"No row of `{found.name}` is in quarantine.")
+        return
+    table = output.table("date", "rule", "rows", numbers=("rows",))
+    for (at, rule), count in counts.items():
+        table.add_row(Text(at.isoformat(), no_wrap=True), rule, output.number(count))
+    output.show(table, Text(f"{sum(counts.values()):,} rows of {len({at for at, _ in counts})} dates"))
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    domain: DomainName,
+    day: DayText,
+    rule: Rule = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show quarantined rows of one date: why, where they are in Kafka, and the record."""
+    platform: Platform = ctx.obj
+    found, wanted = arguments.domain(platform.catalog, domain), arguments.day(day)
+    columns = ["rule", "reason", "topic", "partition", "offset", "kafka_timestamp", "schema_id", "record"]
+    rows = [row for row in _read(platform, found, columns, wanted) if rule in (None, row["rule"])]
+    rows.sort(key=lambda row: (row["topic"] or "", row["partition"] or 0, row["offset"] or 0))
+    shown = rows[:limit]
+    if as_json:
+        documents = [{**row, "record": _parsed(row["record"])} for row in shown]
+        output.document({"domain": found.name, "date": wanted, "total": len(rows), "rows": documents})
+        return
+    if not rows:
+        output.note(f"No such row of `{found.name}` {wanted} is in quarantine.")
+        return
+    table = output.table("rule", "reason", "partition", "offset", "record", numbers=("partition", "offset"))
+    for row in shown:
+        record = output.first_line(row["record"], RECORD_SHOWN)
+        table.add_row(row["rule"], row["reason"], str(row["partition"]), str(row["offset"]), record)
+    output.show(
+        table, Text(f"{len(shown)} of {len(rows):,} rows, topic {', '.join(sorted({r['topic'] for r in rows}))}")
+    )
+
+
+@app.command()
+def replay(
+    ctx: typer.Context,
+    domain: DomainName,
+    first: FromText = None,
+    last: ToText = None,
+    rule: Rule = None,
+    as_json: Json = False,
+) -> None:
+    """Process again the dates that have quarantined rows, after the rule or the Transform was mended."""
+    platform: Platform = ctx.obj
+    found, limits = arguments.domain(platform.catalog, domain), arguments.day_range(first, last)
+    days = {at for at, broken in _counts(platform, found, None) if at in limits and rule in (None, broken)}
+    detail = partitions.detail("quarantine replay", **({"rule": rule} if rule else {}))
+    plan = actions.reset(found.name, days, partitions.rows_by_day(platform, found), detail)
+    partitions.finish(platform, plan, as_json, f"No such row of `{found.name}` is in quarantine: nothing to replay.")
+
+
+def _counts(platform: Platform, domain: Domain, day: date | None) -> dict[tuple[date, str], int]:
+    key = domain.partition_key
+    return dict(sorted(Counter((row[key], row["rule"]) for row in _read(platform, domain, [key, "rule"], day)).items()))
+
+
+def _read(platform: Platform, domain: Domain, columns: Sequence[str], day: date | None) -> list[dict[str, Any]]:
+    """Return quarantined rows; none when nothing was ever quarantined."""
+    try:
+        table = DeltaTable(
+            platform.lake.uri(platform.lake.quarantine(domain)), storage_options=platform.lake.storage_options or None
+        )
+    except TableNotFoundError:
+        return []
+    filters = [(domain.partition_key, "=", day)] if day else None
+    rows: list[dict[str, Any]] = table.to_pyarrow_table(columns=list(columns), filters=filters).to_pylist()
+    return rows
+
+
+def _parsed(text: str | None) -> object:
+    try:
+        return json.loads(text) if text is not None else None
+    except ValueError:
+        return text

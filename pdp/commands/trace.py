@@ -1,0 +1,84 @@
+"""`pdp trace`: one record at every stage, from the source's row to the warehouse's.
+
+Only arguments and presentation live here; searching belongs to `audit.trace`, which is imported when
+the command runs because it brings the clients of Kafka, Postgres and the warehouse.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from pdp import arguments, output
+from pdp.arguments import DATE_HELP
+from pdp.environment import Platform
+from pdp.output import Json
+
+if TYPE_CHECKING:
+    from audit.trace import Trace
+    from warehouse.load import Connection
+
+SHOWN = 160
+"""Characters of a value in a table; --json has all of it."""
+
+
+def trace(
+    ctx: typer.Context,
+    record: Annotated[str, typer.Argument(metavar="KEY|TOPIC:PARTITION:OFFSET", help="An order, an event, an offset")],
+    domain: Annotated[str | None, typer.Option("--domain", metavar="DOMAIN", help="Only in this domain")] = None,
+    day: Annotated[str | None, typer.Option("--date", metavar="DATE", help=f"Only in this date, {DATE_HELP}")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show one record at every stage. Exit code 1: it is nowhere."""
+    from audit.trace import trace as search
+    from warehouse.connection import connect
+
+    platform: Platform = ctx.obj
+    chosen = arguments.domain(platform.catalog, domain).name if domain else None
+    with ExitStack() as stack:
+        opened: list[Connection] = []
+
+        def warehouse() -> Connection:
+            if not opened:
+                opened.append(stack.enter_context(connect(platform.settings, "pdp:trace")))
+            return opened[0]
+
+        traces = search(
+            platform.settings,
+            platform.catalog,
+            platform.lake,
+            platform.partitions,
+            record,
+            domain=chosen,
+            day=arguments.day(day) if day else None,
+            warehouse=warehouse,
+        )
+    if as_json:
+        output.document({"traces": [each.to_json() for each in traces]})
+    else:
+        found = [each for each in traces if each.is_found] or traces
+        for each in found:
+            _print(each)
+    if not any(each.is_found for each in traces):
+        raise typer.Exit(1)
+
+
+def _print(found: Trace) -> None:
+    table = output.table("stage", "what is there", title=f"{found.domain} {found.subject}")
+    for layer in found.layers:
+        if layer.not_looked:
+            table.add_row(layer.layer, Text(f"not looked at: {layer.not_looked}", style="yellow"))
+        elif not layer.rows:
+            table.add_row(layer.layer, Text(f"nothing in {layer.looked_in}", style="dim"))
+        for row in layer.rows:
+            table.add_row(layer.layer, _line(row))
+    output.show(table)
+
+
+def _line(row: dict[str, Any]) -> str:
+    return "  ".join(
+        f"{name}={output.first_line(str(value), SHOWN)}" for name, value in row.items() if value is not None
+    )

@@ -1,0 +1,241 @@
+"""One tick for one domain: scan Bronze, store the transitions, return the runs to launch.
+
+The sensor and the 06:00 schedule both call `tick`. Which dates are listed is decided by
+`platform_core.partitions.scan`, what must change by `platform_core.partitions.discovery`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from platform_assets.assets.bronze import BronzeEvent, bronze_events
+from platform_assets.assets.keys import silver_key
+from platform_assets.assets.pipeline import DISCOVERED_TAG, is_running, job_name
+from platform_assets.resources.metadata_store import MetadataStore
+from platform_core.clock import SystemClock
+from platform_core.domain.catalog import Domain
+from platform_core.errors import TransientError
+from platform_core.lake.lake import BronzeFile, Lake
+from platform_core.partitions import discovery, scan
+from platform_core.partitions.discovery import Ready
+from platform_core.partitions.fingerprint import file_hash
+from platform_core.partitions.partition_meta import Change, Partition, PartitionMetaReader, StateConflictError
+from platform_core.partitions.partition_state import Event, State
+from platform_core.partitions.scan import Position
+from platform_core.settings import settings
+
+if TYPE_CHECKING:
+    from platform_kafka.announcements import Announcements
+
+log = logging.getLogger(__name__)
+
+ACTIVE = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+PARTITION = "dagster/partition"
+
+
+QUEUED_RUNS = 4
+"""Runs of one domain that discovery keeps waiting: enough that none idles, few enough that a correction is next."""
+
+DELTA_FILES = 500
+"""A late delta is counted in records, by footers, up to so many new files: 500 take about 0.2 s on a local disk."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a tick found.
+
+    Attributes:
+        run_requests: Runs to launch.
+        bronze: Dates whose Bronze is new or changed, as events for the catalog.
+        summary: One line for the tick's log.
+        position: Where the next tick goes on; None when this one changed nothing and must be repeated.
+    """
+
+    run_requests: list[dg.RunRequest]
+    bronze: list[BronzeEvent]
+    summary: str
+    position: Position | None
+
+
+@lru_cache(maxsize=16)
+def announcements(domain: str) -> Announcements:
+    """Return the process's reader of the ledger for one domain's sensor; it keeps its connection between ticks."""
+    from platform_kafka.announcements import Announcements
+
+    log.debug("ledger_reader domain=%s", domain)
+    return Announcements(settings())
+
+
+def tick(
+    domain: Domain,
+    store: MetadataStore,
+    instance: dg.DagsterInstance,
+    position: Position,
+    ledger: Announcements | None = None,
+) -> Tick:
+    """Scan one domain, store what changed and return what must run.
+
+    Args:
+        domain: The domain.
+        store: The lake and partition_meta.
+        instance: Tells which runs are alive.
+        position: Where the tick before this one ended.
+        ledger: Says which dates the sink wrote to; without it only waiting, new and audited dates are listed.
+    """
+    partitions, lake, now, config = store.partitions(), store.lake(), SystemClock().now(), settings()
+    news = ledger.since(position.ledger) if ledger else None
+    announced = position.watched | {day for name, day in (news.dates if news else ()) if name == domain.name}
+    partition_rows = partitions.rows(domain.name)
+    rows = {row.partition_date: row for row in partition_rows}
+    claimed = _claimed(domain, instance, rows)
+    limit = QUEUED_RUNS * config.run_max_dates
+    scanned = scan.scan(
+        lambda day: lake.list_date(domain, day),
+        lake.list_dates(domain),
+        rows,
+        discovery.waiting(domain, rows, now, config, claimed, limit),
+        announced,
+        position.audited,
+        config.discovery_scan_files,
+    )
+    plan = discovery.plan(
+        domain, scanned.bronze, partition_rows, now, config, lambda run_id: is_running(instance, run_id), claimed
+    )
+    plan.queue = plan.queue[: max(limit - len(claimed), 0)]
+    queued = {ready.day for ready in plan.queue}
+    changes = [c for c in plan.changes if c.event is not Event.QUEUED or c.day in queued]
+    try:
+        after = partitions.apply([_with_delta(change, plan.changed, partitions, lake) for change in changes])
+    except StateConflictError as conflict:
+        # A run or an operator was faster. Nothing was stored; the next tick sees the new state.
+        return Tick([], [], f"retry next tick: {conflict}", None)
+    rows |= {row.partition_date: row for row in after}
+    requests = [_request(domain, chunk, instance) for chunk in discovery.chunks(plan.queue, config.run_max_dates)]
+    events = [event for day, files in plan.changed.items() for event in _events(domain, day, files)]
+    waiting = ", ".join(f"{item.day} {item.reason}" for item in plan.queue)
+    return Tick(
+        requests,
+        events,
+        f"{scanned.files} files of {len(scanned.bronze)} dates listed; {len(changes)} transitions;"
+        f" to run: {waiting or 'nothing'}",
+        Position(
+            news.position if news else position.ledger,
+            scan.still_watched(scanned, announced, rows, plan.unsettled),
+            scanned.audited,
+        ),
+    )
+
+
+def _with_delta(
+    change: Change, changed: dict[date, list[BronzeFile]], partitions: PartitionMetaReader, lake: Lake
+) -> Change:
+    """Add to a date that became LATE what came: files and records."""
+    if change.event is not Event.FILES_CHANGED:
+        return change
+    row = partitions.get(change.domain, change.day)
+    delta = late_delta(row, [file.name for file in changed[change.day]], lake)
+    log.info("late_data domain=%s date=%s %s", change.domain, change.day, delta)
+    return replace(change, detail={**change.detail, **delta})
+
+
+def late_delta(row: Partition | None, files: Collection[str], lake: Lake) -> dict[str, int]:
+    """Return how Bronze differs from what a date was processed with.
+
+    Args:
+        row: The date's row, with its files.
+        files: The date's files now.
+        lake: To read the footers of the new ones.
+
+    Returns:
+        `new_files`, `gone_files`, and `new_records` unless there are very many files, or one cannot be read.
+    """
+    before = set(row.source_files) if row else set()
+    new = sorted(set(files) - before)
+    delta = {"new_files": len(new), "gone_files": len(before - set(files))}
+    if len(new) > DELTA_FILES:
+        return delta
+    try:
+        return {**delta, "new_records": lake.count_records(new)}
+    except TransientError as error:
+        # A file that cannot be read must fail its date, not the discovery of all others.
+        log.warning("late_delta_not_counted error=%s", error)
+        return delta
+
+
+def _claimed(domain: Domain, instance: dg.DagsterInstance, rows: Mapping[date, Partition]) -> frozenset[date]:
+    """Dates that a queued or running run of this domain is going to take, or holds.
+
+    A run is through with a date that carries its id and is no longer IN_FLIGHT. It may be a run whose process is
+    gone, which the orchestrator still calls started: its lease expired, and the date must not wait for it.
+    """
+    days: set[date] = set()
+    for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE)):
+        ours = run.job_name == job_name(domain) or silver_key(domain) in (run.asset_selection or ())
+        if not ours:
+            continue
+        day, end = _range(run.tags)
+        while day is not None and end is not None and day <= end:
+            row = rows.get(day)
+            if row is None or row.run_id != run.run_id or row.status is State.IN_FLIGHT:
+                days.add(day)
+            day += timedelta(days=1)
+    return frozenset(days)
+
+
+def _range(tags: Mapping[str, str]) -> tuple[date | None, date | None]:
+    if PARTITION in tags:
+        return date.fromisoformat(tags[PARTITION]), date.fromisoformat(tags[PARTITION])
+    if RANGE_START in tags:
+        return date.fromisoformat(tags[RANGE_START]), date.fromisoformat(tags[RANGE_END])
+    return None, None
+
+
+def _request(domain: Domain, chunk: list[Ready], instance: dg.DagsterInstance) -> dg.RunRequest:
+    """Return the run of consecutive dates.
+
+    A run key is used once for ever, so it carries what makes this run needed: the content (fingerprint), the
+    attempt, and the moment the state was entered. A run that ended without claiming its dates left the state as it
+    was; the count of such runs makes the next key new.
+    """
+    first, last = chunk[0].day.isoformat(), chunk[-1].day.isoformat()
+    what = "|".join(f"{r.day}:{r.fingerprint}:{r.attempt}:{r.since}" for r in chunk)
+    need = f"{domain.name}:{first}:{last}:{hashlib.md5(what.encode(), usedforsecurity=False).hexdigest()}"
+    before = instance.get_runs_count(dg.RunsFilter(tags={"pdp/need": need}))
+    tags = {
+        DISCOVERED_TAG: "true",
+        "pdp/need": need,
+        "pdp/reason": ",".join(sorted({r.reason.value for r in chunk})),
+        "pdp/fingerprint": chunk[0].fingerprint if len(chunk) == 1 else need.rpartition(":")[2],
+        "pdp/attempt": str(max(r.attempt for r in chunk)),
+        # The run queue launches the highest first: a correction does not wait behind a backfill of years.
+        "dagster/priority": "10" if any(r.urgent for r in chunk) else "0",
+    }
+    key = f"{need}#{before}"
+    if len(chunk) == 1:
+        return dg.RunRequest(run_key=key, partition_key=first, tags=tags)
+    return dg.RunRequest(run_key=key, tags={**tags, RANGE_START: first, RANGE_END: last})
+
+
+def _events(domain: Domain, day: date, files: list[BronzeFile]) -> list[BronzeEvent]:
+    facts = {
+        "files": len(files),
+        "bytes": sum(f.size for f in files),
+        "newest_file": max(f.modified_at for f in files).isoformat(),
+    }
+    return bronze_events(domain, day, file_hash(f.name for f in files), facts)

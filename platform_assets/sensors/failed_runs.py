@@ -1,0 +1,60 @@
+"""Failed Dagster runs as the domain and the dates that they were about.
+
+Only reading a run's tags and selection belongs here; whether and how it is told belongs to `collect`.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+
+from alerting.collect import FailedRun
+from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
+from platform_assets.assets.pipeline import job_name
+from platform_assets.sensors.discover import PARTITION, RANGE_END, RANGE_START
+from platform_core.domain.catalog import Catalog, Domain
+
+
+def failed_runs(instance: dg.DagsterInstance, catalog: Catalog, since: datetime) -> list[FailedRun]:
+    """Return the runs that failed at or after a time, oldest first; a cancelled run has not failed.
+
+    Args:
+        instance: Where runs are kept.
+        catalog: The domains.
+        since: The earliest end, UTC.
+    """
+    wanted = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
+    records = instance.get_run_records(wanted)
+    found = [
+        FailedRun(
+            record.dagster_run.run_id,
+            record.dagster_run.job_name,
+            _domain_of(record.dagster_run, catalog),
+            _days_of(record.dagster_run),
+            datetime.fromtimestamp(record.end_time, UTC) if record.end_time else record.update_timestamp,
+        )
+        for record in records
+    ]
+    return sorted(found, key=lambda run: run.ended_at)
+
+
+def _domain_of(run: dg.DagsterRun, catalog: Catalog) -> str | None:
+    keys = set(run.asset_selection or ()) | {check.asset_key for check in run.asset_check_selection or ()}
+    found = [d.name for d in catalog if run.job_name == job_name(d) or keys & _keys(d)]
+    return found[0] if len(found) == 1 else None
+
+
+def _keys(domain: Domain) -> set[dg.AssetKey]:
+    gold = {gold_key(table) for table in domain.gold.tables}
+    return {bronze_key(domain), silver_key(domain), warehouse_key(domain), *gold}
+
+
+def _days_of(run: dg.DagsterRun) -> tuple[date, ...]:
+    try:
+        if PARTITION in run.tags:
+            return (date.fromisoformat(run.tags[PARTITION]),)
+        if RANGE_START not in run.tags:
+            return ()
+        first, last = (date.fromisoformat(run.tags[tag]) for tag in (RANGE_START, RANGE_END))
+    except (ValueError, KeyError):
+        return ()  # somebody's own partitions, which are no dates
+    return tuple(first + timedelta(days=n) for n in range((last - first).days + 1))

@@ -1,0 +1,218 @@
+"""The watch over all domains: the checks `fresh` and `no_dead_partition`, and the sensor that raises alerts.
+
+The checks are what a person runs from the UI; the sensor evaluates the same functions and tells Dagster when an
+outcome changes. What is an alert belongs to `alerts.collect`, the checks of one date to `checks`.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from alerting import collect
+from alerting.channels import Channel, configured
+from alerting.dispatch import dispatch
+from platform_assets.assets.keys import warehouse_key
+from platform_assets.resources.metadata_store import MetadataStore
+from platform_assets.sensors.failed_runs import failed_runs
+from platform_assets.sensors.watched import Outcome, Told
+from platform_core.clock import Clock, SystemClock
+from platform_core.domain.catalog import Catalog, Domain
+from platform_core.lake.alerts import Alert, AlertLog
+from platform_core.partitions.freshness import freshness
+from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
+from platform_core.partitions.partition_state import State
+from platform_core.settings import settings
+
+WATCH_CHECKS = {
+    "fresh": "The newest date whose SLA deadline has passed is DONE",
+    "no_dead_partition": "No date of the domain waits DEAD for a person",
+}
+INTERVAL_SECONDS = 30
+
+OVERLAP = timedelta(minutes=10)
+"""Looked at again each time: a history line is written after its time was taken, and clocks of two hosts differ."""
+
+FIRST_LOOK = timedelta(hours=1)
+"""How far back a watch without a cursor looks for failures; what failed before it existed is not news."""
+
+SHOWN_DATES = 50
+
+
+def evaluate(domain: Domain, rows: Iterable[Partition], now: datetime) -> list[Outcome]:
+    """Evaluate the domain's watch checks.
+
+    Args:
+        domain: The domain.
+        rows: Rows of partition_meta, of this domain or of all.
+        now: The moment to judge, with a time zone.
+    """
+    rows = [row for row in rows if row.domain == domain.name]
+    return [_fresh(domain, rows, now), _no_dead_partition(domain, rows)]
+
+
+def watch_checks(domain: Domain) -> dg.AssetChecksDefinition:
+    """Return the domain's watch checks, to be run from the UI; they block nothing."""
+    specs = [
+        dg.AssetCheckSpec(name, asset=warehouse_key(domain), description=text) for name, text in WATCH_CHECKS.items()
+    ]
+
+    @dg.multi_asset_check(name=f"watch_{domain.name}", specs=specs, can_subset=True)
+    def watch(context: dg.AssetCheckExecutionContext, metadata_store: MetadataStore) -> Iterator[dg.AssetCheckResult]:
+        wanted = {key.name for key in context.selected_asset_check_keys}
+        rows = metadata_store.partitions().rows(domain.name)
+        for outcome in evaluate(domain, rows, SystemClock().now()):
+            if outcome.name in wanted:
+                yield outcome.result()
+
+    return watch
+
+
+def watch_sensor(
+    catalog: Catalog, channels: Callable[[], Sequence[Channel]] | None = None, clock: Clock | None = None
+) -> dg.SensorDefinition:
+    """Return the sensor that evaluates the watch checks of all domains and sends alerts.
+
+    Args:
+        catalog: The domains.
+        channels: Makes the channels, once a process; those of the settings by default.
+        clock: The time.
+    """
+    clock = clock or SystemClock()
+    made: list[Channel] = []  # a Kafka producer keeps its connection between ticks
+
+    @dg.sensor(
+        name="watch",
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Freshness against the SLA, DEAD dates, failed checks and runs: alerts to Kafka and Slack.",
+    )
+    def watch(context: dg.SensorEvaluationContext, metadata_store: MetadataStore) -> dg.SensorResult:
+        made[:] = made or (channels() if channels else configured(settings()))
+        now, cursor = clock.now(), Cursor.from_json(context.cursor)
+        partitions = metadata_store.partitions()
+        rows = partitions.rows()
+        outcomes = [outcome for domain in catalog for outcome in evaluate(domain, rows, now)]
+        alerts = find_alerts(catalog, partitions, rows, context.instance, cursor.since(now), now)
+        log = AlertLog(metadata_store.lake(), clock)
+        done = dispatch(log, alerts, made, clock)
+        to_tell = [outcome for outcome in outcomes if cursor.told.must_tell(outcome, now)]
+        failed = ", ".join(outcome.id for outcome in outcomes if not outcome.passed)
+        context.log.info(
+            f"watch: {len(outcomes)} checks, failed: {failed or 'none'}; {done.raised} alerts raised,"
+            f" {done.sent} deliveries, {done.failed} failed deliveries"
+        )
+        return dg.SensorResult(
+            asset_events=[outcome.evaluation() for outcome in to_tell],
+            cursor=Cursor(now, cursor.told.after(outcomes, to_tell, now)).to_json(),
+        )
+
+    return watch
+
+
+def find_alerts(
+    catalog: Catalog,
+    partitions: PartitionMetaReader,
+    rows: Sequence[Partition],
+    instance: dg.DagsterInstance,
+    since: datetime,
+    now: datetime,
+) -> list[Alert]:
+    """Return all alerts that can be seen, known or not, in the order in which they happened.
+
+    Args:
+        catalog: The domains.
+        partitions: For the history.
+        rows: All rows of partition_meta.
+        instance: For the failed runs.
+        since: How far back history and runs are looked at, UTC.
+        now: The moment to judge, UTC.
+    """
+    history, url = partitions.history(since=since), settings().ui_url
+    runs = failed_runs(instance, catalog, since)
+    # A long run's dates failed before it ended: their lines may be older than the window.
+    earlier = {domain for domain in (run.domain for run in runs) if domain is not None}
+    of_runs = [t for domain in sorted(earlier) for t in partitions.history(domain, since=since - timedelta(days=1))]
+    alerts = [
+        *collect.dead_alerts(rows, history, url),
+        *collect.check_alerts(rows, history, url),
+        *collect.sla_alerts([freshness(domain, rows, now) for domain in catalog], url),
+        *collect.run_alerts(runs, of_runs, url),
+    ]
+    return sorted(alerts, key=lambda alert: alert.at)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What the sensor remembers from one tick to the next.
+
+    Attributes:
+        looked_at: When the last tick looked, UTC; None before the first.
+        told: What Dagster was told last of each check.
+    """
+
+    looked_at: datetime | None = None
+    told: Told = field(default_factory=Told)
+
+    def since(self, now: datetime) -> datetime:
+        """Return how far back to look for failures."""
+        return (self.looked_at or now - FIRST_LOOK) - OVERLAP
+
+    def to_json(self) -> str:
+        """Return the cursor as Dagster stores it."""
+        looked_at = self.looked_at.isoformat() if self.looked_at else None
+        return json.dumps({"looked_at": looked_at, "told": self.told.to_json()})
+
+    @classmethod
+    def from_json(cls, text: str | None) -> "Cursor":
+        """Read a stored cursor; one that cannot be read, of another version say, is as good as none."""
+        try:
+            stored = json.loads(text or "{}")
+            looked_at = stored.get("looked_at")
+            return cls(
+                datetime.fromisoformat(looked_at).astimezone(UTC) if looked_at else None,
+                Told.from_json(stored.get("told")),
+            )
+        except (ValueError, TypeError, AttributeError):
+            return cls()
+
+
+def _fresh(domain: Domain, rows: Sequence[Partition], now: datetime) -> Outcome:
+    found = freshness(domain, rows, now)
+    facts = {
+        "due": str(found.due or "nothing yet"),
+        "deadline": found.deadline.isoformat() if found.deadline else "none",
+        "late_minutes": round(found.late_by.total_seconds() / 60, 1),
+        "newest_done": str(found.newest_done or "none"),
+    }
+    if found.due is None:
+        text = "Nothing is due yet."
+    elif found.delivered:
+        text = f"{found.due} was delivered."
+    else:
+        text = f"{found.due} was due at {found.deadline:%Y-%m-%d %H:%M} UTC and is not DONE."
+    return Outcome(warehouse_key(domain), "fresh", found.fresh, text, facts, _last_loaded(rows))
+
+
+def _no_dead_partition(domain: Domain, rows: Sequence[Partition]) -> Outcome:
+    dead = sorted(row.partition_date for row in rows if row.status is State.DEAD)
+    listed = [day.isoformat() for day in dead[:SHOWN_DATES]]
+    text = (
+        f"{len(dead)} dates are DEAD; revive them: `pdp partitions revive {domain.name}`." if dead else "None is DEAD."
+    )
+    return Outcome(
+        warehouse_key(domain),
+        "no_dead_partition",
+        not dead,
+        text,
+        {"dead": len(dead), "dates": ", ".join(listed) or "none"},
+        _last_loaded(rows),
+    )
+
+
+def _last_loaded(rows: Sequence[Partition]) -> str:
+    """Return when the domain's last date was loaded: after each load its checks are told anew."""
+    loaded = [row.processed_at for row in rows if row.processed_at is not None]
+    return max(loaded).isoformat() if loaded else ""

@@ -1,4 +1,0 @@
-"""Loading Gold into Snowflake, in Snowflake's SQL and through its own connector.
-
-Nothing here knows Dagster; the connection comes from `platform_assets.resources.warehouse`.
-"""

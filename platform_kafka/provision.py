@@ -1,0 +1,285 @@
+"""Topics, subjects and their compatibility: brings Kafka and the registry to what domains.yaml and the contracts say.
+
+Everything here may run again and changes only what differs; nothing is ever deleted. Names and topic settings come
+from `platform_kafka.topics`; a running producer registers nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+from platform_core.clock import Clock, SystemClock
+from platform_core.domain.catalog import Catalog, Domain
+from platform_core.domain.contract_compatibility import COMPATIBILITY, added_fields
+from platform_core.domain.released_contracts import Version, require_compatible
+from platform_core.errors import ConfigurationError, TransientError
+from platform_core.settings import Settings
+from platform_kafka.clients import connect_admin, connect_registry
+from platform_kafka.registry import registered_versions
+from platform_kafka.topics import SCHEMA_CHANGES, TopicSpec, kafka_client_config, subject_name, topic_specs
+
+log = logging.getLogger(__name__)
+
+REQUEST_SECONDS = 30.0
+
+
+@dataclass
+class Outcome:
+    """What `provision` found and changed.
+
+    Attributes:
+        topics: Topic to `created`, `unchanged`, `changed` (its configuration or partitions were brought in line) or
+            `differs` (it has more partitions than wanted, which cannot be undone).
+        subjects: Subject to version and schema id.
+        announced: Subjects of which a version was announced on `schema-changes` just now.
+    """
+
+    topics: dict[str, str] = field(default_factory=dict)
+    subjects: dict[str, dict[str, int]] = field(default_factory=dict)
+    announced: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the outcome as JSON values."""
+        return asdict(self)
+
+
+def provision(
+    settings: Settings, catalog: Catalog, *, wait_seconds: float = 60.0, clock: Clock | None = None
+) -> Outcome:
+    """Create what is missing, bring in line what differs, register every contract, announce new versions.
+
+    Args:
+        settings: The process's settings.
+        catalog: The domains.
+        wait_seconds: How long to wait for Kafka and for the registry.
+        clock: For the time of an announcement.
+
+    Raises:
+        ConfigurationError: a contract breaks compatibility, or credentials are refused.
+        TransientError: a service does not answer in time.
+    """
+    outcome = Outcome()
+    admin = connect_admin(settings, wait_seconds=wait_seconds)
+    ensure_topics(admin, topic_specs(catalog), settings.kafka_replication_factor, outcome)
+    registry = connect_registry(settings, wait_seconds=wait_seconds)
+    registry.set_compatibility(level=COMPATIBILITY)
+    for domain in catalog:
+        outcome.subjects[subject_name(domain)] = register(registry, domain)
+    announce(settings, registry, catalog, outcome, clock or SystemClock())
+    return outcome
+
+
+def ensure_topics(admin: AdminClient, specs: list[TopicSpec], replication_factor: int, outcome: Outcome) -> None:
+    """Create missing topics; add partitions and set configuration where an existing one differs.
+
+    Raises:
+        ConfigurationError: the cluster has fewer brokers than replicas, or refuses a topic.
+    """
+    # One replica may be away: with two, writes go on while a broker is down, and the other one has everything.
+    minimum = {"min.insync.replicas": str(max(1, replication_factor - 1))}
+    specs = [replace(spec, config={**spec.config, **minimum}) for spec in specs]
+    existing = admin.list_topics(timeout=REQUEST_SECONDS).topics
+    missing = [spec for spec in specs if spec.name not in existing]
+    for spec in specs:
+        outcome.topics[spec.name] = "created" if spec in missing else "unchanged"
+    if missing:
+        new = [NewTopic(spec.name, spec.partitions, replication_factor, config=spec.config) for spec in missing]
+        for name, future in admin.create_topics(new, operation_timeout=REQUEST_SECONDS).items():
+            try:
+                future.result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise ConfigurationError(
+                        f"Topic `{name}` cannot be created: {error.args[0].str()}. Check `KAFKA_REPLICATION_FACTOR`"
+                        " against the number of brokers.",
+                        topic=name,
+                    ) from None
+    for spec in specs:
+        if spec not in missing:
+            _align(admin, spec, len(existing[spec.name].partitions), outcome)
+
+
+def _align(admin: AdminClient, spec: TopicSpec, partitions: int, outcome: Outcome) -> None:
+    if partitions < spec.partitions:
+        # Keys move to other partitions; downstream orders by updated_at first, so this is safe.
+        log.warning("partitions_added topic=%s before=%d after=%d", spec.name, partitions, spec.partitions)
+        for future in admin.create_partitions([NewPartitions(spec.name, spec.partitions)]).values():
+            future.result()
+        outcome.topics[spec.name] = "changed"
+    elif partitions > spec.partitions:
+        log.warning("partitions_differ topic=%s wanted=%d found=%d", spec.name, spec.partitions, partitions)
+        outcome.topics[spec.name] = "differs"
+    resource = ConfigResource(ResourceType.TOPIC, spec.name)
+    found = _describe(admin, resource)
+    wrong = {name: value for name, value in spec.config.items() if found.get(name) != value}
+    if wrong:
+        log.warning("topic_config_changed topic=%s config=%s", spec.name, wrong)
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in wrong.items()
+        ]
+        change = ConfigResource(ResourceType.TOPIC, spec.name, incremental_configs=entries)
+        for future in admin.incremental_alter_configs([change]).values():
+            future.result()
+        outcome.topics[spec.name] = "changed"
+
+
+def _describe(admin: AdminClient, resource: ConfigResource) -> dict[str, str | None]:
+    deadline = time.monotonic() + REQUEST_SECONDS
+    while True:
+        try:
+            (future,) = admin.describe_configs([resource]).values()
+            return {name: entry.value for name, entry in future.result().items()}
+        except KafkaException as error:
+            # Metadata of a new topic reaches each broker a little later.
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def register(registry: SchemaRegistryClient, domain: Domain) -> dict[str, int]:
+    """Register a domain's contract and hold its subject to full transitive compatibility.
+
+    Returns:
+        `version` and `schema_id`, old ones if the contract has not changed.
+
+    Raises:
+        ConfigurationError: the contract cannot be read by, or cannot read, an earlier version; `fields` names the
+            properties.
+        TransientError: the registry does not answer.
+    """
+    subject = subject_name(domain)
+    # Before the registry's own check: that one names no field, and Apicurio's takes a typed optional property.
+    require_compatible(domain, registered_versions(registry, subject))
+    schema = Schema(domain.contract.schema_text, "JSON")
+    try:
+        known = subject in registry.get_subjects()
+        if known:
+            registry.set_compatibility(subject_name=subject, level=COMPATIBILITY)
+        registry.register_schema(subject, schema)
+        if not known:
+            # A subject that does not exist yet cannot be configured; until here the global level held it.
+            registry.set_compatibility(subject_name=subject, level=COMPATIBILITY)
+        found = registry.lookup_schema(subject, schema)
+    except SchemaRegistryError as error:
+        if error.http_status_code not in (409, 422):
+            raise TransientError(
+                f"The schema registry cannot register subject `{subject}`: {error}. Run `provision` again.",
+                subject=subject,
+            ) from error
+        raise ConfigurationError(
+            f"Domain `{domain.name}`: the registry refuses the contract `{domain.contract.path}` for subject"
+            f" `{subject}` ({COMPATIBILITY}): {error.error_message}. Undo what differs from the version before.",
+            domain=domain.name,
+            subject=subject,
+            fields=[],
+        ) from None
+    return {"version": int(found.version or 0), "schema_id": int(found.schema_id or 0)}
+
+
+def announce(
+    settings: Settings, registry: SchemaRegistryClient, catalog: Catalog, outcome: Outcome, clock: Clock
+) -> None:
+    """Send each registered version that `schema-changes` does not know yet, in order, keyed by subject.
+
+    Compared with the topic and not with what was just registered: a crash in between loses no announcement, and a
+    contract that goes back to an older version announces nothing.
+
+    Raises:
+        TransientError: the topic cannot be read or written, or the registry does not answer.
+    """
+    last = _announced(settings)
+    errors: list[KafkaError] = []
+    producer = Producer(
+        {
+            **kafka_client_config(settings, admin=True),
+            "acks": "all",
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "log_level": 3,
+            "on_delivery": lambda error, _message: errors.append(error) if error else None,
+        }
+    )
+    for domain in catalog:
+        subject = subject_name(domain)
+        if last.get(subject, 0) >= outcome.subjects[subject]["version"]:
+            continue
+        before: Version | None = None
+        for version in registered_versions(registry, subject):
+            if version.number > last.get(subject, 0):
+                change = _announcement(domain, before, version, clock)
+                producer.produce(SCHEMA_CHANGES, json.dumps(change).encode(), subject.encode())
+            before = version
+        outcome.announced.append(subject)
+    if producer.flush(REQUEST_SECONDS) or errors:
+        raise TransientError(
+            f"`{SCHEMA_CHANGES}` did not take an announcement; run `provision` again.", topic=SCHEMA_CHANGES
+        )
+
+
+def _announcement(domain: Domain, before: Version | None, version: Version, clock: Clock) -> dict[str, Any]:
+    old = before.schema if before else {}
+    return {
+        "subject": subject_name(domain),
+        "domain": domain.name,
+        "version": version.number,
+        "previous_version": before.number if before else None,
+        "schema_id": version.schema_id,
+        "added": added_fields(old, version.schema),
+        "removed": added_fields(version.schema, old),
+        "compatibility": COMPATIBILITY,
+        "announced_at": clock.now().isoformat(),
+    }
+
+
+def _announced(settings: Settings) -> dict[str, int]:
+    """Read the compacted topic to its end: subject to the last announced version."""
+    consumer = Consumer(
+        {
+            **kafka_client_config(settings, admin=True),
+            "group.id": "provision",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+        }
+    )
+    try:
+        # Right after the topic was made, its partitions are not all known yet.
+        deadline = time.monotonic() + REQUEST_SECONDS
+        while not (partitions := consumer.list_topics(SCHEMA_CHANGES, timeout=10.0).topics[SCHEMA_CHANGES].partitions):
+            if time.monotonic() > deadline:
+                raise TransientError(f"`{SCHEMA_CHANGES}` has no partitions yet; run `provision` again.")
+            time.sleep(0.1)
+        consumer.assign([TopicPartition(SCHEMA_CHANGES, number, 0) for number in partitions])
+        open_partitions, versions = set(partitions), {}
+        while open_partitions:
+            message = consumer.poll(1.0)
+            if message is None:
+                if time.monotonic() > deadline:
+                    raise TransientError(f"`{SCHEMA_CHANGES}` cannot be read to its end; run `provision` again.")
+                continue
+            error = message.error()
+            if error is None:
+                value = json.loads(message.value() or b"{}")
+                versions[(message.key() or b"").decode()] = int(value.get("version", 0))
+            elif error.code() == KafkaError._PARTITION_EOF:
+                open_partitions.discard(message.partition())
+        return versions
+    finally:
+        consumer.close()

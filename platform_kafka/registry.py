@@ -1,0 +1,104 @@
+"""A domain's registered contract, as a producer uses it: the schema id, and a compiled validator.
+
+Only looking up and validating belong here; registering belongs to `platform_kafka.provision`, so that a running
+producer can never change a contract. How a contract changes is explained in docs/operations.md.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema_rs
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+from platform_core.domain.catalog import Domain
+from platform_core.domain.released_contracts import Version, require_compatible
+from platform_core.errors import ConfigurationError, TransientError
+from platform_kafka.topics import subject_name
+
+NOT_FOUND = 404
+
+
+@dataclass(frozen=True)
+class RegisteredContract:
+    """A contract and the id that the registry gave it.
+
+    Attributes:
+        domain: Whose contract.
+        schema_id: The registry's id, written before every value.
+        validator: The compiled JSON Schema.
+    """
+
+    domain: Domain
+    schema_id: int
+    validator: Any
+
+    def violation(self, record: dict[str, Any]) -> str | None:
+        """Return where and how a record breaks the contract, or None if it does not."""
+        if self.validator.is_valid(record):
+            return None
+        error = next(iter(self.validator.iter_errors(record)))
+        path = ".".join(str(part) for part in error.instance_path) or "$"
+        return f"`{path}`: {error.message}"
+
+
+def compile_contract(domain: Domain, schema_id: int) -> RegisteredContract:
+    """Return the domain's contract with a compiled validator that also checks formats."""
+    validator = jsonschema_rs.validator_for(domain.contract.schema, validate_formats=True)
+    return RegisteredContract(domain, schema_id, validator)
+
+
+def find_contract(client: SchemaRegistryClient, domain: Domain) -> RegisteredContract:
+    """Return the domain's contract as the registry knows it.
+
+    Raises:
+        ConfigurationError: this version of the contract is not registered; where it cannot be, `fields` names the
+            properties that break compatibility.
+        TransientError: the registry does not answer.
+    """
+    subject = subject_name(domain)
+    try:
+        found = client.lookup_schema(subject, Schema(domain.contract.schema_text, "JSON"))
+    except SchemaRegistryError as error:
+        if error.http_status_code == NOT_FOUND:
+            require_compatible(domain, registered_versions(client, subject))
+            raise ConfigurationError(
+                f"Domain `{domain.name}`: `{domain.contract.path}` is not registered under subject `{subject}`."
+                " Run `python -m producers provision`.",
+                domain=domain.name,
+                subject=subject,
+            ) from None
+        raise _unreachable(subject, error) from error
+    return compile_contract(domain, int(found.schema_id or 0))
+
+
+def registered_versions(client: SchemaRegistryClient, subject: str) -> list[Version]:
+    """Return a subject's versions in their order; none for an unknown subject.
+
+    Raises:
+        TransientError: the registry does not answer.
+    """
+    try:
+        found = [client.get_version(subject, number) for number in client.get_versions(subject)]
+    except SchemaRegistryError as error:
+        if error.http_status_code == NOT_FOUND:
+            return []
+        raise _unreachable(subject, error) from error
+    return [
+        Version(
+            int(one.version or 0),
+            json.loads(one.schema.schema_str or "{}"),
+            f"{subject} version {one.version}",
+            int(one.schema_id or 0),
+        )
+        for one in found
+    ]
+
+
+def _unreachable(subject: str, error: SchemaRegistryError) -> TransientError:
+    return TransientError(
+        f"The schema registry cannot look up subject `{subject}`: {error}. It is tried again.", subject=subject
+    )

@@ -1,0 +1,291 @@
+"""One date of one domain, from its claim to DONE: Silver, checks, Gold, checks, warehouse, correction ledger.
+
+This is the order of things; each thing itself belongs to `claim`, spark_jobs, `checks` and `warehouse.load`. Dagster
+is not imported: a run, a test and a command line process a date alike.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from audit.alert import audit_alert
+from audit.checks import CheckOutcome, check_gold, check_silver
+from audit.date_check import check_audit
+from platform_core.domain.catalog import Domain
+from platform_core.errors import PermanentError, PlatformError, TransientError
+from platform_core.lake.alerts import AlertLog
+from platform_core.lake.corrections import Correction, CorrectionLedger, correction_id, difference
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import PartitionMetaStore
+from platform_core.settings import settings
+from processing.claim import Claimed, Claims, Skipped, gold_versions
+from processing.lease import Lease
+from warehouse.load import Connection, GoldPartition, TableLoad, load_date
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from spark_jobs.bronze_to_silver import SilverResult
+    from spark_jobs.silver_to_gold import GoldResult
+
+log = logging.getLogger(__name__)
+
+
+class BlockingCheckFailedError(PermanentError):
+    """A blocking check failed: what comes after it keeps the rows it had."""
+
+
+@dataclass(frozen=True)
+class SilverDone:
+    """Silver of the date is written, or refused, and checked."""
+
+    day: date
+    result: SilverResult
+    checks: list[CheckOutcome]
+
+
+@dataclass(frozen=True)
+class GoldDone:
+    """Gold of the date is merged and checked."""
+
+    day: date
+    result: GoldResult
+    checks: list[CheckOutcome]
+
+
+@dataclass(frozen=True)
+class WarehouseDone:
+    """The warehouse has the date."""
+
+    day: date
+    loads: list[TableLoad]
+    checks: list[CheckOutcome]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """The correction ledger has what a reprocess changed: changed Gold rows, and why."""
+
+    day: date
+    cause: str
+    changed_rows: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """The date is DONE in partition_meta."""
+
+    day: date
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The date is FAILED in partition_meta; the dates after it still run."""
+
+    day: date
+    error: Exception
+
+
+Step = Claimed | SilverDone | GoldDone | WarehouseDone | Corrected | Done | Skipped | Failed
+
+
+class Processor:
+    """Processes dates of one domain on behalf of one run.
+
+    Args:
+        domain: The domain.
+        lake: Where the layers lie.
+        partitions: The partition states.
+        spark: A session for all dates of the run.
+        warehouse: Opens a warehouse connection with a query tag.
+        database: The warehouse's database.
+        run_id: The run, written to partition_meta, the ledger and the warehouse's rows.
+        claims: Takes dates for the run and gives them back.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        lake: Lake,
+        partitions: PartitionMetaStore,
+        spark: SparkSession,
+        warehouse: Callable[[str], AbstractContextManager[Connection]],
+        database: str,
+        run_id: str,
+        claims: Claims,
+    ) -> None:
+        self._domain = domain
+        self._lake = lake
+        self._partitions = partitions
+        self._spark = spark
+        self._warehouse = warehouse
+        self._database = database
+        self._run_id = run_id
+        self._claims = claims
+
+    def process(self, day: date) -> Iterator[Step]:
+        """Process one date, yielding each step as it is finished.
+
+        The last step is `Done`, `Skipped` or `Failed`; an error of the date is yielded, not raised. An interruption
+        (a cancelled run) frees the date and is raised.
+        """
+        try:
+            claim = self._claims.claim(day)
+        except PlatformError as error:
+            yield Failed(day, error)
+            return
+        yield claim
+        if isinstance(claim, Skipped):
+            return
+        lease = self._lease(day)
+        try:
+            with lease:
+                silver, loads = yield from self._layers(claim, lease)
+            self._claims.finish(day, silver, sum(load.rows for load in loads))
+            yield Done(day)
+        except Exception as error:
+            log.exception("date_failed domain=%s date=%s", self._domain.name, day)
+            cause = lease.timed_out or error  # an interrupted query says only that it was interrupted
+            self._claims.give_up(day, cause)
+            yield Failed(day, cause)
+        except BaseException:
+            self._claims.give_up(day, PlatformError("The run was cancelled or interrupted."))
+            raise
+
+    def _lease(self, day: date) -> Lease:
+        config = settings()
+        return Lease(
+            self._partitions,
+            self._domain.name,
+            day,
+            self._run_id,
+            config.partition_lease_seconds,
+            config.partition_timeout_seconds,
+            self._spark.interruptAll,
+        )
+
+    def _layers(self, claim: Claimed, lease: Lease) -> Generator[Step, None, tuple[SilverResult, list[TableLoad]]]:
+        from spark_jobs import bronze_to_silver, silver_to_gold
+
+        day, domain, lake = claim.day, self._domain, self._lake
+        silver = bronze_to_silver.run(self._spark, lake, domain, day, claim.files)
+        checks = check_silver(lake, domain, day, silver, self._partitions)
+        yield SilverDone(day, silver, checks)
+        self._stop_if_blocked(checks)
+
+        lease.check()
+        before = gold_versions(lake, domain)
+        gold = silver_to_gold.run(self._spark, lake, domain, day)
+        checks = check_gold(lake, domain, day)
+        if any(check.blocks for check in checks):
+            self._withdraw_gold(before)
+        yield GoldDone(day, gold, checks)
+        self._stop_if_blocked(checks)
+
+        lease.check()
+        started = time.monotonic()
+        partitions = [self._gold_partition(table, day) for table in domain.gold.tables]
+        with self._warehouse(f"pdp:{domain.name}:{day}:{self._run_id}") as connection:
+            loads = load_date(
+                connection,
+                database=self._database,
+                schema=domain.warehouse_schema,
+                domain=domain.name,
+                day=day,
+                run_id=self._run_id,
+                partitions=partitions,
+            )
+            audited = check_audit(lake, domain, day, claim.files, self._partitions, connection, self._database)
+        # The load compared rows and exact sums inside its transaction; reaching this line means they were equal.
+        facts = {load.table: {"rows": load.rows, "changed": load.changed} for load in loads}
+        checks = [CheckOutcome("snowflake", domain.name, "reconciles_with_gold", True, facts), audited]
+        yield WarehouseDone(day, loads, checks, time.monotonic() - started)
+        if audited.blocks:
+            self._alert(day, audited)
+        if claim.reprocess is not None:
+            yield self._record_correction(claim, silver, partitions)
+        lease.check()
+        return silver, loads
+
+    def _alert(self, day: date, audited: CheckOutcome) -> None:
+        """Raise an alert; the watch sends it. The warehouse has the date already, so a log that fails stops nothing."""
+        alert = audit_alert(
+            self._domain.name, day, audited.facts["problems"], self._run_id, datetime.now(UTC), settings().ui_url
+        )
+        try:
+            AlertLog(self._lake).new([alert])
+        except TransientError as error:
+            log.error("alert_not_raised key=%s error=%s", alert.key, error)
+
+    def _record_correction(self, claim: Claimed, silver: SilverResult, after: list[GoldPartition]) -> Corrected:
+        why = claim.reprocess
+        assert why is not None
+        lines = [
+            Correction(
+                correction_id=correction_id(self._domain.name, claim.day, why.last_done),
+                domain=self._domain.name,
+                partition_date=claim.day,
+                at=datetime.now(UTC),
+                run_id=self._run_id,
+                cause=why.cause,
+                new_files=why.new_files,
+                gone_files=why.gone_files,
+                record_difference=silver.bronze_rows - why.records_before,
+                gold_table=gold.table,
+                change=row.change,
+                key=row.key,
+                before=row.before,
+                after=row.after,
+            )
+            for gold in after
+            for row in difference(
+                self._gold_before(gold, claim.day, why.gold_versions.get(gold.table)), gold.data, gold.keys
+            )
+        ]
+        CorrectionLedger(self._lake).record(lines)
+        return Corrected(claim.day, why.cause, sum(line.change != "none" for line in lines))
+
+    def _withdraw_gold(self, versions: Mapping[str, int]) -> None:
+        """Take back the merges of a date that its checks refused: this run is the only writer of the tables."""
+        for table in self._domain.gold.tables:
+            uri, options = self._lake.uri(self._lake.gold(self._domain, table)), self._lake.storage_options or None
+            delta = DeltaTable(uri, storage_options=options)
+            if table in versions and delta.version() != versions[table]:
+                delta.restore(versions[table])
+            elif table not in versions:
+                delta.delete()
+            log.warning("gold_withdrawn table=%s to_version=%s", table, versions.get(table))
+
+    def _gold_before(self, gold: GoldPartition, day: date, version: int | None) -> pa.Table:
+        if version is None:
+            return gold.data.schema.empty_table()  # the table is new: an aggregation that did not exist then
+        return self._gold(gold.table, day, version)
+
+    def _gold(self, table: str, day: date, version: int | None = None) -> pa.Table:
+        uri, options = self._lake.uri(self._lake.gold(self._domain, table)), self._lake.storage_options or None
+        delta = DeltaTable(uri, version=version, storage_options=options)
+        return delta.to_pyarrow_table(filters=[(self._domain.partition_key, "=", day)])
+
+    def _gold_partition(self, table: str, day: date) -> GoldPartition:
+        return GoldPartition(table, self._domain.gold.tables[table], self._gold(table, day))
+
+    def _stop_if_blocked(self, checks: list[CheckOutcome]) -> None:
+        failed = [check for check in checks if check.blocks]
+        if failed:
+            what = "; ".join(f"{c.layer}/{c.table} `{c.name}`: {c.facts}" for c in failed)
+            raise BlockingCheckFailedError(
+                f"Blocking checks failed, so nothing downstream was changed: {what}. Look at the quarantine"
+                f" (`pdp quarantine list {self._domain.name}`) and at the rule in domains.yaml, then reprocess the"
+                " date.",
+                checks=[c.name for c in failed],
+            )

@@ -1,0 +1,58 @@
+"""The connection to the source's Postgres.
+
+How to connect, and what an interruption means, belongs here; queries belong to whoever asks them.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from platform_core.errors import ConfigurationError, TransientError
+from platform_core.settings import Settings
+
+
+def connect(settings: Settings, *, application: str) -> Connection:
+    """Return an autocommit connection with UTC as its time zone.
+
+    Args:
+        settings: The process's settings.
+        application: Name that the server shows for this connection.
+
+    Raises:
+        ConfigurationError: user, password or database is wrong.
+        TransientError: the server does not answer.
+    """
+    dsn = settings.postgres_dsn.get_secret_value()
+    url = urlsplit(dsn)
+    where = f"`{url.hostname}:{url.port or 5432}{url.path}` as user `{url.username}`"
+    try:
+        connection = psycopg2.connect(
+            dsn,
+            connect_timeout=10,
+            application_name=application,
+            options="-c timezone=UTC -c statement_timeout=300000",
+        )
+    except psycopg2.OperationalError as error:
+        # The driver's text names host and user, and never the password.
+        reason = str(error).strip().splitlines()[-1]
+        if any(sign in reason for sign in ("password", "authentication", "does not exist", "pg_hba")):
+            raise ConfigurationError(
+                f"Postgres at {where} refuses the connection: {reason}. Set `POSTGRES_DSN` as the server knows it.",
+                host=url.hostname,
+                user=url.username,
+            ) from None
+        raise TransientError(
+            f"Postgres at {where} does not answer: {reason}. Check `POSTGRES_DSN` and that the server runs.",
+            host=url.hostname,
+        ) from None
+    connection.autocommit = True
+    return connection
+
+
+def transient(error: psycopg2.OperationalError | psycopg2.InterfaceError, doing: str) -> TransientError:
+    """Return the error that says what was interrupted by the database."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return TransientError(f"Postgres ended the connection while {doing}: {reason}. It is tried again.", doing=doing)

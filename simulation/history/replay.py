@@ -1,0 +1,287 @@
+"""Plays days of the past through the real sources into Kafka, and leaves the live sources where the past ends.
+
+The order of things belongs here: what happens in the shop, when it is polled, what is sent, which watermarks are
+saved. The past itself comes from the other modules of this package, polling and sending from the live sources.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from platform_core.domain.catalog import Catalog
+from platform_core.errors import ConfigurationError, PermanentError
+from platform_core.settings import Settings
+from platform_kafka.clients import connect_admin, connect_registry
+from platform_kafka.records import header
+from producers.database import connect
+from producers.delivery import Delivery, Receipt
+from producers.fence import Position, VirtualClock
+from producers.orders import OrdersPoller
+from producers.restaurants import RestaurantsSnapshot
+from producers.users import INCREMENT_TIME, UsersIncrement
+from producers.watermark import FileWatermark, MemoryWatermark
+from simulation.history.clicks_day import make_clicks
+from simulation.history.encoding import encode
+from simulation.history.orders_day import make_orders, orders_for
+from simulation.history.randomness import DAY_US
+from simulation.history.shop_past import ShopDay, played_days, ticks
+from simulation.shop.seed import advance_serials, midnight, moment, seed_shop
+from simulation.world import OPENING_DAY, World
+
+log = logging.getLogger(__name__)
+
+CLICKSTREAM, ORDERS, RESTAURANTS, USERS = "events", "orders", "restaurants", "users"
+SOURCES = (CLICKSTREAM, ORDERS, RESTAURANTS, USERS)
+POLL_SECONDS = 600
+HOUR_US = 3_600_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to replay.
+
+    Attributes:
+        days: Consecutive UTC days, the first one first.
+        events_per_day: Unique clickstream events of each day.
+        domains: Which domains are sent; the shop's past is written for all of them.
+    """
+
+    days: tuple[date, ...]
+    events_per_day: int
+    domains: tuple[str, ...] = SOURCES
+
+    @classmethod
+    def before(cls, end: date, days: int, events_per_day: int, domains: Sequence[str] = SOURCES) -> Plan:
+        """Return the plan of the `days` days before `end`.
+
+        Raises:
+            ConfigurationError: the days, the rate or a domain make no sense.
+        """
+        if days < 1 or events_per_day < 0:
+            raise ConfigurationError(f"A replay needs at least one day, and not {days} with {events_per_day} events.")
+        if unknown := [name for name in domains if name not in SOURCES]:
+            raise ConfigurationError(f"There is no source for `{unknown[0]}`; known are {', '.join(SOURCES)}.")
+        first = end - timedelta(days=days)
+        if first <= OPENING_DAY:
+            raise ConfigurationError(
+                f"The shop opened on {OPENING_DAY}; a replay begins later than that, not on {first}."
+            )
+        return cls(tuple(first + timedelta(days=n) for n in range(days)), events_per_day, tuple(domains))
+
+    @property
+    def end(self) -> date:
+        """The first day that is not replayed."""
+        return self.days[-1] + timedelta(days=1)
+
+    @property
+    def orders_per_day(self) -> int:
+        """Orders placed on each day."""
+        return orders_for(self.events_per_day)
+
+
+@dataclass
+class Tally:
+    """What was sent of one domain.
+
+    Attributes:
+        receipt: Acknowledged and refused records.
+        duplicates: Redelivered events among them.
+        invalid: Events among them that break a rule of the domain.
+        seconds: Wall time spent on this domain.
+    """
+
+    receipt: Receipt = field(default_factory=Receipt)
+    duplicates: int = 0
+    invalid: int = 0
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the tally as JSON values."""
+        return {
+            "produced": self.receipt.total,
+            "by_date": dict(sorted(self.receipt.delivered.items())),
+            "refused": self.receipt.refused,
+            "duplicates": self.duplicates,
+            "invalid": self.invalid,
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def replay(settings: Settings, catalog: Catalog, world: World, plan: Plan) -> dict[str, Any]:
+    """Replay the plan's days and return the summary.
+
+    Raises:
+        ConfigurationError: contracts are not registered, credentials are refused, or the shop has another world.
+        PermanentError: a record was refused for good, or acknowledged records are missing from a topic.
+        TransientError: a service went away; the same command may be run again.
+    """
+    started = time.monotonic()
+    admin, registry = connect_admin(settings), connect_registry(settings)
+    deliveries = {
+        name: Delivery.connect(settings, catalog[name], registry=registry, bulk=name == CLICKSTREAM)
+        for name in plan.domains
+    }
+    topics = {name: delivery.domain.topic.name for name, delivery in deliveries.items()}
+    before = {name: _end_offsets(admin, topic) for name, topic in topics.items()}
+    tallies = {name: Tally() for name in plan.domains}
+    shop = _ShopReplay(settings, world, plan, deliveries, tallies) if set(plan.domains) - {CLICKSTREAM} else None
+    for day in plan.days:
+        if shop is not None:
+            shop.play(day)
+        if CLICKSTREAM in deliveries:
+            _send_clicks(world, day, plan, deliveries[CLICKSTREAM], tallies[CLICKSTREAM])
+        produced = {name: tally.receipt.delivered[day.isoformat()] for name, tally in tallies.items()}
+        log.info("day_replayed date=%s %s", day, " ".join(f"{name}={count}" for name, count in produced.items()))
+    if shop is not None:
+        shop.close()
+    for name, tally in tallies.items():
+        arrived = _end_offsets(admin, topics[name]) - before[name]
+        if arrived < tally.receipt.total:
+            raise PermanentError(
+                f"Topic `{topics[name]}` grew by {arrived} records, but {tally.receipt.total} were acknowledged."
+                " Check the broker's logs and disks before replaying again.",
+                domain=name,
+                topic=topics[name],
+            )
+    return {
+        "command": "replay",
+        "seed": world.seed,
+        "first_day": plan.days[0].isoformat(),
+        "end": plan.end.isoformat(),
+        "days": len(plan.days),
+        "events_per_day": plan.events_per_day,
+        "orders_per_day": plan.orders_per_day,
+        "seconds": round(time.monotonic() - started, 2),
+        "domains": {name: tally.to_json() for name, tally in tallies.items()},
+    }
+
+
+def _send_clicks(world: World, day: date, plan: Plan, delivery: Delivery, tally: Tally) -> None:
+    started = time.monotonic()
+    clicks = make_clicks(world, make_orders(world, day, plan.orders_per_day), plan.events_per_day)
+    for keys, values in encode(world, clicks, header(delivery.schema_id)):
+        delivery.send_encoded(keys, values, day.isoformat())
+    tally.receipt.add(delivery.settle())
+    tally.duplicates += clicks.duplicates
+    tally.invalid += clicks.invalid
+    tally.seconds += time.monotonic() - started
+
+
+class _ShopReplay:
+    """The shop's days: played into Postgres, polled by the live sources in virtual time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        world: World,
+        plan: Plan,
+        deliveries: dict[str, Delivery],
+        tallies: dict[str, Tally],
+    ) -> None:
+        self._world = world
+        self._plan = plan
+        self._tallies = tallies
+        self._writer = connect(settings, application="pdp-replay-writer")
+        self._reader = connect(settings, application="pdp-replay-reader")
+        seed_shop(self._writer, world, before=plan.days[0])
+        self._played = played_days(self._writer, plan.days, plan.orders_per_day)
+        start = midnight(plan.days[0])
+        self._clock = VirtualClock(start)
+        self._users_clock = VirtualClock(start)
+        self._orders: OrdersPoller | None = None
+        self._restaurants: RestaurantsSnapshot | None = None
+        self._users: UsersIncrement | None = None
+        if ORDERS in deliveries:
+            self._orders_file = FileWatermark(settings.state_dir, ORDERS)
+            position = _start(Position.from_json(self._orders_file.load()), self._orders_file.load(), start)
+            self._orders = OrdersPoller(
+                self._reader, deliveries[ORDERS], MemoryWatermark(position.to_json()), clock=self._clock
+            )
+        if RESTAURANTS in deliveries:
+            self._restaurants_file = FileWatermark(settings.state_dir, RESTAURANTS)
+            self._snapshot = MemoryWatermark()
+            self._restaurants = RestaurantsSnapshot(self._reader, deliveries[RESTAURANTS], self._snapshot)
+        if USERS in deliveries:
+            self._users_file = FileWatermark(settings.state_dir, USERS)
+            saved = self._users_file.load()
+            position = _start(Position.from_json((saved or {}).get("position")), saved, start)
+            self._users = UsersIncrement(
+                self._reader,
+                deliveries[USERS],
+                MemoryWatermark({"position": position.to_json()}),
+                clock=self._users_clock,
+            )
+
+    def play(self, day: date) -> None:
+        before = day - timedelta(days=1)
+        yesterday = make_orders(self._world, before, self._played.get(before, 0))
+        today = make_orders(self._world, day, self._plan.orders_per_day)
+        self._played[day] = len(today)
+        shop_day = ShopDay(self._writer, self._world, today, yesterday)
+        shop_day.begin()
+        for start_us, end_us in ticks(POLL_SECONDS):
+            if self._restaurants is not None and start_us % HOUR_US == 0:
+                self._count(RESTAURANTS, self._restaurants.take, moment(day, start_us))
+            shop_day.play(start_us, end_us)
+            if self._orders is not None:
+                self._clock.now = moment(day, end_us)
+                self._count(ORDERS, self._orders.poll)
+            increment_us = int(INCREMENT_TIME.total_seconds()) * 1_000_000
+            if self._users is not None and end_us <= increment_us < end_us + POLL_SECONDS * 1_000_000:
+                self._users_clock.now = moment(day, increment_us)
+                self._count(USERS, self._users.extract, self._users_clock.now)
+        self._save(day)
+
+    def close(self) -> None:
+        advance_serials(self._writer)
+        self._writer.close()
+        self._reader.close()
+
+    def _count(self, name: str, act: Any, *args: Any) -> None:
+        started = time.monotonic()
+        tally = self._tallies[name]
+        tally.receipt.add(act(*args))
+        tally.seconds += time.monotonic() - started
+
+    def _save(self, day: date) -> None:
+        """Leave the live sources at the day's end, unless they are further already."""
+        end = moment(day, DAY_US)
+        if self._orders is not None:
+            saved = Position.from_json(self._orders_file.load())
+            if saved.low < end:
+                self._orders_file.save(Position(low=end).to_json())
+        if self._restaurants is not None:
+            taken = moment(day, DAY_US - HOUR_US)
+            if not _later((self._restaurants_file.load() or {}).get("snapshot_at"), taken):
+                self._restaurants_file.save({**(self._snapshot.load() or {}), "snapshot_at": taken.isoformat()})
+        if self._users is not None:
+            taken = midnight(day) + INCREMENT_TIME
+            if not _later((self._users_file.load() or {}).get("extracted_at"), taken):
+                self._users_file.save({"extracted_at": taken.isoformat(), "position": Position(low=taken).to_json()})
+
+
+def _start(position: Position, saved: dict[str, Any] | None, start: datetime) -> Position:
+    """Begin with the past, or where the source stopped before it."""
+    if saved is None or position.low >= start:
+        return Position(low=start)
+    return Position(low=position.low, low_key=position.low_key)
+
+
+def _later(saved: str | None, than: datetime) -> bool:
+    return saved is not None and datetime.fromisoformat(saved) >= than
+
+
+def _end_offsets(admin: AdminClient, topic: str) -> int:
+    partitions = admin.list_topics(topic, timeout=10.0).topics[topic].partitions
+    latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    request = {TopicPartition(topic, number): latest for number in partitions}
+    found = admin.list_offsets(request, request_timeout=30.0).values()
+    return sum(future.result().offset for future in found)

@@ -1,0 +1,128 @@
+"""The lake as the sink sees it: files that appear whole or not at all, and the few that it reads back.
+
+Names come from `sink.bronze.writer` and `sink.bronze.journal`; reading tables belongs to whoever reads them. An outage
+is a `TransientError`, so that the loop waits instead of giving records up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from platform_core.errors import TransientError
+from platform_core.lake.lake import Lake
+
+
+class Store(Protocol):
+    """Where files are put, by their path below the lake's root."""
+
+    def put(self, name: str, data: pa.Buffer) -> None:
+        """Make `data` readable under `name`, entirely or not at all; repeating it is harmless.
+
+        Args:
+            name: Path below the lake's root.
+            data: The file's content.
+
+        Raises:
+            TransientError: the store did not take it.
+        """
+        ...
+
+    def read(self, name: str) -> pa.Buffer | None:
+        """Return a file's content, None if there is no such file.
+
+        Raises:
+            TransientError: the store did not answer.
+        """
+        ...
+
+    def list(self, folder: str) -> list[str]:
+        """Return the names of the files directly in a folder; one that does not exist has none.
+
+        Raises:
+            TransientError: the store did not answer.
+        """
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove a file; one that does not exist is no error.
+
+        Raises:
+            TransientError: the store did not answer.
+        """
+        ...
+
+
+class LakeStore:
+    """The store of `LAKE_URI`: a folder or an object store."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def put(self, name: str, data: pa.Buffer) -> None:
+        """Write a file, see `Store.put`."""
+        try:
+            if self._lake.is_local:
+                self._put_locally(self._lake.path(name), data)
+            else:
+                self._write(self._lake.path(name), data)
+        except OSError as error:
+            raise TransientError(
+                f"Writing `{self._lake.uri(name)}` failed: {error}. The sink keeps the records and tries again.",
+                name=name,
+            ) from error
+
+    def read(self, name: str) -> pa.Buffer | None:
+        """Return a file's content, see `Store.read`."""
+        try:
+            with self._lake.filesystem.open_input_file(self._lake.path(name)) as file:
+                return file.read_buffer()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unanswered("Reading", name, error) from error
+
+    def list(self, folder: str) -> list[str]:
+        """Return the files of a folder, see `Store.list`."""
+        selector = pafs.FileSelector(self._lake.path(folder), allow_not_found=True)
+        try:
+            found = self._lake.filesystem.get_file_info(selector)
+        except OSError as error:
+            raise self._unanswered("Listing", folder, error) from error
+        names = [info.base_name for info in found if info.type is pafs.FileType.File]
+        return sorted(f"{folder}/{name}" for name in names if not name.startswith("."))
+
+    def delete(self, name: str) -> None:
+        """Remove a file, see `Store.delete`."""
+        try:
+            self._lake.filesystem.delete_file(self._lake.path(name))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._unanswered("Deleting", name, error) from error
+
+    def _unanswered(self, what: str, name: str, error: OSError) -> TransientError:
+        return TransientError(f"{what} `{self._lake.uri(name)}` failed: {error}. The sink tries again.", name=name)
+
+    def _put_locally(self, path: str, data: pa.Buffer) -> None:
+        # Readers skip names that begin with a dot, and a rename within a folder is atomic. There is no fsync:
+        # the embedded broker does not sync either, so after a power failure both fall back together.
+        files = self._lake.filesystem
+        folder, _, name = path.rpartition("/")
+        hidden = f"{folder}/.{name}.tmp"
+        files.create_dir(folder, recursive=True)
+        try:
+            self._write(hidden, data)
+            files.move(hidden, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                files.delete_file(hidden)
+            raise
+
+    def _write(self, path: str, data: pa.Buffer) -> None:
+        files: pafs.FileSystem = self._lake.filesystem
+        with files.open_output_stream(path, compression=None) as stream:
+            stream.write(data)

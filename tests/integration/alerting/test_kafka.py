@@ -1,0 +1,105 @@
+"""Alerts on the topic `pipeline-alerts` of a real broker."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from alerting import channels
+from alerting.channels import AlertNotSentError, KafkaChannel
+from alerting.dispatch import dispatch
+from infra.embedded.services.kafka import Kafka
+from platform_core.domain.catalog import load_catalog
+from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.lake import Lake
+from platform_core.settings import REPOSITORY, Settings
+from platform_kafka.topics import PIPELINE_ALERTS, kafka_client_config, topic_specs
+
+
+def an_alert() -> Alert:
+    return Alert(
+        key=f"dead:orders:{uuid.uuid4()}",
+        kind=AlertKind.DEAD,
+        domain="orders",
+        partition_date=date(2026, 11, 20),
+        what="It is dead — für immer.",
+        where="orders",
+        command="pdp partitions revive orders 2026-11-20",
+        at=datetime(2026, 11, 21, 6, tzinfo=UTC),
+    )
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> AlertLog:
+    return AlertLog(Lake(Settings(lake_uri=str(tmp_path / "lake"))))
+
+
+@pytest.fixture(scope="module")
+def connection(kafka: Kafka) -> Settings:
+    settings = Settings(**{name.lower(): value for name, value in kafka.env().items()})
+    admin = AdminClient(kafka_client_config(settings, admin=True))
+    [spec] = [
+        s for s in topic_specs(load_catalog(REPOSITORY / "domains" / "domains.yaml")) if s.name == PIPELINE_ALERTS
+    ]
+    if spec.name not in admin.list_topics(timeout=10).topics:
+        for done in admin.create_topics([NewTopic(spec.name, spec.partitions, 1, config=spec.config)]).values():
+            done.result()
+    return settings
+
+
+def records(settings: Settings, key: str) -> list[Message]:
+    consumer = Consumer({**kafka_client_config(settings), "group.id": "test"})
+    found = []
+    try:
+        for partition in consumer.list_topics(PIPELINE_ALERTS, timeout=10).topics[PIPELINE_ALERTS].partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(PIPELINE_ALERTS, partition), timeout=10)
+            consumer.assign([TopicPartition(PIPELINE_ALERTS, partition, low)])
+            while low < high:
+                message = consumer.poll(10)
+                assert message is not None and message.error() is None
+                found.append(message)
+                low = message.offset() + 1
+    finally:
+        consumer.close()
+    return [message for message in found if message.key() == key.encode()]
+
+
+def test_an_alert_is_there_once_when_it_is_sent_twice(connection: Settings, log: AlertLog) -> None:
+    alert, channel = an_alert(), KafkaChannel(connection)
+    assert dispatch(log, [alert], [channel]).sent == 1
+    assert dispatch(log, [alert], [channel]).sent == 0
+    [message] = records(connection, alert.key)
+    assert json.loads(message.value()) == {
+        "key": alert.key,
+        "kind": "DEAD",
+        "domain": "orders",
+        "partition_date": "2026-11-20",
+        "what": "It is dead — für immer.",
+        "where": "orders",
+        "command": "pdp partitions revive orders 2026-11-20",
+        "at": "2026-11-21T06:00:00+00:00",
+    }
+
+
+def test_a_broker_that_is_away_leaves_it_pending_and_gets_one_copy_later(
+    connection: Settings, log: AlertLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "KAFKA_SECONDS", 1.0)
+    alert = an_alert()
+    away = KafkaChannel(connection.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"}))
+    started = time.monotonic()
+    assert dispatch(log, [alert], [away]).failed == 1
+    assert time.monotonic() - started < 5
+    with pytest.raises(AlertNotSentError, match=r"127\.0\.0\.1:1"):
+        away.send(alert)
+    assert [a.key for a in log.pending("kafka")] == [alert.key]
+    monkeypatch.setattr(channels, "KAFKA_SECONDS", 5.0)
+    assert dispatch(log, [alert], [KafkaChannel(connection)]).sent == 1
+    assert len(records(connection, alert.key)) == 1

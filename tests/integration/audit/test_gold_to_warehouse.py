@@ -1,0 +1,174 @@
+"""Gold → warehouse, on the stand-in: a row lost, doubled, changed or invented is named by its grain."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import snowflake.connector
+from deltalake import DeltaTable
+
+from audit.report import AuditReport, Stage
+from audit.run import audit
+from audit.trace import trace
+from infra.embedded.services.warehouse import Warehouse
+from platform_core.domain.catalog import Catalog
+from platform_core.settings import Settings, settings
+from tests.rigs.audit_lake import FIRST_DAY, AuditLake
+from warehouse.connection import connect
+from warehouse.load import GoldPartition, load_date
+
+
+class Loaded:
+    """A lake of two dates, and a warehouse that has them in a schema of its own."""
+
+    def __init__(self, warehouse: Warehouse, folder: Path) -> None:
+        self.env = warehouse.env()
+        self.made = AuditLake(Settings(lake_uri=str(folder), snowflake_database=self.env["SNOWFLAKE_DATABASE"])).make()
+        self.schema = f"AUDIT_{uuid.uuid4().hex[:8].upper()}"
+        self.made.domain = self.made.domain.model_copy(update={"warehouse_schema": self.schema})
+        self.connection = self.connect()
+        for number in range(2):
+            self.load(number)
+
+    def connect(self) -> snowflake.connector.SnowflakeConnection:
+        return snowflake.connector.connect(
+            account=self.env["SNOWFLAKE_ACCOUNT"],
+            user=self.env["SNOWFLAKE_USER"],
+            password=self.env["SNOWFLAKE_PASSWORD"],
+            host=self.env["SNOWFLAKE_HOST"],
+            port=int(self.env["SNOWFLAKE_PORT"]),
+            protocol=self.env["SNOWFLAKE_PROTOCOL"],
+            database=self.env["SNOWFLAKE_DATABASE"],
+            platform_detection_timeout_seconds=0,
+        )
+
+    def load(self, number: int) -> None:
+        day, domain, lake = FIRST_DAY + timedelta(days=number), self.made.domain, self.made.lake
+        parts = [
+            GoldPartition(
+                table,
+                keys,
+                DeltaTable(lake.uri(lake.gold(domain, table))).to_pyarrow_table(filters=[("order_date", "=", day)]),
+            )
+            for table, keys in domain.gold.tables.items()
+        ]
+        load_date(
+            self.connection,
+            database=self.env["SNOWFLAKE_DATABASE"],
+            schema=self.schema,
+            domain="orders",
+            day=day,
+            run_id="run",
+            partitions=parts,
+        )
+
+    def sql(self, statement: str) -> None:
+        self.connection.cursor().execute(statement.replace("HOME", f"{self.env['SNOWFLAKE_DATABASE']}.{self.schema}"))
+
+    def look(self, **arguments) -> AuditReport:
+        arguments = {"stages": {Stage.WAREHOUSE}, "warehouse": self.connect, **arguments}
+        return audit(self.made.settings, Catalog([self.made.domain]), self.made.lake, **arguments)
+
+    def problem(self) -> tuple[str, int, str]:
+        [found] = self.look().problems
+        assert (found.stage, found.day) == (Stage.WAREHOUSE, FIRST_DAY)
+        return found.kind.value, found.count, found.where
+
+
+@pytest.fixture
+def loaded(warehouse: Warehouse, tmp_path: Path) -> Iterator[Loaded]:
+    loaded = Loaded(warehouse, tmp_path / "lake")
+    yield loaded
+    loaded.connection.close()
+
+
+def test_what_happened_after_the_load_is_named_by_its_grain(loaded):
+    report = loaded.look()
+    assert report.clean
+    [summary] = report.summary()
+    rows = summary.equations[0].count
+    assert str(summary.equations[0]) == f"gold rows {rows} = warehouse {rows}"
+
+    loaded.sql(f"DELETE FROM HOME.ORDERS WHERE ORDER_DATE = '{FIRST_DAY}' AND CITY = 'Rome'")
+    assert loaded.problem() == ("missing", 1, f"order_date={FIRST_DAY} city=Rome")
+    loaded.load(0)
+
+    loaded.sql(f"INSERT INTO HOME.ORDERS SELECT * FROM HOME.ORDERS WHERE ORDER_DATE = '{FIRST_DAY}' AND CITY = 'Oslo'")
+    assert loaded.problem() == ("duplicate", 1, f"order_date={FIRST_DAY} city=Oslo")
+    loaded.sql(f"DELETE FROM HOME.ORDERS WHERE ORDER_DATE = '{FIRST_DAY}'")
+    loaded.load(0)
+
+    loaded.sql(
+        "UPDATE HOME.ORDERS_BY_RESTAURANT SET NET_REVENUE = NET_REVENUE + 0.01"
+        f" WHERE ORDER_DATE = '{FIRST_DAY}' AND RESTAURANT_ID = 2"
+    )
+    kind, count, where = loaded.problem()
+    assert (kind, count) == ("differs", 1)
+    assert where.startswith(f"order_date={FIRST_DAY} restaurant_id=2 (net_revenue: Gold ")
+    loaded.load(0)
+
+    loaded.sql(f"UPDATE HOME.ORDERS SET CITY = 'Nowhere' WHERE ORDER_DATE = '{FIRST_DAY}' AND CITY = 'Rome'")
+    loaded.sql(f"UPDATE HOME.ORDERS SET ORDERS = ORDERS + 1 WHERE ORDER_DATE = '{FIRST_DAY}' AND CITY = 'Nowhere'")
+    kinds = {problem.kind.value: problem.where for problem in loaded.look().problems}
+    assert kinds == {
+        "missing": f"order_date={FIRST_DAY} city=Rome",
+        "phantom": f"order_date={FIRST_DAY} city=Nowhere",
+    }
+
+    loaded.sql("DROP TABLE HOME.ORDERS")
+    found = loaded.look().problems
+    assert {(problem.kind.value, problem.count) for problem in found} == {("missing", 3)}
+    assert {problem.day for problem in found} == {FIRST_DAY, FIRST_DAY + timedelta(days=1)}
+
+
+def test_a_value_that_changed_in_gold_after_the_load_differs_and_no_warehouse_is_not_checked(loaded):
+    def dearer(rows):
+        return [{**rows[0], "net_revenue": rows[0]["net_revenue"] + Decimal("0.01")}, *rows[1:]]
+
+    loaded.made.write_gold(FIRST_DAY, "orders", dearer)
+    city = loaded.made.gold_rows(FIRST_DAY, "orders")[0]["city"]
+    kind, count, where = loaded.problem()
+    assert (kind, count) == ("differs", 1)
+    assert where.startswith(f"order_date={FIRST_DAY} city={city} (net_revenue: ")
+
+    def refuse():
+        raise snowflake.connector.errors.OperationalError("no route")
+
+    report = loaded.look(warehouse=refuse)
+    assert (report.clean, report.exit_code, report.problems) == (False, 2, ())
+    assert "no route" in report.not_checked[0].not_checked
+
+
+def test_the_login_of_the_settings_is_used_and_a_trace_ends_in_the_warehouse(loaded, monkeypatch):
+    for name, value in loaded.env.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    try:
+        assert loaded.look(warehouse=None).clean
+        made, order = loaded.made, loaded.made.silver_rows(FIRST_DAY)[0]
+        with connect(settings(), "test") as connection:
+            [found] = trace(
+                made.settings,
+                Catalog([made.domain]),
+                made.lake,
+                made.meta,
+                str(order["order_id"]),
+                day=FIRST_DAY,
+                warehouse=lambda: connection,
+            )
+        [layer] = [each for each in found.layers if each.layer == "warehouse"]
+        assert {row["table"]: row["order_date"] for row in layer.rows} == {
+            "orders": FIRST_DAY,
+            "orders_by_restaurant": FIRST_DAY,
+        }
+        assert layer.rows[0]["city"] == order["city"]
+        monkeypatch.setenv("SNOWFLAKE_PASSWORD", "")
+        settings.cache_clear()
+        assert "SNOWFLAKE_PASSWORD" in loaded.look(warehouse=None).not_checked[0].not_checked
+    finally:
+        settings.cache_clear()

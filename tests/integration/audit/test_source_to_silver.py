@@ -1,0 +1,146 @@
+"""Source → Silver, with a real Postgres: rows that were not polled are explained, lost ones are named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from audit.report import AuditReport, DateRange, Reason, Stage
+from audit.run import audit
+from audit.stages import source_to_silver
+from infra.embedded.services.kafka import Kafka
+from infra.embedded.services.postgres import Postgres
+from platform_core.settings import Settings
+from tests.rigs.audit_lake import FIRST_DAY, AuditLake
+
+LATER = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+class Shop:
+    """A lake of two dates, and the orders that they came from."""
+
+    def __init__(self, postgres: Postgres, kafka: Kafka, folder: Path) -> None:
+        env = {**postgres.env(), **kafka.env(), "LAKE_URI": str(folder / "lake"), "STATE_DIR": str(folder / "state")}
+        self.settings = Settings(**{name.lower(): value for name, value in env.items()})
+        self.made = AuditLake(self.settings).make()
+        self.connection = psycopg2.connect(self.settings.postgres_dsn.get_secret_value())
+        self.connection.autocommit = True
+        self.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        self.sql(
+            "CREATE TABLE orders (order_id bigint, created_at timestamptz, updated_at timestamptz, total numeric,"
+            " deleted_at timestamptz)"
+        )
+        for day, records in self.made.records.items():
+            kept = {row["order_id"]: row for row in self.made.silver_rows(day)}
+            for record in records:  # a refused latest version is what the source has
+                row = {**kept.get(record.order_id, {}), **self.made._values(record)}
+                known = kept.get(record.order_id)
+                if record.is_bad and (known is None or record.updated_at > known["updated_at"]):
+                    kept[record.order_id] = row
+            for row in kept.values():
+                names = ("order_id", "created_at", "updated_at", "total")
+                self.sql("INSERT INTO orders VALUES (%s, %s, %s, %s)", *(row[name] for name in names))
+        self.polled(LATER)
+
+    def sql(self, statement: str, *values: object) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+
+    def polled(self, low: datetime) -> None:
+        path = self.settings.state_dir / "orders.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"low": low.isoformat(), "polls": [], "sent": []}))
+
+    def look(self, **change: object) -> AuditReport:
+        settings = self.settings.model_copy(update=change)
+        dates = DateRange(FIRST_DAY, FIRST_DAY + timedelta(days=1))
+        return audit(
+            settings, self.made.catalog, self.made.lake, domains=["orders"], dates=dates, stages={Stage.SOURCE}
+        )
+
+
+@pytest.fixture
+def shop(postgres: Postgres, kafka: Kafka, tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(postgres, kafka, tmp_path)
+    yield shop
+    shop.sql("DROP TABLE orders")
+    shop.connection.close()
+
+
+def test_a_row_is_silver_not_polled_not_processed_or_missing_by_name(shop):
+    report = shop.look()
+    assert report.clean, report.problems
+
+    # After the watermark: changed in place, and new.
+    silver = shop.made.silver_rows(FIRST_DAY)
+    changed = silver[0]["order_id"]
+    shop.sql("UPDATE orders SET updated_at = %s, total = 1 WHERE order_id = %s", LATER + timedelta(hours=1), changed)
+    created = silver[0]["created_at"]
+    shop.sql("INSERT INTO orders VALUES (9001, %s, %s, 1)", created, LATER + timedelta(seconds=1))
+    report = shop.look()
+    assert report.clean, report.problems
+    assert report.summary()[0].explained[Reason.NOT_POLLED_YET] == 2
+
+    # The producer has polled both, and nothing of them ever arrived.
+    shop.polled(LATER + timedelta(hours=2))
+    [problem] = shop.look().problems
+    assert (problem.kind.value, problem.count, problem.day) == ("missing", 2, FIRST_DAY)
+    assert {key.split()[0] for key in problem.keys} == {str(changed), "9001"}
+
+    # One of them is in a file that no run has seen.
+    record = shop.made.records[FIRST_DAY][0]
+    from dataclasses import replace
+
+    late = replace(record, order_id=9001, updated_at=LATER + timedelta(seconds=1), offset=80_000)
+    shop.made.write_bronze(FIRST_DAY, [late], files=1)
+    report = shop.look()
+    assert report.summary()[0].explained[Reason.NOT_PROCESSED_YET] == 1
+    assert [problem.count for problem in report.problems] == [1]
+
+
+def test_other_values_and_rows_that_the_source_does_not_have_are_problems(shop):
+    one, other, *_ = (row["order_id"] for row in shop.made.silver_rows(FIRST_DAY))
+    shop.sql("UPDATE orders SET total = total + 0.01 WHERE order_id = %s", one)
+    shop.sql("DELETE FROM orders WHERE order_id = %s", other)
+    found = {problem.kind.value: problem.where for problem in shop.look().problems}
+    assert found == {"differs": str(one), "phantom": str(other)}
+
+
+def test_a_row_deleted_at_the_source_is_on_its_way_as_its_tombstone(shop):
+    gone = shop.made.silver_rows(FIRST_DAY)[0]["order_id"]
+    shop.sql("CREATE TABLE orders_tombstones (order_id bigint, updated_at timestamptz)")
+    try:
+        shop.sql("INSERT INTO orders_tombstones VALUES (%s, %s)", gone, LATER + timedelta(hours=1))
+        shop.sql("DELETE FROM orders WHERE order_id = %s", gone)
+        report = shop.look()
+        assert report.clean, report.problems
+        assert report.summary()[0].explained[Reason.NOT_POLLED_YET] == 1
+        shop.polled(LATER + timedelta(hours=2))
+        assert [(p.kind.value, p.keys[0].split()[0]) for p in shop.look().problems] == [("missing", str(gone))]
+    finally:
+        shop.sql("DROP TABLE orders_tombstones")
+
+
+def test_without_postgres_or_a_watermark_the_stage_is_not_checked(shop):
+    report = shop.look(postgres_dsn=Settings(postgres_dsn="postgresql://shop@127.0.0.1:1/shop").postgres_dsn)
+    assert (report.exit_code, len(report.not_checked)) == (2, 1)
+    assert "2 dates from 2026-11-20" in report.not_checked[0].not_checked
+    shop.sql("UPDATE orders SET updated_at = updated_at + interval '1 day' WHERE created_at < %s", LATER)
+    (shop.settings.state_dir / "orders.json").unlink()
+    report = shop.look()
+    assert report.problems == ()
+    assert "STATE_DIR" in report.not_checked[0].not_checked
+
+
+def test_a_query_that_is_no_plain_select_compares_totals_only():
+    from platform_core.domain.catalog import Source
+
+    plain = Source(query="select count(*), sum(x)\nfrom orders where a < %(end)s", silver=("count(*)",))
+    assert source_to_silver.rows_query(plain, ["order_id"]) == 'select "order_id" from orders where a < %(end)s'
+    with_clause = Source(query="with a as (select 1) select count(*) from a", silver=("count(*)",))
+    assert source_to_silver.rows_query(with_clause, ["order_id"]) is None

@@ -1,0 +1,153 @@
+"""One order through every stage: Postgres, Kafka, Bronze, Silver, Gold and the commands on top."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import psycopg2
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+from typer.testing import CliRunner
+
+from audit.trace import Trace, trace
+from infra.embedded.services.kafka import Kafka
+from infra.embedded.services.postgres import Postgres
+from pdp.cli import app
+from platform_core.errors import PermanentError
+from platform_core.settings import Settings, settings
+from platform_kafka.topics import dlq_name, kafka_client_config
+from tests.rigs.audit_lake import FIRST_DAY, AuditLake
+from warehouse.load import WarehouseUnavailableError
+
+
+def no_warehouse():
+    raise WarehouseUnavailableError("no warehouse here")
+
+
+class Platform:
+    """A lake of two dates, a Postgres with users, and a dead letter."""
+
+    def __init__(self, postgres: Postgres, kafka: Kafka, folder: Path) -> None:
+        self.env = {**postgres.env(), **kafka.env(), "LAKE_URI": str(folder / "lake"), "STATE_DIR": str(folder)}
+        self.settings = Settings(**{name.lower(): value for name, value in self.env.items()})
+        self.made = AuditLake(self.settings, seed=3).make(orders=60)
+        admin = AdminClient(kafka_client_config(self.settings, admin=True))
+        missing = {dlq_name(self.made.domain), self.made.domain.topic.name} - set(admin.list_topics(timeout=10).topics)
+        for created in admin.create_topics([NewTopic(name, 3, 1) for name in missing]).values() if missing else ():
+            created.result()
+        with psycopg2.connect(self.settings.postgres_dsn.get_secret_value()) as connection:
+            connection.cursor().execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+            connection.cursor().execute("CREATE TABLE users (user_id bigint, email text)")
+            connection.cursor().execute("CREATE TABLE orders (order_id bigint, created_at timestamptz)")
+            order = self.made.silver_rows(FIRST_DAY)[0]
+            connection.cursor().execute(
+                "INSERT INTO orders VALUES (%s, %s)", (order["order_id"], f"{FIRST_DAY} 12:00Z")
+            )
+            connection.cursor().execute("INSERT INTO users VALUES (7, 'ada@example.com')")
+
+    def trace(self, subject: str, **arguments) -> Trace:
+        made = self.made
+        domain = arguments.pop("domain", "orders")
+        [found] = trace(
+            self.settings,
+            made.catalog,
+            made.lake,
+            made.meta,
+            subject,
+            domain=domain,
+            warehouse=no_warehouse,
+            **arguments,
+        )
+        return found
+
+
+@pytest.fixture(scope="module")
+def platform(postgres: Postgres, kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    return Platform(postgres, kafka, tmp_path_factory.mktemp("trace"))
+
+
+def rows(found: Trace, layer: str) -> list[dict]:
+    [only] = [each for each in found.layers if each.layer == layer]
+    return only.rows
+
+
+def test_an_order_is_found_at_every_stage_by_its_key_and_by_its_offset(platform):
+    silver = platform.made.silver_rows(FIRST_DAY)[0]
+    versions = [r for r in platform.made.records[FIRST_DAY] if r.order_id == silver["order_id"]]
+    copies = [r for r in platform.made.copies[FIRST_DAY] if r.order_id == silver["order_id"]]
+    by_key = platform.trace(str(silver["order_id"]))
+    bronze = rows(by_key, "bronze")
+    assert sorted(r["_offset"] for r in bronze) == sorted(r.offset for r in [*versions, *copies])
+    assert all(r["file"].startswith("part-") and r["date"] == FIRST_DAY for r in bronze)
+    assert [r["_offset"] for r in rows(by_key, "silver")] == [silver["_offset"]]
+    gold = {r["table"]: r for r in rows(by_key, "gold")}
+    assert gold["orders"]["city"] == silver["city"]
+    assert gold["orders_by_restaurant"]["restaurant_id"] == silver["restaurant_id"]
+    assert rows(by_key, "partition")[0]["status"] == "DONE"
+    [warehouse] = [each for each in by_key.layers if each.layer == "warehouse"]
+    assert warehouse.not_looked == "no warehouse here"
+
+    place = f"raw-orders:{silver['_partition']}:{silver['_offset']}"
+    by_place = platform.trace(place)
+    assert rows(by_place, "silver") == rows(by_key, "silver")
+    assert rows(by_place, "source") == rows(by_key, "source") != []
+
+
+def test_a_refused_version_is_in_the_quarantine_and_a_letter_in_the_dead_letters(platform):
+    bad = next(record for record in platform.made.records[FIRST_DAY] if record.is_bad)
+    [quarantined] = rows(platform.trace(f"raw-orders:{bad.partition}:{bad.offset}"), "quarantine")
+    assert quarantined["rule"] == "known_status"
+
+    domain = platform.made.domain
+    producer = Producer(kafka_client_config(platform.settings, admin=True))
+    place = {"dlq.topic": domain.topic.name, "dlq.partition": "2", "dlq.offset": "7700"}
+    headers = {**place, "dlq.error_class": "not_json"}
+    producer.produce(dlq_name(domain), b"{broken", "4711", headers=list(headers.items()))
+    assert producer.flush(30) == 0
+    for subject in ("4711", f"{domain.topic.name}:2:7700"):
+        found = platform.trace(subject)
+        assert [row["dlq.error_class"] for row in rows(found, "dead letters")] == ["not_json"]
+        assert rows(found, "bronze") == []
+
+
+def test_an_address_is_masked_and_what_is_nowhere_says_where_it_was_looked_for(platform):
+    found = platform.trace("7", domain="users")
+    assert rows(found, "source") == [{"user_id": 7, "email": "a***@example.com"}]
+    nowhere = platform.trace("424242")
+    assert not nowhere.is_found
+    assert "bronze/orders" in next(each.looked_in for each in nowhere.layers if each.layer == "bronze")
+    with pytest.raises(PermanentError, match="TOPIC:PARTITION:OFFSET"):
+        platform.trace("raw-nothing:0:1")
+
+
+def test_the_commands_print_tables_and_documents_and_end_with_their_codes(platform, monkeypatch):
+    for name, value in platform.env.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("SNOWFLAKE_HOST", "127.0.0.1")
+    monkeypatch.setenv("SNOWFLAKE_PORT", "1")
+    settings.cache_clear()
+
+    def pdp(*arguments: str):
+        return CliRunner().invoke(app, list(arguments))
+
+    try:
+        audit = ("audit", "--domain", "orders", "--stage", "silver", "--stage", "gold")
+        done = pdp(*audit, "--json")
+        assert (done.exit_code, json.loads(done.stdout)["clean"]) == (0, True), done.output
+        platform.made.write_silver(FIRST_DAY, lambda rows: rows[1:])
+        done = pdp(*audit, "--date", FIRST_DAY.isoformat())
+        assert done.exit_code == 1
+        assert "missing_in_silver" in done.stdout
+        assert f"pdp partitions reset orders {FIRST_DAY}" in done.stdout
+        platform.made.write_silver(FIRST_DAY)
+        assert pdp("audit", "--stage", "nonsense").exit_code == 2
+
+        order = str(platform.made.silver_rows(FIRST_DAY)[0]["order_id"])
+        monkeypatch.setattr("warehouse.connection.connect", lambda settings, tag: no_warehouse())
+        done = pdp("trace", order, "--domain", "orders")
+        assert (done.exit_code, "DONE" in done.stdout) == (0, True), done.output
+        assert pdp("trace", "424242", "--domain", "orders").exit_code == 1
+    finally:
+        settings.cache_clear()

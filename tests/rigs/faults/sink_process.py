@@ -1,0 +1,108 @@
+"""The sink as the fault suite runs it: `python sink_process.py MUTANT [sink's arguments]`; "" is the sink itself.
+
+A killed member leaves its group after 2 s instead of 10, which is all that differs from `python -m sink`. A mutant is
+a way in which sinks in the wild lose or double records; the suite must catch each of them.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import sink.kafka
+from sink.__main__ import main
+from sink.bronze.recovery import Recovery
+from sink.buffer import Buffers
+from sink.decoding import Reason, Refusal
+from sink.loop import Sink
+from sink.offsets import Offsets
+
+sink.kafka.SESSION_TIMEOUT_MS = 2_000
+
+
+def commit_before_put() -> None:
+    """What is in memory counts as safe."""
+    Buffers.floors = lambda self: {}
+
+
+def commit_last_offset() -> None:
+    """As soon as any file is written, everything that was read is committed."""
+    floors = Buffers.floors
+    written = Buffers.written
+
+    def note(self, buffer):
+        written(self, buffer)
+        self.has_written = True
+
+    Buffers.written = note
+    Buffers.floors = lambda self: {} if self.__dict__.pop("has_written", False) else floors(self)
+
+
+def forget_what_is_stored() -> None:
+    """A restarted sink knows nothing of the files that its predecessor put."""
+    Recovery.holds = lambda self, message: False
+
+
+def dead_letters_on_outage() -> None:
+    """A store that does not answer is taken for bad records."""
+    write = Sink._write_sealed
+
+    class AsMessage:
+        def __init__(self, topic, row):
+            self._topic, self._row = topic, row
+
+        topic = lambda self: self._topic  # noqa: E731
+        partition = lambda self: self._row.partition  # noqa: E731
+        offset = lambda self: self._row.offset  # noqa: E731
+        key = lambda self: self._row.record.key.encode()  # noqa: E731
+        value = lambda self: b"{}"  # noqa: E731
+        timestamp = lambda self: (0, 0)  # noqa: E731
+        headers = lambda self: None  # noqa: E731
+
+    def divert(self, now):
+        write(self, now)
+        if self._uploads.backoff.active:
+            for buffer in self._buffers.sealed:
+                for row in buffer.rows:
+                    self._letters.send(AsMessage(buffer.topic, row), Refusal(Reason.MALFORMED_JSON, "the store failed"))
+                self._buffers.written(buffer)
+
+    Sink._write_sealed = divert
+
+
+def commit_without_flush_on_revoke() -> None:
+    """A rebalance commits the position and drops the buffers."""
+
+    def revoked(self, partitions):
+        self._broker.commit({w: p for w, p in self._offsets.positions.items() if w in set(partitions)})
+        self._give_up(partitions)
+
+    Sink.revoked = revoked
+    Sink.close = lambda self: bool(self._leave()) or True
+
+
+def commit_beyond_dates() -> None:
+    """Only the date that was written last holds the offset back."""
+    floors = Buffers.floors
+
+    def last_only(self):
+        everything = self._open
+        self._open = dict(list(everything.items())[-1:])
+        try:
+            return floors(self)
+        finally:
+            self._open = everything
+
+    Buffers.floors = last_only
+
+
+def never_commit() -> None:
+    """A stop leaves everything to be read again."""
+    Offsets.committable = lambda self, floors: {}
+    Recovery.holds = lambda self, message: False
+
+
+if __name__ == "__main__":
+    mutant = sys.argv[1]
+    if mutant:
+        globals()[mutant]()
+    sys.exit(main(sys.argv[2:]))

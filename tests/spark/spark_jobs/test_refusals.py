@@ -1,0 +1,119 @@
+"""What the jobs refuse, and in which words. Sail runs these: the refusals are the jobs' own, and it starts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from platform_core.domain.catalog import Catalog, Domain, Quality, Rule
+from platform_core.errors import PermanentError, TransientError
+from platform_core.lake.lake import Lake
+from platform_core.settings import Settings
+from spark_jobs import bronze_to_silver, silver_to_gold, tables
+from tests.rigs import bronze_days
+from tests.rigs.bronze_days import DAY
+from tests.spark.spark_jobs.conftest import Engine
+
+
+@pytest.fixture
+def sail(engines: dict[str, Engine], tmp_path: Path) -> Engine:
+    base = engines["sail"]
+    return Engine(base.name, base.remote, base.spark, Lake(Settings(lake_uri=str(tmp_path / "lake"))))
+
+
+@pytest.fixture
+def users(catalog: Catalog) -> Domain:
+    return catalog["users"]
+
+
+@pytest.fixture
+def files(sail: Engine, users: Domain) -> list[str]:
+    return bronze_days.write(sail.lake, users, DAY, bronze_days.users())
+
+
+def use_transform(monkeypatch: pytest.MonkeyPatch, transform: Callable[[DataFrame], DataFrame]) -> None:
+    plugin = SimpleNamespace(transform=lambda df, cfg: transform(df))
+    monkeypatch.setattr(bronze_to_silver, "load_transform", lambda domain: plugin)
+
+
+def use_aggregate(monkeypatch: pytest.MonkeyPatch, aggregate: Callable[[DataFrame], object]) -> None:
+    plugin = SimpleNamespace(aggregate=lambda df, cfg, dt: aggregate(df))
+    monkeypatch.setattr(silver_to_gold, "load_aggregation", lambda domain: plugin)
+
+
+def test_a_pinned_file_that_is_gone(sail: Engine, users: Domain, files: list[str]) -> None:
+    Path(sail.lake.path(files[1])).unlink()
+    with pytest.raises(PermanentError, match=r"1 of 3 Bronze files do not exist.*part-.*parquet") as caught:
+        bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
+    assert caught.value.missing == [files[1]]
+    assert not tables.exists(sail.lake, sail.lake.silver(users))
+
+
+def test_a_file_that_is_no_parquet_may_pass(sail: Engine, users: Domain, files: list[str]) -> None:
+    Path(sail.lake.path(files[1])).write_bytes(b"half a file")
+    with pytest.raises((TransientError, PermanentError), match="`bronze_to_silver`, domain `users`, date 2026-11-20"):
+        bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda df: df.where("user_id <> 1"), lambda df: df.union(df)], ids=["drops", "multiplies"]
+)
+def test_a_transform_that_changes_the_number_of_rows(
+    sail: Engine,
+    users: Domain,
+    files: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[DataFrame], DataFrame],
+) -> None:
+    use_transform(monkeypatch, change)
+    with pytest.raises(PermanentError, match=r"9 Bronze rows became (7|18).*nothing was written"):
+        bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
+    assert not tables.exists(sail.lake, sail.lake.silver(users))
+
+
+def test_a_transform_that_loses_columns(
+    sail: Engine, users: Domain, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_transform(monkeypatch, lambda df: df.drop("_offset", "updated_at"))
+    with pytest.raises(PermanentError, match="lost the columns `_offset`, `updated_at`"):
+        bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
+
+
+def test_a_rule_that_is_no_expression(sail: Engine, users: Domain, files: list[str]) -> None:
+    broken = users.model_copy(update={"quality": Quality(rules=(Rule(name="typo", expression="teir = 'gold'"),))})
+    with pytest.raises(PermanentError, match=r"domain `users`, date 2026-11-20.*teir"):
+        bronze_to_silver.run(sail.spark, sail.lake, broken, DAY, files)
+
+
+def test_a_rule_that_is_null_is_broken(sail: Engine, users: Domain, files: list[str]) -> None:
+    strict = users.model_copy(
+        update={"quality": Quality(rules=(Rule(name="gone", expression="deleted_at > created_at"),))}
+    )
+    result = bronze_to_silver.run(sail.spark, sail.lake, strict, DAY, files)
+    assert result.quarantined == {"gone": 6, "in_partition": 1} and result.silver_rows == 1
+
+
+def test_gold_without_silver(sail: Engine, users: Domain) -> None:
+    with pytest.raises(PermanentError, match=r"does not exist\. Run bronze_to_silver first"):
+        silver_to_gold.run(sail.spark, sail.lake, users, DAY)
+
+
+def test_an_aggregate_that_breaks_its_promises(
+    sail: Engine, users: Domain, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
+    use_aggregate(monkeypatch, lambda df: df.select("snapshot_date", "city", "tier", F.lit(1).alias("one")))
+    with pytest.raises(PermanentError, match=r"5 rows for 2 combinations of the merge keys .*'city': 'Berlin'"):
+        silver_to_gold.run(sail.spark, sail.lake, users, DAY)
+    use_aggregate(monkeypatch, lambda df: {"users": df, "people": df})
+    with pytest.raises(PermanentError, match=r"returned the tables \['people', 'users'\], but .* \['users'\]"):
+        silver_to_gold.run(sail.spark, sail.lake, users, DAY)
+    use_aggregate(monkeypatch, lambda df: df.groupBy("snapshot_date", "city").count())
+    with pytest.raises(PermanentError, match=r"no column for the merge keys \['tier'\]"):
+        silver_to_gold.run(sail.spark, sail.lake, users, DAY)
+    assert not tables.exists(sail.lake, sail.lake.gold(users, "users"))

@@ -1,0 +1,193 @@
+"""Bronze → Silver → Gold on a small lake: clean histories raise no alarm, and what was planted is named."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from audit.report import AuditReport, DateRange, Reason, Stage
+from audit.run import audit
+from platform_core.partitions.partition_meta import Change
+from platform_core.partitions.partition_state import Event, State
+from platform_core.settings import Settings
+from tests.rigs.audit_lake import FIRST_DAY, AuditLake
+
+NEXT_DAY = FIRST_DAY + timedelta(days=1)
+LAKE_STAGES = {Stage.SILVER, Stage.GOLD}
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    return Settings(lake_uri=str(tmp_path / "lake"))
+
+
+def look(made: AuditLake, **arguments) -> AuditReport:
+    arguments = {"domains": ["orders"], "stages": LAKE_STAGES, **arguments}
+    return audit(made.settings, made.catalog, made.lake, **arguments)
+
+
+def problem(report: AuditReport) -> tuple[str, str, int, str]:
+    [found] = report.problems
+    assert found.day == FIRST_DAY
+    return found.stage.value, found.kind.value, found.count, found.where
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_random_clean_history_raises_no_alarm(settings, seed):
+    made = AuditLake(settings, seed).make(days=2, orders=20)
+    # Late files make the first date LATE; a run takes them in; others arrive while nobody has looked yet.
+    for processed in (True, False):
+        late = made.history(FIRST_DAY, 3, first_id=500 + 10 * processed)
+        names = made.write_bronze(FIRST_DAY, late, files=1)
+        if processed:
+            made.copies[FIRST_DAY] = []
+            made.write_tables(FIRST_DAY)
+            made.done(FIRST_DAY, [*made.meta.get("orders", FIRST_DAY).source_files, *names])
+        else:
+            made.records[FIRST_DAY] = [record for record in made.records[FIRST_DAY] if record not in late]
+    third = FIRST_DAY + timedelta(days=2)
+    made.write_bronze(third, made.history(third, 5))
+    report = look(made)
+    assert report.clean, report.problems
+    [silver] = [result for result in report.summary() if result.stage is Stage.SILVER]
+    assert silver.equations[0].adds_up
+    waiting = len(late) + len(made.records[third])
+    assert silver.explained[Reason.NOT_PROCESSED_YET] == waiting
+    bad = sum(record.is_bad for day in (FIRST_DAY, NEXT_DAY) for record in made.records[day])
+    assert silver.explained[Reason.QUARANTINED] == bad
+    assert silver.equations[0].parts["silver"] == sum(len(made.silver_rows(d)) for d in (FIRST_DAY, NEXT_DAY))
+
+
+def test_a_key_that_silver_lost_is_named_with_its_offset(settings):
+    made = AuditLake(settings).make()
+    lost = made.silver_rows(FIRST_DAY)[3]
+    made.write_silver(FIRST_DAY, lambda rows: [row for row in rows if row["order_id"] != lost["order_id"]])
+    where = f"raw-orders:{lost['_partition']}:{lost['_offset']}, order_id={lost['order_id']}"
+    assert problem(look(made, stages={Stage.SILVER})) == ("silver", "missing_in_silver", 1, where)
+    assert look(made, dates=DateRange(first=NEXT_DAY)).clean
+
+
+def test_a_silent_filter_is_found_in_silver_and_in_gold(settings):
+    made = AuditLake(settings).make()
+    made.write_silver(FIRST_DAY, lambda rows: [row for row in rows if row["city"] != "Oslo"])
+    missing = [row for row in made.silver_rows(FIRST_DAY) if row["city"] == "Oslo"]
+    kinds = {(found.stage.value, found.kind.value): found for found in look(made).problems}
+    assert set(kinds) == {("silver", "missing_in_silver"), ("gold", "differs")}
+    assert kinds["silver", "missing_in_silver"].count == len(missing)
+    assert "city=Oslo" in kinds["gold", "differs"].where or "restaurant_id" in kinds["gold", "differs"].where
+
+
+def test_a_key_twice_in_silver_a_phantom_and_an_old_version_are_told_apart(settings):
+    made = AuditLake(settings).make()
+    rows = made.silver_rows(FIRST_DAY)
+    made.write_silver(FIRST_DAY, lambda rows: [*rows, rows[0]])
+    assert problem(look(made, stages={Stage.SILVER}))[1:3] == ("duplicate", 1)
+
+    made.write_silver(FIRST_DAY, lambda rows: [*rows, {**rows[0], "order_id": 77_777}])
+    assert problem(look(made, stages={Stage.SILVER}))[1:] == (
+        "phantom",
+        1,
+        f"raw-orders:{rows[0]['_partition']}:{rows[0]['_offset']}, order_id=77777",
+    )
+
+    good = [record for record in made.records[FIRST_DAY] if not record.is_bad]
+    kept = {(row["order_id"], row["_offset"]) for row in rows}
+    old = next(record for record in good if (record.order_id, record.offset) not in kept)
+    made.write_silver(
+        FIRST_DAY,
+        lambda rows: [
+            {**row, "_offset": old.offset, "updated_at": old.updated_at} if row["order_id"] == old.order_id else row
+            for row in rows
+        ],
+    )
+    kind, count, where = problem(look(made, stages={Stage.SILVER}))[1:]
+    assert (kind, count, where) == (
+        "wrong_version",
+        1,
+        f"raw-orders:{old.partition}:{old.offset}, order_id={old.order_id}",
+    )
+
+
+def test_a_quarantine_that_loses_doubles_or_invents_rows_is_found(settings):
+    made = AuditLake(settings, seed=3).make(orders=60)
+    alone = [r for r in made.records[FIRST_DAY] if r.is_bad]
+    only_bad = next(r for r in alone if all(o.is_bad for o in made.records[FIRST_DAY] if o.order_id == r.order_id))
+    made.write_quarantine(FIRST_DAY, lambda rows: [row for row in rows if row["offset"] != only_bad.offset])
+    kinds = {found.kind.value for found in look(made, stages={Stage.SILVER}).problems}
+    assert kinds == {"missing_in_silver"}
+
+    made.write_quarantine(FIRST_DAY, lambda rows: [*rows, rows[0]])
+    assert problem(look(made, stages={Stage.SILVER}))[1:3] == ("duplicate", 1)
+
+    made.write_quarantine(FIRST_DAY, lambda rows: [*rows, {**rows[0], "offset": 99_999}])
+    assert problem(look(made, stages={Stage.SILVER}))[1:3] == ("phantom", 1)
+
+
+def test_a_group_that_gold_lost_doubled_or_summed_wrongly_is_named(settings):
+    made = AuditLake(settings).make()
+    made.write_gold(FIRST_DAY, "orders", lambda rows: [row for row in rows if row["city"] != "Rome"])
+    found = look(made).problems
+    assert {(p.stage.value, p.kind.value) for p in found} == {("gold", "differs")}
+    assert all(p.where.startswith("city=Rome") for p in found)
+    assert "table `orders`: sum(orders) is" in found[0].detail
+
+    made.write_gold(FIRST_DAY, "orders", lambda rows: [*rows, rows[0]])
+    city = made.gold_rows(FIRST_DAY, "orders")[0]["city"]
+    kinds = {p.kind.value: p for p in look(made).problems}
+    assert set(kinds) == {"duplicate", "differs"}
+    assert kinds["duplicate"].where == f"order_date={FIRST_DAY} city={city}"
+
+    made.write_gold(FIRST_DAY, "orders")
+    made.write_gold(
+        FIRST_DAY,
+        "orders_by_restaurant",
+        lambda rows: [{**row, "net_revenue": row["net_revenue"] + Decimal("0.01")} for row in rows[:1]] + rows[1:],
+    )
+    assert problem(look(made))[:3] == ("gold", "differs", 1)
+
+
+def test_a_bronze_file_that_vanished_is_named_and_a_date_in_flight_is_not_judged(settings, tmp_path):
+    made = AuditLake(settings).make()
+    gone = made.meta.get("orders", FIRST_DAY).source_files[0]
+    path = tmp_path / "lake" / gone
+    kept = path.read_bytes()
+    path.unlink()
+    kinds = {found.kind.value: found.where for found in look(made, stages={Stage.SILVER}).problems}
+    assert kinds["file_missing"] == gone
+    assert "phantom" not in kinds
+    path.write_bytes(kept)
+
+    made.write_silver(FIRST_DAY, lambda rows: rows[1:])
+    changes = [
+        Change("orders", FIRST_DAY, State.DONE, Event.FILES_CHANGED),
+        Change("orders", FIRST_DAY, State.LATE, Event.QUEUED),
+        Change("orders", FIRST_DAY, State.REPROCESSING, Event.RUN_STARTED, run_id="other"),
+    ]
+    made.meta.apply(changes)
+    report = look(made)
+    assert report.clean
+    [first, _] = report.of(Stage.SILVER, "orders")
+    assert first.equations[0].parts == {Reason.NOT_PROCESSED_YET: first.equations[0].count}
+
+
+def test_a_date_that_changes_its_state_during_a_look_is_looked_at_again(settings, monkeypatch):
+    from audit.stages import bronze_to_silver
+
+    made = AuditLake(settings).make(days=1)
+    real, looks = bronze_to_silver.compare, []
+
+    def compare(*arguments):
+        looks.append(arguments)
+        if len(looks) == 1:
+            made.write_silver(FIRST_DAY, lambda rows: rows[1:])
+            result = real(*arguments)
+            made.write_silver(FIRST_DAY)
+            made.done(FIRST_DAY, made.meta.get("orders", FIRST_DAY).source_files)
+            return result
+        return real(*arguments)
+
+    monkeypatch.setattr(bronze_to_silver, "compare", compare)
+    assert look(made, stages={Stage.SILVER}).clean
+    assert len(looks) == 2

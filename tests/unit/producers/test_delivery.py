@@ -1,0 +1,170 @@
+"""Delivery on librdkafka's mock cluster: what is acknowledged, refused, or neither."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest.mock import MagicMock
+
+import orjson
+import pytest
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+
+from platform_core.domain.catalog import Catalog
+from platform_core.errors import PermanentError, TransientError
+from platform_kafka.records import decode_value
+from platform_kafka.registry import RegisteredContract, compile_contract
+from producers.clickstream import ClickstreamSender
+from producers.delivery import Delivery, Receipt
+
+USER = {
+    "user_id": 17,
+    "name": "Ann",
+    "email_masked": "a***@example.com",
+    "city": "Graz",
+    "tier": "gold",
+    "is_active": True,
+    "created_at": "2026-03-01T10:00:00.000000Z",
+    "updated_at": "2026-03-10T10:00:00.000000Z",
+    "extracted_at": "2026-03-10T23:55:00.000000Z",
+    "deleted_at": None,
+}
+
+
+@pytest.fixture(scope="module")
+def contract(catalog: Catalog) -> RegisteredContract:
+    return compile_contract(catalog["users"], 42)
+
+
+@pytest.fixture
+def servers() -> Iterator[str]:
+    mock = Producer({"bootstrap.servers": "ignored:1", "test.mock.num.brokers": 1})
+    brokers = mock.list_topics(timeout=5).brokers.values()
+    yield ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+
+
+def connected(contract: RegisteredContract, servers: str, **config: Any) -> Delivery:
+    def connect(failed: Callable[..., None]) -> Producer:
+        return Producer(
+            {
+                "bootstrap.servers": servers,
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "delivery.report.only.error": True,
+                "on_delivery": failed,
+                "log_level": 0,
+                **config,
+            }
+        )
+
+    return Delivery(connect, contract, settle_seconds=8.0)
+
+
+def read(servers: str, topic: str) -> list[Message]:
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "t", "enable.partition.eof": True})
+    partitions = consumer.list_topics(topic, timeout=5).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+    found, ended = [], 0
+    while ended < len(partitions):
+        message = consumer.poll(5)
+        assert message is not None
+        if message.error():
+            ended += 1
+        else:
+            found.append(message)
+    consumer.close()
+    return found
+
+
+def test_delivered_records_are_counted_by_date(contract: RegisteredContract, servers: str) -> None:
+    delivery = connected(contract, servers)
+    for day in (10, 10, 11):
+        delivery.send({**USER, "extracted_at": f"2026-03-{day}T23:55:00.000000Z"})
+    receipt = delivery.settle()
+    assert (dict(receipt.delivered), receipt.total, receipt.refused) == ({"2026-03-10": 2, "2026-03-11": 1}, 3, 0)
+    assert delivery.settle().total == 0
+    messages = read(servers, "raw-users")
+    assert {message.key() for message in messages} == {b"17"}
+    assert {(message.value() or b"")[:5] for message in messages} == {b"\x00\x00\x00\x00\x2a"}
+    assert len({message.partition() for message in messages}) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"tier": 3}, "`tier`"),
+        ({"extracted_at": "yesterday"}, "`extracted_at`"),
+        ({"user_id": None}, "`user_id`"),
+        ({"note": {"a": 1}}, "`note`"),
+    ],
+)
+def test_a_breach_of_the_contract_becomes_a_dead_letter(
+    contract: RegisteredContract, servers: str, change: dict[str, Any], where: str
+) -> None:
+    delivery = connected(contract, servers)
+    delivery.send({**USER, **change})
+    delivery.send(USER)
+    receipt = delivery.settle()
+    assert (receipt.total, receipt.refused) == (1, 1)
+    (letter,) = read(servers, "dlq-raw-users")
+    headers = {name: value.decode() for name, value in letter.headers() or [] if isinstance(value, bytes)}
+    assert headers["dlq.error_class"] == "contract_violation"
+    assert where in headers["dlq.error"]
+    assert (headers["dlq.topic"], headers["dlq.schema_id"], headers["dlq.offset"]) == ("raw-users", "42", "-1")
+    assert decode_value(letter.value() or b"") == {**USER, **change}
+
+
+def test_a_missing_field_is_a_dead_letter_too(contract: RegisteredContract, servers: str) -> None:
+    delivery = connected(contract, servers)
+    delivery.send({"user_id": 1})
+    assert delivery.settle().refused == 1
+
+
+def test_a_record_larger_than_any_topic_stops_the_process(contract: RegisteredContract, servers: str) -> None:
+    delivery = connected(contract, servers, **{"message.max.bytes": 5_000})
+    with pytest.raises(PermanentError, match=r"key `17`: the record has \d+ bytes"):
+        delivery.send({**USER, "name": "x" * 6_000})
+
+
+def test_an_unreachable_cluster_is_transient_and_everything_can_be_sent_again(
+    contract: RegisteredContract, servers: str
+) -> None:
+    delivery = connected(contract, "127.0.0.1:1", **{"message.timeout.ms": 500})
+    delivery.send(USER)
+    with pytest.raises(TransientError, match="1 records for `raw-users` were not acknowledged"):
+        delivery.settle()
+    assert delivery.settle().total == 0
+
+
+def test_bulk_values_are_sampled(contract: RegisteredContract, servers: str) -> None:
+    delivery = connected(contract, servers)
+    good = [b"\x00\x00\x00\x00\x2a" + orjson.dumps(USER)] * 250
+    delivery.send_encoded([b"17"] * 250, good, "2026-03-10")
+    assert delivery.settle().delivered == {"2026-03-10": 250}
+    with pytest.raises(PermanentError, match="mend the generator"):
+        delivery.send_encoded([b"17"], [b"\x00\x00\x00\x00\x2a{}"], "2026-03-10")
+
+
+def test_a_full_queue_waits(contract: RegisteredContract, servers: str) -> None:
+    delivery = connected(contract, servers, **{"queue.buffering.max.messages": 100})
+    value = b"\x00\x00\x00\x00\x2a" + orjson.dumps(USER)
+    delivery.send_encoded([b"17"] * 2_000, [value] * 2_000, "2026-03-10")
+    assert delivery.settle().total == 2_000
+    assert len(read(servers, "raw-users")) == 2_000
+
+
+def test_the_live_clickstream_keeps_what_is_not_acknowledged() -> None:
+    sent, outcomes = [], [TransientError("away"), Receipt(Counter({"2026-03-10": 3}))]
+    delivery = MagicMock(spec=Delivery)
+    delivery.send.side_effect = lambda event: sent.append(event["event_id"])
+    delivery.settle.side_effect = outcomes
+    sender = ClickstreamSender(delivery)
+    sender.send({"event_id": "a"})
+    sender.send({"event_id": "b"})
+    with pytest.raises(TransientError):
+        sender.settle()
+    sender.send({"event_id": "c"})
+    sender.settle()
+    assert sent == ["a", "b", "a", "b", "c"]
+    assert sender.receipt.total == 3

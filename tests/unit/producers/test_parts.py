@@ -1,0 +1,186 @@
+"""Watermarks, schedules, an order's life, the command line: what needs no service."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from platform_core.errors import ConfigurationError
+from platform_kafka.records import dead_letter_headers
+from producers.cli import main as producers_main
+from producers.fence import Position
+from producers.restaurants import RestaurantsSnapshot
+from producers.running import Stop, run_every
+from producers.users import UsersIncrement
+from producers.watermark import FileWatermark, MemoryWatermark
+from simulation.cli import main as simulation_main
+from simulation.history.replay import Plan
+from simulation.shop.lifecycle import FLOW, Progress, advance
+from simulation.world import day_ids
+
+NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+
+
+def test_a_watermark_survives_a_crash_while_saving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FileWatermark(tmp_path / "state", "orders")
+    assert store.load() is None
+    store.save({"low": 1})
+
+    def crash(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", crash)
+    with pytest.raises(KeyboardInterrupt):
+        store.save({"low": 2})
+    assert store.load() == {"low": 1}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"low"'])
+def test_a_broken_watermark_says_what_to_do(tmp_path: Path, text: str) -> None:
+    (tmp_path / "orders.json").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"orders\.json` is not a watermark. Delete it"):
+        FileWatermark(tmp_path, "orders").load()
+
+
+def test_a_position_survives_json() -> None:
+    position = Position(NOW, ((NOW, 7), (NOW + timedelta(microseconds=1), 9)), {5: NOW})
+    assert Position.from_json(json.loads(json.dumps(position.to_json()))) == position
+
+
+@pytest.mark.parametrize(
+    ("last", "now", "due"),
+    [
+        (None, NOW, True),
+        ("2026-03-10T12:00:00+00:00", datetime(2026, 3, 10, 12, 59, 59, tzinfo=UTC), False),
+        ("2026-03-10T12:59:59+00:00", datetime(2026, 3, 10, 13, 0, 0, tzinfo=UTC), True),
+        ("2026-03-08T12:00:00+00:00", NOW, True),
+    ],
+)
+def test_a_snapshot_is_due_each_hour(last: str | None, now: datetime, due: bool) -> None:
+    watermark = MemoryWatermark(None if last is None else {"snapshot_at": last})
+    assert RestaurantsSnapshot(MagicMock(), MagicMock(), watermark).due(now) is due
+
+
+@pytest.mark.parametrize(
+    ("last", "now", "due"),
+    [
+        (None, NOW, True),
+        ("2026-03-09T23:55:00+00:00", datetime(2026, 3, 10, 23, 54, tzinfo=UTC), False),
+        ("2026-03-09T23:55:00+00:00", datetime(2026, 3, 10, 23, 55, 1, tzinfo=UTC), True),
+        ("2026-03-10T00:10:00+00:00", datetime(2026, 3, 10, 12, 0, tzinfo=UTC), False),
+        ("2026-03-07T23:55:00+00:00", NOW, True),
+    ],
+)
+def test_an_increment_is_due_before_midnight_or_when_one_was_missed(last: str | None, now: datetime, due: bool) -> None:
+    document: dict[str, Any] | None = None if last is None else {"extracted_at": last, "position": Position().to_json()}
+    assert UsersIncrement(MagicMock(), MagicMock(), MemoryWatermark(document)).due(now) is due
+
+
+def test_an_order_lives_the_same_in_one_step_or_many() -> None:
+    ends = set()
+    for order_id in range(300):
+        whole = advance(order_id, Progress("placed", NOW), NOW + timedelta(days=2), seed=1, speed=1)
+        step, seen = Progress("placed", NOW), ["placed"]
+        for minute in range(0, 2_880, 7):
+            step = advance(order_id, step, NOW + timedelta(minutes=minute), seed=1, speed=1)
+            if step.status != seen[-1]:
+                seen.append(step.status)
+        assert step == whole
+        assert seen == [status for status in (*FLOW, "cancelled") if status in seen]
+        ends.add(whole.status)
+    assert ends == {"delivered", "cancelled"}
+
+
+def test_nothing_due_is_the_same_object() -> None:
+    progress = Progress("placed", NOW)
+    assert advance(1, progress, NOW, seed=1, speed=1) is progress
+    done = Progress("delivered", NOW)
+    assert advance(1, done, NOW + timedelta(days=9), seed=1, speed=1) is done
+
+
+def test_ids_name_their_day() -> None:
+    assert list(day_ids(date(2026, 3, 10), 2)) == [260310000001, 260310000002]
+
+
+def test_dead_letter_headers() -> None:
+    headers = dict(
+        dead_letter_headers(topic="raw-users", at=NOW, error_class="contract_violation", error="x" * 5000, schema_id=3)
+    )
+    assert headers.pop("dlq.error") == b"x" * 1000
+    assert headers == {
+        "dlq.topic": b"raw-users",
+        "dlq.partition": b"-1",
+        "dlq.offset": b"-1",
+        "dlq.timestamp": b"2026-03-10T12:00:00+00:00",
+        "dlq.error_class": b"contract_violation",
+        "dlq.schema_id": b"3",
+        "dlq.attempt": b"1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("days", "domains", "message"),
+    [
+        (0, ["events"], "at least one day"),
+        (1, ["couriers"], "no source for `couriers`"),
+        (3_000, ["users"], "opened on"),
+    ],
+)
+def test_a_senseless_plan_is_refused(days: int, domains: list[str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Plan.before(date(2026, 3, 10), days, 100, domains)
+
+
+def test_a_plan_ends_before_its_end() -> None:
+    plan = Plan.before(date(2026, 3, 10), 2, 860_000)
+    assert plan.days == (date(2026, 3, 8), date(2026, 3, 9))
+    assert (plan.end, plan.orders_per_day) == (date(2026, 3, 10), 480)
+
+
+def test_rounds_stop_when_told() -> None:
+    stop, rounds = Stop(), []
+
+    def act() -> None:
+        rounds.append(1)
+        if len(rounds) == 3:
+            stop.set()
+
+    run_every(0.001, act, stop, lambda: None)
+    assert len(rounds) == 3
+
+
+@pytest.mark.parametrize(
+    ("main", "program", "command"),
+    [
+        (producers_main, "producers", []),
+        (producers_main, "producers", ["clickstream", "--once"]),
+        (simulation_main, "simulation", ["replay"]),
+        (simulation_main, "simulation", ["late", "--date", "yesterday"]),
+    ],
+)
+def test_wrong_arguments_are_explained(main, program, command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(command)
+    assert exit_.value.code == 2
+    assert f"usage: python -m {program}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("main", "commands"),
+    [
+        (producers_main, ("provision", "clickstream", "orders", "restaurants", "users", "release-contracts")),
+        (simulation_main, ("shop-init", "simulate-shop", "replay", "late")),
+    ],
+)
+def test_help_lists_every_command(main, commands, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["--help"])
+    assert exit_.value.code == 0
+    text = capsys.readouterr().out
+    assert [command for command in commands if command not in text] == []

@@ -1,0 +1,281 @@
+"""The idempotent load of one date of a domain's Gold tables.
+
+Each table goes to a staging table of its own run; then one transaction deletes the date's vanished keys, merges
+what differs, compares, and writes the ledger. Running it twice changes nothing, failing halfway changes nothing.
+Reading Gold and opening the connection belong to the caller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from platform_core.errors import PermanentError, TransientError
+from warehouse import ddl
+
+log = logging.getLogger(__name__)
+
+
+class Connection(Protocol):
+    """The part of a Snowflake connection that a load uses."""
+
+    def cursor(self) -> Any:
+        """Return a cursor."""
+        ...
+
+
+@dataclass(frozen=True)
+class GoldPartition:
+    """One date of one Gold table, ready to load.
+
+    Attributes:
+        table: The Gold table's name.
+        keys: Merge keys; the first is the date column.
+        data: The date's rows.
+    """
+
+    table: str
+    keys: tuple[str, ...]
+    data: pa.Table
+
+
+@dataclass(frozen=True)
+class TableLoad:
+    """What a load did to one table.
+
+    Attributes:
+        table: Fully qualified name in the warehouse.
+        rows: Rows of the date after the load.
+        deleted: Rows whose key had vanished from Gold.
+        inserted: New rows.
+        updated: Rows that differed.
+        fingerprint: SHA-256 of the date's rows in key order.
+    """
+
+    table: str
+    rows: int
+    deleted: int
+    inserted: int
+    updated: int
+    fingerprint: str
+
+    @property
+    def changed(self) -> int:
+        """Rows that the load touched."""
+        return self.deleted + self.inserted + self.updated
+
+
+class LoadMismatchError(PermanentError):
+    """Staging, target and Gold disagree; the transaction was rolled back."""
+
+
+class WarehouseUnavailableError(TransientError):
+    """The warehouse could not be reached or refused the connection."""
+
+
+def load_date(
+    connection: Connection,
+    *,
+    database: str,
+    schema: str,
+    domain: str,
+    day: date,
+    run_id: str,
+    partitions: Sequence[GoldPartition],
+) -> list[TableLoad]:
+    """Make the warehouse's rows of one date equal to Gold's, for all of a domain's tables at once.
+
+    Args:
+        connection: An open connection with autocommit on.
+        database: Target database; it must exist, creating it is the account's set-up.
+        schema: The domain's schema, created when missing.
+        domain: The domain's name, for the ledger.
+        day: The date.
+        run_id: The run, for the ledger and the rows' `_RUN_ID`.
+        partitions: The date's rows of each Gold table.
+
+    Returns:
+        What happened, a table each.
+
+    Raises:
+        LoadMismatchError: a key occurs twice, or the target would differ from Gold; nothing was changed.
+    """
+    cursor = connection.cursor()
+    home = f"{ddl.identifier(database)}.{ddl.identifier(schema)}"
+    ledger = f"{ddl.identifier(database)}.{ddl.LEDGER_SCHEMA}.{ddl.LEDGER_TABLE}"
+    _prepare(cursor, home, ledger)
+    tag = hashlib.sha256(f"{run_id}/{day}".encode()).hexdigest()[:12].upper()
+    staged: list[tuple[GoldPartition, str, str, str]] = []
+    try:
+        for part in partitions:
+            target = f"{home}.{ddl.identifier(part.table)}"
+            staging = f"{home}.STG_{ddl.identifier(part.table)}_{tag}"
+            # All DDL comes before BEGIN: in Snowflake a DDL statement commits the open transaction.
+            cursor.execute(ddl.create_table(target, part.data.schema))
+            for statement in ddl.add_columns(target, part.data.schema):
+                cursor.execute(statement)
+            cursor.execute(f"CREATE OR REPLACE TRANSIENT TABLE {staging} LIKE {target}")
+            staged.append((part, target, staging, fingerprint(part)))
+            _stage(cursor, home, staging, part, day, tag)
+            _refuse_duplicates(cursor, staging, part, day)
+        with _transaction(cursor):
+            return [
+                _apply(cursor, part, target, staging, digest, ledger, domain, day, run_id)
+                for part, target, staging, digest in staged
+            ]
+    finally:
+        for _, _, staging, _ in staged:
+            cursor.execute(f"DROP TABLE IF EXISTS {staging}")
+
+
+def fingerprint(part: GoldPartition) -> str:
+    """Return the SHA-256 (hex) of a date's rows, independent of their order."""
+    ordered = part.data.sort_by([(key, "ascending") for key in part.keys])
+    digest = hashlib.sha256(str(ordered.schema.names).encode())
+    for row in zip(*(column.to_pylist() for column in ordered.columns), strict=True):
+        digest.update(repr(row).encode())
+    return digest.hexdigest()
+
+
+def _prepare(cursor: Any, home: str, ledger: str) -> None:
+    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {home}")
+    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {ledger.rpartition('.')[0]}")
+    cursor.execute(f"CREATE TABLE IF NOT EXISTS {ledger} ({ddl.LEDGER_COLUMNS})")
+    cursor.execute(f"CREATE STAGE IF NOT EXISTS {home}.PDP_STAGE")
+
+
+def _stage(cursor: Any, home: str, staging: str, part: GoldPartition, day: date, tag: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="pdp-load-") as folder:
+        file = Path(folder) / f"{part.table}-{day}.parquet"
+        pq.write_table(_naive_utc(part.data), file, compression="snappy")
+        # A path of the run's own: COPY remembers the files it has loaded and would skip a second one.
+        place = f"@{home}.PDP_STAGE/{part.table}/{day}/{tag}/"
+        cursor.execute(f"PUT 'file://{file}' {place} AUTO_COMPRESS=FALSE OVERWRITE=TRUE")
+        loaded = cursor.execute(
+            f"COPY INTO {staging} FROM {place} FILE_FORMAT=(TYPE=PARQUET USE_LOGICAL_TYPE=TRUE)"
+            " MATCH_BY_COLUMN_NAME=CASE_INSENSITIVE ON_ERROR=ABORT_STATEMENT PURGE=TRUE"
+        ).fetchall()
+    rows = sum(int(row[3]) for row in loaded)
+    if rows != part.data.num_rows:
+        raise LoadMismatchError(
+            f"Staging of Gold `{part.table}` {day} has {rows} rows of {part.data.num_rows}; nothing was loaded."
+            " Run the date again.",
+            table=part.table,
+            day=day,
+        )
+
+
+def _refuse_duplicates(cursor: Any, staging: str, part: GoldPartition, day: date) -> None:
+    keys = ", ".join(ddl.identifier(key) for key in part.keys)
+    twice = cursor.execute(
+        f"SELECT {keys}, COUNT(*) FROM {staging} GROUP BY {keys} HAVING COUNT(*) > 1 LIMIT 1"
+    ).fetchone()
+    if twice:
+        raise LoadMismatchError(
+            f"Gold `{part.table}` {day} has the key {tuple(twice[:-1])} {twice[-1]} times; nothing was loaded."
+            " Mend the aggregation, its merge keys must be unique.",
+            table=part.table,
+            day=day,
+        )
+
+
+@contextmanager
+def _transaction(cursor: Any) -> Iterator[None]:
+    cursor.execute("BEGIN")
+    try:
+        yield
+        cursor.execute("COMMIT")
+    except BaseException:
+        cursor.execute("ROLLBACK")
+        raise
+
+
+def _apply(
+    cursor: Any,
+    part: GoldPartition,
+    target: str,
+    staging: str,
+    digest: str,
+    ledger: str,
+    domain: str,
+    day: date,
+    run_id: str,
+) -> TableLoad:
+    names = [ddl.identifier(name) for name in part.data.column_names]
+    keys = [ddl.identifier(key) for key in part.keys]
+    values = [name for name in names if name not in keys]
+    dated = f"{keys[0]} = '{day.isoformat()}'"
+    same_key = " AND ".join(f"t.{key} = s.{key}" for key in keys)
+    differs = " OR ".join(f"t.{name} IS DISTINCT FROM s.{name}" for name in values) or "FALSE"
+    assign = ", ".join(f"{name} = s.{name}" for name in values)
+    deleted = cursor.execute(
+        f"DELETE FROM {target} AS t WHERE t.{dated} AND NOT EXISTS (SELECT 1 FROM {staging} AS s WHERE {same_key})"
+    ).fetchone()[0]
+    run = ddl.literal(run_id)
+    merged = cursor.execute(
+        f"MERGE INTO {target} AS t USING {staging} AS s ON {same_key}"
+        f" WHEN MATCHED AND ({differs}) THEN UPDATE SET {assign}{', ' if assign else ''}"
+        f" _LOADED_AT = CURRENT_TIMESTAMP(), _RUN_ID = {run}"
+        f" WHEN NOT MATCHED THEN INSERT ({', '.join(names)}, _LOADED_AT, _RUN_ID)"
+        f" VALUES ({', '.join(f's.{name}' for name in names)}, CURRENT_TIMESTAMP(), {run})"
+    ).fetchone()
+    inserted, updated = int(merged[0]), int(merged[1])
+    _compare(cursor, part, target, staging, dated, day)
+    result = TableLoad(target, part.data.num_rows, int(deleted), inserted, updated, digest)
+    if result.changed:
+        cursor.execute(
+            f"INSERT INTO {ledger} SELECT %(domain)s, %(table)s, %(day)s, %(digest)s, %(rows)s, %(deleted)s,"
+            " %(inserted)s, %(updated)s, %(run)s, CURRENT_TIMESTAMP()",
+            {
+                "domain": domain,
+                "table": target,
+                "day": day.isoformat(),
+                "digest": digest,
+                "rows": result.rows,
+                "deleted": result.deleted,
+                "inserted": inserted,
+                "updated": updated,
+                "run": run_id,
+            },
+        )
+    log.info("warehouse_loaded table=%s date=%s rows=%d changed=%d", target, day, result.rows, result.changed)
+    return result
+
+
+def _compare(cursor: Any, part: GoldPartition, target: str, staging: str, dated: str, day: date) -> None:
+    # Sums are taken over NUMBER: a float sum would differ in the last cent on one side only.
+    measures = [
+        f"SUM({ddl.identifier(f.name)}::NUMBER(38,6))"
+        for f in part.data.schema
+        if pa.types.is_integer(f.type) or pa.types.is_decimal(f.type)
+    ]
+    what = ", ".join(["COUNT(*)", *measures])
+    there = cursor.execute(f"SELECT {what} FROM {target} WHERE {dated}").fetchone()
+    staged = cursor.execute(f"SELECT {what} FROM {staging}").fetchone()
+    if tuple(there) != tuple(staged) or int(there[0]) != part.data.num_rows:
+        raise LoadMismatchError(
+            f"`{target}` {day} would hold {tuple(there)}, Gold has {tuple(staged)} ({part.data.num_rows} rows):"
+            " rolled back. Somebody else writes this table; find out who.",
+            table=target,
+            day=day,
+        )
+
+
+def _naive_utc(data: pa.Table) -> pa.Table:
+    """Return the table with time zones taken off: TIMESTAMP_NTZ columns hold UTC."""
+    for index, field in enumerate(data.schema):
+        if pa.types.is_timestamp(field.type) and field.type.tz:
+            column = pc.cast(pc.cast(data.column(index), pa.timestamp("us", "UTC")), pa.timestamp("us"))
+            data = data.set_column(index, field.name, column)
+    return data
