@@ -45,7 +45,7 @@ def why(error: Exception) -> str:
 def open_table(lake: Lake, name: str) -> DeltaTable | None:
     """Return a Delta table as it is now, None if there is none."""
     try:
-        return DeltaTable(lake.uri(name), storage_options=lake.storage_options or None)
+        return lake.delta(name)
     except TableNotFoundError:
         return None
 

@@ -181,15 +181,15 @@ def has_partition(lake: Lake, name: str, partition_column: str, day: date) -> bo
 
 
 def _open(lake: Lake, name: str) -> DeltaTable | None:
-    return DeltaTable(lake.uri(name), storage_options=lake.storage_options) if exists(lake, name) else None
+    return lake.delta(name) if exists(lake, name) else None
 
 
 def _version(lake: Lake, name: str) -> int:
-    return DeltaTable(lake.uri(name), storage_options=lake.storage_options).version()
+    return lake.delta(name).version()
 
 
 def _last_metrics(lake: Lake, name: str) -> dict[str, int]:
-    history = DeltaTable(lake.uri(name), storage_options=lake.storage_options).history(1)
+    history = lake.delta(name).history(1)
     metrics = history[0].get("operationMetrics", {}) if history else {}
     return {key: int(value) for key, value in metrics.items() if str(value).isdigit()}
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
-from platform_core.lake.lake import Lake
+from platform_core.lake.lake import Lake, is_bronze_file
 from platform_kafka.offset_ranges import OffsetRanges
 from platform_kafka.records import FOOTER_OFFSETS, TopicPartition, offsets_from_json
 
@@ -88,10 +88,7 @@ def _files(lake: Lake, domain: Domain, since: datetime | None, until: datetime |
     chosen = [
         info
         for info in listed
-        if info.type is pafs.FileType.File
-        and info.base_name.endswith(".parquet")
-        and not info.base_name.startswith((".", "_"))
-        and low <= info.mtime <= high
+        if info.type is pafs.FileType.File and is_bronze_file(info.base_name) and low <= info.mtime <= high
     ]
     return sorted(chosen, key=lambda info: (info.mtime, info.path), reverse=True)
 

@@ -14,7 +14,6 @@ from datetime import date
 from typing import Annotated, Any
 
 import typer
-from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 from rich.text import Text
 
@@ -111,9 +110,7 @@ def _counts(platform: Platform, domain: Domain, day: date | None) -> dict[tuple[
 def _read(platform: Platform, domain: Domain, columns: Sequence[str], day: date | None) -> list[dict[str, Any]]:
     """Return quarantined rows; none when nothing was ever quarantined."""
     try:
-        table = DeltaTable(
-            platform.lake.uri(platform.lake.quarantine(domain)), storage_options=platform.lake.storage_options or None
-        )
+        table = platform.lake.delta(platform.lake.quarantine(domain))
     except TableNotFoundError:
         return []
     filters = [(domain.partition_key, "=", day)] if day else None

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
-from deltalake import DeltaTable
 
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
@@ -40,7 +39,7 @@ def table_metadata(lake: Lake, domain: Domain, name: str, rows: int) -> dict[str
         name: The table's lake-relative path.
         rows: Rows of the date.
     """
-    table = DeltaTable(lake.uri(name), storage_options=lake.storage_options or None)
+    table = lake.delta(name)
     described = domain.contract.by_name
     columns = [
         dg.TableColumn(

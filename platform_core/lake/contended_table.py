@@ -29,14 +29,15 @@ class ContendedTable:
 
     def __init__(self, lake: Lake, name: str, schema: pa.Schema, partition_by: Sequence[str] = ()) -> None:
         self.uri = lake.uri(name)
-        self._options = lake.storage_options or None
+        self._lake = lake
+        self._name = name
         self._schema = schema
         self._partition_by = list(partition_by) or None
 
     def open(self) -> DeltaTable | None:
         """Return the newest snapshot, or None when nobody has created the table."""
         try:
-            return DeltaTable(self.uri, storage_options=self._options)
+            return self._lake.delta(self._name)
         except TableNotFoundError:
             return None
 
@@ -51,7 +52,7 @@ class ContendedTable:
                 schema=self._schema,
                 mode="ignore",
                 partition_by=self._partition_by,
-                storage_options=self._options,
+                storage_options=self._lake.storage_options or None,
             )
         except CommitFailedError:
             table = self.open()  # another process created it a moment earlier

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -19,6 +20,9 @@ import pyarrow.parquet as pq
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class BronzeFile:
     name: str
     size: int
     modified_at: datetime
+
+
+def is_bronze_file(base_name: str) -> bool:
+    """Return whether a file's name says that it is data: Parquet, and neither hidden nor temporary (`.` or `_`)."""
+    return base_name.endswith(".parquet") and not base_name.startswith((".", "_"))
 
 
 class Lake:
@@ -142,6 +151,16 @@ class Lake:
             options["AWS_SECRET_ACCESS_KEY"] = s.s3_secret_key.get_secret_value()
         return options
 
+    def delta(self, name: str, version: int | None = None) -> DeltaTable:
+        """Open a Delta table, at its newest version by default.
+
+        Raises:
+            TableNotFoundError: nobody has created the table.
+        """
+        from deltalake import DeltaTable  # here, because the sink uses the lake and never opens a table
+
+        return DeltaTable(self.uri(name), version=version, storage_options=self.storage_options or None)
+
     def list_dates(self, domain: Domain) -> list[date]:
         """List the dates that have a folder in the domain's Bronze, sorted; no file is listed.
 
@@ -156,8 +175,6 @@ class Lake:
     def list_date(self, domain: Domain, day: date) -> list[BronzeFile]:
         """List the Bronze files of one date, sorted by name.
 
-        Files whose names begin with `_` or `.` are not data and are left out.
-
         Raises:
             TransientError: the store did not answer.
         """
@@ -166,7 +183,7 @@ class Lake:
             (
                 BronzeFile(f"{folder}/{info.base_name}", info.size, info.mtime)
                 for info in self._listed(domain, folder, pafs.FileType.File)
-                if info.base_name.endswith(".parquet") and not info.base_name.startswith((".", "_"))
+                if is_bronze_file(info.base_name)
             ),
             key=lambda file: file.name,
         )

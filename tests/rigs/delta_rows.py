@@ -6,14 +6,12 @@ import json
 from datetime import date
 from typing import Any
 
-from deltalake import DeltaTable
-
 from platform_core.lake.lake import Lake
 
 
 def rows(lake: Lake, name: str, column: str | None = None, day: date | None = None) -> list[dict[str, Any]]:
     """Return a table's rows in an order that depends on their values only; JSON text is compared as JSON."""
-    found = DeltaTable(lake.uri(name)).to_pyarrow_table().to_pylist()
+    found = lake.delta(name).to_pyarrow_table().to_pylist()
     if column:
         found = [row for row in found if row[column] == day]
     for row in found:
@@ -26,9 +24,9 @@ def rows(lake: Lake, name: str, column: str | None = None, day: date | None = No
 
 def types(lake: Lake, name: str) -> dict[str, str]:
     """Return the table's column types by name."""
-    return {field.name: str(field.type) for field in DeltaTable(lake.uri(name)).schema().fields}
+    return {field.name: str(field.type) for field in lake.delta(name).schema().fields}
 
 
 def version(lake: Lake, name: str) -> int:
     """Return the number of the table's last commit."""
-    return int(DeltaTable(lake.uri(name)).version())
+    return int(lake.delta(name).version())

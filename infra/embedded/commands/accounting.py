@@ -15,7 +15,6 @@ import duckdb
 import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
 
 from infra.embedded.lag import TopicLag, topic_lag
 from platform_core.domain.catalog import Catalog, Domain
@@ -125,7 +124,7 @@ def _bronze(domain: Domain, lake: Lake) -> tuple[int, int, int]:
 
 
 def _rows(lake: Lake, name: str) -> int:
-    table = DeltaTable(lake.uri(name), storage_options=lake.storage_options or None)
+    table = lake.delta(name)
     return int(table.to_pyarrow_dataset().count_rows())
 
 
@@ -134,7 +133,7 @@ def orders_difference(settings: Settings, domain: Domain, lake: Lake) -> list[st
 
     Deleted orders count on neither side: one that was deleted for real is in Silver, marked, and not in Postgres.
     """
-    table = DeltaTable(lake.uri(lake.silver(domain)), storage_options=lake.storage_options or None)
+    table = lake.delta(lake.silver(domain))
     names = ["order_id", "status", "total", "updated_at"]
     found = table.to_pyarrow_table(columns=[*names, "deleted_at"])
     live = found.filter(pc.is_null(found["deleted_at"])).select(names)
@@ -152,7 +151,7 @@ def orders_difference(settings: Settings, domain: Domain, lake: Lake) -> list[st
 
 def gold_total(lake: Lake, domain: Domain, table: str, day: object, column: str) -> Decimal | int:
     """Return the exact sum of a Gold column over one date."""
-    delta = DeltaTable(lake.uri(lake.gold(domain, table)), storage_options=lake.storage_options or None)
+    delta = lake.delta(lake.gold(domain, table))
     data: pa.Table = delta.to_pyarrow_table(columns=[column], filters=[(domain.partition_key, "=", day)])
     value: Any = pc.sum(data.column(column)).as_py()
     return value if value is not None else 0

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import snowflake.connector
-from deltalake import DeltaTable
 
 from audit.report import AuditReport, Stage
 from audit.run import audit
@@ -53,7 +52,7 @@ class Loaded:
             GoldPartition(
                 table,
                 keys,
-                DeltaTable(lake.uri(lake.gold(domain, table))).to_pyarrow_table(filters=[("order_date", "=", day)]),
+                lake.delta(lake.gold(domain, table)).to_pyarrow_table(filters=[("order_date", "=", day)]),
             )
             for table, keys in domain.gold.tables.items()
         ]

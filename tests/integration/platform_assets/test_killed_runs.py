@@ -13,7 +13,6 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
 
 from infra.embedded.services.spark_connect import SparkConnect
 from platform_assets.resources.warehouse import Warehouse
@@ -29,7 +28,7 @@ def rows_of(pipeline_rig: PipelineRig) -> dict[str, Any]:
     """Return every row of the date in Silver, Gold and the warehouse, in an order of their own."""
 
     def table(name: str, order: list[str]) -> pa.Table:
-        read = DeltaTable(pipeline_rig.lake.uri(name)).to_pyarrow_table()
+        read = pipeline_rig.lake.delta(name).to_pyarrow_table()
         return read.sort_by([(column, "ascending") for column in order]).to_pylist()
 
     with Warehouse().connect("test") as connection:

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
-from deltalake import DeltaTable
 
 from audit.checks import CheckOutcome
 from infra.embedded.services.spark_connect import SparkConnect
@@ -57,7 +56,7 @@ def status(pipeline_rig: PipelineRig, day: Any = DAY) -> State | None:
 
 def files_of(pipeline_rig: PipelineRig, table: str, day: Any = None) -> list[str]:
     """Return the table's live data files, of one date or of all."""
-    delta = DeltaTable(pipeline_rig.lake.uri(table))
+    delta = pipeline_rig.lake.delta(table)
     filters = [("event_date", "=", day.isoformat())] if day else None
     return sorted(delta.file_uris(partition_filters=filters))
 
@@ -171,13 +170,13 @@ def test_the_gate_refuses_a_date_and_nothing_published_changes(pipeline_rig: Pip
     assert status(pipeline_rig) is State.FAILED
     check = checks_of(pipeline_rig, result)["accepted_values"]
     assert (check.passed, check.severity, check.partition) == (False, dg.AssetCheckSeverity.ERROR, DAY.isoformat())
-    quarantine = DeltaTable(pipeline_rig.lake.uri("silver/events_quarantine")).to_pyarrow_table().to_pylist()
+    quarantine = pipeline_rig.lake.delta("silver/events_quarantine").to_pyarrow_table().to_pylist()
     assert [(row["rule"], row["offset"]) for row in quarantine] == [("no_toasters", 21)]
 
     pipeline_rig.with_quality(rules=strict)  # the rule was wrong: the fix, then the replay of the same Bronze
     assert pipeline_rig.run(DAY).success
-    assert DeltaTable(pipeline_rig.lake.uri("silver/events_quarantine")).to_pyarrow_table().num_rows == 0
-    assert DeltaTable(pipeline_rig.lake.uri("silver/events")).to_pyarrow_table().num_rows == 21
+    assert pipeline_rig.lake.delta("silver/events_quarantine").to_pyarrow_table().num_rows == 0
+    assert pipeline_rig.lake.delta("silver/events").to_pyarrow_table().num_rows == 21
 
 
 def test_rules_warn_quarantine_and_thresholds(pipeline_rig: PipelineRig) -> None:
@@ -196,7 +195,7 @@ def test_rules_warn_quarantine_and_thresholds(pipeline_rig: PipelineRig) -> None
     assert checks["accepted_values"].metadata["warned"].value == {"not_oslo": 6}
     ratio = checks["quarantine_ratio"]
     assert (ratio.passed, ratio.severity, ratio.metadata["ratio"].value) == (False, dg.AssetCheckSeverity.WARN, 0.04)
-    cities = DeltaTable(pipeline_rig.lake.uri("silver/events")).to_pyarrow_table().column("city").to_pylist()
+    cities = pipeline_rig.lake.delta("silver/events").to_pyarrow_table().column("city").to_pylist()
     assert cities.count("Oslo") == 6
     assert len(cities) == 96
 
@@ -311,7 +310,7 @@ def test_a_backfill_by_sql_is_obeyed_by_the_next_tick(pipeline_rig: PipelineRig)
     pipeline_rig.events_file(DAY, 6)
     assert pipeline_rig.run(DAY).success
     assert not pipeline_rig.sensor_tick().run_requests
-    table = DeltaTable(pipeline_rig.lake.uri(pipeline_rig.lake.partition_meta))
+    table = pipeline_rig.lake.delta(pipeline_rig.lake.partition_meta)
     table.update({"status": "'PENDING'", "retry_count": "0"}, predicate=f"partition_date = '{DAY}'")
     [request] = pipeline_rig.sensor_tick().run_requests
     assert request.partition_key == DAY.isoformat()
@@ -349,7 +348,7 @@ def checksums(lake: Lake) -> dict[str, str]:
     """Return the SHA-256 of each table's rows, by all columns."""
     result = {}
     for name in TABLES:
-        stored = DeltaTable(lake.uri(name)).to_pyarrow_table()  # noqa: F841 - DuckDB reads it by name
+        stored = lake.delta(name).to_pyarrow_table()  # noqa: F841 - DuckDB reads it by name
         rows = duckdb.sql("select * from stored order by all").fetchall()
         result[name] = hashlib.sha256(repr(rows).encode()).hexdigest()
     return result

@@ -8,7 +8,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from deltalake import DeltaTable
 from snowflake.connector.cursor import SnowflakeCursor
 from snowflake.connector.errors import ProgrammingError
 
@@ -70,7 +69,7 @@ def test_a_date_goes_from_bronze_to_the_warehouse(pipeline_rig: PipelineRig) -> 
         ("gold/events_funnel", "city"),
     ]
 
-    silver = DeltaTable(pipeline_rig.lake.uri("silver/events")).to_pyarrow_table()
+    silver = pipeline_rig.lake.delta("silver/events").to_pyarrow_table()
     assert silver.num_rows == 42
     assert warehouse_rows("SELECT SUM(EVENTS), COUNT(DISTINCT CITY) FROM DB.EVENTS.EVENTS") == [(42, 2)]
     assert warehouse_rows("SELECT COUNT(*) FROM DB.PLATFORM.LOADS") == [(2,)]
@@ -98,14 +97,14 @@ def test_a_second_run_changes_nothing(pipeline_rig: PipelineRig) -> None:
         warehouse_rows("SELECT * FROM DB.EVENTS.EVENTS ORDER BY 1, 2, 3, 4"),
         warehouse_rows("SELECT * FROM DB.PLATFORM.LOADS"),
     )
-    silver = DeltaTable(pipeline_rig.lake.uri("silver/events")).to_pyarrow_table().sort_by("event_id")
+    silver = pipeline_rig.lake.delta("silver/events").to_pyarrow_table().sort_by("event_id")
     assert pipeline_rig.run(DAY).success
     after = (
         warehouse_rows("SELECT * FROM DB.EVENTS.EVENTS ORDER BY 1, 2, 3, 4"),
         warehouse_rows("SELECT * FROM DB.PLATFORM.LOADS"),
     )
     assert after == before
-    assert DeltaTable(pipeline_rig.lake.uri("silver/events")).to_pyarrow_table().sort_by("event_id") == silver
+    assert pipeline_rig.lake.delta("silver/events").to_pyarrow_table().sort_by("event_id") == silver
 
 
 def test_of_a_range_the_bad_date_fails_alone(pipeline_rig: PipelineRig) -> None:

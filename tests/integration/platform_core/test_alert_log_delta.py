@@ -84,10 +84,9 @@ def test_writers_at_the_same_time_neither_lose_nor_double(lake: Lake, clock: Fak
 
 
 def test_small_files_are_compacted(log: AlertLog, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    from deltalake import DeltaTable
 
     monkeypatch.setattr(module, "COMPACT_EVERY_COMMITS", 5)
     for number in range(5):
         log.new([alert(f"a{number}")])
-    assert len(DeltaTable(lake.uri(lake.alerts)).file_uris()) == 1
+    assert len(lake.delta(lake.alerts).file_uris()) == 1
     assert len(log.read()) == 5

@@ -11,7 +11,6 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
 
 from platform_core.lake.lake import Lake
 from platform_core.partitions import partition_meta_delta
@@ -40,7 +39,7 @@ def found(day: date, domain: str = "events") -> Change:
 
 def test_the_table_has_the_sixteen_columns(meta: DeltaPartitionMeta, lake: Lake) -> None:
     meta.apply([found(DAY)])
-    names = pa.schema(DeltaTable(lake.uri(lake.partition_meta)).schema().to_arrow()).names
+    names = pa.schema(lake.delta(lake.partition_meta).schema().to_arrow()).names
     assert names == META_SCHEMA.names
     assert len(names) == 16
 
@@ -108,11 +107,11 @@ print(won)
 
 def test_an_operator_changes_the_state_by_sql(meta: DeltaPartitionMeta, lake: Lake) -> None:
     meta.apply([found(DAY)])
-    table = DeltaTable(lake.uri(lake.partition_meta))
+    table = lake.delta(lake.partition_meta)
     table.update({"status": "'DEAD'", "retry_count": "3"}, predicate=f"domain = 'events' and partition_date = '{DAY}'")
     [row] = meta.rows("events")
     assert (row.status, row.retry_count) == (State.DEAD, 3)
-    table = DeltaTable(lake.uri(lake.partition_meta))
+    table = lake.delta(lake.partition_meta)
     table.update({"status": "'done'"}, predicate="domain = 'events'")
     with pytest.raises(UnknownStatusError, match="has the status `done`; legal are"):
         meta.rows("events")
@@ -120,7 +119,7 @@ def test_an_operator_changes_the_state_by_sql(meta: DeltaPartitionMeta, lake: La
 
 def test_another_engine_reads_the_table(meta: DeltaPartitionMeta, lake: Lake) -> None:
     meta.apply([found(DAY), found(DAY, "orders")])
-    arrow = DeltaTable(lake.uri(lake.partition_meta)).to_pyarrow_table()  # noqa: F841 - DuckDB reads it by name
+    arrow = lake.delta(lake.partition_meta).to_pyarrow_table()  # noqa: F841 - DuckDB reads it by name
     assert duckdb.sql("select domain, status from arrow order by 1").fetchall() == [
         ("events", "PENDING"),
         ("orders", "PENDING"),

@@ -19,7 +19,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
 
 from audit.report import Stage
 from audit.run import audit
@@ -232,7 +231,7 @@ class LakeRig:
 
     def table(self, name: str) -> pa.Table:
         """All rows of a Delta table."""
-        return DeltaTable(self.lake.uri(name), storage_options=self.lake.storage_options or None).to_pyarrow_table()
+        return self.lake.delta(name).to_pyarrow_table()
 
     def everything(self, name: str) -> dict[str, list[dict[str, Any]]]:
         """Silver and Gold, by name."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from deltalake import DeltaTable
 from pyspark.sql import DataFrame
 
 from platform_assets.assets import lineage as catalog_lineage
@@ -93,10 +92,10 @@ def test_the_lineage_of_a_domain(engine: Engine, domain: Domain) -> None:
 
 def test_every_column_of_every_table_has_its_lineage(engine: Engine, domain: Domain) -> None:
     found = domain_lineage(engine.spark, domain)
-    silver = DeltaTable(engine.lake.uri(engine.lake.silver(domain))).schema()
+    silver = engine.lake.delta(engine.lake.silver(domain)).schema()
     assert set(found.silver) == {field.name for field in silver.fields}
     for table, lineage in found.gold.items():
-        gold = DeltaTable(engine.lake.uri(engine.lake.gold(domain, table))).schema()
+        gold = engine.lake.delta(engine.lake.gold(domain, table)).schema()
         assert set(lineage) == {field.name for field in gold.fields}
         assert set().union(*lineage.values()) <= set(found.silver)
 

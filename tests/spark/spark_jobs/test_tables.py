@@ -6,7 +6,6 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from deltalake import DeltaTable
 
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
@@ -75,4 +74,4 @@ def test_a_merge_updates_inserts_deletes_and_then_changes_nothing(empty_engine: 
 
 
 def files(lake: Lake, name: str, day: date) -> list[str]:
-    return DeltaTable(lake.uri(name)).file_uris(partition_filters=[("day", "=", day.isoformat())])
+    return lake.delta(name).file_uris(partition_filters=[("day", "=", day.isoformat())])
