@@ -13,22 +13,18 @@ from datetime import date, time
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from platform_core.domain import source as sources
 from platform_core.domain.contract import ColumnType, Contract, load_contract
+from platform_core.domain.entry import NAME, Entry
 from platform_core.errors import ConfigurationError
 
-NAME = r"^[a-z][a-z0-9_]*$"
 
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Topic(_Entry):
+class Topic(Entry):
     """The domain's raw topic."""
 
     name: str
@@ -37,7 +33,7 @@ class Topic(_Entry):
     key: str = Field(description="The field whose value is the Kafka key")
 
 
-class Bronze(_Entry):
+class Bronze(Entry):
     """Where the sink writes, and which field decides a record's date."""
 
     bucket: str = "bronze"
@@ -46,7 +42,7 @@ class Bronze(_Entry):
     timestamp_col: str = Field(description="Contract field whose UTC date is the partition")
 
 
-class Silver(_Entry):
+class Silver(Entry):
     """The cleaned table: one row a primary key within a date."""
 
     bucket: str = "silver"
@@ -55,7 +51,7 @@ class Silver(_Entry):
     order_by: tuple[str, ...] = Field(default=(), description="The latest by these columns wins")
 
 
-class Reconciliation(_Entry):
+class Reconciliation(Entry):
     """Two SQL aggregates over one date that must be equal: one over a Gold table, one over Silver."""
 
     table: str
@@ -63,7 +59,7 @@ class Reconciliation(_Entry):
     silver: str
 
 
-class Gold(_Entry):
+class Gold(Entry):
     """The aggregates: table name to merge keys; the first key is the partition column."""
 
     bucket: str = "gold"
@@ -87,7 +83,7 @@ class OnFailure(StrEnum):
     FAIL = "fail"
 
 
-class Rule(_Entry):
+class Rule(Entry):
     """A row-level expectation: a SQL expression over Silver columns that is true for a good row.
 
     With `warn` the row stays in Silver and is counted; with `quarantine` it goes to the quarantine table; with `fail`
@@ -101,7 +97,7 @@ class Rule(_Entry):
     max_ratio: float = Field(0.0, ge=0, le=1)
 
 
-class Volume(_Entry):
+class Volume(Entry):
     """How far a date's rows may differ from the median of the days before it, before it is reported."""
 
     days: int = Field(14, ge=3, le=365)
@@ -109,7 +105,7 @@ class Volume(_Entry):
     max_ratio: float = Field(2.0, gt=0)
 
 
-class Source(_Entry):
+class Source(Entry):
     """A query over the source database that one date of Silver must agree with.
 
     The query's parameters are `%(start)s` and `%(end)s`, the date's bounds in UTC; it returns one row, whose columns
@@ -120,7 +116,7 @@ class Source(_Entry):
     silver: tuple[str, ...] = Field(min_length=1)
 
 
-class Quality(_Entry):
+class Quality(Entry):
     """The domain's rules, and how many bad rows a date may have before it is reported, and before it is refused."""
 
     rules: tuple[Rule, ...] = ()
@@ -138,7 +134,7 @@ class Quality(_Entry):
         return self
 
 
-class Domain(_Entry):
+class Domain(Entry):
     """One domain, everything the framework needs to know of it."""
 
     name: str = Field(pattern=NAME)
@@ -150,6 +146,7 @@ class Domain(_Entry):
     sla_deadline: time = time(6, 30)
     max_retries: int = Field(3, ge=0)
     topic: Topic
+    source: sources.Source | None = None
     bronze: Bronze
     silver: Silver
     gold: Gold
@@ -170,6 +167,17 @@ class Domain(_Entry):
             if not keys or keys[0] != self.bronze.partition_key:
                 raise ValueError(f"gold.tables.{table}: the first merge key must be `{self.bronze.partition_key}`")
         return self
+
+    @model_validator(mode="after")
+    def _source_has_a_command(self) -> Domain:
+        if self.source is not None and self.command in sources.COMMANDS_OF_THE_PROGRAM:
+            raise ValueError(f"`{self.command}` is another command of `python -m producers`; set `source.command`")
+        return self
+
+    @property
+    def command(self) -> str:
+        """What the domain's producer is called on the command line."""
+        return (self.source and self.source.command) or self.name
 
     @property
     def partition_key(self) -> str:
@@ -196,6 +204,12 @@ class Domain(_Entry):
                         f" {' or '.join(kinds)} in `{contract.path}`.",
                         domain=self.name,
                     )
+        for key, value, wanted in self.source.mistakes(contract) if self.source else ():
+            raise ConfigurationError(
+                f"Domain `{self.name}`: `source.{key}` is `{value}`, which must be {wanted} in `{contract.path}`.",
+                domain=self.name,
+                key=f"source.{key}",
+            )
         return contract
 
 
@@ -218,6 +232,11 @@ class Catalog:
     def names(self) -> list[str]:
         """The domains' names."""
         return list(self._domains)
+
+    @property
+    def with_source(self) -> list[Domain]:
+        """The domains that have a producer."""
+        return [domain for domain in self if domain.source is not None]
 
     def __getitem__(self, name: str) -> Domain:
         try:
@@ -257,6 +276,7 @@ def load_catalog(path: Path) -> Catalog:
     catalog = Catalog([_domain(path, str(name), entry) for name, entry in document["domains"].items()])
     _refuse_shared("topic.name", catalog, lambda d: [d.topic.name], path)
     _refuse_shared("gold.tables", catalog, lambda d: list(d.gold.tables), path)
+    _refuse_shared("source.command", catalog, lambda d: [d.command] if d.source else [], path)
     _refuse_shared("bronze.prefix", catalog, lambda d: [f"{d.bronze.bucket}/{d.bronze.prefix}"], path)
     _refuse_shared("silver.prefix", catalog, lambda d: [f"{d.silver.bucket}/{d.silver.prefix}"], path)
     return catalog
@@ -291,7 +311,9 @@ def _domain(path: Path, name: str, entry: object) -> Domain:
         return Domain.model_validate({**entry, "name": name, "folder": _package_folder(path, name, plugin)})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "entry"
+        # pydantic names the kind of a source as if it were a key.
+        location = tuple(part for n, part in enumerate(first["loc"]) if n != 1 or part not in sources.KINDS)
+        key = ".".join(str(part) for part in location) or "entry"
         legal = ""
         if first["type"] == "extra_forbidden":
             legal = f" Legal keys are {', '.join(_legal_keys(first['loc']))}."
@@ -303,11 +325,17 @@ def _domain(path: Path, name: str, entry: object) -> Domain:
 def _legal_keys(location: tuple[int | str, ...]) -> list[str]:
     model: Any = Domain
     for part in location[:-1]:
-        if isinstance(part, str) and part in model.model_fields:
+        if part in sources.KINDS:
+            model = next(kind for kind in get_args(get_args(sources.Source)[0]) if _kind(kind) == part)
+        elif isinstance(part, str) and part in model.model_fields:
             annotation = model.model_fields[part].annotation
             if isinstance(annotation, type) and issubclass(annotation, BaseModel):
                 model = annotation
     return [key for key in model.model_fields if key not in ("name", "folder") or model is not Domain]
+
+
+def _kind(model: type[BaseModel]) -> str:
+    return str(get_args(model.model_fields["kind"].annotation)[0])
 
 
 def _package_folder(path: Path, name: str, plugin: str) -> Path:

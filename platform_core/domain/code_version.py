@@ -10,12 +10,22 @@ import hashlib
 
 from platform_core.domain.catalog import Domain
 
-DESCRIBING_ONLY = {"folder", "description", "owner", "schedule", "sla_deadline", "max_retries", "start_date"}
+# What describes the domain or fills its topic: the same Bronze makes the same Silver whatever these say.
+NOT_COMPUTED_FROM = {
+    "folder",
+    "description",
+    "owner",
+    "schedule",
+    "sla_deadline",
+    "max_retries",
+    "start_date",
+    "source",
+}
 
 
 def code_version(domain: Domain) -> str:
     """Return the SHA-256 (12 hex digits) of the domain's modules, its contract and its entry, as they are on disk."""
-    digest = hashlib.sha256(domain.model_dump_json(exclude=DESCRIBING_ONLY).encode())
+    digest = hashlib.sha256(domain.model_dump_json(exclude=NOT_COMPUTED_FROM).encode())
     for path in sorted([*domain.folder.glob("*.py"), domain.folder / "contract.json"]):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())

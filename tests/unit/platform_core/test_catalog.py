@@ -10,6 +10,7 @@ import yaml
 
 from platform_core.domain.catalog import load_catalog
 from platform_core.domain.plugin import load_aggregation, load_transform
+from platform_core.domain.source import PostgresCdc
 from platform_core.errors import ConfigurationError
 from platform_core.settings import REPOSITORY
 
@@ -100,6 +101,76 @@ def test_two_domains_cannot_share_a_topic(tmp_path: Path) -> None:
     }
     path.write_text(yaml.safe_dump({"domains": entries}))
     with pytest.raises(ConfigurationError, match=r"`topic.name` `raw-both` is used by domains"):
+        load_catalog(path)
+
+
+CDC = {"kind": "postgres_cdc", "table": "couriers", "key": "id", "version": "at"}
+
+
+def test_a_source_is_a_block_with_defaults(tmp_path: Path) -> None:
+    catalog = load_catalog(write(tmp_path, "couriers_s", {**ENTRY, "source": CDC}))
+    domain = catalog["couriers_s"]
+    assert domain.contract.columns and catalog.with_source == [domain]
+    assert domain.command == "couriers_s"
+    assert isinstance(domain.source, PostgresCdc) and domain.source.tombstones is None
+    assert load_catalog(write(tmp_path, "couriers_t", ENTRY)).with_source == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"kind": "oracle"}, r"domain `couriers_u`, key `source`: .*'postgres_cdc'"),
+        ({"tombstone": "x"}, r"key `source\.tombstone`: .*Legal keys are command, table, key.*interval_seconds"),
+        ({"table": "couriers; drop table x"}, r"key `source\.table`"),
+        ({"interval_seconds": 0}, r"key `source\.interval_seconds`"),
+        ({"command": "provision"}, r"key `source\.command`: .*another command"),
+    ],
+)
+def test_a_source_that_is_written_wrongly_is_refused(tmp_path: Path, change: dict[str, object], says: str) -> None:
+    path = write(tmp_path, "couriers_u", {**ENTRY, "source": {**CDC, **change}})
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        load_catalog(path)
+    assert f"`{path}`" in caught.value.message
+
+
+SNAPSHOT = {"kind": "postgres_snapshot", "table": "couriers", "key": "id", "stamp": "at"}
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ({**CDC, "key": "at"}, "`source.key` is `at`, which must be a required property of type integer"),
+        ({**CDC, "version": "updated_at"}, "`source.version` is `updated_at`, which must be a required"),
+        ({**CDC, "tombstones": "gone"}, "`source.deleted_at` is `deleted_at`, which must be an optional"),
+        ({**CDC, "columns": {"nobody": "1"}}, "`source.columns.nobody` is `nobody`, which must be a property in"),
+        (SNAPSHOT, "`source.deleted_at` is"),
+        ({**SNAPSHOT, "stamp": "id"}, "`source.stamp` is `id`, which must be a required property of type timestamp"),
+        ({**CDC, "kind": "postgres_increment", "stamp": "then"}, "`source.stamp` is `then`"),
+    ],
+)
+def test_a_source_that_does_not_fit_its_contract_is_refused(
+    tmp_path: Path, source: dict[str, object], says: str
+) -> None:
+    path = write(tmp_path, "couriers_v", {**ENTRY, "source": source})
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        _ = load_catalog(path)["couriers_v"].contract
+    assert "contract.json" in caught.value.message
+
+
+def test_two_sources_have_two_commands(tmp_path: Path) -> None:
+    path = write(tmp_path, "couriers_w", ENTRY)
+    write(tmp_path, "couriers_x", ENTRY)
+    entries = {
+        n: {
+            **ENTRY,
+            "source": {**CDC, "command": "couriers"},
+            "plugin": f"plugin_{n}_{tmp_path.name}",
+            "gold": {"tables": {n: ["day"]}},
+        }
+        for n in ("couriers_w", "couriers_x")
+    }
+    path.write_text(yaml.safe_dump({"domains": entries}))
+    with pytest.raises(ConfigurationError, match=r"`source.command` `couriers` is used by domains"):
         load_catalog(path)
 
 
