@@ -11,7 +11,8 @@ export PYTHONPATH := $(CURDIR)
 DAYS ?= 3
 EVENTS_PER_DAY ?= 50000
 SEED ?= 7
-ENGINE ?= spark
+# Which engine runs the Spark jobs; without it, what SPARK_ENGINE says.
+ENGINE ?=
 
 .DEFAULT_GOAL := help
 
@@ -35,11 +36,11 @@ setup: $(STAMP) ## Install the Python packages, the JDK, Kafka, the registry, Po
 
 .PHONY: demo
 demo: $(STAMP) ## The whole path, once: history → warehouse, a late correction, a report (DAYS, EVENTS_PER_DAY, SEED, ENGINE, KEEP=1)
-	@exec $(BIN)/python -m infra.embedded demo $(if $(KEEP),--keep) --days $(DAYS) --events-per-day $(EVENTS_PER_DAY) --seed $(SEED) --engine $(ENGINE)
+	@exec $(BIN)/python -m infra.embedded demo $(if $(KEEP),--keep) --days $(DAYS) --events-per-day $(EVENTS_PER_DAY) --seed $(SEED) $(if $(ENGINE),--engine $(ENGINE))
 
 .PHONY: up
 up: $(STAMP) ## Start everything and stay: live producers, sink, Dagster UI; ends with Ctrl-C or `make down`
-	@exec $(BIN)/python -m infra.embedded up --engine $(ENGINE)
+	@exec $(BIN)/python -m infra.embedded up $(if $(ENGINE),--engine $(ENGINE))
 
 .PHONY: down
 down: $(STAMP) ## End what `make up` started

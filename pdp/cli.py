@@ -32,7 +32,6 @@ from pdp.commands import (
 )
 from platform_core.errors import PlatformError
 
-EXIT_NOT_DONE = 1
 EXIT_COULD_NOT_START = 2
 
 

@@ -6,10 +6,11 @@ platform on this machine leaves while it runs. What the variables mean belongs t
 
 from __future__ import annotations
 
-import re
 from collections.abc import MutableMapping
 from functools import cached_property
 from pathlib import Path
+
+from dotenv.parser import parse_stream
 
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import ConfigurationError
@@ -17,7 +18,6 @@ from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.settings import REPOSITORY, Settings, settings
 
-LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)")
 LOCAL_PLATFORMS = ("up", "demo")
 
 
@@ -79,23 +79,18 @@ def load(
 
 
 def parse(path: Path) -> dict[str, str]:
-    """Return the variables of a file of NAME='value' lines; blank lines and those that begin with `#` are skipped.
+    """Return the variables of a file of NAME='value' lines; nothing in a value is replaced by another variable.
 
     Raises:
         ConfigurationError: a line is no assignment; its content is not shown, for it may be a secret.
     """
     variables = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        match = LINE.fullmatch(text)
-        if match is None:
-            raise ConfigurationError(f"`{path}`, line {number}: not of the form NAME='value'.")
-        value = match["value"].strip()
-        if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1]
-        variables[match["name"]] = value
+    with path.open(encoding="utf-8") as lines:
+        for binding in parse_stream(lines):
+            if binding.error or (binding.key is not None and binding.value is None):
+                raise ConfigurationError(f"`{path}`, line {binding.original.line}: not of the form NAME='value'.")
+            if binding.key is not None:
+                variables[binding.key] = binding.value or ""
     return variables
 
 

@@ -92,7 +92,9 @@ class Settings(BaseSettings):
     clickstream_virtual_users: int = Field(50, ge=1, description="Concurrent users of the live clickstream")
 
     spark_remote: str = Field("sc://127.0.0.1:15002", description="URL of the Spark Connect endpoint")
-    spark_engine: Literal["spark", "sail"] = Field("spark", description="Engine behind SPARK_REMOTE")
+    spark_engine: Literal["spark", "sail"] = Field(
+        "spark", description="Engine that `make up` starts behind SPARK_REMOTE"
+    )
 
     snowflake_account: str = Field("embedded", description="Snowflake account identifier")
     snowflake_user: str = Field("pdp", description="Snowflake user")

@@ -86,10 +86,6 @@ class OffsetRanges:
         """The highest offset, None of an empty set."""
         return self.ranges[-1][1] if self.ranges else None
 
-    def add(self, first: int, last: int | None = None) -> OffsetRanges:
-        """Return the set with one offset more, or with a range more, both ends included."""
-        return OffsetRanges.of(*self.ranges, (first, first if last is None else last))
-
     def __or__(self, other: OffsetRanges) -> OffsetRanges:
         """Return the offsets that are in either set."""
         return OffsetRanges.of(*self.ranges, *other.ranges)

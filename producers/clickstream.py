@@ -79,11 +79,6 @@ class Crowd:
         self._due: list[tuple[datetime, int]] = [(now + self._gap(), number) for number in range(virtual_users)]
         heapq.heapify(self._due)
 
-    @property
-    def next_at(self) -> datetime:
-        """When the next event is due."""
-        return self._due[0][0]
-
     def events(self, now: datetime) -> Iterator[Event]:
         """Yield the events that are due, each at the time it was due at."""
         self._hear_news(now)

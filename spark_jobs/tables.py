@@ -1,8 +1,9 @@
 """Silver, quarantine and Gold as Delta tables: create, evolve, replace a date, merge a date.
 
-Every commit to those tables is made here. Rows come from Spark or Sail; a table's schema is created and widened by
-delta-rs, because Sail ignores `mergeSchema` without a word and has no `ALTER TABLE ADD COLUMNS`, and one way that
-works under both engines is better than two.
+Every commit that adds rows to those tables is made here; after a failed check `processing` takes Gold back to the
+version before. Rows come from Spark or Sail; a table's schema is created and widened by delta-rs, because Sail ignores
+`mergeSchema` without a word and has no `ALTER TABLE ADD COLUMNS`, and one way that works under both engines is better
+than two.
 """
 
 from __future__ import annotations

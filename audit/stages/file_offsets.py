@@ -7,7 +7,7 @@ Kafka has is compared in `kafka_to_bronze`; the footer is described in docs/arch
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -36,14 +36,12 @@ class VerifiedOffsets:
     Attributes:
         rows: Rows in all files.
         offsets: The distinct offsets by topic and partition.
-        twice: Those of them that more than one row has.
         lying: Files whose footer names other offsets than their columns.
         unreadable: File to why it could not be read.
     """
 
     rows: int = 0
     offsets: dict[Place, OffsetRanges] = field(default_factory=dict)
-    twice: dict[Place, OffsetRanges] = field(default_factory=dict)
     lying: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     _waiting: dict[Place, list[Range]] = field(default_factory=dict)
@@ -81,22 +79,7 @@ class VerifiedOffsets:
 
     def _compact(self, place: Place) -> None:
         known = self.offsets.get(place, OffsetRanges())
-        union, twice = overlay([*known.ranges, *self._waiting.pop(place, [])])
-        self.offsets[place] = union
-        if twice:
-            self.twice[place] = self.twice.get(place, OffsetRanges()) | twice
-
-
-def overlay(ranges: Iterable[Range]) -> tuple[OffsetRanges, OffsetRanges]:
-    """Return the offsets of ranges in any order, and those that more than one of them has."""
-    ordered = sorted(ranges)
-    twice: list[Range] = []
-    reach = -1
-    for first, last in ordered:
-        if first <= reach:
-            twice.append((first, min(last, reach)))
-        reach = max(reach, last)
-    return OffsetRanges.of(*ordered), OffsetRanges.of(*twice)
+        self.offsets[place] = OffsetRanges.of(*known.ranges, *self._waiting.pop(place, []))
 
 
 def _of_file(lake: Lake, name: str) -> tuple[int, dict[Place, list[Range]], bool] | Exception:

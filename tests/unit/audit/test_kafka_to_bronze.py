@@ -8,7 +8,6 @@ import pytest
 
 from audit.report import Reason, Stage, StageResult
 from audit.stages import kafka_to_bronze
-from audit.stages.file_offsets import overlay
 from platform_core.settings import Settings
 from platform_kafka.offset_ranges import OffsetRanges
 from platform_kafka.topic_log import Topic
@@ -134,8 +133,3 @@ def test_offsets_below_what_kafka_keeps_are_unverifiable_unless_the_watch_has_se
     settled = {p: Tracked(0, OffsetRanges.of((0, end))) for p, end in made.ends.items()}
     StateFile(made.lake).save(State(topics={"raw-orders": TopicState("one", settled)}))
     assert look(made, log).ok
-
-
-def test_ranges_that_overlap_are_told_apart_from_ranges_that_touch():
-    union, twice = overlay([(5, 9), (0, 4), (3, 6), (20, 20), (20, 20)])
-    assert (union.to_json(), twice.to_json()) == ([[0, 9], [20, 20]], [[3, 6], [20, 20]])
