@@ -27,6 +27,20 @@ class Stage(StrEnum):
     GOLD = "gold"
     WAREHOUSE = "warehouse"
 
+    @property
+    def layers(self) -> str:
+        """The two layers that are compared, to read."""
+        return LAYERS[self]
+
+
+LAYERS: Mapping[Stage, str] = {
+    Stage.SOURCE: "source → silver",
+    Stage.BRONZE: "kafka → bronze",
+    Stage.SILVER: "bronze → silver",
+    Stage.GOLD: "silver → gold",
+    Stage.WAREHOUSE: "gold → warehouse",
+}
+
 
 class Kind(StrEnum):
     """What nothing explains."""
@@ -74,19 +88,6 @@ NEXT_STEPS: Mapping[Kind, str] = {
     Kind.MISSING: "Follow a key with `pdp trace`; process the date again, or delete the watermark to read all again.",
     Kind.DIFFERS: "Process the date again: `pdp partitions reset`; if it stays, look for a second writer.",
 }
-
-
-@dataclass(frozen=True)
-class DateRange:
-    """A range of dates, both ends included; an end that is None is open."""
-
-    first: date | None = None
-    last: date | None = None
-
-    def __contains__(self, day: object) -> bool:
-        if not isinstance(day, date):
-            return False
-        return (self.first is None or day >= self.first) and (self.last is None or day <= self.last)
 
 
 @dataclass(frozen=True)

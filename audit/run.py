@@ -12,11 +12,12 @@ from datetime import date
 
 from audit.dates import UNAVAILABLE, dates_of, why
 from audit.kafka_log import AuditLog
-from audit.report import AuditReport, DateRange, Stage, StageResult
+from audit.report import AuditReport, Stage, StageResult
 from audit.source_database import SourceUnavailableError
 from audit.stages import bronze_to_silver, gold_to_warehouse, kafka_to_bronze, silver_to_gold, source_to_silver
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.lake.lake import Lake
+from platform_core.partitions.date_range import DateRange
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.settings import Settings
 from platform_kafka.topic_log import KafkaUnreachableError

@@ -10,7 +10,6 @@ import difflib
 import getpass
 import os
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
@@ -19,6 +18,7 @@ import typer
 from platform_core.clock import Clock, SystemClock
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.errors import PermanentError
+from platform_core.partitions.date_range import DateRange
 
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 AGO = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>[smhdw])")
@@ -38,22 +38,6 @@ SinceText = Annotated[str | None, typer.Option("--since", metavar="TIME", help=f
 
 class ArgumentError(PermanentError):
     """Something on the command line means nothing."""
-
-
-@dataclass(frozen=True)
-class DayRange:
-    """A range of dates; an end that is None is open."""
-
-    first: date | None = None
-    last: date | None = None
-
-    def __contains__(self, day: date) -> bool:
-        return (self.first is None or day >= self.first) and (self.last is None or day <= self.last)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether neither end was given."""
-        return self.first is None and self.last is None
 
 
 def domain(catalog: Catalog, name: str) -> Domain:
@@ -116,13 +100,13 @@ def moment(text: str, clock: Clock | None = None) -> datetime:
         ) from None
 
 
-def day_range(first: str | None, last: str | None) -> DayRange:
+def date_range(first: str | None, last: str | None) -> DateRange:
     """Return the range of `--from` and `--to`.
 
     Raises:
         ArgumentError: one of them is no date, or they are reversed.
     """
-    result = DayRange(day(first) if first else None, day(last) if last else None)
+    result = DateRange(day(first) if first else None, day(last) if last else None)
     if result.first and result.last and result.first > result.last:
         raise ArgumentError(
             f"The range is reversed: `--from {result.first}` lies after `--to {result.last}`. Swap them."

@@ -30,7 +30,7 @@ from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
 from spark_jobs import cli, steps, tables
 from spark_jobs.bronze import read_bronze
-from spark_jobs.failures import explained
+from spark_jobs.failures import translate_engine_errors
 from spark_jobs.schema import PLATFORM_COLUMNS
 from spark_jobs.session import suit
 
@@ -98,7 +98,7 @@ def run(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: Seque
         TransientError: the engine or the store failed.
     """
     started = time.monotonic()
-    with explained(JOB, domain, day):
+    with translate_engine_errors(JOB, domain, day):
         suit(spark, len(files))
         bronze = read_bronze(spark, lake, domain, day, files)
         judged = _judged(bronze, domain, day)

@@ -19,7 +19,7 @@ _CONFLICT = ("DELTA_CONCURRENT", "ConcurrentModification", "transaction conflict
 
 
 @contextmanager
-def explained(job: str, domain: Domain, day: date) -> Iterator[None]:
+def translate_engine_errors(job: str, domain: Domain, day: date) -> Iterator[None]:
     """Turn an engine's exception into a `PlatformError` that names job, domain and date.
 
     A plan that the engine refuses (an unknown column, a wrong expression) is permanent. Anything else, from a lost

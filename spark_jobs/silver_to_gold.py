@@ -27,7 +27,7 @@ from platform_core.domain.plugin import load_aggregation
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
 from spark_jobs import cli, tables
-from spark_jobs.failures import explained
+from spark_jobs.failures import translate_engine_errors
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def run(spark: SparkSession, lake: Lake, domain: Domain, day: date) -> GoldResul
     """
     started = time.monotonic()
     result = GoldResult()
-    with explained(JOB, domain, day):
+    with translate_engine_errors(JOB, domain, day):
         silver = _read_silver(spark, lake, domain, day)
         aggregates = _tables(load_aggregation(domain).aggregate(silver, domain, day), domain)
         for table, keys in domain.gold.tables.items():

@@ -1,8 +1,8 @@
 """`pdp audit`: the proof that nothing was lost, stage by stage, with what explains each difference.
 
-Only arguments and presentation live here; what is compared belongs to `audit`, which is imported when
-the command runs because it brings the clients of Kafka, Postgres and the warehouse. docs/operations.md says how to
-read the answer.
+Only arguments and presentation live here; what is compared belongs to `audit`, whose `run` is imported when the
+command runs because it brings the clients of Kafka, Postgres and the warehouse. docs/operations.md says how to read
+the answer.
 """
 
 from __future__ import annotations
@@ -10,27 +10,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from audit.report import AuditReport, Stage, StageResult
 from pdp import arguments, output
 from pdp.arguments import DATE_HELP, FromText, ToText
 from pdp.environment import Platform
 from pdp.output import Json
 
-if TYPE_CHECKING:
-    from audit.report import AuditReport, StageResult
-
-STAGES = ["source", "bronze", "silver", "gold", "warehouse"]
-LAYERS = dict(
-    zip(
-        STAGES,
-        ("source → silver", "kafka → bronze", "bronze → silver", "silver → gold", "gold → warehouse"),
-        strict=True,
-    )
-)
+STAGES = [stage.value for stage in Stage]
 
 
 def audit(
@@ -52,13 +43,12 @@ def audit(
     Exit code 0: everything was looked at and is explained. 1: there are problems. 2: a service did not answer, and
     what could be looked at is without problems. Kafka → Bronze has no dates and is always looked at as a whole.
     """
-    from audit.report import DateRange, Stage
     from audit.run import audit as run
 
     platform: Platform = ctx.obj
     if day is not None and (first is not None or last is not None):
         raise arguments.ArgumentError("`--date` is one date: leave out `--from` and `--to`.")
-    limits = arguments.day_range(day or first, day or last)
+    dates = arguments.date_range(day or first, day or last)
     chosen = [arguments.domain(platform.catalog, name).name for name in domains] if domains else None
     wanted = {Stage(arguments.one_of("stage", name, STAGES)) for name in stages} if stages else None
     with _progress() as tell:
@@ -67,7 +57,7 @@ def audit(
             platform.catalog,
             platform.lake,
             domains=chosen,
-            dates=DateRange(limits.first, limits.last),
+            dates=dates,
             stages=wanted,
             progress=tell,
         )
@@ -93,7 +83,7 @@ def show(report: AuditReport) -> None:
     """Print a report: one line a domain and stage, then what nothing explains."""
     table = output.table("domain", "stage", "", "counts")
     for result in report.summary():
-        table.add_row(result.domain, Text(LAYERS[result.stage], no_wrap=True), _verdict(result), _counts(result))
+        table.add_row(result.domain, Text(result.stage.layers, no_wrap=True), _verdict(result), _counts(result))
     output.show(table)
     if report.problems:
         problems = output.table(
@@ -113,7 +103,7 @@ def show(report: AuditReport) -> None:
         output.show(problems)
     for result in report.not_checked:
         at = f" {result.day}" if result.day else ""
-        output.note(f"not checked: {result.domain}{at}, {LAYERS[result.stage]}: {result.not_checked}")
+        output.note(f"not checked: {result.domain}{at}, {result.stage.layers}: {result.not_checked}")
     if report.clean:
         output.show(Text("✓ every difference is explained", style="green"))
     else:

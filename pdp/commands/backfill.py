@@ -48,7 +48,7 @@ def backfill(
     platform: Platform = ctx.obj
     found = arguments.domain(platform.catalog, domain)
     start, end = arguments.day(first), arguments.day(last)
-    arguments.day_range(first, last)
+    arguments.date_range(first, last)
     detail = partitions.detail("backfill", **{"from": start.isoformat(), "to": end.isoformat()})
     rows = partitions.rows_by_day(platform, found)
     bronze = frozenset(platform.lake.list_dates(found))

@@ -47,7 +47,7 @@ def list_partitions(
     name = arguments.domain(platform.catalog, domain).name if domain else None
     legal = [state.value for state in State if state is not State.UNDISCOVERED]
     wanted = {State(arguments.one_of("status", text.upper(), legal)) for text in status or ()}
-    days = arguments.day_range(first, last)
+    days = arguments.date_range(first, last)
     rows = [
         row
         for row in platform.partitions.rows(name)
@@ -204,7 +204,7 @@ def reset(
     """Process dates again: they become PENDING, their retries are counted from zero."""
     platform: Platform = ctx.obj
     found = arguments.domain(platform.catalog, domain)
-    wanted, limits = {arguments.day(text) for text in days or ()}, arguments.day_range(first, last)
+    wanted, limits = {arguments.day(text) for text in days or ()}, arguments.date_range(first, last)
     if not wanted and limits.is_open:
         raise ArgumentError("Which dates? Name them, or give `--from` and `--to`.")
     rows = rows_by_day(platform, found)

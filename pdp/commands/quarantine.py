@@ -95,7 +95,7 @@ def replay(
 ) -> None:
     """Process again the dates that have quarantined rows, after the rule or the Transform was mended."""
     platform: Platform = ctx.obj
-    found, limits = arguments.domain(platform.catalog, domain), arguments.day_range(first, last)
+    found, limits = arguments.domain(platform.catalog, domain), arguments.date_range(first, last)
     days = {at for at, broken in _counts(platform, found, None) if at in limits and rule in (None, broken)}
     detail = partitions.detail("quarantine replay", **({"rule": rule} if rule else {}))
     plan = actions.reset(found.name, days, partitions.rows_by_day(platform, found), detail)

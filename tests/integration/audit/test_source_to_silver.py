@@ -10,11 +10,12 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from audit.report import AuditReport, DateRange, Reason, Stage
+from audit.report import AuditReport, Reason, Stage
 from audit.run import audit
 from audit.stages import source_to_silver
 from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.postgres import Postgres
+from platform_core.partitions.date_range import DateRange
 from platform_core.settings import Settings
 from tests.rigs.audit_lake import FIRST_DAY, AuditLake
 

@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from audit.report import AuditReport, DateRange, Reason, Stage
+from audit.report import AuditReport, Reason, Stage
 from audit.run import audit
+from platform_core.partitions.date_range import DateRange
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import Settings
