@@ -1,20 +1,27 @@
 """The whole graph on one screen: every domain of the catalog, and the resources that they share.
 
-Add a resource here; what one domain consists of is `automation.domain_definitions`. Assembled by hand on purpose:
-loading from a folder of definitions imports every installed integration (9-10 s of CPU against 0.03 s).
+Each concept of Dagster has a file of its name: `assets`, `asset_checks`, `jobs`, `schedules`, `sensors`, `partitions`,
+`resources`. Assembled by hand on purpose: loading from a folder of definitions imports every installed integration
+(9-10 s of CPU against 0.03 s).
 """
 
 from __future__ import annotations
 
 import dagster as dg
 
-from platform_assets.domain import domain_definitions
+from platform_assets.asset_checks.offset_coverage import coverage_check
+from platform_assets.asset_checks.watch import watch_checks
+from platform_assets.assets.external import bronze_spec
+from platform_assets.assets.pipeline import pipeline_assets
+from platform_assets.jobs import domain_job
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.spark import SparkEndpoint
 from platform_assets.resources.warehouse import Warehouse
+from platform_assets.schedules import daily_schedule
+from platform_assets.sensors.discovery_sensor import discovery_sensor
 from platform_assets.sensors.offset_coverage import coverage_sensor
 from platform_assets.sensors.watch import watch_sensor
-from platform_core.domain.catalog import Catalog, load_catalog
+from platform_core.domain.catalog import Catalog, Domain, load_catalog
 from platform_core.settings import settings
 
 RESOURCES = {
@@ -24,6 +31,19 @@ RESOURCES = {
 }
 
 
+def domain_defs(domain: Domain) -> dg.Definitions:
+    """Return everything that one entry of domains.yaml creates in Dagster."""
+    pipeline = pipeline_assets(domain)
+    watching = [watch_checks(domain), coverage_check(domain)]
+    return dg.Definitions(
+        assets=[bronze_spec(domain), pipeline],
+        asset_checks=watching,
+        jobs=[domain_job(domain, pipeline, watching)],
+        sensors=[discovery_sensor(domain)],
+        schedules=[daily_schedule(domain)],
+    )
+
+
 def build_defs(catalog: Catalog, resources: dict[str, object] | None = None) -> dg.Definitions:
     """Return the definitions of a catalog.
 
@@ -31,7 +51,7 @@ def build_defs(catalog: Catalog, resources: dict[str, object] | None = None) -> 
         catalog: The domains.
         resources: Replacements by name, for tests.
     """
-    domains = dg.Definitions.merge(*(domain_definitions(domain) for domain in catalog))
+    domains = dg.Definitions.merge(*(domain_defs(domain) for domain in catalog))
     platform = dg.Definitions(
         sensors=[watch_sensor(catalog), coverage_sensor(catalog)], resources={**RESOURCES, **(resources or {})}
     )

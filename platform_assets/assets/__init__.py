@@ -1,4 +1,4 @@
-"""The asset graph: keys, partitions, the multi-asset of a domain and what it reports.
+"""The assets: their keys, what others write, what a run makes, and what Dagster is told of both.
 
 What a date goes through belongs to `processing`.
 """

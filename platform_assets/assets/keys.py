@@ -1,6 +1,6 @@
 """The asset keys of a domain: `bronze/<d>`, `silver/<d>`, `gold/<table>`, `snowflake/<d>`.
 
-Only names live here; what an asset is belongs to `pipeline`.
+Only names live here; what an asset is belongs to `external` and `pipeline`.
 """
 
 import dagster as dg

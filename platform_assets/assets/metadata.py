@@ -1,7 +1,7 @@
 """What the catalog shows of a table: column schemas, column lineage, row counts, paths.
 
 Everything is read from the contract, the plan or the table itself, so that the UI cannot say what is not there. Which
-event carries it belongs to `pipeline` and `sensors`.
+event carries it belongs to `events`.
 """
 
 from __future__ import annotations

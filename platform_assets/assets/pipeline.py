@@ -1,21 +1,20 @@
-"""One domain as Dagster sees it: its assets, their checks, and the step that processes dates.
+"""The assets that a domain's run makes: Silver, the Gold tables and the warehouse, all in one step.
 
-Bronze is written by the sink and only observed. Silver, Gold and the warehouse of a date are one step, so that
-each date of a range has an outcome of its own while Spark is opened once; what happens inside is `processing`.
+They are one step so that each date of a range has an outcome of its own while Spark is opened once; what happens
+inside is `processing`. What others write, from the source to Bronze, belongs to `external`.
 """
 
-import warnings
 from collections.abc import Iterator
 from datetime import date
 
 import dagster as dg
 
-from audit.checks import GOLD_CHECKS, NOT_BLOCKING, WAREHOUSE_CHECKS, silver_checks
+from platform_assets.asset_checks.of_a_date import check_specs
 from platform_assets.assets.events import Event, Report
 from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
 from platform_assets.assets.lineage import known_lineage
-from platform_assets.assets.metadata import contract_schema
-from platform_assets.assets.partitions import daily
+from platform_assets.jobs import DISCOVERED_TAG, is_running
+from platform_assets.partitions import daily
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.spark import SparkEndpoint
 from platform_assets.resources.warehouse import Warehouse
@@ -24,27 +23,6 @@ from platform_core.domain.code_version import code_version
 from platform_core.settings import settings
 from processing.claim import Claims
 from processing.one_date import Processor
-
-DISCOVERED_TAG = "pdp/discovered"
-"""Set on runs that discovery launched: they skip dates that no longer wait for them."""
-
-
-def job_name(domain: Domain) -> str:
-    """Name of the domain's job."""
-    return f"data_pipeline_{domain.name}"
-
-
-def bronze_spec(domain: Domain) -> dg.AssetSpec:
-    """Return the Bronze asset, which the sink writes and the sensor reports."""
-    return dg.AssetSpec(
-        bronze_key(domain),
-        group_name=domain.name,
-        description=f"{domain.description}: raw records from topic `{domain.topic.name}`, append-only Parquet.",
-        kinds={"kafka", "parquet"},
-        owners=[domain.owner],
-        partitions_def=daily(domain),
-        metadata={"dagster/column_schema": contract_schema(domain), "topic": domain.topic.name},
-    )
 
 
 def pipeline_specs(domain: Domain) -> list[dg.AssetSpec]:
@@ -84,26 +62,6 @@ def pipeline_specs(domain: Domain) -> list[dg.AssetSpec]:
         code_version=version,
     )
     return [silver, *gold, warehouse]
-
-
-def check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
-    """Return the checks of Silver, Gold and the warehouse, a result each date; those that can fail block."""
-    listed = [("silver", domain.name, name, text) for name, text in silver_checks(domain).items()]
-    listed += [("gold", table, name, text) for table in domain.gold.tables for name, text in GOLD_CHECKS.items()]
-    listed += [("snowflake", domain.name, name, text) for name, text in WAREHOUSE_CHECKS.items()]
-    with warnings.catch_warnings():
-        # Checks with partitions are a preview of 1.13; the lock keeps the version on which the tests passed.
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        return [
-            dg.AssetCheckSpec(
-                name,
-                asset=dg.AssetKey([layer, table]),
-                description=text,
-                blocking=name not in NOT_BLOCKING,
-                partitions_def=daily(domain),
-            )
-            for layer, table, name, text in listed
-        ]
 
 
 def pipeline_assets(domain: Domain) -> dg.AssetsDefinition:
@@ -150,9 +108,3 @@ def pipeline_assets(domain: Domain) -> dg.AssetsDefinition:
             yield dg.Output(None, output_name=spec.get_python_identifier())
 
     return pipeline
-
-
-def is_running(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Return whether a run exists and is queued, starting or running."""
-    run = instance.get_run_by_id(run_id)
-    return run is not None and not run.is_finished

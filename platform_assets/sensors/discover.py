@@ -18,7 +18,7 @@ import dagster as dg
 
 from platform_assets.assets.bronze import BronzeEvent, bronze_events
 from platform_assets.assets.keys import silver_key
-from platform_assets.assets.pipeline import DISCOVERED_TAG, is_running, job_name
+from platform_assets.jobs import DISCOVERED_TAG, is_running, job_name
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Domain

@@ -9,7 +9,7 @@ import dagster as dg
 
 from alerting.collect import FailedRun
 from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
-from platform_assets.assets.pipeline import job_name
+from platform_assets.jobs import job_name
 from platform_assets.sensors.discover import PARTITION, RANGE_END, RANGE_START
 from platform_core.domain.catalog import Catalog, Domain
 

@@ -1,10 +1,9 @@
-"""The watch over offsets: the check `no_offset_gap` of each domain's Bronze, and the sensor that raises its alerts.
+"""The sensor `offset_coverage`: it compares committed offsets with Bronze, and raises an alert for each gap.
 
-What is a gap belongs to `audit.offset_coverage.coverage`; here it becomes a check's outcome and an alert. Freshness and
-DEAD dates are watched in `watch`.
+What is judged belongs to `platform_assets.asset_checks.offset_coverage`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -12,72 +11,18 @@ import dagster as dg
 from alerting.channels import Channel, configured
 from alerting.collect import offset_gap_alert
 from alerting.dispatch import dispatch
-from platform_assets.assets.keys import bronze_key
+from platform_assets.asset_checks.offset_coverage import MakeCoverage, evaluate, open_coverage
 from platform_assets.resources.metadata_store import MetadataStore
-from platform_assets.sensors.watched import Outcome, Told
+from platform_assets.sensors.told import Told
 from platform_core.clock import Clock, SystemClock
-from platform_core.domain.catalog import Catalog, Domain
+from platform_core.domain.catalog import Catalog
 from platform_core.lake.alerts import Alert, AlertLog
-from platform_core.lake.lake import Lake
 from platform_core.settings import settings
 
 if TYPE_CHECKING:
-    from audit.offset_coverage.coverage import Coverage, CoverageReport, Gap
+    from audit.offset_coverage.coverage import Coverage, CoverageReport
 
-CHECK = "no_offset_gap"
-DESCRIPTION = "Every offset that the sink has committed is in Bronze or among the dead letters"
 INTERVAL_SECONDS = 60
-
-SHOWN_GAPS = 20
-
-MakeCoverage = Callable[[Catalog, Lake], "Coverage"]
-
-
-def evaluate(domain: Domain, report: "CoverageReport") -> Outcome:
-    """Evaluate the domain's check.
-
-    Args:
-        domain: The domain.
-        report: The last look.
-    """
-    found = report.domains[domain.name]
-    facts = {
-        "settled_offsets": found.settled,
-        "waiting_offsets": found.waiting,
-        "duplicate_offsets": found.duplicates,
-        "gaps": len(found.gaps),
-        "missing": ", ".join(_shown(gap) for gap in found.gaps[:SHOWN_GAPS]) or "none",
-        "looked_at": report.looked_at.isoformat() if report.looked_at else "never",
-    }
-    if found.gaps:
-        count = sum(gap.last - gap.first + 1 for gap in found.gaps)
-        text = f"{count} offsets in {len(found.gaps)} gaps are neither in Bronze nor among the dead letters."
-    elif report.looked_at is None:
-        text = "Not looked at yet: Kafka has not answered so far, or the first reading of the ledger goes on."
-    else:
-        text = "Every committed offset is accounted for."
-    if report.looked_at is not None:
-        text += f" As of {report.looked_at:%Y-%m-%d %H:%M:%S} UTC."
-    missing = ",".join(f"{gap.partition}@{gap.first}-{gap.last}:{gap.still_in_kafka}" for gap in found.gaps)
-    return Outcome(bronze_key(domain), CHECK, not found.gaps, text, facts, signature=missing)
-
-
-def coverage_check(domain: Domain, coverage: MakeCoverage | None = None) -> dg.AssetChecksDefinition:
-    """Return the domain's check, to be run from the UI; it blocks nothing.
-
-    Args:
-        domain: The domain.
-        coverage: Makes the watch from a catalog and the lake.
-    """
-    make = coverage or _coverage
-    spec = dg.AssetCheckSpec(CHECK, asset=bronze_key(domain), description=DESCRIPTION)
-
-    @dg.multi_asset_check(name=f"offset_coverage_{domain.name}", specs=[spec])
-    def no_offset_gap(metadata_store: MetadataStore) -> Iterator[dg.AssetCheckResult]:
-        # Only what the sensor noted: a second writer of the state could put an older one over a newer one.
-        yield evaluate(domain, make(Catalog([domain]), metadata_store.lake()).known()).result()
-
-    return no_offset_gap
 
 
 def coverage_sensor(
@@ -94,7 +39,7 @@ def coverage_sensor(
         clock: The time.
         coverage: Makes the watch, once a process, from a catalog and the lake.
     """
-    clock, make = clock or SystemClock(), coverage or _coverage
+    clock, make = clock or SystemClock(), coverage or open_coverage
     made: list[Channel] = []
     watches: list[Coverage] = []  # it keeps its connection to Kafka between ticks
 
@@ -140,15 +85,3 @@ def gap_alerts(report: "CoverageReport") -> list[Alert]:
         for found in report.domains.values()
         for gap in found.gaps
     ]
-
-
-def _coverage(catalog: Catalog, lake: Lake) -> "Coverage":
-    # Imported late: the sink's modules take 0.2 s, and not every process of the orchestrator looks.
-    from audit.offset_coverage.coverage import Coverage
-
-    return Coverage(settings(), lake, catalog)
-
-
-def _shown(gap: "Gap") -> str:
-    kept = "" if gap.still_in_kafka else " (no longer in Kafka)"
-    return f"{gap.topic}[{gap.partition}] {gap.first}-{gap.last}{kept}"

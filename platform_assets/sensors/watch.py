@@ -1,11 +1,10 @@
-"""The watch over all domains: the checks `fresh` and `no_dead_partition`, and the sensor that raises alerts.
+"""The sensor `watch`: it evaluates the watch checks of all domains, tells Dagster what changed, and raises alerts.
 
-The checks are what a person runs from the UI; the sensor evaluates the same functions and tells Dagster when an
-outcome changes. What is an alert belongs to `alerts.collect`, the checks of one date to `checks`.
+What is judged belongs to `platform_assets.asset_checks.watch`, what is an alert to `alerting.collect`.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -14,22 +13,17 @@ import dagster as dg
 from alerting import collect
 from alerting.channels import Channel, configured
 from alerting.dispatch import dispatch
-from platform_assets.assets.keys import warehouse_key
+from platform_assets.asset_checks.watch import evaluate
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.sensors.failed_runs import failed_runs
-from platform_assets.sensors.watched import Outcome, Told
+from platform_assets.sensors.told import Told
 from platform_core.clock import Clock, SystemClock
-from platform_core.domain.catalog import Catalog, Domain
+from platform_core.domain.catalog import Catalog
 from platform_core.lake.alerts import Alert, AlertLog
 from platform_core.partitions.freshness import freshness
 from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
-from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
 
-WATCH_CHECKS = {
-    "fresh": "The newest date whose SLA deadline has passed is DONE",
-    "no_dead_partition": "No date of the domain waits DEAD for a person",
-}
 INTERVAL_SECONDS = 30
 
 OVERLAP = timedelta(minutes=10)
@@ -37,37 +31,6 @@ OVERLAP = timedelta(minutes=10)
 
 FIRST_LOOK = timedelta(hours=1)
 """How far back a watch without a cursor looks for failures; what failed before it existed is not news."""
-
-SHOWN_DATES = 50
-
-
-def evaluate(domain: Domain, rows: Iterable[Partition], now: datetime) -> list[Outcome]:
-    """Evaluate the domain's watch checks.
-
-    Args:
-        domain: The domain.
-        rows: Rows of partition_meta, of this domain or of all.
-        now: The moment to judge, with a time zone.
-    """
-    rows = [row for row in rows if row.domain == domain.name]
-    return [_fresh(domain, rows, now), _no_dead_partition(domain, rows)]
-
-
-def watch_checks(domain: Domain) -> dg.AssetChecksDefinition:
-    """Return the domain's watch checks, to be run from the UI; they block nothing."""
-    specs = [
-        dg.AssetCheckSpec(name, asset=warehouse_key(domain), description=text) for name, text in WATCH_CHECKS.items()
-    ]
-
-    @dg.multi_asset_check(name=f"watch_{domain.name}", specs=specs, can_subset=True)
-    def watch(context: dg.AssetCheckExecutionContext, metadata_store: MetadataStore) -> Iterator[dg.AssetCheckResult]:
-        wanted = {key.name for key in context.selected_asset_check_keys}
-        rows = metadata_store.partitions().rows(domain.name)
-        for outcome in evaluate(domain, rows, SystemClock().now()):
-            if outcome.name in wanted:
-                yield outcome.result()
-
-    return watch
 
 
 def watch_sensor(
@@ -177,42 +140,3 @@ class Cursor:
             )
         except (ValueError, TypeError, AttributeError):
             return cls()
-
-
-def _fresh(domain: Domain, rows: Sequence[Partition], now: datetime) -> Outcome:
-    found = freshness(domain, rows, now)
-    facts = {
-        "due": str(found.due or "nothing yet"),
-        "deadline": found.deadline.isoformat() if found.deadline else "none",
-        "late_minutes": round(found.late_by.total_seconds() / 60, 1),
-        "newest_done": str(found.newest_done or "none"),
-    }
-    if found.due is None:
-        text = "Nothing is due yet."
-    elif found.delivered:
-        text = f"{found.due} was delivered."
-    else:
-        text = f"{found.due} was due at {found.deadline:%Y-%m-%d %H:%M} UTC and is not DONE."
-    return Outcome(warehouse_key(domain), "fresh", found.fresh, text, facts, _last_loaded(rows))
-
-
-def _no_dead_partition(domain: Domain, rows: Sequence[Partition]) -> Outcome:
-    dead = sorted(row.partition_date for row in rows if row.status is State.DEAD)
-    listed = [day.isoformat() for day in dead[:SHOWN_DATES]]
-    text = (
-        f"{len(dead)} dates are DEAD; revive them: `pdp partitions revive {domain.name}`." if dead else "None is DEAD."
-    )
-    return Outcome(
-        warehouse_key(domain),
-        "no_dead_partition",
-        not dead,
-        text,
-        {"dead": len(dead), "dates": ", ".join(listed) or "none"},
-        _last_loaded(rows),
-    )
-
-
-def _last_loaded(rows: Sequence[Partition]) -> str:
-    """Return when the domain's last date was loaded: after each load its checks are told anew."""
-    loaded = [row.processed_at for row in rows if row.processed_at is not None]
-    return max(loaded).isoformat() if loaded else ""

@@ -13,7 +13,7 @@ from datetime import date, time
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -351,6 +351,3 @@ def _package_folder(path: Path, name: str, plugin: str) -> Path:
             domain=name,
         )
     return Path(next(iter(spec.submodule_search_locations)))
-
-
-Layer = Literal["bronze", "silver", "gold", "snowflake"]

@@ -12,10 +12,11 @@ import dagster as dg
 import pytest
 
 from audit.offset_coverage.coverage import CoverageReport, DomainCoverage, Gap
-from platform_assets.assets.pipeline import bronze_spec
+from platform_assets.asset_checks.offset_coverage import coverage_check
+from platform_assets.assets.external import bronze_spec
 from platform_assets.resources.metadata_store import MetadataStore
-from platform_assets.sensors.offset_coverage import coverage_check, coverage_sensor
-from platform_assets.sensors.watched import Told
+from platform_assets.sensors.offset_coverage import coverage_sensor
+from platform_assets.sensors.told import Told
 from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.lake.alerts import Alert

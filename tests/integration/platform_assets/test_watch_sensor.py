@@ -11,11 +11,13 @@ import dagster as dg
 import pytest
 
 from alerting.channels import AlertNotSentError, Channel
-from platform_assets.assets.pipeline import bronze_spec, job_name
+from platform_assets.asset_checks.watch import watch_checks
+from platform_assets.assets.external import bronze_spec
+from platform_assets.jobs import job_name
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.sensors.failed_runs import failed_runs
-from platform_assets.sensors.watch import Cursor, watch_checks, watch_sensor
-from platform_assets.sensors.watched import Told
+from platform_assets.sensors.told import Told
+from platform_assets.sensors.watch import Cursor, watch_sensor
 from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.lake.alerts import Alert, AlertLog

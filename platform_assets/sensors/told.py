@@ -1,69 +1,18 @@
-"""What the watching sensors have in common: a check's outcome for a domain, and the memory of what was told.
+"""What a watching sensor remembers: which outcome of each check it told Dagster last.
 
 A sensor tells Dagster of an outcome when it changes, and every quarter of an hour: the UI counts a check only when it
-was evaluated after the asset's latest materialization. What is judged belongs to `watch` and `coverage_watch`.
+was evaluated after the asset's latest materialization. What is judged belongs to `platform_assets.asset_checks`.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
-import dagster as dg
+from platform_assets.asset_checks.outcome import Outcome
 
 REPEAT = timedelta(minutes=15)
 """An outcome that stays is told again this often."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One check of one asset at one moment.
-
-    Attributes:
-        asset_key: The asset.
-        name: The check.
-        passed: Whether it holds.
-        description: The result in a sentence.
-        facts: What was compared, for the UI.
-        signature: What makes it another outcome than before, besides passing or not.
-    """
-
-    asset_key: dg.AssetKey
-    name: str
-    passed: bool
-    description: str
-    facts: dict[str, Any]
-    signature: str = ""
-
-    @property
-    def id(self) -> str:
-        """Its name in the memory."""
-        return f"{self.asset_key.to_user_string()}:{self.name}"
-
-    @property
-    def state(self) -> str:
-        """What is remembered of it."""
-        return f"{'passed' if self.passed else 'failed'} {self.signature}".strip()
-
-    def result(self) -> dg.AssetCheckResult:
-        """Return what the check's own run yields."""
-        return dg.AssetCheckResult(**self._reported)
-
-    def evaluation(self) -> dg.AssetCheckEvaluation:
-        """Return what a sensor reports."""
-        return dg.AssetCheckEvaluation(**self._reported, blocking=False)
-
-    @property
-    def _reported(self) -> dict[str, Any]:
-        return {
-            "asset_key": self.asset_key,
-            "check_name": self.name,
-            "passed": self.passed,
-            "severity": dg.AssetCheckSeverity.ERROR,
-            "description": self.description,
-            "metadata": self.facts,
-        }
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,49 @@
+"""The job of each domain: Bronze to the warehouse, for chosen dates; and what is known of a run.
+
+What a run does belongs to `platform_assets.assets.pipeline`; what launches it, to `sensors` and `schedules`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from platform_core.domain.catalog import Domain
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+DISCOVERED_TAG = "pdp/discovered"
+"""Set on runs that discovery launched: they skip dates that no longer wait for them."""
+
+
+def job_name(domain: Domain) -> str:
+    """Name of the domain's job."""
+    return f"data_pipeline_{domain.name}"
+
+
+def domain_job(
+    domain: Domain, pipeline: dg.AssetsDefinition, others: list[dg.AssetChecksDefinition]
+) -> UnresolvedAssetJobDefinition:
+    """Return the domain's job.
+
+    Args:
+        domain: The domain.
+        pipeline: The step that processes its dates.
+        others: Checks of the same assets that look at the whole domain, and so are no part of a date's run.
+    """
+    return dg.define_asset_job(
+        job_name(domain),
+        selection=dg.AssetSelection.assets(*pipeline.keys) - dg.AssetSelection.checks(*others),
+        description=f"{domain.description}: Bronze to warehouse, for the dates that discovery or a person chose.",
+        tags={"pdp/domain": domain.name},
+        # One step: a process of its own for it would cost a second import of everything (5-8 s of CPU).
+        executor_def=dg.in_process_executor,
+    )
+
+
+def is_running(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Return whether a run exists and is queued, starting or running."""
+    run = instance.get_run_by_id(run_id)
+    return run is not None and not run.is_finished

@@ -1,0 +1,35 @@
+"""The schedule of each domain: at its hour it processes the day before, and whatever else waits.
+
+It runs the same tick as the sensor of `sensors.discovery_sensor`. There is no other automation on domain assets: the
+partition state machine owns retries.
+"""
+
+import dagster as dg
+
+from platform_assets.jobs import job_name
+from platform_assets.resources.metadata_store import MetadataStore
+from platform_assets.sensors.discover import tick
+from platform_core.domain.catalog import Domain
+from platform_core.partitions.scan import Position
+
+
+def daily_schedule(domain: Domain) -> dg.ScheduleDefinition:
+    """Return the schedule that processes the day before, and whatever else waits, at the domain's hour."""
+
+    @dg.schedule(
+        name=f"{job_name(domain)}_daily",
+        job_name=job_name(domain),
+        cron_schedule=domain.schedule,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Looks for late data first, then runs everything that waits, in the same pass.",
+    )
+    def at_the_hour(
+        context: dg.ScheduleEvaluationContext, metadata_store: MetadataStore
+    ) -> list[dg.RunRequest] | dg.SkipReason:
+        # A position of its own: it looks at the newest dates, however far the sensor's slice has come.
+        found = tick(domain, metadata_store, context.instance, Position())
+        context.log.info(f"{domain.name}: {found.summary}")
+        return found.run_requests or dg.SkipReason(found.summary)
+
+    return at_the_hour
