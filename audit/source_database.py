@@ -75,18 +75,18 @@ def read_source_row(dsn: str, table: str, key: str, value: object) -> dict[str, 
         cursor.execute("select to_regclass(%s)", (table,))
         if cursor.fetchone()[0] is None:
             return None
-        query = sql.SQL("select * from {} where {} = %s").format(sql.Identifier(table), sql.Identifier(key))
+        query = sql.SQL("select * from {} where {} = %s").format(sql.Identifier(*table.split(".")), sql.Identifier(key))
         cursor.execute(query, (value,))
         row = cursor.fetchone()
         return dict(zip((column.name for column in cursor.description), row, strict=True)) if row else {}
 
 
 def read_tombstones(dsn: str, table: str, key: str, version: str, values: Sequence[object]) -> list[tuple[Any, Any]]:
-    """Return key and version of rows that `<table>_tombstones` has, of a source that keeps one.
+    """Return key and version of rows that a table of tombstones has.
 
     Args:
         dsn: The database's URL, with its password.
-        table: The table that the rows were deleted from.
+        table: The table of tombstones.
         key: Its key column.
         version: The column that orders versions.
         values: The keys to look for.
@@ -96,14 +96,13 @@ def read_tombstones(dsn: str, table: str, key: str, version: str, values: Sequen
     """
     from psycopg2 import sql
 
-    name = f"{table}_tombstones"
-    with _session(dsn, f"`{name}`") as cursor:
-        cursor.execute("select to_regclass(%s)", (name,))
+    with _session(dsn, f"`{table}`") as cursor:
+        cursor.execute("select to_regclass(%s)", (table,))
         if cursor.fetchone()[0] is None:
             return []
         columns = sql.SQL(", ").join(map(sql.Identifier, (key, version)))
         query = sql.SQL("select {} from {} where {} = any(%s)").format(
-            columns, sql.Identifier(name), sql.Identifier(key)
+            columns, sql.Identifier(*table.split(".")), sql.Identifier(key)
         )
         cursor.execute(query, (list(values),))
         return list(cursor.fetchall())

@@ -156,11 +156,12 @@ class _Search:
     def run(self) -> Trace:
         """Look into every layer; the offsets come from Bronze, so Bronze is read before Kafka."""
         domain = self._domain
-        source = self._looked("source", f"table `{domain.name}` of the source database", self._source)
+        table = f"table `{domain.source_table or domain.name}` of the source database"
+        source = self._looked("source", table, self._source)
         by_key = self._key is not None
         bronze = self._looked("bronze", f"`{self._lake.uri(self._lake.bronze(domain))}`", self._bronze)
         if self._key is not None and not by_key:  # Bronze knows the key of an offset
-            source = self._looked("source", f"table `{domain.name}` of the source database", self._source)
+            source = self._looked("source", table, self._source)
         if source.rows == [] and self._key is not None and not source.not_looked and not self._has_source:
             source.looked_in += " (the domain has no source table)"
         letters = self._looked("dead letters", f"topic `{dlq_name(domain)}`", self._letters)
@@ -187,7 +188,8 @@ class _Search:
         if self._key is None:
             return []
         dsn = self._settings.postgres_dsn.get_secret_value()
-        row = read_source_row(dsn, self._domain.name, self._domain.silver.primary_key[0], self._key)
+        table = self._domain.source_table
+        row = read_source_row(dsn, table, self._domain.silver.primary_key[0], self._key) if table else None
         self._has_source = row is not None
         if not row:
             return []

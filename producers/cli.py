@@ -1,30 +1,35 @@
 """The command line of the producers: arguments to calls.
 
-Only parsing and wiring belong here; what every command shares is in `producers.command_line`, and what fills or
-moves the simulated shop is `python -m simulation`.
+Each domain with a source has a command. Only parsing and wiring belong here; what every command shares is in
+`producers.command_line`, and what fills or moves the simulated shop is `python -m simulation`.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Any
 
-from platform_core.domain.catalog import load_catalog
+from platform_core.domain.catalog import Catalog, load_catalog
+from platform_core.domain.source import PostgresSnapshot, PostgresTable
 from platform_core.errors import ConfigurationError
 from platform_core.settings import settings
-from producers.command_line import CommandLine, environment
+from producers.command_line import EXIT_MISCONFIGURED, CommandLine, environment
 from producers.running import Stop
-
-SOURCE_DOMAINS = {"clickstream": "events", "orders": "orders", "restaurants": "restaurants", "users": "users"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the process's exit code."""
-    return _commands().main(arguments)
+    try:
+        catalog = load_catalog(settings().domains_file)
+    except ConfigurationError as error:
+        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201 - a person reads this line
+        return EXIT_MISCONFIGURED
+    return _commands(catalog).main(arguments)
 
 
-def _commands() -> CommandLine:
+def _commands(catalog: Catalog) -> CommandLine:
     line = CommandLine(
         "python -m producers",
         "Sources to Kafka. Services and credentials come from the environment, see .env.example.",
@@ -37,15 +42,14 @@ def _commands() -> CommandLine:
     command("check-contracts", "Compare each contract with its released versions; needs no service.", _check_contracts)
     command("release-contracts", "Write each contract that changed as the next released version.", _release_contracts)
 
-    for source, domain in SOURCE_DOMAINS.items():
-        text = f"Send {domain} live until stopped."
-        sub = command(source, text, _source)
-        sub.set_defaults(source=source)
+    for domain in catalog.with_source:
+        sub = command(domain.command, f"Send {domain.name} live until stopped.", _source)
+        sub.set_defaults(domain=domain.name, once=False, accept_loss=False)
         sub.add_argument("--duration", type=float, metavar="SECONDS", help="stop after this long")
-        if source != "clickstream":
+        if isinstance(domain.source, PostgresTable):
             sub.add_argument("--once", action="store_true", help="one poll, snapshot or increment, then end")
-        if source == "restaurants":
-            sub.add_argument("--accept-loss", action="store_true", help="with --once: also if most of them are gone")
+        if isinstance(domain.source, PostgresSnapshot):
+            sub.add_argument("--accept-loss", action="store_true", help="with --once: also if most rows are gone")
     return line
 
 
@@ -81,24 +85,16 @@ def _release_contracts(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _source(parsed: argparse.Namespace) -> dict[str, Any]:
-    domain = SOURCE_DOMAINS[parsed.source]
-    from producers import live
+    from producers.live import run_source
 
     configured, catalog = environment()
+    domain = catalog[parsed.domain]
     stop = Stop(parsed.duration).on_signals()
-    if parsed.source == "clickstream":
-        receipt = live.run_clickstream(configured, catalog, stop)
-    elif parsed.source == "restaurants":
-        if parsed.accept_loss and not parsed.once:
-            raise ConfigurationError("`--accept-loss` is for one snapshot: use it with `--once`.")
-        receipt = live.run_restaurants(configured, catalog, stop, once=parsed.once, accept_loss=parsed.accept_loss)
-    else:
-        run = {"orders": live.run_orders, "users": live.run_users}[parsed.source]
-        receipt = run(configured, catalog, stop, once=parsed.once)
+    receipt = run_source(configured, domain, stop, once=parsed.once, accept_loss=parsed.accept_loss)
     return {
-        "command": parsed.source,
+        "command": domain.command,
         "domains": {
-            domain: {
+            domain.name: {
                 "produced": receipt.total,
                 "by_date": dict(receipt.delivered),
                 "refused": receipt.refused,

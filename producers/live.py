@@ -1,6 +1,7 @@
 """The sources at their real cadence, each until it is stopped.
 
-Wiring of connection, source, interval and outage belongs here; what one round does belongs to the source's module.
+Wiring of connection, source, interval and outage belongs here; what one round does belongs to the module of the
+source's kind.
 After an outage of Postgres or Kafka a source is built anew from its saved watermark.
 """
 
@@ -17,20 +18,21 @@ import psycopg2.errors
 from psycopg2.extensions import connection as Connection
 
 from platform_core.clock import SystemClock
-from platform_core.domain.catalog import Catalog
+from platform_core.domain.catalog import Domain
+from platform_core.domain.source import Clickstream, PostgresCdc, PostgresIncrement, PostgresSnapshot
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from platform_kafka.alerts import AlertTopic
 from producers.clickstream import SETTLE_EVERY_SECONDS, ClickstreamSender, Crowd
 from producers.database import connect, transient
 from producers.delivery import Delivery, Receipt
-from producers.orders import OrdersPoller
-from producers.restaurants import RestaurantsSnapshot
+from producers.postgres_cdc import CdcPoller
+from producers.postgres_increment import Increment
+from producers.postgres_snapshot import Snapshot
 from producers.running import Stop, run_every
 from producers.shop_view import ShopView
 from producers.snapshot_memory import SnapshotRefusedError
 from producers.source_probe import SourceProbe
-from producers.users import UsersIncrement
 from producers.watermark import FileWatermark
 from producers.watermark_alarm import WatermarkAlarm
 
@@ -72,9 +74,9 @@ class Session(Generic[Source]):
             raise transient(error, f"`{self._application}` read it") from error
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
             raise ConfigurationError(
-                f"The shop's database lacks something that `{self._application}` reads:"
-                f" {str(error).strip().splitlines()[0]}. Run `python -m simulation shop-init`, which adds what is"
-                " missing and changes no row.",
+                f"The source database lacks something that `{self._application}` reads:"
+                f" {str(error).strip().splitlines()[0]}. Mend the domain's `source` in domains.yaml; of the simulated"
+                " shop, `python -m simulation shop-init` adds what is missing and changes no row.",
                 application=self._application,
             ) from error
 
@@ -86,39 +88,83 @@ class Session(Generic[Source]):
         self._connection = self._source = None
 
 
-def run_orders(settings: Settings, catalog: Catalog, stop: Stop, *, once: bool = False) -> Receipt:
-    """Poll orders every `CDC_POLL_INTERVAL_SECONDS`."""
-    probe = SourceProbe("orders", settings.cdc_poll_interval_seconds)
-    delivery = Delivery.connect(settings, catalog["orders"], metrics=probe.metrics)
-    watermark = FileWatermark(settings.state_dir, "orders")
-    alarm = _alarm(settings, "orders")
-    session = Session(settings, "pdp-orders", lambda connection: OrdersPoller(connection, delivery, watermark))
+def run_source(
+    settings: Settings, domain: Domain, stop: Stop, *, once: bool = False, accept_loss: bool = False
+) -> Receipt:
+    """Send a domain's source, as its kind says, until stopped.
 
-    def act(poller: OrdersPoller) -> Receipt:
+    Args:
+        settings: The process's settings.
+        domain: A domain that has a source.
+        stop: When to end.
+        once: One poll, increment or snapshot, then end.
+        accept_loss: Whether a snapshot that lacks most of the last one is meant.
+
+    Raises:
+        ConfigurationError: the source has no such option, or the domain no source.
+        PermanentError: the source or the cluster refuses for good.
+        TransientError: with `once`, a service did not answer.
+    """
+    source = domain.source
+    if accept_loss and not (once and isinstance(source, PostgresSnapshot)):
+        raise ConfigurationError("`--accept-loss` is for one snapshot: use it with `--once`.", domain=domain.name)
+    if isinstance(source, PostgresCdc):
+        return _run_cdc(settings, domain, source, stop, once=once)
+    if isinstance(source, PostgresIncrement):
+        return _run_increment(settings, domain, stop, once=once)
+    if isinstance(source, PostgresSnapshot):
+        return _run_snapshot(settings, domain, stop, once=once, accept_loss=accept_loss)
+    if isinstance(source, Clickstream) and not once:
+        return _run_clickstream(settings, domain, stop)
+    raise ConfigurationError(f"The source of domain `{domain.name}` cannot be sent once.", domain=domain.name)
+
+
+def _run_cdc(settings: Settings, domain: Domain, source: PostgresCdc, stop: Stop, *, once: bool) -> Receipt:
+    """Poll every `source.interval_seconds`, by default every `CDC_POLL_INTERVAL_SECONDS`."""
+    probe = SourceProbe(domain.name, source.interval_seconds or settings.cdc_poll_interval_seconds)
+    delivery = Delivery.connect(settings, domain, metrics=probe.metrics)
+    watermark, alarm = FileWatermark(settings.state_dir, domain.name), _alarm(settings, domain)
+
+    def act(poller: CdcPoller) -> Receipt:
         receipt = poller.poll()
         alarm.check(poller.reader)
         probe.polled(poller.reader, held=alarm.is_on)
         return receipt
 
+    session = Session(settings, _application(domain), lambda connection: CdcPoller(connection, delivery, watermark))
     return _run(settings, probe, session, delivery, act, stop, once=once)
 
 
-def run_restaurants(
-    settings: Settings, catalog: Catalog, stop: Stop, *, once: bool = False, accept_loss: bool = False
-) -> Receipt:
-    """Take a snapshot as each hour begins, and at once if this hour's is missing.
+def _run_increment(settings: Settings, domain: Domain, stop: Stop, *, once: bool) -> Receipt:
+    """Take the increment at its time each day, and at once if the last one was missed."""
+    probe, clock = SourceProbe(domain.name, CHECK_SECONDS), SystemClock()
+    delivery = Delivery.connect(settings, domain, metrics=probe.metrics)
+    watermark, alarm = FileWatermark(settings.state_dir, domain.name), _alarm(settings, domain)
 
-    A snapshot that lacks most of the last one is refused, and the next hour's is taken as ever; with `once` the
-    refusal is raised, and with `accept_loss` there is none.
+    def act(increment: Increment) -> Receipt:
+        now = clock.now()
+        if not once and not increment.due(now):
+            return Receipt()
+        receipt = increment.extract(now)
+        alarm.check(increment.reader)
+        probe.polled(increment.reader, held=alarm.is_on)
+        return receipt
+
+    session = Session(settings, _application(domain), lambda connection: Increment(connection, delivery, watermark))
+    return _run(settings, probe, session, delivery, act, stop, once=once)
+
+
+def _run_snapshot(settings: Settings, domain: Domain, stop: Stop, *, once: bool, accept_loss: bool) -> Receipt:
+    """Take a snapshot as its hours begin, and at once if the present one is missing.
+
+    A snapshot that lacks most of the last one is refused, and the next one is taken as ever; with `once` the refusal
+    is raised, and with `accept_loss` there is none.
     """
-    probe, clock = SourceProbe("restaurants", CHECK_SECONDS), SystemClock()
-    delivery = Delivery.connect(settings, catalog["restaurants"], metrics=probe.metrics)
-    watermark = FileWatermark(settings.state_dir, "restaurants")
-    session = Session(
-        settings, "pdp-restaurants", lambda connection: RestaurantsSnapshot(connection, delivery, watermark)
-    )
+    probe, clock = SourceProbe(domain.name, CHECK_SECONDS), SystemClock()
+    delivery = Delivery.connect(settings, domain, metrics=probe.metrics)
+    watermark = FileWatermark(settings.state_dir, domain.name)
 
-    def act(snapshot: RestaurantsSnapshot) -> Receipt:
+    def act(snapshot: Snapshot) -> Receipt:
         now = clock.now()
         if not once and not snapshot.due(now):
             return Receipt()
@@ -133,34 +179,15 @@ def run_restaurants(
         probe.warn("")
         return receipt
 
+    session = Session(settings, _application(domain), lambda connection: Snapshot(connection, delivery, watermark))
     return _run(settings, probe, session, delivery, act, stop, once=once)
 
 
-def run_users(settings: Settings, catalog: Catalog, stop: Stop, *, once: bool = False) -> Receipt:
-    """Take the increment at 23:55 UTC each day, and at once if the last one was missed."""
-    probe, clock = SourceProbe("users", CHECK_SECONDS), SystemClock()
-    delivery = Delivery.connect(settings, catalog["users"], metrics=probe.metrics)
-    watermark = FileWatermark(settings.state_dir, "users")
-    alarm = _alarm(settings, "users")
-    session = Session(settings, "pdp-users", lambda connection: UsersIncrement(connection, delivery, watermark))
-
-    def act(increment: UsersIncrement) -> Receipt:
-        now = clock.now()
-        if not once and not increment.due(now):
-            return Receipt()
-        receipt = increment.extract(now)
-        alarm.check(increment.reader)
-        probe.polled(increment.reader, held=alarm.is_on)
-        return receipt
-
-    return _run(settings, probe, session, delivery, act, stop, once=once)
-
-
-def run_clickstream(settings: Settings, catalog: Catalog, stop: Stop, *, seed: int | None = None) -> Receipt:
+def _run_clickstream(settings: Settings, domain: Domain, stop: Stop) -> Receipt:
     """Send the visits of `CLICKSTREAM_VIRTUAL_USERS` at `CLICKSTREAM_EVENTS_PER_SECOND`."""
-    probe = SourceProbe("events", SETTLE_EVERY_SECONDS)
-    sender = ClickstreamSender(Delivery.connect(settings, catalog["events"], metrics=probe.metrics))
-    clock, draw = SystemClock(), random.Random(seed)
+    probe = SourceProbe(domain.name, SETTLE_EVERY_SECONDS)
+    sender = ClickstreamSender(Delivery.connect(settings, domain, metrics=probe.metrics))
+    clock, draw = SystemClock(), random.Random()
 
     def make(connection: Connection) -> Crowd:
         return Crowd(
@@ -171,7 +198,7 @@ def run_clickstream(settings: Settings, catalog: Catalog, stop: Stop, *, seed: i
             now=clock.now(),
         )
 
-    session = Session(settings, "pdp-clickstream", make)
+    session = Session(settings, _application(domain), make)
 
     def act(crowd: Crowd) -> None:
         for event in crowd.events(clock.now()):
@@ -182,12 +209,16 @@ def run_clickstream(settings: Settings, catalog: Catalog, stop: Stop, *, seed: i
         run_every(SETTLE_EVERY_SECONDS, probe.watched(lambda: session.use(act)), stop, session.drop)
     sender.settle()
     session.drop()
-    log.info("source_stopped source=clickstream delivered=%d", sender.receipt.total)
+    log.info("source_stopped domain=%s delivered=%d", domain.name, sender.receipt.total)
     return sender.receipt
 
 
-def _alarm(settings: Settings, source: str) -> WatermarkAlarm:
-    return WatermarkAlarm(source, settings.cdc_watermark_alarm_seconds, AlertTopic(settings).publish)
+def _application(domain: Domain) -> str:
+    return f"pdp-{domain.command}"
+
+
+def _alarm(settings: Settings, domain: Domain) -> WatermarkAlarm:
+    return WatermarkAlarm(domain.name, settings.cdc_watermark_alarm_seconds, AlertTopic(settings).publish)
 
 
 def _run(

@@ -1,18 +1,19 @@
-"""What the last snapshot of restaurants held: the only way to see that one has vanished since.
+"""What the last snapshot of a table held: the only way to see that a row has vanished since.
 
 Comparing two snapshots belongs here, and refusing one that has lost too much; asking and sending belongs to
-`producers.restaurants`. A snapshot has no tombstones, so absence is the message: docs/architecture.md.
+`producers.postgres_snapshot`. A snapshot has no tombstones, so absence is the message: docs/architecture.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from platform_core.domain.catalog import Domain
+from platform_core.domain.source import PostgresSnapshot
 from platform_core.errors import PermanentError
 
-# Restaurants close one by one. Half of them gone within an hour is a restore, a filter or an empty replica.
+# Rows of such a table go one by one. Half of them gone within an hour is a restore, a filter or an empty replica.
 MIN_KEPT_RATIO = 0.5
 
 Documents = Mapping[str, dict[str, Any]]
@@ -22,74 +23,81 @@ class SnapshotRefusedError(PermanentError):
     """A snapshot lacks more than it may; nothing of it was sent or remembered."""
 
 
-@dataclass(frozen=True)
-class Size:
-    """What a snapshot counts.
+def documents_of(domain: Domain, saved: Mapping[str, Any] | None) -> Documents:
+    """Return the documents of the last snapshot by key, none before the first.
 
-    Attributes:
-        restaurants: Those that are not deleted.
-        menu_items: Items on their menus.
+    Args:
+        domain: Whose snapshot it is; the file has the documents under its name.
+        saved: What the file holds.
     """
-
-    restaurants: int
-    menu_items: int
-
-    @classmethod
-    def of(cls, documents: Documents) -> Size:
-        """Count a snapshot."""
-        live = [document for document in documents.values() if document["deleted_at"] is None]
-        return cls(len(live), sum(len(document["menu_items"]) for document in live))
+    documents: Documents = (saved or {}).get(domain.name, {})
+    return documents
 
 
-def refuse_a_loss(before: Documents, now: Documents) -> None:
+def sizes(source: PostgresSnapshot, name: str, documents: Documents) -> dict[str, int]:
+    """Count the rows that are not deleted, and the elements of each of their parts.
+
+    Args:
+        source: What the snapshot is of.
+        name: What its rows are called.
+        documents: The snapshot by key.
+    """
+    live = [document for document in documents.values() if document[source.deleted_at] is None]
+    return {name: len(live), **{part: sum(len(document[part]) for document in live) for part in source.parts}}
+
+
+def refuse_a_loss(domain: Domain, before: Documents, now: Documents) -> None:
     """Compare the sizes of two snapshots; the first one has nothing to be compared with.
 
     Args:
-        before: The last snapshot that was sent, by restaurant.
+        domain: Whose snapshots they are.
+        before: The last snapshot that was sent, by key.
         now: The one that is to be sent.
 
     Raises:
-        SnapshotRefusedError: it has less than half of the restaurants or of the menu items.
+        SnapshotRefusedError: it has less than half of the rows or of the elements of a part.
     """
-    old, new = Size.of(before), Size.of(now)
-    restaurants_lost = new.restaurants < old.restaurants * MIN_KEPT_RATIO
-    menu_items_lost = new.menu_items < old.menu_items * MIN_KEPT_RATIO
-    if restaurants_lost or menu_items_lost:
+    source = domain.source
+    assert isinstance(source, PostgresSnapshot)
+    old, new = sizes(source, domain.name, before), sizes(source, domain.name, now)
+    if any(new[name] < old[name] * MIN_KEPT_RATIO for name in old):
+        has = " and ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in new.items())
+        had = " and ".join(f"{count:,}" for count in old.values())
         raise SnapshotRefusedError(
-            f"The snapshot has {new.restaurants:,} restaurants and {new.menu_items:,} menu items, the last one had"
-            f" {old.restaurants:,} and {old.menu_items:,}. Nothing was sent: less than half is rarely meant. Look at"
-            " the tables `restaurants` and `menu_items`; if it is meant, run `python -m producers restaurants --once"
+            f"The snapshot has {has}, the last one had {had}. Nothing was sent: less than half is rarely meant. Look at"
+            f" table `{source.table}`; if it is meant, run `python -m producers {domain.command} --once"
             " --accept-loss`.",
-            restaurants=new.restaurants,
-            menu_items=new.menu_items,
-            restaurants_before=old.restaurants,
-            menu_items_before=old.menu_items,
+            domain=domain.name,
+            **new,
+            **{f"{name}_before": count for name, count in old.items()},
         )
 
 
-def vanished(before: Documents, now: Documents, at: str) -> list[dict[str, Any]]:
-    """Return the last documents of restaurants that are no longer there, as deleted.
+def vanished(before: Documents, now: Documents, at: str, deleted_at: str) -> list[dict[str, Any]]:
+    """Return the last documents of rows that are no longer there, as deleted.
 
     Args:
-        before: The last snapshot that was sent, by restaurant.
+        before: The last snapshot that was sent, by key.
         now: The present one.
-        at: Its time, as a record has it; when a restaurant was deleted before it vanished, that time stays.
+        at: Its time, as a record has it; when a row was deleted before it vanished, that time stays.
+        deleted_at: The field that marks a deleted row.
     """
-    return [
-        {**document, "deleted_at": document["deleted_at"] or at} for key, document in before.items() if key not in now
-    ]
+    return [{**document, deleted_at: document[deleted_at] or at} for key, document in before.items() if key not in now]
 
 
-def removed_items(before: Documents, now: Documents) -> dict[str, list[int]]:
-    """Return the menu items that restaurants no longer have, by restaurant."""
+def removed_elements(before: Documents, now: Documents, part: str, key: str) -> dict[str, list[Any]]:
+    """Return the elements that rows no longer have, by row.
+
+    Args:
+        before: The last snapshot that was sent, by key.
+        now: The present one.
+        part: The list within a row.
+        key: The key of its elements.
+    """
     removed = {}
-    for key, document in now.items():
-        present = _items(document)
-        gone = sorted(_items(before[key]) - present) if key in before else []
+    for row, document in now.items():
+        present = {element[key] for element in document[part]}
+        gone = sorted({element[key] for element in before[row][part]} - present) if row in before else []
         if gone:
-            removed[key] = gone
+            removed[row] = gone
     return removed
-
-
-def _items(document: dict[str, Any]) -> set[int]:
-    return {item["menu_item_id"] for item in document["menu_items"]}

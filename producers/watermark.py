@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from platform_core.domain.catalog import Catalog, Domain
+from platform_core.domain.source import PostgresIncrement, PostgresSnapshot, PostgresTable
 from platform_core.errors import ConfigurationError
 from producers.fence import Position
-
-# The sources that have a watermark. What the users' file says besides is when the last increment was.
-SOURCES = ("orders", "restaurants", "users")
 
 
 class WatermarkStore(Protocol):
@@ -37,7 +36,7 @@ class FileWatermark:
 
     Args:
         folder: `STATE_DIR`.
-        name: The source.
+        name: The domain.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -98,10 +97,10 @@ class WatermarkState:
     """One source's watermark as an operator sees it.
 
     Attributes:
-        source: The source.
-        low: Up to when it was read, UTC; of restaurants, when the last snapshot was. None before the first.
+        source: The domain whose source it is.
+        low: Up to when it was read, UTC; of snapshots, when the last one was. None before the first.
         held_polls: Polls that an open transaction holds back.
-        remembered_rows: Versions that would otherwise be sent twice; of restaurants, documents of the last snapshot.
+        remembered_rows: Versions that would otherwise be sent twice; of snapshots, documents of the last one.
         saved_at: When the file was written, UTC.
         path: The file.
     """
@@ -119,39 +118,61 @@ class WatermarkState:
         return (datetime.now(UTC) - self.saved_at).total_seconds()
 
 
-def describe(folder: Path) -> list[WatermarkState]:
+def watermarked(catalog: Catalog) -> list[str]:
+    """Return the domains whose source has a watermark: those that read a table."""
+    return [domain.name for domain in catalog if isinstance(domain.source, PostgresTable)]
+
+
+def describe(folder: Path, catalog: Catalog) -> list[WatermarkState]:
     """Return the watermarks that a folder has.
 
     Args:
         folder: `STATE_DIR`.
+        catalog: The domains.
 
     Raises:
         ConfigurationError: a file is not a watermark.
     """
     states = []
-    for source in SOURCES:
-        store = FileWatermark(folder, source)
+    for name in watermarked(catalog):
+        store = FileWatermark(folder, name)
         document = store.load()
         if document is None:
             continue
         saved_at = datetime.fromtimestamp(store.path.stat().st_mtime, UTC)
-        position = _position(store, source, document)
+        position = _position(store, catalog[name], document)
         if position is None:
             taken = document.get("snapshot_at")
             low = None if taken is None else datetime.fromisoformat(taken)
-            held, remembered = 0, len(document.get("restaurants", ()))
+            held, remembered = 0, len(document.get(name, ()))
         else:
             low, held, remembered = position.low, len(position.polls), len(position.sent)
-        states.append(WatermarkState(source, low, held, remembered, saved_at, store.path))
+        states.append(WatermarkState(name, low, held, remembered, saved_at, store.path))
     return states
 
 
-def reset(folder: Path, source: str, to: datetime | None, *, force: bool = False) -> None:
+def saved_position(folder: Path, domain: Domain) -> Position | None:
+    """Return how far a domain's table was read; None without a file, or when its source has no position in time.
+
+    Args:
+        folder: `STATE_DIR`.
+        domain: The domain.
+
+    Raises:
+        ConfigurationError: the file is not a watermark.
+    """
+    store = FileWatermark(folder, domain.name)
+    document = store.load()
+    return None if document is None else _position(store, domain, document)
+
+
+def reset(folder: Path, catalog: Catalog, name: str, to: datetime | None, *, force: bool = False) -> None:
     """Let a source be read again from a time; its producer must be stopped, or it saves over this.
 
     Args:
         folder: `STATE_DIR`.
-        source: The source.
+        catalog: The domains.
+        name: The domain.
         to: From when on; None is its beginning, and forgets the file.
         force: Whether `to` may lie behind the watermark, so that changes between the two are never sent.
 
@@ -159,47 +180,50 @@ def reset(folder: Path, source: str, to: datetime | None, *, force: bool = False
         ConfigurationError: there is no such source, the time has no zone, it would skip changes and `force` is not
             set, or the source sends snapshots, which have no position in time.
     """
-    if source not in SOURCES:
+    known = watermarked(catalog)
+    if name not in known:
         raise ConfigurationError(
-            f"There is no source `{source}` with a watermark; known are {', '.join(f'`{name}`' for name in SOURCES)}.",
-            source=source,
+            f"There is no source `{name}` with a watermark; known are {', '.join(f'`{each}`' for each in known)}.",
+            source=name,
         )
-    store = FileWatermark(folder, source)
+    domain = catalog[name]
+    store = FileWatermark(folder, name)
     if to is None:
         store.path.unlink(missing_ok=True)
         return
-    if source == "restaurants":
+    if isinstance(domain.source, PostgresSnapshot):
         raise ConfigurationError(
-            "Source `restaurants` sends whole snapshots and has no position in time. Reset it to its beginning: the"
+            f"Source `{name}` sends whole snapshots and has no position in time. Reset it to its beginning: the"
             " next snapshot is then compared with nothing.",
-            source=source,
+            source=name,
         )
     if to.tzinfo is None:
         raise ConfigurationError(f"`{to.isoformat()}` has no time zone. Write it as `{to.isoformat()}Z`.", to=to)
-    document = store.load()
-    position = None if document is None else _position(store, source, document)
-    low = (position or Position()).low
+    low = (saved_position(folder, domain) or Position()).low
     if to > low and not force:
         raise ConfigurationError(
-            f"Source `{source}` was read up to `{low.isoformat()}`; from `{to.isoformat()}` on, the changes between the"
+            f"Source `{name}` was read up to `{low.isoformat()}`; from `{to.isoformat()}` on, the changes between the"
             " two would never be sent. Choose an earlier time, or force it if they are in the lake already.",
-            source=source,
+            source=name,
             low=low,
             to=to,
         )
     wanted = Position(low=to.astimezone(UTC)).to_json()
-    store.save(wanted if source == "orders" else {"extracted_at": None, "position": wanted})
+    # An increment's file also says when the last one was.
+    is_increment = isinstance(domain.source, PostgresIncrement)
+    store.save({"extracted_at": None, "position": wanted} if is_increment else wanted)
 
 
-def _position(store: FileWatermark, source: str, document: dict[str, Any]) -> Position | None:
+def _position(store: FileWatermark, domain: Domain, document: dict[str, Any]) -> Position | None:
     """Return the position within a file, None for a source that sends snapshots."""
     try:
-        if source == "restaurants":
+        if isinstance(domain.source, PostgresSnapshot):
             return None
-        return Position.from_json(document if source == "orders" else document.get("position"))
+        is_increment = isinstance(domain.source, PostgresIncrement)
+        return Position.from_json(document.get("position") if is_increment else document)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ConfigurationError(
-            f"`{store.path}` is not a watermark of `{source}`. Delete it, and the source is read from its beginning"
-            " again.",
+            f"`{store.path}` is not a watermark of `{domain.name}`. Delete it, and the source is read from its"
+            " beginning again.",
             path=store.path,
         ) from None

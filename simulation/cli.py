@@ -12,10 +12,9 @@ from typing import Any
 
 from platform_core.errors import ConfigurationError
 from platform_core.settings import settings
-from producers.cli import SOURCE_DOMAINS
 from producers.command_line import CommandLine, environment
 from producers.running import Stop
-from simulation.world import World, WorldSize
+from simulation.world import SOURCES, World, WorldSize
 
 DEFAULT_SEED = 7
 DEFAULT_EVENTS_PER_DAY = 860_000
@@ -47,8 +46,8 @@ def _commands() -> CommandLine:
     sub.add_argument(
         "--domains",
         nargs="+",
-        choices=list(SOURCE_DOMAINS.values()),
-        default=list(SOURCE_DOMAINS.values()),
+        choices=SOURCES,
+        default=SOURCES,
         help="which to send (default all); the shop's past is written for any of the last three",
     )
     _history_options(sub)

@@ -15,6 +15,8 @@ from faker import Faker
 
 from simulation.history.randomness import Bools, Ints, Stream, generator
 
+# The domains whose sources the simulated town is.
+SOURCES = ("events", "orders", "restaurants", "users")
 OPENING_DAY = date(2024, 1, 1)
 TIERS = ("bronze", "silver", "gold", "platinum")
 CUISINES = (

@@ -40,11 +40,9 @@ def watermark(state_dir: Path, domain: Domain) -> Position | None:
     Raises:
         ConfigurationError: the file is not a watermark.
     """
-    from producers.fence import Position
-    from producers.watermark import FileWatermark
+    from producers.watermark import saved_position
 
-    saved = FileWatermark(state_dir, domain.name).load()
-    return None if saved is None else Position.from_json(saved)
+    return saved_position(state_dir, domain)
 
 
 def rows_query(source: Source, columns: Sequence[str]) -> str | None:
@@ -188,12 +186,13 @@ class SourceCheck:
         return StageResult(Stage.SOURCE, domain.name, day, (equation,), counted, tuple(problems))
 
     def _tombstones(self, version: str, keys: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], Any]:
-        """Return the last version of rows that the source has deleted; it has a table `<domain>_tombstones` of them."""
-        if len(self._domain.silver.primary_key) != 1 or not keys:
+        """Return the last version of rows that the source has deleted, of a source that keeps tombstones."""
+        table = self._domain.tombstone_table
+        if len(self._domain.silver.primary_key) != 1 or not keys or table is None:
             return {}
         name = self._domain.silver.primary_key[0]
         values = [key[0] for key in keys]
-        return {(key,): at for key, at in read_tombstones(self._dsn, self._domain.name, name, version, values)}
+        return {(key,): at for key, at in read_tombstones(self._dsn, table, name, version, values)}
 
     def _totals_only(self, day: date) -> StageResult:
         """Compare only the totals, of a query whose rows cannot be asked for."""

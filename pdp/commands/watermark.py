@@ -24,7 +24,7 @@ def show(ctx: typer.Context, as_json: Json = False) -> None:
     from producers.watermark import describe
 
     platform: Platform = ctx.obj
-    states = describe(platform.settings.state_dir)
+    states = describe(platform.settings.state_dir, platform.catalog)
     if as_json:
         output.document(
             {
@@ -62,15 +62,15 @@ def reset(
     as_json: Json = False,
 ) -> None:
     """Make a stopped producer read its source again from a time on."""
-    from producers.watermark import SOURCES, describe
+    from producers.watermark import describe, watermarked
     from producers.watermark import reset as set_back
 
     platform: Platform = ctx.obj
     folder = platform.settings.state_dir
-    arguments.one_of("source with a watermark", source, list(SOURCES))
-    before = next((state.low for state in describe(folder) if state.source == source), None)
+    arguments.one_of("source with a watermark", source, watermarked(platform.catalog))
+    before = next((state.low for state in describe(folder, platform.catalog) if state.source == source), None)
     target = arguments.moment(to) if to else None
-    set_back(folder, source, target, force=force)
+    set_back(folder, platform.catalog, source, target, force=force)
     if as_json:
         output.document({"source": source, "before": before, "after": target})
         return

@@ -180,6 +180,16 @@ class Domain(Entry):
         return (self.source and self.source.command) or self.name
 
     @property
+    def source_table(self) -> str | None:
+        """The table of the source database that the domain's records come from."""
+        return getattr(self.source, "table", None)
+
+    @property
+    def tombstone_table(self) -> str | None:
+        """The table of the source database that keeps deleted rows."""
+        return getattr(self.source, "tombstones", None)
+
+    @property
     def partition_key(self) -> str:
         """Name of the date column, the same from Bronze to the warehouse."""
         return self.bronze.partition_key

@@ -17,6 +17,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from platform_core.domain.catalog import Catalog
+from platform_core.domain.source import PostgresIncrement
 from platform_core.errors import ConfigurationError, PermanentError
 from platform_core.settings import Settings
 from platform_kafka.clients import connect_admin, connect_registry
@@ -24,9 +25,9 @@ from platform_kafka.records import header
 from producers.database import connect
 from producers.delivery import Delivery, Receipt
 from producers.fence import Position, VirtualClock
-from producers.orders import OrdersPoller
-from producers.restaurants import RestaurantsSnapshot
-from producers.users import INCREMENT_TIME, UsersIncrement
+from producers.postgres_cdc import CdcPoller
+from producers.postgres_increment import Increment
+from producers.postgres_snapshot import Snapshot
 from producers.watermark import FileWatermark, MemoryWatermark
 from simulation.history.clicks_day import make_clicks
 from simulation.history.encoding import encode
@@ -34,14 +35,14 @@ from simulation.history.orders_day import make_orders, orders_for
 from simulation.history.randomness import DAY_US
 from simulation.history.shop_past import ShopDay, played_days, ticks
 from simulation.shop.seed import advance_serials, midnight, moment, seed_shop
-from simulation.world import OPENING_DAY, World
+from simulation.world import OPENING_DAY, SOURCES, World
 
 log = logging.getLogger(__name__)
 
-CLICKSTREAM, ORDERS, RESTAURANTS, USERS = "events", "orders", "restaurants", "users"
-SOURCES = (CLICKSTREAM, ORDERS, RESTAURANTS, USERS)
+CLICKSTREAM, ORDERS, RESTAURANTS, USERS = SOURCES
 POLL_SECONDS = 600
-HOUR_US = 3_600_000_000
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
 
 
 @dataclass(frozen=True)
@@ -196,24 +197,27 @@ class _ShopReplay:
         start = midnight(plan.days[0])
         self._clock = VirtualClock(start)
         self._users_clock = VirtualClock(start)
-        self._orders: OrdersPoller | None = None
-        self._restaurants: RestaurantsSnapshot | None = None
-        self._users: UsersIncrement | None = None
+        self._orders: CdcPoller | None = None
+        self._restaurants: Snapshot | None = None
+        self._users: Increment | None = None
         if ORDERS in deliveries:
             self._orders_file = FileWatermark(settings.state_dir, ORDERS)
             position = _start(Position.from_json(self._orders_file.load()), self._orders_file.load(), start)
-            self._orders = OrdersPoller(
+            self._orders = CdcPoller(
                 self._reader, deliveries[ORDERS], MemoryWatermark(position.to_json()), clock=self._clock
             )
         if RESTAURANTS in deliveries:
             self._restaurants_file = FileWatermark(settings.state_dir, RESTAURANTS)
             self._snapshot = MemoryWatermark()
-            self._restaurants = RestaurantsSnapshot(self._reader, deliveries[RESTAURANTS], self._snapshot)
+            self._restaurants = Snapshot(self._reader, deliveries[RESTAURANTS], self._snapshot)
         if USERS in deliveries:
+            source = deliveries[USERS].domain.source
+            assert isinstance(source, PostgresIncrement)
+            self._increment_us = (source.at.hour * 60 + source.at.minute) * MINUTE_US
             self._users_file = FileWatermark(settings.state_dir, USERS)
             saved = self._users_file.load()
             position = _start(Position.from_json((saved or {}).get("position")), saved, start)
-            self._users = UsersIncrement(
+            self._users = Increment(
                 self._reader,
                 deliveries[USERS],
                 MemoryWatermark({"position": position.to_json()}),
@@ -234,9 +238,8 @@ class _ShopReplay:
             if self._orders is not None:
                 self._clock.now = moment(day, end_us)
                 self._count(ORDERS, self._orders.poll)
-            increment_us = int(INCREMENT_TIME.total_seconds()) * 1_000_000
-            if self._users is not None and end_us <= increment_us < end_us + POLL_SECONDS * 1_000_000:
-                self._users_clock.now = moment(day, increment_us)
+            if self._users is not None and 0 <= self._increment_us - end_us < POLL_SECONDS * 1_000_000:
+                self._users_clock.now = moment(day, self._increment_us)
                 self._count(USERS, self._users.extract, self._users_clock.now)
         self._save(day)
 
@@ -263,7 +266,7 @@ class _ShopReplay:
             if not _later((self._restaurants_file.load() or {}).get("snapshot_at"), taken):
                 self._restaurants_file.save({**(self._snapshot.load() or {}), "snapshot_at": taken.isoformat()})
         if self._users is not None:
-            taken = midnight(day) + INCREMENT_TIME
+            taken = moment(day, self._increment_us)
             if not _later((self._users_file.load() or {}).get("extracted_at"), taken):
                 self._users_file.save({"extracted_at": taken.isoformat(), "position": Position(low=taken).to_json()})
 

@@ -28,6 +28,8 @@ from platform_kafka.records import decode_value
 from platform_kafka.topics import kafka_client_config, topic_specs
 from producers.database import connect
 from producers.delivery import Delivery
+from producers.fence import FencedReader, Position
+from producers.postgres_query import changes_query
 
 SIMULATION = ("shop-init", "simulate-shop", "replay", "late")
 
@@ -48,6 +50,9 @@ class ProducersRig:
 
     def delivery(self, domain: str) -> Delivery:
         return Delivery.connect(self.settings, self.catalog[domain])
+
+    def reader(self, domain: str, position: Position, **options: Any) -> FencedReader:
+        return FencedReader(self.connect(), changes_query(self.catalog[domain]), position, **options)
 
     def messages(self, topic: str) -> list[Message]:
         consumer = Consumer(

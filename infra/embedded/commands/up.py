@@ -20,6 +20,8 @@ from infra.embedded.progress import Reporter
 from infra.embedded.services.spark_connect import Engine
 from infra.embedded.stack import Stack
 from infra.embedded.toolchain.toolchain import REPOSITORY
+from platform_core.domain.catalog import load_catalog
+from platform_core.settings import settings
 
 ROOT = REPOSITORY / ".platform" / "up"
 SUPERVISOR = ROOT / "supervisor.json"
@@ -27,7 +29,6 @@ SUPERVISOR = ROOT / "supervisor.json"
 # Yesterday may be looked at now, not at 06:00: on a laptop nobody waits for the night.
 LIVE_SETTINGS = {"PARTITION_READY_HOUR_UTC": "0"}
 
-PRODUCERS = ("clickstream", "orders", "restaurants", "users")
 MAX_RESTARTS = 5
 HISTORY_DAYS = 2
 HISTORY_EVENTS_PER_DAY = 20_000
@@ -51,8 +52,8 @@ def up(engine: Engine, seed: int) -> int:
             workers.start("sink", "sink", endpoint=True)
             _first_history(workers, seed, reporter)
             workers.start("shop", "simulation", "simulate-shop")
-            for name in PRODUCERS:
-                workers.start(f"producer-{name}", "producers", name, endpoint=True)
+            for domain in load_catalog(settings().domains_file).with_source:
+                workers.start(f"producer-{domain.command}", "producers", domain.command, endpoint=True)
             workers.start_dagster_ui()
             workers.start_dagster_daemon()
             _tell(reporter, workers, env)

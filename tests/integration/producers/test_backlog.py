@@ -13,8 +13,8 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 
 from producers.backlog import CHECKPOINT_ROWS
-from producers.fence import MAX_REMEMBERED_ROWS, FencedReader, Position
-from producers.orders import QUERY, OrdersPoller
+from producers.fence import MAX_REMEMBERED_ROWS, Position
+from producers.postgres_cdc import CdcPoller
 from producers.watermark import FileWatermark, MemoryWatermark
 from simulation.shop.seed import past_transaction, seed_shop
 from simulation.world import World, WorldSize
@@ -64,7 +64,7 @@ def test_memory_does_not_follow_the_backlog(producers_rig: Any) -> None:
     # An open transaction keeps all of it in the window, where each row that was sent is remembered.
     with slow.cursor() as cursor:
         cursor.execute("BEGIN; SELECT pg_current_xact_id()")
-    reader = FencedReader(producers_rig.connect(), QUERY, Position(), page_rows=500)
+    reader = producers_rig.reader("orders", Position(), page_rows=500)
     tracemalloc.start()
     try:
         rows = sum(len(page) for page in reader.poll())
@@ -81,7 +81,7 @@ def test_progress_is_told_every_few_seconds(provisioned: Any, caplog: Any) -> No
     caplog.set_level("INFO", "producers")
     connection = provisioned.connect()
     fill(connection, "now() - interval '1 hour'", 1_000)
-    poller = OrdersPoller(connection, provisioned.delivery("orders"), MemoryWatermark(), page_rows=100)
+    poller = CdcPoller(connection, provisioned.delivery("orders"), MemoryWatermark(), page_rows=100)
     ticks = itertools.count()
     poller.backlog._seconds = lambda: float(next(ticks))  # a page a second
     assert poller.poll().total == 1_000

@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection
 
 from platform_core.errors import TransientError
 from producers.fence import FencedReader, Position, VirtualClock
-from producers.orders import QUERY, OrdersPoller
+from producers.postgres_cdc import CdcPoller
 from producers.watermark import FileWatermark, MemoryWatermark
 from simulation.shop.seed import past_transaction, seed_shop
 from simulation.world import World, WorldSize
@@ -54,7 +54,7 @@ def take(reader: FencedReader, seen: dict[int, datetime]) -> int:
 def test_a_late_commit_is_missed_by_the_naive_poll_only(producers_rig: Any, shop: Connection) -> None:
     place(shop, 2)
     slow, naive = producers_rig.connect(), producers_rig.connect()
-    reader = FencedReader(producers_rig.connect(), QUERY, Position())
+    reader = producers_rig.reader("orders", Position())
     seen: dict[int, datetime] = {}
     naive_seen: dict[int, datetime] = {}
     watermark = datetime(1970, 1, 1, tzinfo=UTC)
@@ -94,7 +94,7 @@ def test_the_transaction_has_its_number_before_the_clock_is_read(
             " discount, total) VALUES (2, 1, 1, 'x', 'card', 10, 1, 0, 11)"
         )
     writer = threading.Thread(target=producers_rig.connect().cursor().execute, args=(statement,))
-    reader = FencedReader(producers_rig.connect(), QUERY, Position())
+    reader = producers_rig.reader("orders", Position())
     seen: dict[int, datetime] = {}
     writer.start()
     time.sleep(0.5)  # the row has its time, and sleeps before it is written
@@ -108,7 +108,7 @@ def test_the_transaction_has_its_number_before_the_clock_is_read(
 def test_a_row_inserted_long_after_its_transaction_began(producers_rig: Any, shop: Connection) -> None:
     slow = producers_rig.connect()
     slow.cursor().execute("BEGIN; SELECT now()")
-    reader = FencedReader(producers_rig.connect(), QUERY, Position())
+    reader = producers_rig.reader("orders", Position())
     seen: dict[int, datetime] = {}
     take(reader, seen)
     place(slow, 1)
@@ -119,7 +119,7 @@ def test_a_row_inserted_long_after_its_transaction_began(producers_rig: Any, sho
 
 def test_an_idle_window_is_not_read_again(producers_rig: Any, shop: Connection) -> None:
     place(shop, 5)
-    reader = FencedReader(producers_rig.connect(), QUERY, Position())
+    reader = producers_rig.reader("orders", Position())
     assert [take(reader, {}) for _ in range(3)] == [5, 0, 0]
     assert reader.reread == 0
     assert not reader.position.sent and not reader.position.polls
@@ -129,10 +129,13 @@ def test_an_open_transaction_holds_the_window_and_nothing_is_sent_twice(producer
     place(shop, 5)
     slow = producers_rig.connect()
     slow.cursor().execute("BEGIN; UPDATE orders SET city = 'late' WHERE order_id = 1")
-    reader = FencedReader(producers_rig.connect(), QUERY, Position())
+    reader = producers_rig.reader("orders", Position())
     assert [take(reader, {}) for _ in range(3)] == [5, 0, 0]
     assert reader.reread == 10
-    again = FencedReader(producers_rig.connect(), QUERY, Position.from_json(reader.position.to_json()))
+    again = producers_rig.reader(
+        "orders",
+        Position.from_json(reader.position.to_json()),
+    )
     assert take(again, {}) == 0
     slow.cursor().execute("COMMIT")
     assert take(again, {}) == 1
@@ -147,7 +150,7 @@ def test_equal_times_cross_page_borders(producers_rig: Any, shop: Connection) ->
             " SELECT n, 1, 1, 'x', 'card', 10, 1, 0, 11, '2026-03-01', '2026-03-01'"
             " FROM generate_series(1, 250) n"
         )
-    reader = FencedReader(producers_rig.connect(), QUERY, Position(), page_rows=100)
+    reader = producers_rig.reader("orders", Position(), page_rows=100)
     pages = [[row.key for row in page] for page in reader.poll()]
     assert [len(page) for page in pages] == [100, 100, 50]
     assert sorted(key for page in pages for key in page) == list(range(1, 251))
@@ -156,7 +159,7 @@ def test_equal_times_cross_page_borders(producers_rig: Any, shop: Connection) ->
 def test_a_changed_line_is_a_changed_order(producers_rig: Any, shop: Connection) -> None:
     place(shop, 2)
     shop.cursor().execute("INSERT INTO order_items VALUES (1, 1, 101, 'soup', 1, 10)")
-    reader = FencedReader(producers_rig.connect(), QUERY, Position())
+    reader = producers_rig.reader("orders", Position())
     assert take(reader, {}) == 2
     for statement in (
         "UPDATE order_items SET quantity = 2 WHERE order_id = 1",
@@ -190,7 +193,7 @@ def test_virtual_time_sees_no_future(producers_rig: Any, shop: Connection) -> No
             "LATERAL (SELECT timestamptz '2026-03-01 00:00Z' + n * interval '1 hour' t) x"
         )
     clock = VirtualClock(datetime(2026, 3, 1, 2, 30, tzinfo=UTC))
-    reader = FencedReader(producers_rig.connect(), QUERY, Position(), clock=clock)
+    reader = producers_rig.reader("orders", Position(), clock=clock)
     assert take(reader, {}) == 2
     clock.now += timedelta(hours=9)
     assert take(reader, {}) == 2
@@ -200,7 +203,7 @@ def test_the_watermark_waits_for_the_reports(provisioned: Any, shop: Connection)
     place(shop, 3)
     watermark = FileWatermark(provisioned.settings.state_dir, "orders")
     delivery = provisioned.delivery("orders")
-    poller = OrdersPoller(provisioned.connect(), delivery, watermark)
+    poller = CdcPoller(provisioned.connect(), delivery, watermark)
     saved_before_reports = []
     settle = delivery.settle
 
@@ -217,11 +220,11 @@ def test_the_watermark_waits_for_the_reports(provisioned: Any, shop: Connection)
 
     # A process killed here starts again from the file: it resends and loses nothing.
     delivery.settle = settle  # type: ignore[method-assign]
-    again = OrdersPoller(provisioned.connect(), delivery, watermark)
+    again = CdcPoller(provisioned.connect(), delivery, watermark)
     assert again.poll().total == 3
     assert watermark.load() is not None
     assert sorted(record["order_id"] for record in provisioned.records("orders")) == [1, 1, 2, 2, 3, 3]
-    assert OrdersPoller(provisioned.connect(), delivery, watermark).poll().total == 0
+    assert CdcPoller(provisioned.connect(), delivery, watermark).poll().total == 0
 
 
 def test_the_record_is_the_row(provisioned: Any, shop: Connection) -> None:
@@ -233,7 +236,7 @@ def test_the_record_is_the_row(provisioned: Any, shop: Connection) -> None:
             " INSERT INTO order_items VALUES (9007199254740993, 2, 102, 'ü \"b\"', 1, 0.10),"
             " (9007199254740993, 1, 101, 'a', 3, 411522630.00)"
         )
-    poller = OrdersPoller(provisioned.connect(), provisioned.delivery("orders"), MemoryWatermark())
+    poller = CdcPoller(provisioned.connect(), provisioned.delivery("orders"), MemoryWatermark())
     assert poller.poll().delivered == {"2026-03-01": 1}
     (message,) = provisioned.messages(provisioned.catalog["orders"].topic.name)
     assert message.key() == b"9007199254740993"

@@ -11,12 +11,11 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from producers.fence import BEGINNING, MAX_ID
-from producers.orders import QUERY as ORDERS_QUERY
-from producers.orders import OrdersPoller
-from producers.restaurants import RestaurantsSnapshot
+from producers.postgres_cdc import CdcPoller
+from producers.postgres_increment import Increment
+from producers.postgres_query import changes_query
+from producers.postgres_snapshot import Snapshot
 from producers.snapshot_memory import SnapshotRefusedError
-from producers.users import QUERY as USERS_QUERY
-from producers.users import UsersIncrement
 from producers.watermark import FileWatermark, MemoryWatermark
 from simulation.history.replay import Plan, replay
 from simulation.shop import simulator as simulator_module
@@ -62,8 +61,8 @@ def folded(records: list[dict[str, Any]], key: str) -> dict[int, dict[str, Any]]
 def test_the_latest_records_of_kafka_are_the_live_rows_of_postgres(provisioned: Any, shop: Any, seed: int) -> None:
     draw, seen = random.Random(seed), set()
     connection = provisioned.connect()
-    orders = OrdersPoller(connection, provisioned.delivery("orders"), MemoryWatermark(), page_rows=3)
-    users = UsersIncrement(connection, provisioned.delivery("users"), MemoryWatermark())
+    orders = CdcPoller(connection, provisioned.delivery("orders"), MemoryWatermark(), page_rows=3)
+    users = Increment(connection, provisioned.delivery("users"), MemoryWatermark())
     changes = {
         "orders": [
             "UPDATE orders SET status = 'confirmed' WHERE order_id = %(id)s",
@@ -106,7 +105,7 @@ def test_the_latest_records_of_kafka_are_the_live_rows_of_postgres(provisioned: 
 
 def test_a_tombstone_is_the_last_version_with_its_lines(provisioned: Any, shop: Any) -> None:
     run(shop, PLACE, id=1)
-    poller = OrdersPoller(provisioned.connect(), provisioned.delivery("orders"), MemoryWatermark())
+    poller = CdcPoller(provisioned.connect(), provisioned.delivery("orders"), MemoryWatermark())
     poller.poll()
     run(shop, "DELETE FROM orders WHERE order_id = 1")
     assert (poller.poll().total, poller.poll().total) == (1, 0)
@@ -155,11 +154,9 @@ def test_what_would_leave_no_tombstone_is_refused(shop: Any, statement: str, mes
         run(shop, statement)
 
 
-@pytest.mark.parametrize(
-    ("query", "table", "key"), [(ORDERS_QUERY, "orders", "order_id"), (USERS_QUERY, "users", "user_id")]
-)
+@pytest.mark.parametrize(("table", "key"), [("orders", "order_id"), ("users", "user_id")])
 def test_a_page_is_read_from_an_index_and_not_sorted_out_of_the_table(
-    shop: Any, query: str, table: str, key: str
+    producers_rig: Any, shop: Any, table: str, key: str
 ) -> None:
     with past_transaction(shop) as cursor:
         cursor.execute(
@@ -171,7 +168,7 @@ def test_a_page_is_read_from_an_index_and_not_sorted_out_of_the_table(
         cursor.execute(f"DELETE FROM {table} WHERE {key} = 0")
     run(shop, f"ANALYZE {table}")
     values = {"after_at": BEGINNING, "after_key": MAX_ID, "ceiling": None, "page_rows": 500}
-    plan = "\n".join(row[0] for row in run(shop, "EXPLAIN " + query, **values))
+    plan = "\n".join(row[0] for row in run(shop, "EXPLAIN " + changes_query(producers_rig.catalog[table]), **values))
     # Two pages are merged as they come from their indexes; an empty table of tombstones may be sorted.
     assert "Merge Append" in plan and f"Index Scan using {table}_updated on {table}" in plan, plan
     assert f"Sort Key: {table}.updated_at" in plan and f"Seq Scan on {table} " not in plan, plan
@@ -182,7 +179,7 @@ def test_a_restaurant_that_vanished_is_sent_once_as_deleted(provisioned: Any, sh
 
     def snapshot(hour: int) -> dict[int, dict[str, Any]]:
         at = NOON + timedelta(hours=hour)
-        RestaurantsSnapshot(provisioned.connect(), provisioned.delivery("restaurants"), store).take(at)
+        Snapshot(provisioned.connect(), provisioned.delivery("restaurants"), store).take(at)
         stamp = at.strftime("%Y-%m-%dT%H")
         found = [r for r in provisioned.records("restaurants") if r["snapshot_at"].startswith(stamp)]
         assert len({r["restaurant_id"] for r in found}) == len(found)
@@ -212,7 +209,7 @@ def test_a_snapshot_that_lost_too_much_is_refused_until_it_is_meant(provisioned:
 
     # A live process refuses too, and is not due again before the next hour.
     store = FileWatermark(producers_rig.settings.state_dir, "restaurants")
-    snapshot = RestaurantsSnapshot(producers_rig.connect(), producers_rig.delivery("restaurants"), store)
+    snapshot = Snapshot(producers_rig.connect(), producers_rig.delivery("restaurants"), store)
     with pytest.raises(SnapshotRefusedError):
         snapshot.take(NOON + timedelta(days=999))
     assert snapshot.refused is not None

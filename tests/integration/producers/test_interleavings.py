@@ -14,7 +14,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from producers.fence import FencedReader, Position
-from producers.orders import QUERY
+from producers.postgres_query import changes_query
 from simulation.shop.seed import seed_shop
 from simulation.world import World, WorldSize
 
@@ -40,8 +40,9 @@ Seen = dict[int, datetime]
 class Ours:
     """The fenced poll, restarted and stopped halfway as a process is."""
 
-    def __init__(self, connection: Connection, draw: random.Random) -> None:
+    def __init__(self, connection: Connection, query: str, draw: random.Random) -> None:
         self._connection = connection
+        self._query = query
         self._draw = draw
         self._reader = self._restarted(Position())
         self.seen: Seen = {}
@@ -65,7 +66,7 @@ class Ours:
 
     def _restarted(self, saved: Position) -> FencedReader:
         position = Position.from_json(saved.to_json())
-        return FencedReader(self._connection, QUERY, position, page_rows=self._draw.choice(PAGE_ROWS))
+        return FencedReader(self._connection, self._query, position, page_rows=self._draw.choice(PAGE_ROWS))
 
 
 class Naive:
@@ -128,7 +129,8 @@ def test_no_interleaving_of_a_thousand_loses_a_version(producers_rig: Any, reque
     shop = producers_rig.connect()
     seed_shop(shop, World(7, WorldSize(users=5, restaurants=2, menu_items=3, cities=2)))
     shop.cursor().execute(COARSE_CLOCK)
-    ours, naive = Ours(producers_rig.connect(), draw), Naive(producers_rig.connect())
+    query = changes_query(producers_rig.catalog["orders"])
+    ours, naive = Ours(producers_rig.connect(), query, draw), Naive(producers_rig.connect())
     pool = [Writer(producers_rig.connect()) for _ in range(4)]
     missed_by_naive = 0
     for number in range(INTERLEAVINGS):

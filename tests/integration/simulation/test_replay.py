@@ -14,8 +14,7 @@ from pydantic import SecretStr
 
 from platform_core.errors import ConfigurationError, TransientError
 from producers.database import connect
-from producers.fence import FencedReader, Position
-from producers.orders import QUERY
+from producers.fence import Position
 from simulation.history.replay import Plan, replay
 from simulation.shop import seed, simulator
 from simulation.shop.simulator import ShopSimulator
@@ -37,7 +36,7 @@ def rows(producers_rig: Any, statement: str) -> list[tuple[Any, ...]]:
 
 def documents(producers_rig: Any) -> dict[int, dict[str, Any]]:
     """The shop's orders as the poll would send them now."""
-    reader = FencedReader(producers_rig.connect(), QUERY, Position())
+    reader = producers_rig.reader("orders", Position())
     return {row.key: orjson.loads(row.document) for page in reader.poll() for row in page}
 
 

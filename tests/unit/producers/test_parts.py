@@ -11,19 +11,22 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from platform_core.domain.catalog import load_catalog
 from platform_core.errors import ConfigurationError
+from platform_core.settings import REPOSITORY
 from platform_kafka.records import dead_letter_headers
 from producers.cli import main as producers_main
 from producers.fence import Position
-from producers.restaurants import RestaurantsSnapshot
+from producers.postgres_increment import Increment
+from producers.postgres_snapshot import Snapshot
 from producers.running import Stop, run_every
-from producers.users import UsersIncrement
 from producers.watermark import FileWatermark, MemoryWatermark
 from simulation.cli import main as simulation_main
 from simulation.history.replay import Plan
 from simulation.shop.lifecycle import FLOW, Progress, advance
 from simulation.world import day_ids
 
+CATALOG = load_catalog(REPOSITORY / "domains" / "domains.yaml")
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 
 
@@ -64,7 +67,7 @@ def test_a_position_survives_json() -> None:
 )
 def test_a_snapshot_is_due_each_hour(last: str | None, now: datetime, due: bool) -> None:
     watermark = MemoryWatermark(None if last is None else {"snapshot_at": last})
-    assert RestaurantsSnapshot(MagicMock(), MagicMock(), watermark).due(now) is due
+    assert Snapshot(MagicMock(), MagicMock(domain=CATALOG["restaurants"]), watermark).due(now) is due
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,7 @@ def test_a_snapshot_is_due_each_hour(last: str | None, now: datetime, due: bool)
 )
 def test_an_increment_is_due_before_midnight_or_when_one_was_missed(last: str | None, now: datetime, due: bool) -> None:
     document: dict[str, Any] | None = None if last is None else {"extracted_at": last, "position": Position().to_json()}
-    assert UsersIncrement(MagicMock(), MagicMock(), MemoryWatermark(document)).due(now) is due
+    assert Increment(MagicMock(), MagicMock(domain=CATALOG["users"]), MemoryWatermark(document)).due(now) is due
 
 
 def test_an_order_lives_the_same_in_one_step_or_many() -> None:

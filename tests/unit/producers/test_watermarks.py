@@ -10,13 +10,17 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from platform_core.domain.catalog import load_catalog
 from platform_core.errors import ConfigurationError
+from platform_core.settings import REPOSITORY
 from producers.cli import main
 from producers.fence import MAX_WAITING_POLLS, Position, _thinned
-from producers.snapshot_memory import SnapshotRefusedError, refuse_a_loss, removed_items, vanished
-from producers.users import UsersIncrement
+from producers.postgres_increment import Increment
+from producers.snapshot_memory import SnapshotRefusedError, refuse_a_loss, removed_elements, vanished
 from producers.watermark import FileWatermark, MemoryWatermark, describe, reset
 
+CATALOG = load_catalog(REPOSITORY / "domains" / "domains.yaml")
+MENU = ("menu_items", "menu_item_id")
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
@@ -44,12 +48,12 @@ def test_many_held_polls_are_thinned_and_keep_the_oldest_and_the_newest() -> Non
 
 
 def test_describe_shows_each_source_that_has_a_file(tmp_path: Path) -> None:
-    assert describe(tmp_path) == []
+    assert describe(tmp_path, CATALOG) == []
     position = Position(NOW, ((NOW, 7),), {5: NOW, 6: NOW})
     FileWatermark(tmp_path, "orders").save(position.to_json())
     FileWatermark(tmp_path, "users").save({"extracted_at": None, "position": position.to_json()})
     FileWatermark(tmp_path, "restaurants").save({"snapshot_at": NOW.isoformat(), "restaurants": {"1": {}}})
-    found = describe(tmp_path)
+    found = describe(tmp_path, CATALOG)
     assert [(s.source, s.low, s.held_polls, s.remembered_rows) for s in found] == [
         ("orders", NOW, 1, 2),
         ("restaurants", NOW, 0, 1),
@@ -61,7 +65,7 @@ def test_describe_shows_each_source_that_has_a_file(tmp_path: Path) -> None:
 def test_a_file_that_is_no_position_is_named(tmp_path: Path) -> None:
     FileWatermark(tmp_path, "orders").save({"high": 1})
     with pytest.raises(ConfigurationError, match=r"orders\.json` is not a watermark of `orders`\. Delete it"):
-        describe(tmp_path)
+        describe(tmp_path, CATALOG)
 
 
 @pytest.mark.parametrize("source", ["orders", "users"])
@@ -70,39 +74,39 @@ def test_a_reset_goes_back_and_never_forward_unasked(tmp_path: Path, source: str
     store = FileWatermark(tmp_path, source)
     store.save(position if source == "orders" else {"extracted_at": NOW.isoformat(), "position": position})
     with pytest.raises(ConfigurationError, match="would never be sent"):
-        reset(tmp_path, source, NOW + SECOND)
-    assert describe(tmp_path)[0].held_polls == 1
+        reset(tmp_path, CATALOG, source, NOW + SECOND)
+    assert describe(tmp_path, CATALOG)[0].held_polls == 1
 
-    reset(tmp_path, source, NOW - SECOND)
-    [state] = describe(tmp_path)
+    reset(tmp_path, CATALOG, source, NOW - SECOND)
+    [state] = describe(tmp_path, CATALOG)
     assert (state.low, state.held_polls, state.remembered_rows) == (NOW - SECOND, 0, 0)
     if source == "users":  # the increment is due again
-        assert UsersIncrement(MagicMock(), MagicMock(), store).due(NOW)
-    reset(tmp_path, source, NOW + SECOND, force=True)
-    assert describe(tmp_path)[0].low == NOW + SECOND
-    reset(tmp_path, source, None)
-    reset(tmp_path, source, None)
-    assert describe(tmp_path) == []
+        assert Increment(MagicMock(), MagicMock(domain=CATALOG["users"]), store).due(NOW)
+    reset(tmp_path, CATALOG, source, NOW + SECOND, force=True)
+    assert describe(tmp_path, CATALOG)[0].low == NOW + SECOND
+    reset(tmp_path, CATALOG, source, None)
+    reset(tmp_path, CATALOG, source, None)
+    assert describe(tmp_path, CATALOG) == []
     with pytest.raises(ConfigurationError, match="would never be sent"):
-        reset(tmp_path, source, NOW)
+        reset(tmp_path, CATALOG, source, NOW)
 
 
 def test_a_reset_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
     FileWatermark(tmp_path, "restaurants").save({"snapshot_at": NOW.isoformat()})
     with pytest.raises(ConfigurationError, match="no position in time"):
-        reset(tmp_path, "restaurants", NOW)
+        reset(tmp_path, CATALOG, "restaurants", NOW)
     with pytest.raises(ConfigurationError, match="no source `events`"):
-        reset(tmp_path, "events", None)
+        reset(tmp_path, CATALOG, "events", None)
     with pytest.raises(ConfigurationError, match="no time zone"):
-        reset(tmp_path, "orders", NOW.replace(tzinfo=None))
-    reset(tmp_path, "restaurants", None)
-    assert describe(tmp_path) == []
+        reset(tmp_path, CATALOG, "orders", NOW.replace(tzinfo=None))
+    reset(tmp_path, CATALOG, "restaurants", None)
+    assert describe(tmp_path, CATALOG) == []
 
 
 def test_an_increment_that_was_interrupted_is_still_due() -> None:
-    increment = UsersIncrement(MagicMock(), MagicMock(), store := MemoryWatermark())
+    increment = Increment(MagicMock(), MagicMock(domain=CATALOG["users"]), store := MemoryWatermark())
     increment._save(Position(NOW))
-    assert UsersIncrement(MagicMock(), MagicMock(), store).due(NOW)
+    assert Increment(MagicMock(), MagicMock(domain=CATALOG["users"]), store).due(NOW)
 
 
 def snapshot(restaurants: int, items: int, **changes: Any) -> dict[str, dict[str, Any]]:
@@ -129,21 +133,21 @@ def snapshot(restaurants: int, items: int, **changes: Any) -> dict[str, dict[str
     ],
 )
 def test_half_may_be_lost_and_no_more(now: dict[str, Any], refused: bool) -> None:
-    refuse_a_loss({}, now)
+    refuse_a_loss(CATALOG["restaurants"], {}, now)
     if not refused:
-        refuse_a_loss(snapshot(10, 4), now)
+        refuse_a_loss(CATALOG["restaurants"], snapshot(10, 4), now)
         return
     with pytest.raises(SnapshotRefusedError, match="the last one had 10 and 40"):
-        refuse_a_loss(snapshot(10, 4), now)
+        refuse_a_loss(CATALOG["restaurants"], snapshot(10, 4), now)
 
 
 def test_what_vanished_is_deleted_at_the_snapshot_or_when_it_was() -> None:
     before = snapshot(3, 2)
     before["1"]["deleted_at"] = "earlier"
-    gone = vanished(before, snapshot(1, 2), "now")
+    gone = vanished(before, snapshot(1, 2), "now", "deleted_at")
     assert [(document["restaurant_id"], document["deleted_at"]) for document in gone] == [(1, "earlier"), (2, "now")]
-    assert removed_items(before, {**snapshot(2, 1), **snapshot(1, 2)}) == {"1": [101]}
-    assert removed_items({}, before) == {}
+    assert removed_elements(before, {**snapshot(2, 1), **snapshot(1, 2)}, *MENU) == {"1": [101]}
+    assert removed_elements({}, before, *MENU) == {}
 
 
 def test_accepting_a_loss_is_for_one_snapshot(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,120 @@
+"""Snapshots of a Postgres table: every row of it at fixed hours.
+
+When a snapshot is due belongs here, comparing with the snapshot before it to `producers.snapshot_memory`, sending to
+`producers.delivery`. Which table, and what a record has, is said by the domain's `source` block. A snapshot is one
+statement and so one consistent view, docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from psycopg2.extensions import connection as Connection
+
+from platform_core.domain.source import PostgresSnapshot
+from producers.delivery import Delivery, Receipt
+from producers.postgres_query import all_rows_query
+from producers.snapshot_memory import (
+    Documents,
+    SnapshotRefusedError,
+    documents_of,
+    refuse_a_loss,
+    removed_elements,
+    vanished,
+)
+from producers.watermark import WatermarkStore
+
+log = logging.getLogger(__name__)
+
+NAMED = 10
+
+
+class Snapshot:
+    """Sends all rows, and once more each that is no longer there.
+
+    Args:
+        connection: To the source, autocommit.
+        delivery: Into the domain's topic.
+        watermark: Where the last snapshot is kept: its time and its documents.
+
+    Attributes:
+        refused: Why the last snapshot was not sent; None when it was.
+    """
+
+    def __init__(self, connection: Connection, delivery: Delivery, watermark: WatermarkStore) -> None:
+        source = delivery.domain.source
+        assert isinstance(source, PostgresSnapshot)
+        self._source = source
+        self._domain = delivery.domain
+        self._query = all_rows_query(delivery.domain)
+        self._connection = connection
+        self._delivery = delivery
+        self._watermark = watermark
+        self._last: str | None = (watermark.load() or {}).get("snapshot_at")
+        self._refused_at: datetime | None = None
+        self.refused: SnapshotRefusedError | None = None
+
+    def due(self, now: datetime) -> bool:
+        """Tell whether the present hours' snapshot is still to come; one that was refused is not tried again."""
+        hour = now.hour - now.hour % self._source.every_hours
+        start = now.replace(hour=hour, minute=0, second=0, microsecond=0)
+        if self._refused_at is not None and self._refused_at >= start:
+            return False
+        return self._last is None or datetime.fromisoformat(self._last) < start
+
+    def take(self, now: datetime, *, accept_loss: bool = False) -> Receipt:
+        """Send every row, wait for the reports, save the snapshot.
+
+        Args:
+            now: The time of the snapshot.
+            accept_loss: Whether a snapshot that lacks most of the last one is meant.
+
+        Raises:
+            SnapshotRefusedError: it lacks most of the last one; nothing was sent and nothing saved.
+            TransientError: not everything was acknowledged; the snapshot is taken again.
+            PermanentError: the cluster refuses the records.
+        """
+        snapshot_at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        with self._connection.cursor() as cursor:
+            cursor.execute(self._query)
+            rows = [orjson.loads(row[0]) for row in cursor.fetchall()]
+        documents = {str(document[self._source.key]): document for document in rows}
+        # Asked for each time: another process may have accepted the loss meanwhile, and 2,000 menus need not be held.
+        before = documents_of(self._domain, self._watermark.load())
+        if not accept_loss:
+            self._refuse_a_loss(before, documents, now)
+        gone = vanished(before, documents, snapshot_at, self._source.deleted_at)
+        for document in (*rows, *gone):
+            self._delivery.send({**document, self._source.stamp: snapshot_at})
+        receipt = self._delivery.settle()
+        self._tell(before, documents, gone)
+        last = now.astimezone(UTC).isoformat()
+        # What vanished is forgotten only here, after the reports: a crash before sends it again.
+        self._watermark.save({"snapshot_at": last, self._domain.name: documents})
+        self._last = last
+        self.refused = self._refused_at = None
+        return receipt
+
+    def _refuse_a_loss(self, before: Documents, documents: Documents, now: datetime) -> None:
+        try:
+            refuse_a_loss(self._domain, before, documents)
+        except SnapshotRefusedError as error:
+            self.refused, self._refused_at = error, now
+            raise
+
+    def _tell(self, before: Documents, documents: Documents, gone: list[dict[str, Any]]) -> None:
+        name = self._domain.name
+        if gone:
+            keys = [document[self._source.key] for document in gone]
+            log.info("rows_removed domain=%s rows=%d first=%s", name, len(keys), keys[:NAMED])
+        for part, key in self._source.parts.items():
+            removed = removed_elements(before, documents, part, key)
+            if removed:
+                elements = [element for some in removed.values() for element in some]
+                log.info(
+                    "elements_removed domain=%s part=%s rows=%d elements=%d first=%s",
+                    *(name, part, len(removed), len(elements), elements[:NAMED]),
+                )
