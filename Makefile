@@ -53,10 +53,12 @@ browser: # The tests of the UI drive a real browser
 	  { echo "Install Chromium or Chrome for the tests of the UI (Debian: sudo apt-get install chromium)."; exit 1; }
 
 .PHONY: test
-test: $(STAMP) browser ## Run all tests, against real services; the fault suite, which mostly waits, beside the others
-	@mkdir -p .platform; $(BIN)/python -m pytest tests/faults > .platform/faults.log 2>&1 & faults=$$!; \
-	  $(BIN)/python -m pytest --ignore tests/faults; others=$$?; \
-	  wait $$faults; failed=$$?; cat .platform/faults.log; exit $$((others || failed))
+test: $(STAMP) browser ## Run all tests, against real services, several groups at a time
+	@$(BIN)/python -m tests.parallel
+
+.PHONY: test-fast
+test-fast: $(STAMP) ## Run the unit tests, and one record through every stage (3 minutes at most)
+	@$(BIN)/python -m pytest -m "unit or fast" tests/unit tests/integration/test_one_record.py
 
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, import contracts, released contracts

@@ -14,7 +14,7 @@ _TESTS = Path(__file__).resolve().parent
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--spark-engine", choices=("spark", "sail"), default="spark", help="what answers the `spark_connect` fixture"
+        "--spark-engine", choices=("spark", "sail"), default="sail", help="what computes for the orchestration's tests"
     )
     parser.addoption("--fault-seed", type=int, default=1, help="decides when and how often the faults come")
     parser.addoption("--soak-seconds", type=int, default=300, help="how long the soak lasts")

@@ -90,7 +90,7 @@ def domains_file(tmp_path: Path) -> Path:
 def test_a_fifth_domain_reaches_every_layer(
     kafka: Kafka,
     schema_registry: SchemaRegistry,
-    spark_connect: SparkConnect,
+    sail: SparkConnect,
     warehouse: WarehouseServer,
     domains_file: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -99,7 +99,7 @@ def test_a_fifth_domain_reaches_every_layer(
     env = {
         **kafka.env(),
         **schema_registry.env(),
-        **spark_connect.env(),
+        **sail.env(),
         **warehouse.env(),
         "DOMAINS_FILE": str(domains_file),
         "LAKE_URI": str(root / "lake"),

@@ -72,17 +72,25 @@ def warehouse(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def spark_connect(
-    request: pytest.FixtureRequest, toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SparkConnect]:
-    """A Spark Connect endpoint; `spark_connect.env()["SPARK_REMOTE"]` is its URL."""
-    with SparkConnect(
-        tmp_path_factory.mktemp("spark"),
-        toolchain=toolchain,
-        engine=request.config.getoption("--spark-engine"),
-        driver_memory="1g",
-    ) as service:
+def spark_connect(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkConnect]:
+    """Spark behind Spark Connect; `spark_connect.env()["SPARK_REMOTE"]` is its URL."""
+    with SparkConnect(tmp_path_factory.mktemp("spark"), toolchain=toolchain, driver_memory="1g") as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def sail(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkConnect]:
+    """Sail behind Spark Connect: for a test that needs an engine and does not care which."""
+    with SparkConnect(tmp_path_factory.mktemp("sail"), toolchain=toolchain, engine="sail") as service:
+        yield service
+
+
+@pytest.fixture
+def pipeline_engine(request: pytest.FixtureRequest) -> SparkConnect:
+    """What `pipeline_rig` computes with: Sail, unless `--spark-engine spark`."""
+    name = {"sail": "sail", "spark": "spark_connect"}[request.config.getoption("--spark-engine")]
+    service: SparkConnect = request.getfixturevalue(name)
+    return service
 
 
 @pytest.fixture(scope="session")
@@ -117,11 +125,11 @@ def provisioned(producers_rig: ProducersRig) -> ProducersRig:
 
 @pytest.fixture
 def pipeline_rig(
-    spark_connect: SparkConnect, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pipeline_engine: SparkConnect, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[PipelineRig]:
     """A lake, a Dagster instance and a database of the warehouse of the test's own."""
     env = {
-        **spark_connect.env(),
+        **pipeline_engine.env(),
         **warehouse.env(),
         "LAKE_URI": str(tmp_path / "lake"),
         "PARTITION_SETTLE_SECONDS": "0",

@@ -20,7 +20,8 @@ from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY, settings
 from tests.rigs.pipeline_rig import DAY, PipelineRig
 
-STEPS = ["before Silver", "between Silver and Gold", "inside the MERGE", "before DONE"]
+IDLE = ["before Silver", "between Silver and Gold", "before DONE"]
+STEPS = [*IDLE, "inside the MERGE"]
 PROGRAM = REPOSITORY / "tests" / "rigs" / "killed_run.py"
 
 
@@ -46,6 +47,14 @@ def rows_of(pipeline_rig: PipelineRig) -> dict[str, Any]:
         "funnel": table("gold/events_funnel", ["city"]),
         "warehouse": loaded,
     }
+
+
+@pytest.fixture
+def pipeline_engine(request: pytest.FixtureRequest) -> SparkConnect:
+    """Spark where a client that is gone leaves it at work; Sail where nothing was asked of the engine."""
+    idle = request.node.callspec.params.get("step") in IDLE
+    service: SparkConnect = request.getfixturevalue("sail" if idle else "spark_connect")
+    return service
 
 
 @pytest.fixture
