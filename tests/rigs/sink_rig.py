@@ -61,6 +61,8 @@ class SinkRig:
     def create_topics(self) -> None:
         existing = self.admin.list_topics(timeout=10).topics
         specs = [spec for spec in topic_specs(load_catalog(self.domains_file)) if spec.name not in existing]
+        if not specs:
+            return
         for done in self.admin.create_topics(
             [NewTopic(spec.name, spec.partitions, 1, config=spec.config) for spec in specs]
         ).values():

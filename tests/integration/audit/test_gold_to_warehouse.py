@@ -16,7 +16,7 @@ from audit.run import audit
 from audit.trace import trace
 from infra.embedded.services.warehouse import Warehouse
 from platform_core.domain.catalog import Catalog
-from platform_core.settings import Settings, settings
+from platform_core.settings import Settings
 from tests.rigs.audit_lake import FIRST_DAY, AuditLake
 from warehouse.connection import connect
 from warehouse.load import GoldPartition, load_date
@@ -70,8 +70,14 @@ class Loaded:
         self.connection.cursor().execute(statement.replace("HOME", f"{self.env['SNOWFLAKE_DATABASE']}.{self.schema}"))
 
     def look(self, **arguments) -> AuditReport:
-        arguments = {"stages": {Stage.WAREHOUSE}, "warehouse": self.connect, **arguments}
-        return audit(self.made.settings, Catalog([self.made.domain]), self.made.lake, **arguments)
+        arguments = {
+            "settings": self.made.settings,
+            "stages": {Stage.WAREHOUSE},
+            "warehouse": self.connect,
+            **arguments,
+        }
+        configured = arguments.pop("settings")
+        return audit(configured, Catalog([self.made.domain]), self.made.lake, **arguments)
 
     def problem(self) -> tuple[str, int, str]:
         [found] = self.look().problems
@@ -143,31 +149,27 @@ def test_a_value_that_changed_in_gold_after_the_load_differs_and_no_warehouse_is
     assert "no route" in report.not_checked[0].not_checked
 
 
-def test_the_login_of_the_settings_is_used_and_a_trace_ends_in_the_warehouse(loaded, monkeypatch):
-    for name, value in loaded.env.items():
-        monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    try:
-        assert loaded.look(warehouse=None).clean
-        made, order = loaded.made, loaded.made.silver_rows(FIRST_DAY)[0]
-        with connect(settings(), "test") as connection:
-            [found] = trace(
-                made.settings,
-                Catalog([made.domain]),
-                made.lake,
-                made.meta,
-                str(order["order_id"]),
-                day=FIRST_DAY,
-                warehouse=lambda: connection,
-            )
-        [layer] = [each for each in found.layers if each.layer == "warehouse"]
-        assert {row["table"]: row["order_date"] for row in layer.rows} == {
-            "orders": FIRST_DAY,
-            "orders_by_restaurant": FIRST_DAY,
-        }
-        assert layer.rows[0]["city"] == order["city"]
-        monkeypatch.setenv("SNOWFLAKE_PASSWORD", "")
-        settings.cache_clear()
-        assert "SNOWFLAKE_PASSWORD" in loaded.look(warehouse=None).not_checked[0].not_checked
-    finally:
-        settings.cache_clear()
+def test_the_login_of_the_settings_is_used_and_a_trace_ends_in_the_warehouse(loaded):
+    made, order = loaded.made, loaded.made.silver_rows(FIRST_DAY)[0]
+    logins = {name.lower(): value for name, value in loaded.env.items()}
+    configured = Settings(**{"lake_uri": made.settings.lake_uri, **logins})
+    assert loaded.look(settings=configured, warehouse=None).clean
+    with connect(configured, "test") as connection:
+        [found] = trace(
+            made.settings,
+            Catalog([made.domain]),
+            made.lake,
+            made.meta,
+            str(order["order_id"]),
+            day=FIRST_DAY,
+            warehouse=lambda: connection,
+        )
+    [layer] = [each for each in found.layers if each.layer == "warehouse"]
+    assert {row["table"]: row["order_date"] for row in layer.rows} == {
+        "orders": FIRST_DAY,
+        "orders_by_restaurant": FIRST_DAY,
+    }
+    assert layer.rows[0]["city"] == order["city"]
+    nobody = configured.model_copy(update={"snowflake_password": None})
+    [missing] = loaded.look(settings=nobody, warehouse=None).not_checked
+    assert "SNOWFLAKE_PASSWORD" in missing.not_checked
