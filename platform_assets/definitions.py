@@ -11,7 +11,7 @@ import dagster as dg
 
 from platform_assets.asset_checks.offset_coverage import coverage_check
 from platform_assets.asset_checks.watch import watch_checks
-from platform_assets.assets.external import bronze_spec
+from platform_assets.assets.external import bronze_spec, source_specs, topic_spec
 from platform_assets.assets.pipeline import pipeline_assets
 from platform_assets.jobs import domain_job
 from platform_assets.resources.metadata_store import MetadataStore
@@ -36,7 +36,7 @@ def domain_defs(domain: Domain) -> dg.Definitions:
     pipeline = pipeline_assets(domain)
     watching = [watch_checks(domain), coverage_check(domain)]
     return dg.Definitions(
-        assets=[bronze_spec(domain), pipeline],
+        assets=[topic_spec(domain), bronze_spec(domain), pipeline],
         asset_checks=watching,
         jobs=[domain_job(domain, pipeline, watching)],
         sensors=[discovery_sensor(domain)],
@@ -53,7 +53,9 @@ def build_defs(catalog: Catalog, resources: dict[str, object] | None = None) -> 
     """
     domains = dg.Definitions.merge(*(domain_defs(domain) for domain in catalog))
     platform = dg.Definitions(
-        sensors=[watch_sensor(catalog), coverage_sensor(catalog)], resources={**RESOURCES, **(resources or {})}
+        assets=source_specs(catalog),
+        sensors=[watch_sensor(catalog), coverage_sensor(catalog)],
+        resources={**RESOURCES, **(resources or {})},
     )
     return dg.Definitions.merge(domains, platform)
 

@@ -1,4 +1,4 @@
-"""The asset keys of a domain: `bronze/<d>`, `silver/<d>`, `gold/<table>`, `snowflake/<d>`.
+"""The asset keys of a domain, from its source (`postgres/<table>`) by `kafka/<topic>` to `snowflake/<d>`.
 
 Only names live here; what an asset is belongs to `external` and `pipeline`.
 """
@@ -6,6 +6,23 @@ Only names live here; what an asset is belongs to `external` and `pipeline`.
 import dagster as dg
 
 from platform_core.domain.catalog import Domain
+from platform_core.domain.source import PostgresTable
+
+
+def source_keys(domain: Domain) -> list[dg.AssetKey]:
+    """Keys of what the domain's producer reads: tables, or whatever else its source is; none without a producer."""
+    source = domain.source
+    if source is None:
+        return []
+    if not isinstance(source, PostgresTable):
+        return [dg.AssetKey([source.kind, domain.name])]
+    tables = [source.table, getattr(source, "tombstones", None)]
+    return [dg.AssetKey(["postgres", *table.split(".")]) for table in tables if table]
+
+
+def topic_key(domain: Domain) -> dg.AssetKey:
+    """Key of the domain's Kafka topic."""
+    return dg.AssetKey(["kafka", domain.topic.name])
 
 
 def bronze_key(domain: Domain) -> dg.AssetKey:

@@ -12,9 +12,9 @@ from tests.rigs.ui.finished_demo import DAYS, FinishedDemo
 @pytest.mark.parametrize(("domain", "tables"), [("events", 2), ("orders", 2), ("restaurants", 1), ("users", 1)])
 def test_the_lineage_of_a_domain(demo: FinishedDemo, page: Page, domain: str, tables: int) -> None:
     page.goto(f"{demo.report['ui']}/locations/platform/asset-groups/{domain}/lineage")
-    # Silver, the Gold tables and the warehouse can be materialised; Bronze is the sink's.
+    # Silver, the Gold tables and the warehouse can be materialised; what comes before is not Dagster's to make.
     expect(page.get_by_text(f"Materialize all ({tables + 2})")).to_be_visible()
-    for kind in ("Parquet", "Delta Lake", "Snowflake"):
+    for kind in ("Kafka", "Parquet", "Delta Lake", "Snowflake"):
         expect(page.get_by_text(kind).first).to_be_visible()
     for passed in ("2 / 2 Passed",):
         expect(page.get_by_text(passed).first).to_be_visible()

@@ -34,7 +34,8 @@ def open_page() -> Iterator[Page]:
                 "--disable-sync",
             ],
         )
-        page = browser.new_page(viewport={"width": 1800, "height": 1100})
+        # Wide enough for six layers at a scale at which the graph shows kinds and checks.
+        page = browser.new_page(viewport={"width": 2700, "height": 1100})
         page.set_default_timeout(60_000)
         yield page
         browser.close()

@@ -1,0 +1,164 @@
+"""The whole graph of the catalog as text: what somebody sees who opens the UI, and what a change adds or loses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from platform_assets.definitions import build_defs
+from platform_core.domain.catalog import load_catalog
+from platform_core.settings import REPOSITORY
+
+GRAPH = """
+events: clickstream/events (external, clickstream+python)
+events: kafka/raw-events (external, json+kafka) <- clickstream/events
+events: bronze/events (external daily, parquet) <- kafka/raw-events
+  check no_offset_gap
+events: silver/events (run daily, deltalake+spark) <- bronze/events
+  check accepted_values!
+  check contract!
+  check non_null!
+  check quarantine_ratio!
+  check reconciles_with_bronze!
+  check unique_key!
+  check volume
+events: gold/events (run daily, deltalake+spark) <- silver/events
+  check reconciles_with_silver!
+  check unique_key!
+events: gold/events_funnel (run daily, deltalake+spark) <- silver/events
+  check reconciles_with_silver!
+  check unique_key!
+events: snowflake/events (run daily, snowflake) <- gold/events, gold/events_funnel
+  check audit
+  check fresh
+  check no_dead_partition
+  check reconciles_with_gold!
+orders: postgres/orders (external, postgres+table)
+orders: postgres/orders_tombstones (external, postgres+table)
+orders: kafka/raw-orders (external, json+kafka) <- postgres/orders, postgres/orders_tombstones
+orders: bronze/orders (external daily, parquet) <- kafka/raw-orders
+  check no_offset_gap
+orders: silver/orders (run daily, deltalake+spark) <- bronze/orders
+  check accepted_values!
+  check contract!
+  check non_null!
+  check quarantine_ratio!
+  check reconciles_with_bronze!
+  check reconciles_with_source
+  check unique_key!
+  check volume
+orders: gold/orders (run daily, deltalake+spark) <- silver/orders
+  check reconciles_with_silver!
+  check unique_key!
+orders: gold/orders_by_restaurant (run daily, deltalake+spark) <- silver/orders
+  check reconciles_with_silver!
+  check unique_key!
+orders: snowflake/orders (run daily, snowflake) <- gold/orders, gold/orders_by_restaurant
+  check audit
+  check fresh
+  check no_dead_partition
+  check reconciles_with_gold!
+restaurants: postgres/restaurants (external, postgres+table)
+restaurants: kafka/raw-restaurants (external, json+kafka) <- postgres/restaurants
+restaurants: bronze/restaurants (external daily, parquet) <- kafka/raw-restaurants
+  check no_offset_gap
+restaurants: silver/restaurants (run daily, deltalake+spark) <- bronze/restaurants
+  check accepted_values!
+  check contract!
+  check non_null!
+  check quarantine_ratio!
+  check reconciles_with_bronze!
+  check unique_key!
+  check volume
+restaurants: gold/restaurants (run daily, deltalake+spark) <- silver/restaurants
+  check reconciles_with_silver!
+  check unique_key!
+restaurants: snowflake/restaurants (run daily, snowflake) <- gold/restaurants
+  check audit
+  check fresh
+  check no_dead_partition
+  check reconciles_with_gold!
+users: postgres/users (external, postgres+table)
+users: postgres/users_tombstones (external, postgres+table)
+users: kafka/raw-users (external, json+kafka) <- postgres/users, postgres/users_tombstones
+users: bronze/users (external daily, parquet) <- kafka/raw-users
+  check no_offset_gap
+users: silver/users (run daily, deltalake+spark) <- bronze/users
+  check accepted_values!
+  check contract!
+  check non_null!
+  check quarantine_ratio!
+  check reconciles_with_bronze!
+  check unique_key!
+  check volume
+users: gold/users (run daily, deltalake+spark) <- silver/users
+  check reconciles_with_silver!
+  check unique_key!
+users: snowflake/users (run daily, snowflake) <- gold/users
+  check audit
+  check fresh
+  check no_dead_partition
+  check reconciles_with_gold!
+job data_pipeline_events: gold/events, gold/events_funnel, silver/events, snowflake/events
+job data_pipeline_orders: gold/orders, gold/orders_by_restaurant, silver/orders, snowflake/orders
+job data_pipeline_restaurants: gold/restaurants, silver/restaurants, snowflake/restaurants
+job data_pipeline_users: gold/users, silver/users, snowflake/users
+schedule data_pipeline_events_daily: 0 6 * * * UTC RUNNING
+schedule data_pipeline_orders_daily: 0 6 * * * UTC RUNNING
+schedule data_pipeline_restaurants_daily: 0 6 * * * UTC RUNNING
+schedule data_pipeline_users_daily: 0 6 * * * UTC RUNNING
+sensor discover_events: every 30 s RUNNING
+sensor discover_orders: every 30 s RUNNING
+sensor discover_restaurants: every 30 s RUNNING
+sensor discover_users: every 30 s RUNNING
+sensor offset_coverage: every 60 s RUNNING
+sensor watch: every 30 s RUNNING
+"""
+
+
+@pytest.fixture(scope="module")
+def defs() -> dg.Definitions:
+    return build_defs(load_catalog(REPOSITORY / "domains" / "domains.yaml"))
+
+
+def lines(defs: dg.Definitions) -> Iterator[str]:
+    """Yield a line for each asset and what it is made of, then its checks, and what runs and watches it."""
+    graph = defs.resolve_asset_graph()
+    checks: dict[str, list[str]] = {}
+    for check in graph.asset_check_keys:
+        blocking = "!" if graph.get(check).blocking else ""
+        checks.setdefault(check.asset_key.to_user_string(), []).append(check.name + blocking)
+    order = {key: n for n, key in enumerate(graph.toposorted_asset_keys)}
+    for node in sorted(graph.asset_nodes, key=lambda node: (node.group_name, order[node.key])):
+        made_of = ", ".join(sorted(key.to_user_string() for key in node.parent_keys))
+        daily = " daily" if node.partitions_def else ""
+        who = "run" if node.is_materializable else "external"
+        kinds = "+".join(sorted(node.kinds))
+        yield f"{node.group_name}: {node.key.to_user_string()} ({who}{daily}, {kinds})" + f" <- {made_of}" * bool(
+            made_of
+        )
+        for name in sorted(checks.get(node.key.to_user_string(), ())):
+            yield f"  check {name}"
+    repository = defs.get_repository_def()
+    for job in sorted(repository.get_all_jobs(), key=lambda job: job.name):
+        if not job.name.startswith("__"):
+            keys = sorted(key.to_user_string() for key in job.asset_layer.selected_asset_keys)
+            yield f"job {job.name}: {', '.join(keys)}"
+    for schedule in sorted(repository.schedule_defs, key=lambda schedule: schedule.name):
+        at = f"{schedule.cron_schedule} {schedule.execution_timezone}"
+        yield f"schedule {schedule.name}: {at} {schedule.default_status.value}"
+    for sensor in sorted(repository.sensor_defs, key=lambda sensor: sensor.name):
+        yield f"sensor {sensor.name}: every {sensor.minimum_interval_seconds} s {sensor.default_status.value}"
+
+
+def test_the_graph_is_this(defs: dg.Definitions) -> None:
+    assert list(lines(defs)) == GRAPH.strip().splitlines()
+
+
+def test_every_asset_says_what_it_is(defs: dg.Definitions) -> None:
+    for node in defs.resolve_asset_graph().asset_nodes:
+        assert node.description, node.key
+        assert node.owners, node.key
+        assert node.kinds, node.key
