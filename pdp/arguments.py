@@ -53,6 +53,15 @@ def domain(catalog: Catalog, name: str) -> Domain:
     raise ArgumentError(f"There is no domain `{name}`.{hint} Known are {quoted(catalog.names)}.", domain=name)
 
 
+def domains(catalog: Catalog, name: str | None) -> list[Domain]:
+    """Return the domain of a name; without one, all.
+
+    Raises:
+        ArgumentError: there is none of this name.
+    """
+    return [domain(catalog, name)] if name else list(catalog)
+
+
 def day(text: str, clock: Clock | None = None) -> date:
     """Return a date: YYYY-MM-DD, `today` or `yesterday`, in UTC.
 

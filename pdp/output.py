@@ -1,6 +1,6 @@
 """What commands print: one JSON document or tables for people on stdout, notes on stderr.
 
-How things look is decided here, what is shown by each command. Colours follow https://no-color.org.
+How things look is decided here, and which of the two is printed; what is shown by each command.
 """
 
 from __future__ import annotations
@@ -8,17 +8,20 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime, timedelta
+from operator import itemgetter
 from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pdp.actions.partitions import Outcome, Verdict
+from pdp.actions.partition_resets import Outcome, Verdict
 from platform_core.clock import SystemClock
 from platform_core.partitions.partition_state import State
 
@@ -47,16 +50,29 @@ def _console(*, stderr: bool) -> Console:
     return Console(stderr=stderr, markup=False, highlight=False, width=width, soft_wrap=False)
 
 
-def show(*renderables: Any) -> None:
-    """Print tables or lines for people on stdout."""
+def answer(
+    as_json: bool, document: Mapping[str, Any], *shown: RenderableType, notes: Iterable[str] = (), nothing: str = ""
+) -> None:
+    """Print a command's result: the document as JSON on stdout, or what is shown to people, with the notes on stderr.
+
+    Args:
+        as_json: Which of the two.
+        document: The whole result; of dataclasses JSON has the fields, dates and times are ISO 8601.
+        *shown: Tables of the same records, and lines.
+        notes: Lines for people, on stderr.
+        nothing: The note that replaces everything shown when its tables have no row.
+    """
+    if as_json:
+        typer.echo(json.dumps(document, indent=2, default=_plain, ensure_ascii=False))
+        return
+    tables = [each for each in shown if isinstance(each, Table)]
+    if nothing and not any(each.row_count for each in tables):
+        shown, notes = (), [nothing]
     console = _console(stderr=False)
-    for renderable in renderables:
+    for renderable in shown:
         console.print(renderable)
-
-
-def document(value: dict[str, Any]) -> None:
-    """Print the one JSON document of a command on stdout; dates and times are ISO 8601."""
-    typer.echo(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
+    for line in notes:
+        note(line)
 
 
 def note(text: str) -> None:
@@ -69,19 +85,83 @@ def notes() -> Console:
     return _console(stderr=True)
 
 
-def table(*columns: str, numbers: Iterable[str] = (), title: str | None = None) -> Table:
-    """Return an empty table.
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        title: Its heading.
+        key: The records' key or attribute, or what finds the value in a record; the title when it is the same.
+        show: How a value looks; as `cell` says without it.
+    """
+
+    title: str
+    key: str | Callable[[Any], Any] = ""
+    show: Callable[[Any], RenderableType] | None = None
+
+    def value(self, record: Any) -> Any:
+        """Return a record's value."""
+        key = self.key or self.title
+        if callable(key):
+            return key(record)
+        return record[key] if isinstance(record, Mapping) else getattr(record, key)
+
+
+def table(records: Iterable[Any], *columns: Column | str, title: str | None = None) -> Table:
+    """Return a table with a line for each record; numbers are to the right and never folded.
 
     Args:
-        *columns: Headings.
-        numbers: Those whose values are numbers: to the right, never folded.
+        records: Mappings or objects, those that the JSON document has too.
+        *columns: Columns, or only their titles.
         title: A line above it.
     """
     result = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for name in columns:
-        right = name in set(numbers)
-        result.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    wanted = [Column(each) if isinstance(each, str) else each for each in columns]
+    rows = [[column.value(each) for column in wanted] for each in records]
+    for n, column in enumerate(wanted):
+        right = {type(row[n]) for row in rows} - {type(None)} == {int}
+        result.add_column(column.title, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    for row in rows:
+        result.add_row(*((column.show or cell)(value) for column, value in zip(wanted, row, strict=True)))
     return result
+
+
+def pairs(name: str, rows: Iterable[tuple[str, Any]], value: str = "value", *, title: str | None = None) -> Table:
+    """Return a table of names and values, of which each looks as its kind does."""
+    return table(
+        ((first, cell(second)) for first, second in rows),
+        Column(name, itemgetter(0)),
+        Column(value, itemgetter(1)),
+        title=title,
+    )
+
+
+def cell(value: Any) -> RenderableType:
+    """Return how a value looks when its column does not say: empty when it is unknown."""
+    match value:
+        case None:
+            return ""
+        case State():
+            return status(value)
+        case bool():
+            return str(value)
+        case int():
+            return number(value)
+        case datetime():
+            return Text(moment(value), no_wrap=True)
+        case date():
+            return Text(value.isoformat(), no_wrap=True)
+        case list() | tuple():
+            return ", ".join(map(str, value))
+        case dict():
+            return json.dumps(value)
+    return value if isinstance(value, Text) else str(value)
+
+
+def record(value: Any, *properties: str, without: Collection[str] = ()) -> dict[str, Any]:
+    """Return the fields of a dataclass and some of its properties, as the JSON document has them."""
+    names = [field.name for field in fields(value) if field.name not in without]
+    return {name: getattr(value, name) for name in (*names, *properties)}
 
 
 def status(state: State | str) -> Text:
@@ -92,6 +172,11 @@ def status(state: State | str) -> Text:
 def number(value: int | None) -> str:
     """Return a count with thousands separated, empty when it is unknown."""
     return "" if value is None else f"{value:,}"
+
+
+def number_or_none(value: int | None) -> str:
+    """Return a count, or that there is none."""
+    return "none" if value is None else number(value)
 
 
 def moment(value: datetime | None) -> str:
@@ -120,35 +205,27 @@ def first_line(text: str | None, limit: int = 80) -> str:
 
 def outcome_table(outcomes: Sequence[Outcome]) -> Table:
     """Return what became of dates; neighbours of one fate share a line."""
-    result = table("domain", "date", "was", "outcome", "reason")
-    for group in _alike(outcomes):
-        first, last = group[0], group[-1]
-        days = first.day.isoformat() + (f" … {last.day.isoformat()} ({len(group)})" if last is not first else "")
-        verdict = Text(first.verdict.value, style=VERDICT_STYLES[first.verdict])
-        result.add_row(first.domain, Text(days, no_wrap=True), status(first.before), verdict, first.reason)
-    return result
+    return table(
+        _alike(outcomes),
+        Column("domain", lambda group: group[0].domain),
+        Column("date", _days),
+        Column("was", lambda group: group[0].before),
+        Column("outcome", lambda group: group[0].verdict, lambda verdict: Text(verdict, VERDICT_STYLES[verdict])),
+        Column("reason", lambda group: group[0].reason),
+    )
 
 
-def outcome_documents(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Return what became of dates, one object a date."""
-    return [
-        {
-            "domain": outcome.domain,
-            "date": outcome.day,
-            "before": outcome.before,
-            "after": outcome.after,
-            "verdict": outcome.verdict,
-            "reason": outcome.reason,
-            "run_id": outcome.run_id,
-        }
-        for outcome in outcomes
-    ]
+def outcome_document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return what became of dates: one object a date, and how many had each verdict."""
+    return {
+        "dates": [{"date": each.day, **record(each, "after", without=("day", "change"))} for each in outcomes],
+        "summary": Counter(each.verdict.value for each in outcomes),
+    }
 
 
-def counted(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """Return how many dates had each verdict."""
-    counts = {verdict.value: sum(o.verdict is verdict for o in outcomes) for verdict in Verdict}
-    return {name: count for name, count in counts.items() if count}
+def _days(group: Sequence[Outcome]) -> Text:
+    first, last = group[0].day, group[-1].day
+    return Text(f"{first} … {last} ({len(group)})" if first != last else f"{first}", no_wrap=True)
 
 
 def _alike(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
@@ -167,5 +244,7 @@ def _alike(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
     return groups
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> object:
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     return value.isoformat() if isinstance(value, date) else str(value)

@@ -14,7 +14,7 @@ import typer
 from pdp import arguments, output
 from pdp.arguments import AnyDomainName
 from pdp.environment import Platform
-from pdp.output import Json
+from pdp.output import Column, Json
 from platform_core.clock import SystemClock
 from platform_core.lake.alerts import AlertLog
 
@@ -29,22 +29,17 @@ def alerts(
     platform: Platform = ctx.obj
     name = arguments.domain(platform.catalog, domain).name if domain else None
     logged = AlertLog(platform.lake).read(name, SystemClock().now() - timedelta(days=days))
-    if as_json:
-        output.document(
-            {
-                "alerts": [
-                    {**asdict(entry.alert), "raised_at": entry.raised_at, "channels": list(entry.channels)}
-                    for entry in logged
-                ]
-            }
-        )
-        return
-    if not logged:
-        output.note(f"No alert was raised in the last {days:g} days.")
-        return
-    table = output.table("raised (UTC)", "kind", "what", "next", "told")
-    for entry in logged:
-        alert = entry.alert
-        told = ", ".join(entry.channels) or "nobody yet"
-        table.add_row(output.moment(entry.raised_at), alert.kind, alert.what, alert.command, told)
-    output.show(table)
+    rows = [{**asdict(each.alert), "raised_at": each.raised_at, "channels": each.channels} for each in logged]
+    output.answer(
+        as_json,
+        {"alerts": rows},
+        output.table(
+            rows,
+            Column("raised (UTC)", "raised_at"),
+            "kind",
+            "what",
+            Column("next", "command"),
+            Column("told", "channels", lambda told: ", ".join(told) or "nobody yet"),
+        ),
+        nothing=f"No alert was raised in the last {days:g} days.",
+    )

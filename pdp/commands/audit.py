@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 from rich.text import Text
 
 from audit.report import AuditReport, Stage, StageResult
 from pdp import arguments, output
 from pdp.arguments import DATE_HELP, FromText, ToText
 from pdp.environment import Platform
-from pdp.output import Json
+from pdp.output import Column, Json
 
 STAGES = [stage.value for stage in Stage]
 
@@ -61,10 +62,7 @@ def audit(
             stages=wanted,
             progress=tell,
         )
-    if as_json:
-        output.document(report.to_json())
-    else:
-        show(report)
+    show(report, as_json)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
 
@@ -79,41 +77,45 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(Text(text))
 
 
-def show(report: AuditReport) -> None:
-    """Print a report: one line a domain and stage, then what nothing explains."""
-    table = output.table("domain", "stage", "", "counts")
-    for result in report.summary():
-        table.add_row(result.domain, Text(result.stage.layers, no_wrap=True), _verdict(result), _counts(result))
-    output.show(table)
+def show(report: AuditReport, as_json: bool = False) -> None:
+    """Print a report: one line a domain and stage, then what nothing explains, then the verdict."""
+    notes = [
+        f"not checked: {each.domain}{f' {each.day}' if each.day else ''}, {each.stage.layers}: {each.not_checked}"
+        for each in report.not_checked
+    ]
+    output.answer(as_json, report.to_json(), *_shown(report), notes=notes)
+
+
+def _shown(report: AuditReport) -> Iterator[RenderableType]:
+    yield output.table(
+        report.summary(),
+        "domain",
+        Column("stage", lambda result: Text(result.stage.layers, no_wrap=True)),
+        Column("", _verdict),
+        Column("counts", _counts),
+    )
     if report.problems:
-        problems = output.table(
-            "stage", "domain", "date", "kind", "count", "where", "how it is known", "next", numbers=("count",)
+        yield output.table(
+            report.problems,
+            "stage",
+            "domain",
+            Column("date", "day"),
+            Column("kind", show=lambda kind: Text(kind, "red", no_wrap=True)),
+            "count",
+            "where",
+            Column("how it is known", "detail"),
+            Column("next", "next_step"),
         )
-        for problem in report.problems:
-            problems.add_row(
-                problem.stage.value,
-                problem.domain,
-                Text(problem.day.isoformat() if problem.day else "", no_wrap=True),
-                Text(problem.kind.value, style="red", no_wrap=True),
-                output.number(problem.count),
-                problem.where,
-                problem.detail,
-                problem.next_step,
-            )
-        output.show(problems)
-    for result in report.not_checked:
-        at = f" {result.day}" if result.day else ""
-        output.note(f"not checked: {result.domain}{at}, {result.stage.layers}: {result.not_checked}")
     if report.clean:
-        output.show(Text("✓ every difference is explained", style="green"))
-    else:
-        kinds = (
-            f"{count} problem{'' if count == 1 else 's'}"
-            if (count := len(report.problems))
-            else "no problem in what was looked at"
-        )
-        unseen = f", {len(report.not_checked)} results not checked" if report.not_checked else ""
-        output.show(Text(f"✗ {kinds}{unseen}", style="red"))
+        yield Text("✓ every difference is explained", "green")
+        return
+    problems = _several(len(report.problems), "problem") if report.problems else "no problem in what was looked at"
+    unseen = f", {_several(len(report.not_checked), 'result')} not checked" if report.not_checked else ""
+    yield Text(f"✗ {problems}{unseen}", "red")
+
+
+def _several(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _verdict(result: StageResult) -> Text:

@@ -1,7 +1,7 @@
 """`pdp backfill`: process a range of dates again, and if asked follow it to the end.
 
-What happens to each date is planned in `pdp.actions.partitions`; launching the runs belongs to the domain's sensor,
-so that a backfill goes through the same queue as everything else.
+What happens to each date is planned in `pdp.actions.partition_resets`; launching the runs belongs to the domain's
+sensor, so that a backfill goes through the same queue as everything else.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import typer
 from rich.status import Status
 
 from pdp import arguments, output
-from pdp.actions import partitions as actions
-from pdp.actions.partitions import Verdict
+from pdp.actions import partition_resets
+from pdp.actions.partition_resets import Verdict
 from pdp.arguments import DATE_HELP, DomainName
 from pdp.commands import partitions
 from pdp.environment import Platform
@@ -52,11 +52,11 @@ def backfill(
     detail = partitions.detail("backfill", **{"from": start.isoformat(), "to": end.isoformat()})
     rows = partitions.rows_by_day(platform, found)
     bronze = frozenset(platform.lake.list_dates(found))
-    done = actions.backfill(found.name, start, end, rows, bronze, detail, only_failed=only_failed)
+    done = partition_resets.backfill(found.name, start, end, rows, bronze, detail, only_failed=only_failed)
     if not dry_run:
-        done = actions.carry_out(platform.partitions, done)
+        done = partition_resets.carry_out(platform.partitions, done)
     if not as_json:
-        output.show(output.outcome_table(done))
+        output.answer(False, {}, output.outcome_table(done))
     ours = [outcome for outcome in done if outcome.verdict in (Verdict.RESET, Verdict.WAITING)]
     if dry_run:
         output.note("Dry run: nothing was changed.")
@@ -70,17 +70,9 @@ def backfill(
     if wait and ours and not dry_run:
         states = _follow(platform, found, {outcome.day for outcome in ours}, silent=as_json)
     if as_json:
-        output.document(
-            {
-                "domain": found.name,
-                "from": start,
-                "to": end,
-                "dry_run": dry_run,
-                "dates": output.outcome_documents(done),
-                "summary": output.counted(done),
-                "final": {day.isoformat(): state for day, state in sorted(states.items())},
-            }
-        )
+        final = {day.isoformat(): state for day, state in sorted(states.items())}
+        wish = {"domain": found.name, "from": start, "to": end, "dry_run": dry_run}
+        output.answer(True, {**wish, **output.outcome_document(done), "final": final})
     refused = any(outcome.verdict is Verdict.REFUSED for outcome in done)
     if refused or not bronze & {o.day for o in done} or any(state is not State.DONE for state in states.values()):
         raise typer.Exit(1)

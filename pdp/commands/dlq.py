@@ -7,7 +7,7 @@ Only asking and showing belong here; what a letter is says `pdp.actions.dead_let
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +19,7 @@ from rich.text import Text
 from pdp import arguments, output, record_bytes
 from pdp.arguments import AnyDomainName, DomainName, SinceText
 from pdp.environment import Platform
-from pdp.output import Json
+from pdp.output import Column, Json
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Domain
 from platform_kafka.topics import dlq_name, parked_name
@@ -27,6 +27,7 @@ from platform_kafka.topics import dlq_name, parked_name
 if TYPE_CHECKING:
     from pdp.actions.dead_letters.reader import Letter
     from pdp.actions.dead_letters.redrive import RedriveResult
+    from pdp.actions.dead_letters.summary import ClassSummary
     from platform_kafka.reader import OperatorKafka
 
 app = typer.Typer(
@@ -54,52 +55,38 @@ def list_letters(
     from platform_kafka.reader import OperatorKafka
 
     platform: Platform = ctx.obj
-    domains = [arguments.domain(platform.catalog, domain)] if domain else list(platform.catalog)
+    domains = arguments.domains(platform.catalog, domain)
     start = arguments.moment(since) if since else None
     with OperatorKafka(platform.settings) as kafka:
-        found = {each.name: summarise(kafka, each, since=start, error=error) for each in domains}
-    if as_json:
-        documents = [
-            {
-                "domain": each.name,
-                "topic": dlq_name(each),
-                "letters": sum(c.letters for c in found[each.name]),
-                "open": sum(c.open for c in found[each.name]),
-                "classes": [{**asdict(c), "open": c.open} for c in found[each.name]],
-            }
-            for each in domains
-        ]
-        output.document({"since": start, "domains": documents})
-        return
-    total = sum(c.letters for counts in found.values() for c in counts)
-    if not total:
-        output.note("No such dead letter.")
-        return
-    table = output.table(
-        "domain",
-        "error class",
-        "letters",
-        "redriven",
-        "parked",
-        "open",
-        "first (UTC)",
-        "last (UTC)",
-        numbers=("letters", "redriven", "parked", "open"),
+        documents = [_summary(each, summarise(kafka, each, since=start, error=error)) for each in domains]
+    total = sum(document["letters"] for document in documents)
+    output.answer(
+        as_json,
+        {"since": start, "domains": documents},
+        output.table(
+            [{"domain": document["domain"], **counts} for document in documents for counts in document["classes"]],
+            "domain",
+            Column("error class", lambda counts: Text(record_bytes.printable(counts["error_class"]))),
+            "letters",
+            Column("redriven", lambda counts: f"{counts['redriven']:,} ({counts['redriven'] / counts['letters']:.0%})"),
+            "parked",
+            "open",
+            Column("first (UTC)", "first"),
+            Column("last (UTC)", "last"),
+        ),
+        Text(f"{total:,} letters"),
+        nothing="No such dead letter.",
     )
-    for name, counts in found.items():
-        for c in counts:
-            share = f"{c.redriven:,} ({c.redriven / c.letters:.0%})"
-            table.add_row(
-                name,
-                Text(record_bytes.printable(c.error_class)),
-                output.number(c.letters),
-                share,
-                output.number(c.parked),
-                output.number(c.open),
-                output.moment(c.first),
-                output.moment(c.last),
-            )
-    output.show(table, Text(f"{total:,} letters"))
+
+
+def _summary(domain: Domain, classes: Sequence[ClassSummary]) -> dict[str, Any]:
+    return {
+        "domain": domain.name,
+        "topic": dlq_name(domain),
+        "letters": sum(each.letters for each in classes),
+        "open": sum(each.open for each in classes),
+        "classes": [output.record(each, "open") for each in classes],
+    }
 
 
 @app.command()
@@ -123,13 +110,13 @@ def peek(
         shown = _selected(kafka, found, 1 if raw else limit, error, start, offset)
     if raw:
         _write_value(found, shown)
-    elif as_json:
-        output.document({"domain": found.name, "topic": dlq_name(found), "letters": [_document(x) for x in shown]})
-    elif not shown:
-        output.note(f"No such dead letter in `{dlq_name(found)}`.")
-    else:
-        for letter in shown:
-            output.show(*_lines(letter))
+        return
+    output.answer(
+        as_json,
+        {"domain": found.name, "topic": dlq_name(found), "letters": [_document(each) for each in shown]},
+        *(line for each in shown for line in _lines(each)),
+        notes=[] if shown else [f"No such dead letter in `{dlq_name(found)}`."],
+    )
 
 
 @app.command()
@@ -163,10 +150,10 @@ def redrive(
             dry_run=dry_run,
             progress=moved,
         )
-    if as_json:
-        output.document(asdict(result))
-    else:
-        _tell(found, result, selection.error)
+    shown = output.table(
+        [result], "sent", "parked", Column("skipped (already done)", "skipped"), Column("not sendable", "unreadable")
+    )
+    output.answer(as_json, asdict(result), shown, notes=_notes(found, result, selection.error))
     if result.unreadable:
         raise typer.Exit(1)
 
@@ -224,21 +211,11 @@ def _write_value(domain: Domain, shown: list[Letter]) -> None:
 
 
 def _document(letter: Letter) -> dict[str, Any]:
+    plain = ("offset", "partition", "at", "error_class", "error", "attempt", "schema_id", "omitted_bytes")
+    origin = ("topic", "partition", "offset", "timestamp")
     return {
-        "offset": letter.offset,
-        "partition": letter.partition,
-        "at": letter.at,
-        "origin": {
-            "topic": letter.origin_topic,
-            "partition": letter.origin_partition,
-            "offset": letter.origin_offset,
-            "timestamp": letter.origin_timestamp,
-        },
-        "error_class": letter.error_class,
-        "error": letter.error,
-        "attempt": letter.attempt,
-        "schema_id": letter.schema_id,
-        "omitted_bytes": letter.omitted_bytes,
+        **{name: getattr(letter, name) for name in plain},
+        "origin": {name: getattr(letter, f"origin_{name}") for name in origin},
         "key": record_bytes.text(letter.key),
         "headers": record_bytes.headers_document(letter.headers),
         "value": record_bytes.value_document(letter.value),
@@ -264,32 +241,23 @@ def _lines(letter: Letter) -> list[Text]:
     return [*lines, Text(f"  {indented}"), Text("")]
 
 
-def _tell(domain: Domain, result: RedriveResult, error: str | None) -> None:
-    table = output.table(
-        "sent",
-        "parked",
-        "skipped (already done)",
-        "not sendable",
-        numbers=("sent", "parked", "skipped (already done)", "not sendable"),
-    )
-    table.add_row(*(output.number(n) for n in (result.sent, result.parked, result.skipped, result.unreadable)))
-    output.show(table)
+def _notes(domain: Domain, result: RedriveResult, error: str | None) -> Iterator[str]:
     for failure in result.failures:
-        output.note(record_bytes.printable(f"{failure.letter}, from {failure.origin}: {failure.reason}"))
+        yield record_bytes.printable(f"{failure.letter}, from {failure.origin}: {failure.reason}")
     if result.unreadable > len(result.failures):
-        output.note(f"… and {result.unreadable - len(result.failures):,} more.")
+        yield f"… and {result.unreadable - len(result.failures):,} more."
     if error is not None and error not in result.error_classes:
         classes = arguments.quoted(sorted(result.error_classes)) or "none at all"
-        output.note(f"No letter has the error class `{error}`. There are {classes}.")
+        yield f"No letter has the error class `{error}`. There are {classes}."
     if result.dry_run:
-        output.note("Dry run: nothing was sent.")
+        yield "Dry run: nothing was sent."
     elif result.sent:
-        output.note(
+        yield (
             f"The sink reads them from `{result.topic}` again; what it refuses again is a new letter:"
             f" pdp dlq list {domain.name}"
         )
     if result.parked:
-        output.note(
+        yield (
             f"Refused too often, in `{parked_name(domain)}`: pdp peek {parked_name(domain)}. To send them after all:"
             " --max-attempts with a larger number."
         )

@@ -7,7 +7,6 @@ https://kafka.apache.org/documentation/#intro_concepts_and_terms.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,7 @@ from rich.text import Text
 from pdp import arguments, output, record_bytes
 from pdp.arguments import AnyDomainName, ArgumentError
 from pdp.environment import Platform
-from pdp.output import Json
+from pdp.output import Column, Json
 from platform_core.domain.catalog import Catalog
 from platform_kafka.topics import SINK_GROUP, dlq_name, parked_name, redriven_name, topic_specs
 
@@ -55,17 +54,14 @@ def topics(ctx: typer.Context, as_json: Json = False) -> None:
             }
         )
     missing = [name for name in kinds if name not in names]
-    if as_json:
-        output.document({"topics": rows, "missing": missing})
-        return
-    numbers = ("partitions", "records", "begin", "end", "retention")
-    table = output.table("topic", "kind", *numbers, numbers=numbers)
-    for row in rows:
-        counts = (output.number(row[name]) for name in numbers[:-1])
-        table.add_row(row["topic"], row["kind"], *counts, _days(row["retention_ms"]))
-    output.show(table)
-    if missing:
-        output.note(f"Missing: {arguments.quoted(missing)}. `python -m producers provision` creates them.")
+    output.answer(
+        as_json,
+        {"topics": rows, "missing": missing},
+        output.table(
+            rows, "topic", "kind", "partitions", "records", "begin", "end", Column("retention", "retention_ms", _days)
+        ),
+        notes=[f"Missing: {arguments.quoted(missing)}. `python -m producers provision` creates them."] * bool(missing),
+    )
 
 
 def lag(ctx: typer.Context, domain: AnyDomainName = None, as_json: Json = False) -> None:
@@ -74,47 +70,40 @@ def lag(ctx: typer.Context, domain: AnyDomainName = None, as_json: Json = False)
     from platform_kafka.reader import OperatorKafka
 
     platform: Platform = ctx.obj
-    domains = [arguments.domain(platform.catalog, domain)] if domain else list(platform.catalog)
+    topics = [each.topic.name for each in arguments.domains(platform.catalog, domain)]
     with OperatorKafka(platform.settings) as kafka:
         group = kafka.group(SINK_GROUP)
-        rows = group_offsets.lags(kafka, [each.topic.name for each in domains])
-    total = sum(row.lag for row in rows)
-    oldest = min((row.oldest_at for row in rows if row.oldest_at), default=None)
-    if as_json:
-        output.document(
-            {
-                "group": {
-                    "name": group.name,
-                    "state": group.state,
-                    "members": [
-                        {"client_id": m.client_id, "host": m.host, "partitions": len(m.partitions)}
-                        for m in group.members
-                    ],
-                },
-                "partitions": [{**asdict(row), "lag": row.lag, "dropped": row.dropped} for row in rows],
-                "lag": total,
-                "oldest_at": oldest,
-            }
-        )
-        return
-    numbers = ("partition", "committed", "end", "lag")
-    table = output.table("topic", *numbers, "oldest unread", numbers=numbers)
-    for row in rows:
-        committed = "none" if row.committed is None else output.number(row.committed)
-        counts = (output.number(row.partition), committed, output.number(row.end), output.number(row.lag))
-        table.add_row(row.topic, *counts, _age(row.oldest_at))
-    who = ", ".join(f"{m.client_id}@{m.host.lstrip('/')} ({len(m.partitions)})" for m in group.members) or "no member"
-    output.show(
-        table,
+        rows = [output.record(each, "lag", "dropped") for each in group_offsets.lags(kafka, topics)]
+    total = sum(row["lag"] for row in rows)
+    oldest = min((row["oldest_at"] for row in rows if row["oldest_at"]), default=None)
+    members = [{"client_id": m.client_id, "host": m.host, "partitions": len(m.partitions)} for m in group.members]
+    who = ", ".join(f"{m['client_id']}@{str(m['host']).lstrip('/')} ({m['partitions']})" for m in members)
+    output.answer(
+        as_json,
+        {
+            "group": {"name": group.name, "state": group.state, "members": members},
+            "partitions": rows,
+            "lag": total,
+            "oldest_at": oldest,
+        },
+        output.table(
+            rows,
+            "topic",
+            "partition",
+            Column("committed", show=output.number_or_none),
+            "end",
+            "lag",
+            Column("oldest unread", "oldest_at", _age),
+        ),
         Text(f"{total:,} records behind" + (f", the oldest waits for {_age(oldest)}" if oldest else "")),
-        Text(f"group {group.name}: {group.state}, {who}"),
+        Text(f"group {group.name}: {group.state}, {who or 'no member'}"),
+        notes=[
+            f"`{row['topic']}` partition {row['partition']}: retention has dropped {row['dropped']:,} offsets before"
+            " the sink read them. Produce the records again from their source."
+            for row in rows
+            if row["dropped"]
+        ],
     )
-    for row in rows:
-        if row.dropped:
-            output.note(
-                f"`{row.topic}` partition {row.partition}: retention has dropped {row.dropped:,} offsets before the"
-                " sink read them. Produce the records again from their source."
-            )
 
 
 def peek(
@@ -137,13 +126,12 @@ def peek(
     with OperatorKafka(platform.settings) as kafka:
         arguments.one_of("topic", topic, list(kafka.topics))
         shown = _records(kafka, topic, partition, offset, from_end, limit)
-    if as_json:
-        output.document({"topic": topic, "records": [_document(message) for message in shown]})
-        return
-    if not shown:
-        output.note(f"`{topic}` has no record there.")
-    for message in shown:
-        output.show(*_lines(message))
+    output.answer(
+        as_json,
+        {"topic": topic, "records": [_document(message) for message in shown]},
+        *(line for message in shown for line in _lines(message)),
+        notes=[] if shown else [f"`{topic}` has no record there."],
+    )
 
 
 def _records(

@@ -6,20 +6,16 @@ Only asking and showing belong here; what a move means, and when it is refused, 
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pdp import arguments, output
 from pdp.arguments import TIME_HELP, AnyDomainName, ArgumentError
 from pdp.environment import Platform
-from pdp.output import Json
+from pdp.output import Column, Json
 from platform_core.domain.catalog import Catalog
 from platform_kafka.topics import SINK_GROUP
-
-if TYPE_CHECKING:
-    from pdp.actions.group_offsets import Move
 
 app = typer.Typer(help="Set the stopped sink's committed offsets.", no_args_is_help=True)
 
@@ -66,19 +62,23 @@ def reset(
         if not dry_run:
             group_offsets.move(kafka, moves, allow_skip=allow_skip)
         members = len(kafka.group(SINK_GROUP).members) if dry_run else 0
-    if as_json:
-        documents = [{**asdict(m), "again": m.again, "skipped": m.skipped} for m in moves]
-        output.document({"group": SINK_GROUP, "dry_run": dry_run, "members": members, "partitions": documents})
-        return
-    _show(moves)
+    notes = []
     if dry_run:
-        output.note("Dry run: nothing was changed." + (" It is refused while a sink runs." if members else ""))
+        notes.append("Dry run: nothing was changed." + (" It is refused while a sink runs." if members else ""))
         if any(m.skipped for m in moves) and not allow_skip:
-            output.note("Going forward needs `--allow-skip`: the skipped records would never be read.")
+            notes.append("Going forward needs `--allow-skip`: the skipped records would never be read.")
     elif all(m.before == m.after for m in moves):
-        output.note("The offsets were there already.")
+        notes.append("The offsets were there already.")
     else:
-        output.note("Start the sink again: it reads on from there. Silver keeps one of what comes twice.")
+        notes.append("Start the sink again: it reads on from there. Silver keeps one of what comes twice.")
+    rows = [output.record(m, "again", "skipped") for m in moves]
+    before = Column("before", show=output.number_or_none)
+    output.answer(
+        as_json,
+        {"group": SINK_GROUP, "dry_run": dry_run, "members": members, "partitions": rows},
+        output.table(rows, "topic", "partition", before, "after", Column("read again", "again"), "skipped"),
+        notes=notes,
+    )
 
 
 def _topics(catalog: Catalog, domain: str | None, topic: str | None, every: bool) -> list[str]:
@@ -88,13 +88,3 @@ def _topics(catalog: Catalog, domain: str | None, topic: str | None, every: bool
     if domain is not None:
         return [arguments.domain(catalog, domain).topic.name]
     return raw if topic is None else [arguments.one_of("raw topic", topic, raw)]
-
-
-def _show(moves: list[Move]) -> None:
-    numbers = ("partition", "before", "after", "read again", "skipped")
-    table = output.table("topic", *numbers, numbers=numbers)
-    for m in moves:
-        before = "none" if m.before is None else output.number(m.before)
-        values = (output.number(m.partition), before, *(output.number(n) for n in (m.after, m.again, m.skipped)))
-        table.add_row(m.topic, *values)
-    output.show(table)

@@ -1,31 +1,29 @@
 """`pdp partitions`: list, show, history, reset, revive.
 
-Reading and showing partitions belongs here, and handing an operator's wish to `pdp.actions.partitions`. The states
-and their transitions are explained in `docs/operations.md`.
+Reading and showing partitions belongs here, and handing an operator's wish to `pdp.actions.partition_resets`. The
+states and their transitions are explained in `docs/operations.md`.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import fields
-from datetime import date
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from pdp import arguments, output
-from pdp.actions import partitions
-from pdp.actions.partitions import Outcome, Verdict
+from pdp.actions import partition_resets
+from pdp.actions.partition_resets import Outcome, Verdict
 from pdp.arguments import AnyDayText, AnyDomainName, ArgumentError, DayText, DomainName, FromText, ToText
 from pdp.environment import Platform
-from pdp.output import Json
+from pdp.output import Column, Json
 from platform_core.domain.catalog import Domain
 from platform_core.partitions.discovery import retry_at
-from platform_core.partitions.partition_meta import Partition, Transition
+from platform_core.partitions.partition_meta import Partition
 from platform_core.partitions.partition_state import State
 
 app = typer.Typer(help="Look at the partitions' states, reset and revive them.", no_args_is_help=True)
@@ -54,41 +52,24 @@ def list_partitions(
         if row.partition_date in days and (not wanted or row.status in wanted)
     ]
     summary = Counter(row.status.value for row in rows)
-    if as_json:
-        output.document({"partitions": [_document(row) for row in rows], "summary": dict(summary)})
-        return
-    if not rows:
-        output.note(f"No partition matches in {platform.lake.root}.")
-        return
-    output.show(_list_table(rows), _summary(len(rows), summary))
-
-
-def _list_table(rows: Sequence[Partition]) -> Table:
-    table = output.table(
-        "domain",
-        "date",
-        "status",
-        "records",
-        "silver",
-        "gold",
-        "retries",
-        "updated (UTC)",
-        "error",
-        numbers=("records", "silver", "gold", "retries"),
+    output.answer(
+        as_json,
+        {"partitions": [output.record(row, without=["source_files"]) for row in rows], "summary": summary},
+        output.table(
+            rows,
+            "domain",
+            Column("date", "partition_date"),
+            "status",
+            Column("records", "record_count"),
+            Column("silver", "silver_records"),
+            Column("gold", "gold_records"),
+            Column("retries", "retry_count"),
+            Column("updated (UTC)", "updated_at"),
+            Column("error", "error_message", output.first_line),
+        ),
+        _summary(len(rows), summary),
+        nothing=f"No partition matches in {platform.lake.root}.",
     )
-    for row in rows:
-        table.add_row(
-            row.domain,
-            Text(row.partition_date.isoformat(), no_wrap=True),
-            output.status(row.status),
-            output.number(row.record_count),
-            output.number(row.silver_records),
-            output.number(row.gold_records),
-            str(row.retry_count),
-            Text(output.moment(row.updated_at), no_wrap=True),
-            output.first_line(row.error_message),
-        )
-    return table
 
 
 def _summary(total: int, counts: Counter[str]) -> Text:
@@ -107,41 +88,30 @@ def show(ctx: typer.Context, domain: DomainName, day: DayText, as_json: Json = F
     if row is None:
         files = len(platform.lake.list_date(found, wanted))
         reason = f"Bronze has {files} files of it: discovery makes the row" if files else "Bronze has no file of it"
-        if as_json:
-            output.document({"partition": None, "bronze_files": files})
+        output.answer(as_json, {"partition": None, "bronze_files": files})
         output.note(f"`{found.name}` {wanted} has no row; {reason}.")
         raise typer.Exit(1)
     advice = _advice(row, found, platform)
-    if as_json:
-        lease = {"lease_age": output.age(row.updated_at)} if _is_leased(row) and row.updated_at else {}
-        output.document({"partition": _document(row, with_files=True), "next": advice, **lease})
-        return
-    output.show(_show_table(row))
-    if advice:
-        output.show(Text(advice))
+    lease = {"lease_age": output.age(row.updated_at)} if _is_leased(row) and row.updated_at else {}
+    output.answer(
+        as_json,
+        {"partition": row, "next": advice, **lease},
+        output.pairs("column", _columns(row, **lease)),
+        *([Text(advice)] if advice else []),
+    )
 
 
-def _show_table(row: Partition) -> Table:
-    table = output.table("column", "value")
-    for field in fields(row):
-        value = getattr(row, field.name)
-        if field.name == "source_files":
-            table.add_row(field.name, f"{len(value)} files")
-            for name in value[:FILES_SHOWN]:
-                table.add_row("", Text(name, style="dim"))
-            if len(value) > FILES_SHOWN:
-                table.add_row("", Text(f"… and {len(value) - FILES_SHOWN} more (--json has all)", style="dim"))
-        elif field.name == "status":
-            table.add_row(field.name, output.status(value))
-        elif field.name == "updated_at" and value and _is_leased(row):
-            table.add_row(field.name, f"{output.moment(value)} UTC; the lease was renewed {output.age(value)} ago")
-        elif field.name.endswith("_at"):
-            table.add_row(field.name, f"{output.moment(value)} UTC" if value else "")
-        elif field.name.endswith(("_count", "_records")):
-            table.add_row(field.name, output.number(value))
+def _columns(row: Partition, lease_age: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in output.record(row).items():
+        if name == "source_files":
+            yield name, f"{len(value)} files"
+            more = [f"… and {len(value) - FILES_SHOWN} more (--json has all)"] if len(value) > FILES_SHOWN else []
+            yield from (("", Text(line, "dim")) for line in (*value[:FILES_SHOWN], *more))
+        elif isinstance(value, datetime):
+            lease = f"; the lease was renewed {lease_age} ago" if name == "updated_at" and lease_age else ""
+            yield name, f"{output.moment(value)} UTC{lease}"
         else:
-            table.add_row(field.name, "" if value is None else str(value))
-    return table
+            yield name, value
 
 
 def _is_leased(row: Partition) -> bool:
@@ -172,23 +142,25 @@ def history(ctx: typer.Context, domain: DomainName, day: AnyDayText = None, as_j
     platform: Platform = ctx.obj
     found = arguments.domain(platform.catalog, domain)
     lines = platform.partitions.history(found.name, arguments.day(day) if day else None)
-    if as_json:
-        output.document({"transitions": [_transition_document(line) for line in lines]})
-        return
-    if not lines:
-        output.note("There is no transition yet.")
-        return
-    table = output.table("date", "at (UTC)", "from → to", "event", "run", "detail")
-    for line in lines:
-        table.add_row(
-            Text(line.partition_date.isoformat(), no_wrap=True),
-            Text(output.moment(line.at), no_wrap=True),
-            Text.assemble(output.status(line.from_status), " → ", output.status(line.to_status)),
-            line.event,
-            (line.run_id or "")[:8],
-            output.first_line(_told(line.detail), 160),
-        )
-    output.show(table)
+    rows = [{**output.record(line), "detail": _parsed(line.detail)} for line in lines]
+    output.answer(
+        as_json,
+        {"transitions": rows},
+        output.table(
+            rows,
+            Column("date", "partition_date"),
+            Column("at (UTC)", "at"),
+            Column("from → to", _step),
+            "event",
+            Column("run", lambda row: (row["run_id"] or "")[:8]),
+            Column("detail", show=lambda detail: output.first_line(_told(detail), 160)),
+        ),
+        nothing="There is no transition yet.",
+    )
+
+
+def _step(row: dict[str, Any]) -> Text:
+    return Text.assemble(output.status(row["from_status"]), " → ", output.status(row["to_status"]))
 
 
 @app.command()
@@ -210,7 +182,7 @@ def reset(
     rows = rows_by_day(platform, found)
     if not limits.is_open:
         wanted |= {day for day in rows if day in limits}
-    plan = partitions.reset(found.name, wanted, rows, detail("reset"), force=force)
+    plan = partition_resets.reset(found.name, wanted, rows, detail("reset"), force=force)
     finish(platform, plan, as_json, "There is no row in this range: nothing was reset.")
 
 
@@ -226,16 +198,15 @@ def revive(
     platform: Platform = ctx.obj
     if everything == bool(domain):
         raise ArgumentError("Whose dates? Name a domain, or give `--all` for every domain; not both.")
-    domains = [arguments.domain(platform.catalog, domain)] if domain else list(platform.catalog)
+    domains = arguments.domains(platform.catalog, domain)
     wanted = [arguments.day(text) for text in days] if days else None
     plan = [
         outcome
         for found in domains
-        for outcome in partitions.revive(found.name, wanted, rows_by_day(platform, found), detail("revive"))
+        for outcome in partition_resets.revive(found.name, wanted, rows_by_day(platform, found), detail("revive"))
     ]
     if not plan:
-        if as_json:
-            output.document({"dates": [], "summary": {}})
+        output.answer(as_json, output.outcome_document([]))
         output.note("No date is DEAD.")
         return
     finish(platform, plan, as_json, "")
@@ -260,11 +231,8 @@ def finish(platform: Platform, plan: Sequence[Outcome], as_json: bool, nothing: 
         as_json: Whether to print JSON.
         nothing: What to say of an empty plan.
     """
-    done = partitions.carry_out(platform.partitions, plan)
-    if as_json:
-        output.document({"dates": output.outcome_documents(done), "summary": output.counted(done)})
-    elif done:
-        output.show(output.outcome_table(done))
+    done = partition_resets.carry_out(platform.partitions, plan)
+    output.answer(as_json, output.outcome_document(done), *([output.outcome_table(done)] if done else []))
     if not done:
         output.note(nothing)
     tell_launch(platform, done)
@@ -288,16 +256,6 @@ def tell_held(platform: Platform, done: Sequence[Outcome]) -> None:
         output.note(f"Cancel it here: {platform.settings.ui_url}/runs/{run_id}")
 
 
-def _document(row: Partition, *, with_files: bool = False) -> dict[str, Any]:
-    names = [field.name for field in fields(row) if with_files or field.name != "source_files"]
-    return {name: getattr(row, name) for name in names}
-
-
-def _transition_document(line: Transition) -> dict[str, Any]:
-    values = {field.name: getattr(line, field.name) for field in fields(line)}
-    return {**values, "detail": _parsed(line.detail)}
-
-
 def _parsed(text: str) -> object:
     try:
         return json.loads(text)
@@ -305,6 +263,5 @@ def _parsed(text: str) -> object:
         return text
 
 
-def _told(text: str) -> str:
-    value = _parsed(text)
-    return ", ".join(f"{name}={told}" for name, told in value.items()) if isinstance(value, dict) else text
+def _told(detail: object) -> str:
+    return ", ".join(f"{name}={told}" for name, told in detail.items()) if isinstance(detail, dict) else str(detail)

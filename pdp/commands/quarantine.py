@@ -18,11 +18,11 @@ from deltalake.exceptions import TableNotFoundError
 from rich.text import Text
 
 from pdp import arguments, output
-from pdp.actions import partitions as actions
+from pdp.actions import partition_resets
 from pdp.arguments import AnyDayText, DayText, DomainName, FromText, ToText
 from pdp.commands import partitions
 from pdp.environment import Platform
-from pdp.output import Json
+from pdp.output import Column, Json
 from platform_core.domain.catalog import Domain
 
 app = typer.Typer(help="Look at the rows that a rule refused, and replay them.", no_args_is_help=True)
@@ -39,17 +39,15 @@ def list_quarantine(ctx: typer.Context, domain: DomainName, day: AnyDayText = No
     platform: Platform = ctx.obj
     found = arguments.domain(platform.catalog, domain)
     counts = _counts(platform, found, arguments.day(day) if day else None)
-    if as_json:
-        rows = [{"date": at, "rule": rule, "rows": count} for (at, rule), count in counts.items()]
-        output.document({"domain": found.name, "counts": rows, "rows": sum(counts.values())})
-        return
-    if not counts:
-        output.note(f"No row of `{found.name}` is in quarantine.")
-        return
-    table = output.table("date", "rule", "rows", numbers=("rows",))
-    for (at, rule), count in counts.items():
-        table.add_row(Text(at.isoformat(), no_wrap=True), rule, output.number(count))
-    output.show(table, Text(f"{sum(counts.values()):,} rows of {len({at for at, _ in counts})} dates"))
+    rows = [{"date": at, "rule": rule, "rows": count} for (at, rule), count in counts.items()]
+    total = sum(counts.values())
+    output.answer(
+        as_json,
+        {"domain": found.name, "counts": rows, "rows": total},
+        output.table(rows, "date", "rule", "rows"),
+        Text(f"{total:,} rows of {len({at for at, _ in counts})} dates"),
+        nothing=f"No row of `{found.name}` is in quarantine.",
+    )
 
 
 @app.command()
@@ -67,20 +65,20 @@ def show(
     columns = ["rule", "reason", "topic", "partition", "offset", "kafka_timestamp", "schema_id", "record"]
     rows = [row for row in _read(platform, found, columns, wanted) if rule in (None, row["rule"])]
     rows.sort(key=lambda row: (row["topic"] or "", row["partition"] or 0, row["offset"] or 0))
-    shown = rows[:limit]
-    if as_json:
-        documents = [{**row, "record": _parsed(row["record"])} for row in shown]
-        output.document({"domain": found.name, "date": wanted, "total": len(rows), "rows": documents})
-        return
-    if not rows:
-        output.note(f"No such row of `{found.name}` {wanted} is in quarantine.")
-        return
-    table = output.table("rule", "reason", "partition", "offset", "record", numbers=("partition", "offset"))
-    for row in shown:
-        record = output.first_line(row["record"], RECORD_SHOWN)
-        table.add_row(row["rule"], row["reason"], str(row["partition"]), str(row["offset"]), record)
-    output.show(
-        table, Text(f"{len(shown)} of {len(rows):,} rows, topic {', '.join(sorted({r['topic'] for r in rows}))}")
+    shown = [{**row, "record": _parsed(row["record"])} for row in rows[:limit]]
+    output.answer(
+        as_json,
+        {"domain": found.name, "date": wanted, "total": len(rows), "rows": shown},
+        output.table(
+            rows[:limit],
+            "rule",
+            "reason",
+            "partition",
+            "offset",
+            Column("record", show=lambda text: output.first_line(text, RECORD_SHOWN)),
+        ),
+        Text(f"{len(shown)} of {len(rows):,} rows, topic {', '.join(sorted({row['topic'] for row in rows}))}"),
+        nothing=f"No such row of `{found.name}` {wanted} is in quarantine.",
     )
 
 
@@ -98,7 +96,7 @@ def replay(
     found, limits = arguments.domain(platform.catalog, domain), arguments.date_range(first, last)
     days = {at for at, broken in _counts(platform, found, None) if at in limits and rule in (None, broken)}
     detail = partitions.detail("quarantine replay", **({"rule": rule} if rule else {}))
-    plan = actions.reset(found.name, days, partitions.rows_by_day(platform, found), detail)
+    plan = partition_resets.reset(found.name, days, partitions.rows_by_day(platform, found), detail)
     partitions.finish(platform, plan, as_json, f"No such row of `{found.name}` is in quarantine: nothing to replay.")
 
 

@@ -42,16 +42,13 @@ def flush(ctx: typer.Context, url: Url = None, as_json: Json = False) -> None:
     base = _base(ctx.obj, url)
     status, answer = _ask(base, "/flush", FLUSH_SECONDS, method="POST")
     drained = status == HTTPStatus.OK and answer.get("drained") is True
-    if as_json:
-        output.document({**answer, "url": base, "http_status": status})
-    elif drained:
-        rows, seconds = answer.get("rows", 0), answer.get("seconds", 0)
-        output.show(Text(f"{rows:,} rows written and committed in {seconds:.1f} s"))
-    else:
-        output.note(
-            f"The sink at `{base}` did not write everything (HTTP {status}): {_facts(answer)}. What is left is written"
-            " by and by. Look again: pdp sink status"
-        )
+    done = f"{answer.get('rows', 0):,} rows written and committed in {answer.get('seconds', 0):.1f} s"
+    left = (
+        f"The sink at `{base}` did not write everything (HTTP {status}): {_facts(answer)}. What is left is written"
+        " by and by. Look again: pdp sink status"
+    )
+    document = {**answer, "url": base, "http_status": status}
+    output.answer(as_json, document, *([Text(done)] if drained else []), notes=[] if drained else [left])
     if not drained:
         raise typer.Exit(1)
 
@@ -62,16 +59,13 @@ def status_of_sink(ctx: typer.Context, url: Url = None, as_json: Json = False) -
     base = _base(ctx.obj, url)
     status, answer = _ask(base, "/healthz", STATUS_SECONDS)
     healthy = status == HTTPStatus.OK
-    if as_json:
-        output.document({**answer, "url": base, "http_status": status, "healthy": healthy})
-    else:
-        table = output.table("fact", "value")
-        table.add_row("healthy", Text("yes" if healthy else "no", style="green" if healthy else "red"))
-        for name, value in {**answer, **_object(answer.get("facts"))}.items():
-            if name == "facts":
-                continue
-            table.add_row(name, json.dumps(value) if isinstance(value, (dict, list)) else str(value))
-        output.show(table)
+    facts = {**answer, **_object(answer.get("facts"))}
+    shown = [("healthy", Text("yes", "green") if healthy else Text("no", "red")), *facts.items()]
+    output.answer(
+        as_json,
+        {**answer, "url": base, "http_status": status, "healthy": healthy},
+        output.pairs("fact", [(name, value) for name, value in shown if name != "facts"]),
+    )
     if not healthy:
         raise typer.Exit(1)
 

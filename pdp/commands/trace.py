@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
 from pdp import arguments, output
@@ -56,26 +57,21 @@ def trace(
             day=arguments.day(day) if day else None,
             warehouse=warehouse,
         )
-    if as_json:
-        output.document({"traces": [each.to_json() for each in traces]})
-    else:
-        found = [each for each in traces if each.is_found] or traces
-        for each in found:
-            _print(each)
+    shown = [_table(each) for each in traces if each.is_found] or [_table(each) for each in traces]
+    output.answer(as_json, {"traces": [each.to_json() for each in traces]}, *shown)
     if not any(each.is_found for each in traces):
         raise typer.Exit(1)
 
 
-def _print(found: Trace) -> None:
-    table = output.table("stage", "what is there", title=f"{found.domain} {found.subject}")
+def _table(found: Trace) -> Table:
+    lines: list[tuple[str, str | Text]] = []
     for layer in found.layers:
         if layer.not_looked:
-            table.add_row(layer.layer, Text(f"not looked at: {layer.not_looked}", style="yellow"))
+            lines.append((layer.layer, Text(f"not looked at: {layer.not_looked}", "yellow")))
         elif not layer.rows:
-            table.add_row(layer.layer, Text(f"nothing in {layer.looked_in}", style="dim"))
-        for row in layer.rows:
-            table.add_row(layer.layer, _line(row))
-    output.show(table)
+            lines.append((layer.layer, Text(f"nothing in {layer.looked_in}", "dim")))
+        lines += [(layer.layer, _line(row)) for row in layer.rows]
+    return output.pairs("stage", lines, "what is there", title=f"{found.domain} {found.subject}")
 
 
 def _line(row: dict[str, Any]) -> str:

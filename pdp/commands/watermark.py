@@ -13,7 +13,7 @@ import typer
 from pdp import arguments, output
 from pdp.arguments import TIME_HELP
 from pdp.environment import Platform
-from pdp.output import Json
+from pdp.output import Column, Json
 
 app = typer.Typer(help="Up to where each source was read.", no_args_is_help=True)
 
@@ -25,32 +25,17 @@ def show(ctx: typer.Context, as_json: Json = False) -> None:
 
     platform: Platform = ctx.obj
     states = describe(platform.settings.state_dir, platform.catalog)
-    if as_json:
-        output.document(
-            {
-                "watermarks": [
-                    {
-                        "source": s.source,
-                        "low": s.low,
-                        "held_polls": s.held_polls,
-                        "remembered_rows": s.remembered_rows,
-                        "saved_at": s.saved_at,
-                        "path": str(s.path),
-                    }
-                    for s in states
-                ]
-            }
-        )
-        return
-    if not states:
-        output.note(f"No source has a watermark in `{platform.settings.state_dir}` yet.")
-        return
-    numbers = ("held polls", "remembered rows")
-    table = output.table("source", "read up to (UTC)", *numbers, "saved (UTC)", "file", numbers=numbers)
-    for s in states:
-        counts = (output.number(s.held_polls), output.number(s.remembered_rows))
-        table.add_row(s.source, output.moment(s.low), *counts, output.moment(s.saved_at), str(s.path))
-    output.show(table)
+    table = output.table(
+        states,
+        "source",
+        Column("read up to (UTC)", "low"),
+        Column("held polls", "held_polls"),
+        Column("remembered rows", "remembered_rows"),
+        Column("saved (UTC)", "saved_at"),
+        Column("file", "path"),
+    )
+    nothing = f"No source has a watermark in `{platform.settings.state_dir}` yet."
+    output.answer(as_json, {"watermarks": states}, table, nothing=nothing)
 
 
 @app.command()
@@ -71,11 +56,7 @@ def reset(
     before = next((state.low for state in describe(folder, platform.catalog) if state.source == source), None)
     target = arguments.moment(to) if to else None
     set_back(folder, platform.catalog, source, target, force=force)
-    if as_json:
-        output.document({"source": source, "before": before, "after": target})
-        return
-    old = output.moment(before) or "its beginning"
-    output.note(
-        f"`{source}`: from {old} to {output.moment(target) or 'its beginning'}. Start the producer again: it sends what"
-        " changed since; Silver keeps one of what comes twice."
-    )
+    start, end = (output.moment(at) or "its beginning" for at in (before, target))
+    again = "Start the producer again: it sends what changed since; Silver keeps one of what comes twice."
+    document = {"source": source, "before": before, "after": target}
+    output.answer(as_json, document, notes=[f"`{source}`: from {start} to {end}. {again}"])

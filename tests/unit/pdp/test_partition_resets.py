@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from pdp.actions import partitions
-from pdp.actions.partitions import Outcome, Verdict
+from pdp.actions import partition_resets
+from pdp.actions.partition_resets import Outcome, Verdict
 from platform_core.clock import FakeClock
 from platform_core.partitions.partition_meta import Change, InMemoryPartitionMeta, Partition, StateConflictError
 from platform_core.partitions.partition_state import Event, State
@@ -60,7 +60,7 @@ def verdicts(outcomes: Sequence[Outcome]) -> dict[date, Verdict]:
 @pytest.mark.parametrize("state", [s for s in PATHS if s not in (State.PENDING, State.IN_FLIGHT)])
 def test_reset_starts_a_date_again_from_every_state(meta: InMemoryPartitionMeta, state: State) -> None:
     put(meta, state)
-    [done] = partitions.carry_out(meta, partitions.reset("orders", [DAY], rows(meta), DETAIL))
+    [done] = partition_resets.carry_out(meta, partition_resets.reset("orders", [DAY], rows(meta), DETAIL))
     row = meta.get("orders", DAY)
     assert row is not None
     assert (done.verdict, done.before, done.after) == (Verdict.RESET, state, State.PENDING)
@@ -72,14 +72,14 @@ def test_reset_starts_a_date_again_from_every_state(meta: InMemoryPartitionMeta,
 
 def test_reset_refuses_a_date_that_a_run_holds_and_names_the_run(meta: InMemoryPartitionMeta) -> None:
     put(meta, State.IN_FLIGHT)
-    [outcome] = partitions.reset("orders", [DAY], rows(meta), DETAIL)
+    [outcome] = partition_resets.reset("orders", [DAY], rows(meta), DETAIL)
     assert (outcome.verdict, outcome.run_id, outcome.change) == (Verdict.REFUSED, "r1", None)
     assert "`r1`" in outcome.reason
 
 
 def test_a_forced_reset_takes_the_date_away_and_the_run_can_no_longer_report(meta: InMemoryPartitionMeta) -> None:
     put(meta, State.IN_FLIGHT)
-    partitions.carry_out(meta, partitions.reset("orders", [DAY], rows(meta), DETAIL, force=True))
+    partition_resets.carry_out(meta, partition_resets.reset("orders", [DAY], rows(meta), DETAIL, force=True))
     with pytest.raises(StateConflictError):
         meta.apply([Change("orders", DAY, State.IN_FLIGHT, Event.SUCCEEDED, run_id="r1")])
 
@@ -87,26 +87,26 @@ def test_a_forced_reset_takes_the_date_away_and_the_run_can_no_longer_report(met
 def test_reset_of_a_fresh_pending_date_writes_nothing(meta: InMemoryPartitionMeta) -> None:
     put(meta, State.PENDING)
     before = meta.history()
-    [done] = partitions.carry_out(meta, partitions.reset("orders", [DAY], rows(meta), DETAIL))
+    [done] = partition_resets.carry_out(meta, partition_resets.reset("orders", [DAY], rows(meta), DETAIL))
     assert done.verdict is Verdict.WAITING
     assert meta.history() == before
 
 
 def test_reset_of_a_date_without_a_row_is_refused(meta: InMemoryPartitionMeta) -> None:
-    [outcome] = partitions.reset("orders", [DAY], rows(meta), DETAIL)
+    [outcome] = partition_resets.reset("orders", [DAY], rows(meta), DETAIL)
     assert (outcome.verdict, outcome.before) == (Verdict.REFUSED, State.UNDISCOVERED)
 
 
 def test_revive_without_dates_takes_the_dead_and_nothing_else(meta: InMemoryPartitionMeta) -> None:
     for n, state in enumerate(PATHS):
         put(meta, state, DAY + timedelta(days=n))
-    [outcome] = partitions.revive("orders", None, rows(meta), DETAIL)
+    [outcome] = partition_resets.revive("orders", None, rows(meta), DETAIL)
     assert (outcome.before, outcome.verdict) == (State.DEAD, Verdict.RESET)
 
 
 def test_revive_refuses_a_named_date_that_is_not_dead(meta: InMemoryPartitionMeta) -> None:
     put(meta, State.FAILED)
-    outcomes = partitions.revive("orders", [DAY, DAY + timedelta(days=1)], rows(meta), DETAIL)
+    outcomes = partition_resets.revive("orders", [DAY, DAY + timedelta(days=1)], rows(meta), DETAIL)
     assert [o.verdict for o in outcomes] == [Verdict.REFUSED, Verdict.REFUSED]
     assert "FAILED, not DEAD" in outcomes[0].reason
 
@@ -116,7 +116,7 @@ def test_backfill_says_for_each_date_of_the_range_what_happens(meta: InMemoryPar
     for n, state in enumerate((State.DONE, State.DEAD, State.IN_FLIGHT, State.PENDING, State.DONE)):
         put(meta, state, days[n])
     bronze = {*days[:4], days[5]}  # 4: a row whose Bronze is gone, 5: Bronze without a row, 6: nothing
-    outcomes = partitions.backfill("orders", days[0], days[6], rows(meta), bronze, DETAIL)
+    outcomes = partition_resets.backfill("orders", days[0], days[6], rows(meta), bronze, DETAIL)
     assert list(verdicts(outcomes).values()) == [
         Verdict.RESET,
         Verdict.RESET,
@@ -134,7 +134,7 @@ def test_backfill_of_the_failed_leaves_all_others(meta: InMemoryPartitionMeta) -
     days = {state: DAY + timedelta(days=n) for n, state in enumerate(PATHS)}
     for state, day in days.items():
         put(meta, state, day)
-    outcomes = partitions.backfill(
+    outcomes = partition_resets.backfill(
         "orders", DAY, max(days.values()), rows(meta), days.values(), DETAIL, only_failed=True
     )
     assert {o.before for o in outcomes if o.change} == {State.FAILED, State.DEAD}
@@ -145,9 +145,9 @@ def test_a_date_that_changed_since_the_plan_is_refused_and_the_others_go_on(meta
     days = [DAY + timedelta(days=n) for n in range(3)]
     for day in days:
         put(meta, State.DONE, day)
-    plan = partitions.backfill("orders", days[0], days[2], rows(meta), days, DETAIL)
+    plan = partition_resets.backfill("orders", days[0], days[2], rows(meta), days, DETAIL)
     meta.apply([Change("orders", days[1], State.DONE, Event.FILES_CHANGED)])
-    done = partitions.carry_out(meta, plan)
+    done = partition_resets.carry_out(meta, plan)
     assert list(verdicts(done).values()) == [Verdict.RESET, Verdict.REFUSED, Verdict.RESET]
     assert done[1].before is State.LATE
     assert [row.status for row in meta.rows("orders")] == [State.PENDING, State.LATE, State.PENDING]
