@@ -116,13 +116,13 @@ def test_a_fifth_domain_reaches_every_layer(
     day = datetime.now(UTC).date() - timedelta(days=3)
     producer = Producer(kafka_client_config(settings()))
     for n in range(40):
-        value = {
+        shift = {
             "shift_id": f"shift-{n}",
             "courier": f"c{n % 4}",
             "started_at": f"{day}T0{n % 9}:00:00Z",
             "earned": "0.00" if n == 7 else f"{n + 1}.10",
         }
-        producer.produce("raw-couriers", key=value["courier"].encode(), value=json.dumps(value).encode())
+        producer.produce("raw-couriers", key=shift["courier"].encode(), value=json.dumps(shift).encode())
     assert producer.flush(30) == 0
     run(["sink", "--domains", "couriers", "--until-caught-up"])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from platform_core.settings import REPOSITORY
 from platform_kafka.provision import provision
 from simulation.shop.seed import seed_shop
 from simulation.world import World, WorldSize
+from tests.rigs.logged_process import LoggedProcess
 from tests.rigs.producers_rig import ProducersRig, producers_rig_on
 
 CDC_PROCESS = str(REPOSITORY / "tests" / "rigs" / "faults" / "cdc_process.py")
@@ -58,11 +58,11 @@ class Shop:
         provision(fault_rig.settings, fault_rig.catalog)
         with connection.cursor() as cursor:
             cursor.execute(PLACE, (60,))
-        self.processes: list[subprocess.Popen[str]] = []
+        self.processes: list[LoggedProcess] = []
 
-    def start(self, mutant: str = "") -> subprocess.Popen[str]:
+    def start(self, mutant: str = "") -> LoggedProcess:
         log = (self.folder / f"cdc-{len(self.processes)}.log").open("w+")
-        process = subprocess.Popen(
+        process = LoggedProcess(
             [sys.executable, CDC_PROCESS, mutant, "orders"],
             cwd=REPOSITORY,
             env={**self.fault_rig.env, "PYTHONPATH": str(REPOSITORY), "CDC_POLL_INTERVAL_SECONDS": "0.2"},
@@ -70,7 +70,7 @@ class Shop:
             stderr=log,
             text=True,
         )
-        process.log = Path(log.name)  # type: ignore[attr-defined]
+        process.log = Path(log.name)
         self.processes.append(process)
         return process
 

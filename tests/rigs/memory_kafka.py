@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -192,8 +192,8 @@ class MemoryStore:
         if self.failing:
             raise TransientError(f"`{name}` is not reachable.")
 
-    def rows(self) -> list[dict]:
+    def rows(self) -> Sequence[dict]:
         return [row for data in self.files.values() for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
 
-    def offsets(self) -> list[TopicPartition]:
+    def offsets(self) -> Sequence[tuple[int, int]]:
         return sorted((row["_partition"], row["_offset"]) for row in self.rows())

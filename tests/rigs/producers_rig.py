@@ -30,6 +30,7 @@ from producers.database import connect
 from producers.delivery import Delivery
 from producers.fence import FencedReader, Position
 from producers.postgres_query import changes_query
+from tests.rigs.settings_of import settings_of
 
 SIMULATION = ("shop-init", "simulate-shop", "replay", "late")
 
@@ -118,7 +119,7 @@ def producers_rig_on(
         "DOMAINS_FILE": str(domains_file),
         "LAKE_URI": str(folder / "lake"),
     }
-    settings = Settings(**{name.lower(): value for name, value in env.items()})  # type: ignore[arg-type]
+    settings = settings_of(env)
     producers_rig = ProducersRig(env, settings, load_catalog(domains_file))
     yield producers_rig
     for connection in producers_rig.connections:

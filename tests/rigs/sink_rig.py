@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
-import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.request import urlopen
 
 import pyarrow.parquet as pq
 import yaml
@@ -20,10 +21,26 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from infra.embedded.services.kafka import Kafka
 from platform_core.domain.catalog import load_catalog
-from platform_core.settings import REPOSITORY, Settings
+from platform_core.settings import REPOSITORY
 from platform_kafka.topics import PROCESSED_EVENTS, SINK_GROUP, kafka_client_config, topic_specs
+from tests.rigs.logged_process import LoggedProcess
+from tests.rigs.settings_of import settings_of
 
 PARTITIONS = 3
+
+
+def endpoint(process: LoggedProcess) -> str:
+    """Return the URL of a sink that was started with `METRICS_PORT=0`; its log says it."""
+    found = re.search(r"probe_server_listens url=(\S+)", process.log.read_text())
+    assert found is not None
+    return found[1]
+
+
+def metric(process: LoggedProcess, name: str) -> float:
+    """Return the sum of a metric of such a sink."""
+    with urlopen(f"{endpoint(process)}/metrics", timeout=5) as answer:
+        lines = [line for line in answer.read().decode().splitlines() if line.startswith(name)]
+    return sum(float(line.split()[-1]) for line in lines)
 
 
 class SinkRig:
@@ -54,9 +71,9 @@ class SinkRig:
         self.domains_file.write_text(yaml.safe_dump({"domains": {"events": entry}}))
         self.env = {**kafka.env(), "DOMAINS_FILE": str(self.domains_file), "LAKE_URI": str(self.lake)}
         self.env |= lake_env or {}
-        self.settings = Settings(**{k.lower(): v for k, v in self.env.items()})
+        self.settings = settings_of(self.env)
         self.admin = AdminClient(kafka_client_config(self.settings, admin=True))
-        self.processes: list[subprocess.Popen[str]] = []
+        self.processes: list[LoggedProcess] = []
 
     def create_topics(self) -> None:
         existing = self.admin.list_topics(timeout=10).topics
@@ -94,9 +111,9 @@ class SinkRig:
             {**kafka_client_config(self.settings), "message.max.bytes": 4_000_000, "linger.ms": 20, "acks": "all"}
         )
 
-    def start(self, *arguments: str, **env: object) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **env: object) -> LoggedProcess:
         log = (self.folder / f"sink-{len(self.processes)}.log").open("w+")
-        process = subprocess.Popen(
+        process = LoggedProcess(
             [sys.executable, *self.command, *arguments],
             cwd=REPOSITORY,
             env={**os.environ, **self.env, **{k: str(v) for k, v in env.items()}},
@@ -104,7 +121,7 @@ class SinkRig:
             stderr=log,
             text=True,
         )
-        process.log = Path(log.name)  # type: ignore[attr-defined]
+        process.log = Path(log.name)
         self.processes.append(process)
         return process
 
@@ -121,7 +138,7 @@ class SinkRig:
                 process.kill()
                 process.wait()
 
-    def stop(self, process: subprocess.Popen[str]) -> None:
+    def stop(self, process: LoggedProcess) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, process.log.read_text()
 

@@ -21,6 +21,7 @@ from platform_core.lake.alerts import Alert, AlertKind, AlertLog
 from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings
 from platform_kafka.topics import PIPELINE_ALERTS, kafka_client_config, topic_specs
+from tests.rigs.settings_of import settings_of
 
 
 def an_alert() -> Alert:
@@ -43,7 +44,7 @@ def log(tmp_path: Path) -> AlertLog:
 
 @pytest.fixture(scope="module")
 def connection(kafka: Kafka) -> Settings:
-    settings = Settings(**{name.lower(): value for name, value in kafka.env().items()})
+    settings = settings_of(kafka.env())
     admin = AdminClient(kafka_client_config(settings, admin=True))
     [spec] = [
         s for s in topic_specs(load_catalog(REPOSITORY / "domains" / "domains.yaml")) if s.name == PIPELINE_ALERTS
@@ -76,7 +77,7 @@ def test_an_alert_is_there_once_when_it_is_sent_twice(connection: Settings, log:
     assert dispatch(log, [alert], [channel]).sent == 1
     assert dispatch(log, [alert], [channel]).sent == 0
     [message] = records(connection, alert.key)
-    assert json.loads(message.value()) == {
+    assert json.loads(message.value() or b"") == {
         "key": alert.key,
         "kind": "DEAD",
         "domain": "orders",

@@ -18,6 +18,7 @@ from infra.embedded.services.postgres import Postgres
 from platform_core.partitions.date_range import DateRange
 from platform_core.settings import Settings
 from tests.rigs.audit_lake import FIRST_DAY, AuditLake
+from tests.rigs.settings_of import settings_of
 
 LATER = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -27,7 +28,7 @@ class Shop:
 
     def __init__(self, postgres: Postgres, kafka: Kafka, folder: Path) -> None:
         env = {**postgres.env(), **kafka.env(), "LAKE_URI": str(folder / "lake"), "STATE_DIR": str(folder / "state")}
-        self.settings = Settings(**{name.lower(): value for name, value in env.items()})
+        self.settings = settings_of(env)
         self.made = AuditLake(self.settings).make()
         self.connection = psycopg2.connect(self.settings.postgres_dsn.get_secret_value())
         self.connection.autocommit = True

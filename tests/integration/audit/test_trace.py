@@ -16,9 +16,10 @@ from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.postgres import Postgres
 from pdp.cli import app
 from platform_core.errors import PermanentError
-from platform_core.settings import Settings, settings
+from platform_core.settings import settings
 from platform_kafka.topics import dlq_name, kafka_client_config
 from tests.rigs.audit_lake import FIRST_DAY, AuditLake
+from tests.rigs.settings_of import settings_of
 from warehouse.load import WarehouseUnavailableError
 
 
@@ -31,7 +32,7 @@ class Platform:
 
     def __init__(self, postgres: Postgres, kafka: Kafka, folder: Path) -> None:
         self.env = {**postgres.env(), **kafka.env(), "LAKE_URI": str(folder / "lake"), "STATE_DIR": str(folder)}
-        self.settings = Settings(**{name.lower(): value for name, value in self.env.items()})
+        self.settings = settings_of(self.env)
         self.made = AuditLake(self.settings, seed=3).make(orders=60)
         admin = AdminClient(kafka_client_config(self.settings, admin=True))
         missing = {dlq_name(self.made.domain), self.made.domain.topic.name} - set(admin.list_topics(timeout=10).topics)

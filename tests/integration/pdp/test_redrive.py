@@ -38,7 +38,7 @@ def post(sink_rig, letters: list[tuple[bytes | None, bytes | None, list[tuple[st
     """Put letters into the dead-letter topic, byte for byte."""
     producer = Producer({**kafka_client_config(sink_rig.settings), "acks": "all", "message.max.bytes": 5_000_000})
     for key, value, headers in letters:
-        producer.produce(f"dlq-{sink_rig.topic}", value, key, headers=headers)
+        producer.produce(f"dlq-{sink_rig.topic}", value, key, headers=[*headers])
         producer.poll(0)
     assert producer.flush(30) == 0
 

@@ -268,7 +268,7 @@ def test_an_interrupted_run_leaves_its_date_retryable(
 def test_of_two_runs_of_one_date_one_works(pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline_rig.events_file(DAY, 5)
     pipeline_rig.sensor_tick()
-    run, others = bronze_to_silver.run, []
+    run, others = bronze_to_silver.run, list[Any]()
 
     def while_another_starts(*args: Any, **kwargs: Any) -> Any:
         if not others:

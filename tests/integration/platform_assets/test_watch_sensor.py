@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -188,7 +188,7 @@ def test_a_check_that_blocked_and_a_revived_date_are_seen_in_the_history(watch: 
     assert sorted(watch.channel.kinds) == ["CHECK_FAILED", "DEAD"]
 
 
-def run_of(watch: Watch, *, cancelled: bool = False, **tags: str) -> dg.DagsterRun:
+def run_of(watch: Watch, *, cancelled: bool = False, tags: Mapping[str, str]) -> dg.DagsterRun:
     @dg.op
     def broken() -> None:
         raise ValueError("broken")
@@ -215,8 +215,8 @@ def test_a_failed_run_is_told_with_its_dates_and_a_cancelled_one_is_not(watch: W
         {"dagster/asset_partition_range_start": "2026-11-01"},
         {"dagster/asset_partition_range_end": "2026-11-04"},
     )
-    failed = run_of(watch, **first, **last)
-    run_of(watch, cancelled=True, **{"dagster/partition": "2026-11-05"})
+    failed = run_of(watch, tags=first | last)
+    run_of(watch, cancelled=True, tags={"dagster/partition": "2026-11-05"})
     watch.clock.advance(minutes=2)
     watch.tick()
     watch.tick()

@@ -7,10 +7,12 @@ import sys
 import threading
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from platform_core.lake.lake import Lake
 from platform_core.partitions import partition_meta_delta
@@ -103,6 +105,26 @@ print(won)
     rows = meta.rows("events")
     assert [row.partition_date for row in rows] == [date(2026, 1, 1) + timedelta(days=n) for n in range(15)]
     assert len(meta.history("events")) == 15
+
+
+def test_a_commit_whose_reply_was_lost_stands_and_has_one_line(
+    meta: DeltaPartitionMeta, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merge, append, replies = meta._merge, write_deltalake, iter([True, True])
+
+    def then_lost(stored: Any) -> Any:
+        if next(replies, False):
+            raise OSError("the connection broke after the commit")
+        return stored
+
+    monkeypatch.setattr(meta, "_merge", lambda *arguments: then_lost(merge(*arguments)))
+    monkeypatch.setattr(
+        partition_meta_delta, "write_deltalake", lambda *args, **options: then_lost(append(*args, **options))
+    )
+    [row] = meta.apply([found(DAY)])
+    assert meta.get("events", DAY) == row
+    assert next(replies, None) is None, "both replies were lost"
+    assert lake.delta(lake.partition_history).to_pyarrow_table().num_rows == 1
 
 
 def test_an_operator_changes_the_state_by_sql(meta: DeltaPartitionMeta, lake: Lake) -> None:

@@ -115,9 +115,9 @@ class AcknowledgedLoad:
         if error is not None:
             self.refused.append(error)
             return
-        number, offset = int(json.loads(message.value())["event_id"]), message.offset()
+        number, offset = int(json.loads(message.value() or b"")["event_id"]), message.offset()
         self.acknowledged.append(
-            Acknowledgement(number, message.partition(), offset if offset >= 0 else None, time.monotonic())
+            Acknowledgement(number, message.partition() or 0, offset if offset >= 0 else None, time.monotonic())
         )
 
 

@@ -77,7 +77,12 @@ def commit_without_flush_on_revoke() -> None:
         self._give_up(partitions)
 
     Sink.revoked = revoked
-    Sink.close = lambda self: bool(self._leave()) or True
+
+    def close(self):
+        self._leave()
+        return True
+
+    Sink.close = close
 
 
 def commit_beyond_dates() -> None:

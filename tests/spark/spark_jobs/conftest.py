@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pyspark.sql import SparkSession
@@ -22,7 +23,7 @@ from spark_jobs.bronze_to_silver import SilverResult
 from spark_jobs.silver_to_gold import GoldResult
 from tests.rigs import bronze_days
 
-ENGINES = ("spark", "sail")
+ENGINES: tuple[Literal["spark"], Literal["sail"]] = ("spark", "sail")
 
 
 class ShortLived(SparkConnect):
@@ -68,8 +69,8 @@ def servers(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> I
             running[name] = service
         yield running
     finally:
-        for service in running.values():
-            service.__exit__(None, None, None)
+        for started in running.values():
+            started.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="session")

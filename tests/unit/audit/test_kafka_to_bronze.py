@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
 
+from audit.kafka_log import AuditLog
 from audit.report import Reason, Stage, StageResult
 from audit.stages import kafka_to_bronze
 from platform_core.settings import Settings
@@ -14,7 +16,7 @@ from platform_kafka.topic_log import Topic
 from tests.rigs.audit_lake import FIRST_DAY, AuditLake
 
 
-class Log:
+class Log(AuditLog):
     """Answers as the client does, of a topic whose skipped offsets are letters and markers by turns."""
 
     def __init__(self, made: AuditLake) -> None:
@@ -40,7 +42,7 @@ class Log:
     def ledger(self, name: str) -> dict[int, OffsetRanges]:
         return {}
 
-    def with_records(self, name: str, wanted: dict[int, OffsetRanges]) -> dict[int, OffsetRanges]:
+    def with_records(self, name: str, wanted: Mapping[int, OffsetRanges]) -> dict[int, OffsetRanges]:
         return by_partition(self.records)
 
 

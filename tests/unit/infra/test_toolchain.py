@@ -38,7 +38,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, content: Callable[[Artifact], bytes])
         return cache / "file"
 
     monkeypatch.setattr(artifacts, "download", download)
-    monkeypatch.setattr(artifacts.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr("infra.embedded.toolchain.artifacts.time.sleep", lambda _seconds: None)
     return asked
 
 

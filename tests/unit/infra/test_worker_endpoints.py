@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import time
 from pathlib import Path
 
@@ -17,6 +18,12 @@ def shown(workers: Workers, root: Path, name: str, *, endpoint: bool) -> str:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return next(line.removeprefix("port ") for line in text.splitlines() if line.startswith("port"))
+
+
+def test_the_env_file_has_secrets_and_is_its_owners_alone(tmp_path: Path) -> None:
+    path = Workers(tmp_path, {"KAFKA_PASSWORD": "secret"}).write_env()
+    assert "secret" in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_each_worker_with_an_endpoint_has_a_port_of_its_own_and_the_sinks_is_in_the_env_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ ENTRY = {
 }
 
 
-def write(folder: Path, name: str, entry: dict[str, object], contract: object = CONTRACT) -> Path:
+def write(folder: Path, name: str, entry: Mapping[str, object], contract: object = CONTRACT) -> Path:
     # A name of its own a test: Python remembers where it found a package.
     plugin = f"plugin_{name}_{folder.name}"
     package = folder / plugin

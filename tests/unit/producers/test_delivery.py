@@ -9,7 +9,7 @@ from unittest.mock import MagicMock
 
 import orjson
 import pytest
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from platform_core.domain.catalog import Catalog
 from platform_core.errors import PermanentError, TransientError
@@ -44,7 +44,7 @@ def servers() -> Iterator[str]:
     yield ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
 
 
-def connected(contract: RegisteredContract, servers: str, **config: Any) -> Delivery:
+def connected(contract: RegisteredContract, servers: str, settle_seconds: float = 8.0, **config: Any) -> Delivery:
     def connect(failed: Callable[..., None]) -> Producer:
         return Producer(
             {
@@ -58,7 +58,7 @@ def connected(contract: RegisteredContract, servers: str, **config: Any) -> Deli
             }
         )
 
-    return Delivery(connect, contract, settle_seconds=8.0)
+    return Delivery(connect, contract, settle_seconds=settle_seconds)
 
 
 def read(servers: str, topic: str) -> list[Message]:
@@ -135,6 +135,32 @@ def test_an_unreachable_cluster_is_transient_and_everything_can_be_sent_again(
     with pytest.raises(TransientError, match="1 records for `raw-users` were not acknowledged"):
         delivery.settle()
     assert delivery.settle().total == 0
+
+
+def test_what_was_not_acknowledged_in_time_is_purged_before_its_source_sends_it_again(
+    contract: RegisteredContract, servers: str
+) -> None:
+    delivery = connected(contract, "127.0.0.1:1", settle_seconds=0.2)
+    delivery.send(USER)
+    with pytest.raises(TransientError, match="no answer in time"):
+        delivery.settle()
+    assert len(delivery._producer) == 0, "it would come after the one that is sent again, or twice"
+
+
+def test_a_record_that_its_topic_refuses_for_its_size_is_a_letter_and_not_delivered(
+    contract: RegisteredContract,
+) -> None:
+    producer, reports = MagicMock(spec=Producer), []
+    refused = MagicMock(spec=Message, **{"key.return_value": b"18", "topic.return_value": "raw-users"})
+    delivery = Delivery(lambda failed: reports.append(failed) or producer, contract)  # type: ignore[func-returns-value]
+    for user_id in (17, 18):
+        delivery.send({**USER, "user_id": user_id})
+    refused.value.return_value = producer.produce.call_args.args[1]
+    flushed = iter([lambda: reports[0](KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), refused), lambda: None])
+    producer.flush.side_effect = lambda _: next(flushed)() or 0
+    receipt = delivery.settle()
+    assert (dict(receipt.delivered), receipt.total, receipt.refused) == ({"2026-03-10": 1}, 1, 1)
+    assert producer.produce.call_args.args[0] == "dlq-raw-users"
 
 
 def test_bulk_values_are_sampled(contract: RegisteredContract, servers: str) -> None:

@@ -100,7 +100,11 @@ def test_events_lie_within_the_day_in_order(events: list[Event], day: date) -> N
     assert {time.date() for time in times} == {day}
     assert all(event["event_timestamp"][19] == "." and event["event_timestamp"].endswith("Z") for event in events)
     seen: set[str] = set()
-    fresh = [t for t, e in zip(times, events, strict=True) if not (e["event_id"] in seen or seen.add(e["event_id"]))]
+    fresh = []
+    for moment, event in zip(times, events, strict=True):
+        if event["event_id"] not in seen:
+            fresh.append(moment)
+        seen.add(event["event_id"])
     assert fresh == sorted(fresh)
 
 

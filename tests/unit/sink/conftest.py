@@ -13,6 +13,7 @@ from platform_core.settings import Settings
 from sink.bronze.writer import Writer
 from sink.loop import Sink
 from tests.rigs.memory_kafka import MemoryBroker, MemoryPublisher, MemoryStore
+from tests.rigs.settings_of import settings_of
 from tests.rigs.sink_samples import EVENT, NOW, encoded
 
 
@@ -66,8 +67,8 @@ class Rig:
 @pytest.fixture
 def make_rig(catalog: Catalog, tmp_path: Path):
     def make(**overrides: object) -> Rig:
-        settings = Settings(
-            **{"lake_uri": str(tmp_path), "sink_flush_buffer_size": 5, "sink_flush_interval_seconds": 60, **overrides}
+        settings = settings_of(
+            {"lake_uri": str(tmp_path), "sink_flush_buffer_size": 5, "sink_flush_interval_seconds": 60, **overrides}
         )
         broker = MemoryBroker({"raw-events": 2, "raw-orders": 1})
         return Rig(catalog, settings, broker, MemoryPublisher(), MemoryStore(), FakeClock(NOW))

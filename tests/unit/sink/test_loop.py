@@ -296,8 +296,8 @@ def test_whatever_happens_every_record_is_in_one_file_or_one_letter_before_its_o
     rig = make_rig(sink_flush_buffer_size=3).start()
     bad: set[tuple[int, int]] = set()
     owned = {0, 1}
-    actions = ("good", "good", "good", "bad", "step", "step", "old", "store", "answer", "dlq", "commit")
-    actions += ("revoke", "lose", "assign", "kill")
+    actions = [*("good", "good", "good", "bad", "step", "step", "old", "store", "answer", "dlq", "commit")]
+    actions += ["revoke", "lose", "assign", "kill"]
     for action in data.draw(st.lists(st.sampled_from(actions), max_size=50)):
         partition = data.draw(st.integers(0, 1))
         where = ("raw-events", partition)

@@ -80,6 +80,28 @@ def test_the_same_offsets_of_a_topic_that_was_made_anew_are_read(rig):
     assert len(rig.store.offsets()) == 10
 
 
+def test_a_record_of_a_topic_that_was_made_anew_may_have_the_same_time_and_another_key(rig):
+    put_without_commit(rig)
+    for partition in (0, 1):
+        rig.broker.logs["raw-events", partition].clear()
+    for number in range(5):
+        rig.broker.append("raw-events", value(rig, number), partition=number % 2, key=b"another")
+    rig.kill_and_restart()
+    rig.step()
+    rig.step(seconds=60)
+    assert len(rig.store.offsets()) == 10
+
+
+def test_the_journal_keeps_an_entry_until_the_last_of_its_records_is_committed(rig):
+    put_without_commit(rig)
+    rig.kill_and_restart()
+    recovery, ends = rig.sink._recovery, {("raw-events", 0): 3, ("raw-events", 1): 2}
+    assert recovery.waiting == set(ends)
+    for partition, end in ends.items():
+        assert recovery.finish({**ends, partition: end - 1}) == []
+    assert sum(len(files) for _, files in recovery.finish(ends)) == len(rig.store.files) > 0
+
+
 def test_a_file_that_nobody_can_read_is_written_again(rig):
     put_without_commit(rig, count=1)
     (name,) = rig.store.files

@@ -1,0 +1,63 @@
+"""PUTs of which nobody knows whether they are stored, while partitions move; and the limits of an outage."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sink.backoff import Backoff
+from sink.bronze.uploads import PARALLEL_WRITES
+from tests.rigs.sink_samples import EVENT, encoded
+
+
+def put_with_a_lost_answer(rig) -> None:
+    """Five rows of two Kafka partitions in one file, and nobody knows whether it is stored."""
+    for partition in (0, 0, 0, 1, 1):
+        rig.event(partition=partition)
+    rig.store.loses_answer = True
+    rig.step()
+    rig.store.loses_answer = False
+
+
+def test_a_put_whose_answer_was_lost_is_looked_for_when_some_of_its_rows_are_another_sinks(rig):
+    put_with_a_lost_answer(rig)
+    rig.broker.revoke([("raw-events", 1)], lost=True)
+    rig.step(seconds=60)
+    assert rig.store.offsets() == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+    assert len(rig.store.files) == 1
+    assert rig.committed == {0: 3}
+
+
+def test_fewer_rows_have_a_file_of_another_name_so_that_a_put_on_its_way_is_not_overwritten(rig):
+    put_with_a_lost_answer(rig)
+    on_its_way = dict(rig.store.files)
+    rig.store.files.clear()
+    rig.broker.revoke([("raw-events", 1)], lost=True)
+    rig.step(seconds=60)
+    assert rig.store.offsets() == [(0, 0), (0, 1), (0, 2)]
+    assert not on_its_way.keys() & rig.store.files.keys()
+
+
+def test_an_outage_ends_the_attempt_with_the_first_group_of_files(rig):
+    for day in range(10, 19):
+        rig.broker.append("raw-events", encoded(EVENT, event_timestamp=f"2026-02-{day}T10:00:00Z"))
+    rig.step()
+    rig.store.loses_answer = True
+    rig.step(seconds=60)
+    assert len(rig.store.puts) == PARALLEL_WRITES
+
+
+def test_pauses_double_and_are_never_longer_than_half_a_minute():
+    backoff, now, pauses = Backoff(), datetime(2026, 3, 1, tzinfo=UTC), []
+    for _ in range(8):
+        backoff.failed(now)
+        pauses.append(next(n for n in range(10_000) if not backoff.waiting(now + timedelta(seconds=n))))
+    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_letters_that_nobody_confirms_count_for_the_memory_of_the_rows(make_rig):
+    rig = make_rig(sink_max_buffered_bytes=20_000).start()
+    rig.publisher.confirming = False
+    rig.broker.append("raw-events", b"{" * 18_500)
+    rig.event()
+    rig.step()
+    assert len(rig.store.files) == 1, "the row alone is within the limit, with the letter it is not"
