@@ -1,4 +1,4 @@
-"""Alerts: `collect` finds what a person must be told, `channels` carry it, `dispatch` does so once per channel.
+"""Alerts: `collect` derives them from states and runs, `channels` carry them, `dispatch` sends each once per channel.
 
 What an alert is, and the log of those that were raised, belongs to `platform_core.lake.alerts`. When it is looked for
 belongs to `platform_assets.sensors.watch`.

@@ -16,7 +16,6 @@ from platform_core.lake.alerts import Alert, AlertKind
 from platform_core.partitions.freshness import Freshness
 from platform_core.partitions.partition_meta import Partition, Transition
 from platform_core.partitions.partition_state import State
-from platform_core.settings import settings
 
 BLOCKING_CHECK = "BlockingCheckFailedError"
 """The error's name as `claim` writes it to a transition's detail."""
@@ -55,19 +54,19 @@ def dead_alerts(rows: Iterable[Partition], history: Iterable[Transition], ui_url
     """
     rows = list(rows)
     by_date = {(row.domain, row.partition_date): row for row in rows}
-    found = {}
+    alerts = {}
     for t in history:
         if t.to_status == State.DEAD:
             row = by_date.get((t.domain, t.partition_date))
             alert = _dead(t.domain, t.partition_date, t.at, t.run_id, _detail(t, "cause") or _message(row), ui_url)
-            found[alert.key] = alert
+            alerts[alert.key] = alert
     for row in rows:
         if row.status is State.DEAD:
             # SQL that sets only the status may leave a row without a time; its key then stays the same for ever.
             at = row.updated_at or row.created_at or datetime(1970, 1, 1, tzinfo=UTC)
             alert = _dead(row.domain, row.partition_date, at, row.run_id, _message(row), ui_url)
-            found.setdefault(alert.key, alert)
-    return list(found.values())
+            alerts.setdefault(alert.key, alert)
+    return list(alerts.values())
 
 
 def check_alerts(rows: Iterable[Partition], history: Iterable[Transition], ui_url: str) -> list[Alert]:
@@ -102,7 +101,7 @@ def check_alerts(rows: Iterable[Partition], history: Iterable[Transition], ui_ur
     return alerts
 
 
-def sla_alerts(found: Iterable[Freshness], ui_url: str) -> list[Alert]:
+def sla_alerts(of_domains: Iterable[Freshness], ui_url: str) -> list[Alert]:
     """Return an alert for each domain whose due date is missing: one a date, however long it stays missing."""
     return [
         Alert(
@@ -116,7 +115,7 @@ def sla_alerts(found: Iterable[Freshness], ui_url: str) -> list[Alert]:
             command=f"pdp partitions show {f.domain} {f.due}",
             at=f.deadline,
         )
-        for f in found
+        for f in of_domains
         if not f.fresh and f.due is not None and f.deadline is not None
     ]
 
@@ -162,6 +161,7 @@ def offset_gap_alert(
     partition: int,
     first: int,
     last: int,
+    ui_url: str,
     at: datetime | None = None,
     *,
     still_in_kafka: bool = True,
@@ -169,11 +169,9 @@ def offset_gap_alert(
     """Return the alert for offsets that Kafka had and Bronze has not.
 
     Args:
-        domain: The domain.
-        topic: Its topic.
-        partition: The Kafka partition.
         first: The first missing offset.
         last: The last missing offset, included.
+        ui_url: Base URL of Dagster's UI.
         at: When it was found; now by default.
         still_in_kafka: Whether the topic still has them; then the sink can read them again.
     """
@@ -192,7 +190,7 @@ def offset_gap_alert(
         partition_date=None,
         what=f"`{domain}`: {last - first + 1} offsets of `{topic}` partition {partition}, {first} to {last}, are"
         f" neither in Bronze nor among the dead letters. {todo}",
-        where=f"{domain}, {topic}[{partition}]@{first}-{last}, {settings().ui_url.rstrip('/')}/assets/bronze/{domain}",
+        where=f"{domain}, {topic}[{partition}]@{first}-{last}, {ui_url.rstrip('/')}/assets/bronze/{domain}",
         command=rewind if still_in_kafka else "python -m producers --help",
         at=at or SystemClock().now(),
     )

@@ -19,14 +19,14 @@ import dagster as dg
 import pyarrow.fs as pafs
 
 from platform_assets.resources.metadata_store import MetadataStore
-from platform_assets.sensors.discover import tick
+from platform_assets.sensors.discovery_tick import tick
 from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.partitions.fingerprint import file_hash
+from platform_core.partitions.listing import DiscoveryCursor
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
-from platform_core.partitions.scan import Position
 from platform_core.settings import REPOSITORY, Settings, settings
 
 
@@ -112,15 +112,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{len(catalog)} domains x {len(days)} days x {arguments.files_a_day} files = {files * len(catalog):,}")
         print(f"{'domain':<14}{'wall s':>8}{'CPU s':>8}{'files listed':>14}{'runs':>6}")
         for domain in catalog:
-            walls, cpus, position = [], [], Position(ledger={0: 0})
+            walls, cpus, cursor = [], [], DiscoveryCursor(ledger={0: 0})
             for _ in range(arguments.ticks):
                 lake.listed = 0
                 wall, cpu = time.monotonic(), time.process_time()
-                found = tick(domain, store, instance, position)
+                found = tick(domain, store, instance, cursor, settings())
                 walls.append(time.monotonic() - wall)
                 cpus.append(time.process_time() - cpu)
-                assert found.position is not None
-                position = found.position
+                assert found.cursor is not None
+                cursor = found.cursor
             print(
                 f"{domain.name:<14}{median(walls):>8.2f}{median(cpus):>8.2f}{lake.listed:>14,}"
                 f"{len(found.run_requests):>6}"

@@ -22,7 +22,8 @@ from platform_assets.sensors.discovery_sensor import discovery_sensor
 from platform_assets.sensors.offset_coverage import coverage_sensor
 from platform_assets.sensors.watch import watch_sensor
 from platform_core.domain.catalog import Catalog, Domain, load_catalog
-from platform_core.settings import settings
+from platform_core.settings import Settings
+from platform_core.settings import settings as environment
 
 RESOURCES = {
     "metadata_store": MetadataStore(),
@@ -31,30 +32,33 @@ RESOURCES = {
 }
 
 
-def domain_defs(domain: Domain) -> dg.Definitions:
+def domain_defs(domain: Domain, settings: Settings) -> dg.Definitions:
     """Return everything that one entry of domains.yaml creates in Dagster."""
-    pipeline = pipeline_assets(domain)
-    watching = [watch_checks(domain), coverage_check(domain)]
+    pipeline = pipeline_assets(domain, settings)
+    watching = [watch_checks(domain), coverage_check(domain, settings)]
     return dg.Definitions(
         assets=[topic_spec(domain), bronze_spec(domain), pipeline],
         asset_checks=watching,
         jobs=[domain_job(domain, pipeline, watching)],
-        sensors=[discovery_sensor(domain)],
-        schedules=[daily_schedule(domain)],
+        sensors=[discovery_sensor(domain, settings)],
+        schedules=[daily_schedule(domain, settings)],
     )
 
 
-def build_defs(catalog: Catalog, resources: dict[str, object] | None = None) -> dg.Definitions:
+def build_defs(
+    catalog: Catalog, resources: dict[str, object] | None = None, settings: Settings | None = None
+) -> dg.Definitions:
     """Return the definitions of a catalog.
 
     Args:
-        catalog: The domains.
         resources: Replacements by name, for tests.
+        settings: Those of the environment by default.
     """
-    domains = dg.Definitions.merge(*(domain_defs(domain) for domain in catalog))
+    settings = settings or environment()
+    domains = dg.Definitions.merge(*(domain_defs(domain, settings) for domain in catalog))
     platform = dg.Definitions(
         assets=source_specs(catalog),
-        sensors=[watch_sensor(catalog), coverage_sensor(catalog)],
+        sensors=[watch_sensor(catalog, settings), coverage_sensor(catalog, settings)],
         resources={**RESOURCES, **(resources or {})},
     )
     return dg.Definitions.merge(domains, platform)
@@ -63,4 +67,4 @@ def build_defs(catalog: Catalog, resources: dict[str, object] | None = None) -> 
 @dg.definitions
 def defs() -> dg.Definitions:
     """The definitions of the catalog that `DOMAINS_FILE` names."""
-    return build_defs(load_catalog(settings().domains_file))
+    return build_defs(load_catalog(environment().domains_file))

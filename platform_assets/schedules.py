@@ -8,12 +8,13 @@ import dagster as dg
 
 from platform_assets.jobs import job_name
 from platform_assets.resources.metadata_store import MetadataStore
-from platform_assets.sensors.discover import tick
+from platform_assets.sensors.discovery_tick import tick
 from platform_core.domain.catalog import Domain
-from platform_core.partitions.scan import Position
+from platform_core.partitions.listing import DiscoveryCursor
+from platform_core.settings import Settings
 
 
-def daily_schedule(domain: Domain) -> dg.ScheduleDefinition:
+def daily_schedule(domain: Domain, settings: Settings) -> dg.ScheduleDefinition:
     """Return the schedule that processes the day before, and whatever else waits, at the domain's hour."""
 
     @dg.schedule(
@@ -27,9 +28,9 @@ def daily_schedule(domain: Domain) -> dg.ScheduleDefinition:
     def at_the_hour(
         context: dg.ScheduleEvaluationContext, metadata_store: MetadataStore
     ) -> list[dg.RunRequest] | dg.SkipReason:
-        # A position of its own: it looks at the newest dates, however far the sensor's slice has come.
-        found = tick(domain, metadata_store, context.instance, Position())
-        context.log.info(f"{domain.name}: {found.summary}")
-        return found.run_requests or dg.SkipReason(found.summary)
+        # A cursor of its own: it looks at the newest dates, however far the sensor's slice has come.
+        done = tick(domain, metadata_store, context.instance, DiscoveryCursor(), settings)
+        context.log.info(f"{domain.name}: {done.summary}")
+        return done.run_requests or dg.SkipReason(done.summary)
 
     return at_the_hour

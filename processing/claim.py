@@ -19,7 +19,6 @@ from platform_core.domain.catalog import Domain
 from platform_core.domain.code_version import code_version
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
-from platform_core.partitions.discovery import lease_expired, lost_run
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.partition_meta import (
     Change,
@@ -29,6 +28,7 @@ from platform_core.partitions.partition_meta import (
     Transition,
 )
 from platform_core.partitions.partition_state import STARTABLE, Event, State
+from platform_core.partitions.plan import lease_expired, lost_run
 from platform_core.settings import settings
 
 if TYPE_CHECKING:

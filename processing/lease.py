@@ -1,6 +1,6 @@
 """The lease of a date that a run holds: renewed in the background, checked before each stage.
 
-A lease says that a process lives; who may take over an expired one is decided by `platform_core.partitions.discovery`.
+A lease says that a process lives; who may take over an expired one is decided by `platform_core.partitions.plan`.
 Renewal is a compare-and-set, so a run that lost its date learns it here and stops before it writes.
 """
 

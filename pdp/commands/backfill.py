@@ -25,8 +25,8 @@ from pdp.environment import Platform
 from pdp.output import Json
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Domain
-from platform_core.partitions.discovery import ready_at
 from platform_core.partitions.partition_state import State
+from platform_core.partitions.plan import ready_at
 
 POLL_SECONDS = 2.0
 """Pause between two looks at partition_meta: one look reads a small table, a run takes longer than this."""

@@ -22,9 +22,9 @@ from pdp.arguments import AnyDayText, AnyDomainName, ArgumentError, DayText, Dom
 from pdp.environment import Platform
 from pdp.output import Column, Json
 from platform_core.domain.catalog import Domain
-from platform_core.partitions.discovery import retry_at
 from platform_core.partitions.partition_meta import Partition
 from platform_core.partitions.partition_state import State
+from platform_core.partitions.plan import retry_at
 
 app = typer.Typer(help="Look at the partitions' states, reset and revive them.", no_args_is_help=True)
 

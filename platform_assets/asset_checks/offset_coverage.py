@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from platform_assets.asset_checks.outcome import Outcome
+from platform_assets.asset_checks.reported_check import ReportedCheck
 from platform_assets.assets.keys import bronze_key
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.lake.lake import Lake
-from platform_core.settings import settings
+from platform_core.settings import Settings
 
 if TYPE_CHECKING:
     from audit.offset_coverage.coverage import Coverage, CoverageReport, Gap
@@ -25,44 +25,45 @@ DESCRIPTION = "Every offset that the sink has committed is in Bronze or among th
 SHOWN_GAPS = 20
 
 
-MakeCoverage = Callable[[Catalog, Lake], "Coverage"]
+MakeCoverage = Callable[[Settings, Lake, Catalog], "Coverage"]
 
 
-def evaluate(domain: Domain, report: "CoverageReport") -> Outcome:
+def evaluate(domain: Domain, report: "CoverageReport") -> ReportedCheck:
     """Evaluate the domain's check.
 
     Args:
         domain: The domain.
-        report: The last look.
+        report: The last comparison.
     """
-    found = report.domains[domain.name]
+    offsets = report.domains[domain.name]
     facts = {
-        "settled_offsets": found.settled,
-        "waiting_offsets": found.waiting,
-        "duplicate_offsets": found.duplicates,
-        "gaps": len(found.gaps),
-        "missing": ", ".join(_shown(gap) for gap in found.gaps[:SHOWN_GAPS]) or "none",
+        "settled_offsets": offsets.settled,
+        "waiting_offsets": offsets.waiting,
+        "duplicate_offsets": offsets.duplicates,
+        "gaps": len(offsets.gaps),
+        "missing": ", ".join(_shown(gap) for gap in offsets.gaps[:SHOWN_GAPS]) or "none",
         "looked_at": report.looked_at.isoformat() if report.looked_at else "never",
     }
-    if found.gaps:
-        count = sum(gap.last - gap.first + 1 for gap in found.gaps)
-        text = f"{count} offsets in {len(found.gaps)} gaps are neither in Bronze nor among the dead letters."
+    if offsets.gaps:
+        count = sum(gap.last - gap.first + 1 for gap in offsets.gaps)
+        text = f"{count} offsets in {len(offsets.gaps)} gaps are neither in Bronze nor among the dead letters."
     elif report.looked_at is None:
         text = "Not looked at yet: Kafka has not answered so far, or the first reading of the ledger goes on."
     else:
         text = "Every committed offset is accounted for."
     if report.looked_at is not None:
         text += f" As of {report.looked_at:%Y-%m-%d %H:%M:%S} UTC."
-    missing = ",".join(f"{gap.partition}@{gap.first}-{gap.last}:{gap.still_in_kafka}" for gap in found.gaps)
-    return Outcome(bronze_key(domain), CHECK, not found.gaps, text, facts, signature=missing)
+    missing = ",".join(f"{gap.partition}@{gap.first}-{gap.last}:{gap.still_in_kafka}" for gap in offsets.gaps)
+    return ReportedCheck(bronze_key(domain), CHECK, not offsets.gaps, text, facts, signature=missing)
 
 
-def coverage_check(domain: Domain, coverage: MakeCoverage | None = None) -> dg.AssetChecksDefinition:
+def coverage_check(
+    domain: Domain, settings: Settings, coverage: MakeCoverage | None = None
+) -> dg.AssetChecksDefinition:
     """Return the domain's check, to be run from the UI; it blocks nothing.
 
     Args:
-        domain: The domain.
-        coverage: Makes the watch from a catalog and the lake.
+        coverage: Makes the comparison.
     """
     make = coverage or open_coverage
     spec = dg.AssetCheckSpec(CHECK, asset=bronze_key(domain), description=DESCRIPTION)
@@ -70,17 +71,17 @@ def coverage_check(domain: Domain, coverage: MakeCoverage | None = None) -> dg.A
     @dg.multi_asset_check(name=f"offset_coverage_{domain.name}", specs=[spec])
     def no_offset_gap(metadata_store: MetadataStore) -> Iterator[dg.AssetCheckResult]:
         # Only what the sensor noted: a second writer of the state could put an older one over a newer one.
-        yield evaluate(domain, make(Catalog([domain]), metadata_store.lake()).known()).result()
+        yield evaluate(domain, make(settings, metadata_store.lake(), Catalog([domain])).known()).result()
 
     return no_offset_gap
 
 
-def open_coverage(catalog: Catalog, lake: Lake) -> "Coverage":
-    """Return the watch over the offsets of the environment's Kafka and lake."""
-    # Imported late: the sink's modules take 0.2 s, and not every process of the orchestrator looks.
+def open_coverage(settings: Settings, lake: Lake, catalog: Catalog) -> "Coverage":
+    """Return the comparison of the offsets that Kafka and the lake have."""
+    # Imported late: the sink's modules take 0.2 s, and not every process of the orchestrator compares.
     from audit.offset_coverage.coverage import Coverage
 
-    return Coverage(settings(), lake, catalog)
+    return Coverage(settings, lake, catalog)
 
 
 def _shown(gap: "Gap") -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from platform_assets.asset_checks.outcome import Outcome
+from platform_assets.asset_checks.reported_check import ReportedCheck
 from platform_assets.assets.keys import warehouse_key
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_core.clock import SystemClock
@@ -26,7 +26,7 @@ WATCH_CHECKS = {
 SHOWN_DATES = 50
 
 
-def evaluate(domain: Domain, rows: Iterable[Partition], now: datetime) -> list[Outcome]:
+def evaluate(domain: Domain, rows: Iterable[Partition], now: datetime) -> list[ReportedCheck]:
     """Evaluate the domain's watch checks.
 
     Args:
@@ -46,49 +46,49 @@ def watch_checks(domain: Domain) -> dg.AssetChecksDefinition:
 
     @dg.multi_asset_check(name=f"watch_{domain.name}", specs=specs, can_subset=True)
     def watch(context: dg.AssetCheckExecutionContext, metadata_store: MetadataStore) -> Iterator[dg.AssetCheckResult]:
-        wanted = {key.name for key in context.selected_asset_check_keys}
+        selected = {key.name for key in context.selected_asset_check_keys}
         rows = metadata_store.partitions().rows(domain.name)
         for outcome in evaluate(domain, rows, SystemClock().now()):
-            if outcome.name in wanted:
+            if outcome.name in selected:
                 yield outcome.result()
 
     return watch
 
 
-def _fresh(domain: Domain, rows: Sequence[Partition], now: datetime) -> Outcome:
-    found = freshness(domain, rows, now)
+def _fresh(domain: Domain, rows: Sequence[Partition], now: datetime) -> ReportedCheck:
+    newest_due = freshness(domain, rows, now)
     facts = {
-        "due": str(found.due or "nothing yet"),
-        "deadline": found.deadline.isoformat() if found.deadline else "none",
-        "late_minutes": round(found.late_by.total_seconds() / 60, 1),
-        "newest_done": str(found.newest_done or "none"),
+        "due": str(newest_due.due or "nothing yet"),
+        "deadline": newest_due.deadline.isoformat() if newest_due.deadline else "none",
+        "late_minutes": round(newest_due.late_by.total_seconds() / 60, 1),
+        "newest_done": str(newest_due.newest_done or "none"),
     }
-    if found.due is None:
+    if newest_due.due is None:
         text = "Nothing is due yet."
-    elif found.delivered:
-        text = f"{found.due} was delivered."
+    elif newest_due.delivered:
+        text = f"{newest_due.due} was delivered."
     else:
-        text = f"{found.due} was due at {found.deadline:%Y-%m-%d %H:%M} UTC and is not DONE."
-    return Outcome(warehouse_key(domain), "fresh", found.fresh, text, facts, _last_loaded(rows))
+        text = f"{newest_due.due} was due at {newest_due.deadline:%Y-%m-%d %H:%M} UTC and is not DONE."
+    return ReportedCheck(warehouse_key(domain), "fresh", newest_due.fresh, text, facts, _last_loaded(rows))
 
 
-def _no_dead_partition(domain: Domain, rows: Sequence[Partition]) -> Outcome:
+def _no_dead_partition(domain: Domain, rows: Sequence[Partition]) -> ReportedCheck:
     dead = sorted(row.partition_date for row in rows if row.status is State.DEAD)
-    listed = [day.isoformat() for day in dead[:SHOWN_DATES]]
+    shown = [day.isoformat() for day in dead[:SHOWN_DATES]]
     text = (
         f"{len(dead)} dates are DEAD; revive them: `pdp partitions revive {domain.name}`." if dead else "None is DEAD."
     )
-    return Outcome(
+    return ReportedCheck(
         warehouse_key(domain),
         "no_dead_partition",
         not dead,
         text,
-        {"dead": len(dead), "dates": ", ".join(listed) or "none"},
+        {"dead": len(dead), "dates": ", ".join(shown) or "none"},
         _last_loaded(rows),
     )
 
 
 def _last_loaded(rows: Sequence[Partition]) -> str:
-    """Return when the domain's last date was loaded: after each load its checks are told anew."""
+    """Return when the domain's last date was loaded: after each load its checks are reported again."""
     loaded = [row.processed_at for row in rows if row.processed_at is not None]
     return max(loaded).isoformat() if loaded else ""

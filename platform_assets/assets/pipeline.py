@@ -20,7 +20,7 @@ from platform_assets.resources.spark import SparkEndpoint
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.domain.catalog import Domain
 from platform_core.domain.code_version import code_version
-from platform_core.settings import settings
+from platform_core.settings import Settings
 from processing.claim import Claims
 from processing.one_date import Processor
 
@@ -64,7 +64,7 @@ def pipeline_specs(domain: Domain) -> list[dg.AssetSpec]:
     return [silver, *gold, warehouse]
 
 
-def pipeline_assets(domain: Domain) -> dg.AssetsDefinition:
+def pipeline_assets(domain: Domain, settings: Settings) -> dg.AssetsDefinition:
     """Return the step that takes dates of the domain from Bronze to the warehouse."""
 
     @dg.multi_asset(
@@ -72,7 +72,7 @@ def pipeline_assets(domain: Domain) -> dg.AssetsDefinition:
         specs=pipeline_specs(domain),
         check_specs=check_specs(domain),
         partitions_def=daily(domain),
-        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=settings().run_max_dates),
+        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=settings.run_max_dates),
         # One run a domain at a time: it is the only writer of the domain's Delta tables.
         pool=f"domain_{domain.name}",
     )

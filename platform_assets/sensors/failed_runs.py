@@ -1,6 +1,6 @@
 """Failed Dagster runs as the domain and the dates that they were about.
 
-Only reading a run's tags and selection belongs here; whether and how it is told belongs to `collect`.
+Only reading a run's tags and selection belongs here; what alert follows belongs to `alerting.collect`.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -10,7 +10,7 @@ import dagster as dg
 from alerting.collect import FailedRun
 from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
 from platform_assets.jobs import job_name
-from platform_assets.sensors.discover import PARTITION, RANGE_END, RANGE_START
+from platform_assets.sensors.discovery_tick import PARTITION, RANGE_END, RANGE_START
 from platform_core.domain.catalog import Catalog, Domain
 
 
@@ -22,9 +22,9 @@ def failed_runs(instance: dg.DagsterInstance, catalog: Catalog, since: datetime)
         catalog: The domains.
         since: The earliest end, UTC.
     """
-    wanted = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
-    records = instance.get_run_records(wanted)
-    found = [
+    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
+    records = instance.get_run_records(failed)
+    runs = [
         FailedRun(
             record.dagster_run.run_id,
             record.dagster_run.job_name,
@@ -34,13 +34,13 @@ def failed_runs(instance: dg.DagsterInstance, catalog: Catalog, since: datetime)
         )
         for record in records
     ]
-    return sorted(found, key=lambda run: run.ended_at)
+    return sorted(runs, key=lambda run: run.ended_at)
 
 
 def _domain_of(run: dg.DagsterRun, catalog: Catalog) -> str | None:
     keys = set(run.asset_selection or ()) | {check.asset_key for check in run.asset_check_selection or ()}
-    found = [d.name for d in catalog if run.job_name == job_name(d) or keys & _keys(d)]
-    return found[0] if len(found) == 1 else None
+    domains = [d.name for d in catalog if run.job_name == job_name(d) or keys & _keys(d)]
+    return domains[0] if len(domains) == 1 else None
 
 
 def _keys(domain: Domain) -> set[dg.AssetKey]:

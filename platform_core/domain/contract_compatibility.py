@@ -61,18 +61,18 @@ def added_fields(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def _compare_objects(old: Mapping[str, Any], new: Mapping[str, Any], path: str) -> list[Breach]:
     before, after = old.get("properties", {}), new.get("properties", {})
     must_before, must_after = set(old.get("required", [])), set(new.get("required", []))
-    found: list[Breach] = []
+    broken: list[Breach] = []
     for name in dict.fromkeys([*before, *after]):
         field = f"{path}{name}"
         if name not in after:
-            found += _one_sided(field, before[name], name in must_before, old, "was removed")
+            broken += _one_sided(field, before[name], name in must_before, old, "was removed")
         elif name not in before:
-            found += _one_sided(field, after[name], name in must_after, new, "is new")
+            broken += _one_sided(field, after[name], name in must_after, new, "is new")
         elif (name in must_before) != (name in must_after):
-            found.append(Breach(field, "became required" if name in must_after else "became optional"))
+            broken.append(Breach(field, "became required" if name in must_after else "became optional"))
         else:
-            found += _compare_values(before[name], after[name], field)
-    return found + _compare_words(old, new, path.rstrip(".") or "$", {"properties", "required"})
+            broken += _compare_values(before[name], after[name], field)
+    return broken + _compare_words(old, new, path.rstrip(".") or "$", {"properties", "required"})
 
 
 def _one_sided(
@@ -96,10 +96,10 @@ def _one_sided(
 def _compare_values(old: Mapping[str, Any], new: Mapping[str, Any], field: str) -> list[Breach]:
     if "properties" in old or "properties" in new:
         return _compare_objects(old, new, f"{field}.")
-    found = _compare_words(old, new, field, {"items"})
+    broken = _compare_words(old, new, field, {"items"})
     if isinstance(old.get("items"), dict) and isinstance(new.get("items"), dict):
-        return found + _compare_values(old["items"], new["items"], f"{field}[]")
-    return found if old.get("items") == new.get("items") else [*found, Breach(field, "changed `items`")]
+        return broken + _compare_values(old["items"], new["items"], f"{field}[]")
+    return broken if old.get("items") == new.get("items") else [*broken, Breach(field, "changed `items`")]
 
 
 def _compare_words(old: Mapping[str, Any], new: Mapping[str, Any], field: str, apart: set[str]) -> list[Breach]:

@@ -89,9 +89,9 @@ def _load(domain: Domain, module_name: str, class_name: str, base: Any) -> Any:
             f"{where}: the file is missing. Add it with a class `{class_name}({base.__name__})`.",
             domain=domain.name,
         ) from None
-    found = getattr(module, class_name, None)
-    if not isinstance(found, type) or not issubclass(found, base):
+    plugin_class = getattr(module, class_name, None)
+    if not isinstance(plugin_class, type) or not issubclass(plugin_class, base):
         raise ConfigurationError(
-            f"{where}: needs a class `{class_name}({base.__name__})`, found {found!r}.", domain=domain.name
+            f"{where}: needs a class `{class_name}({base.__name__})`, not {plugin_class!r}.", domain=domain.name
         )
-    return found()
+    return plugin_class()

@@ -95,9 +95,9 @@ def require_compatible(domain: Domain, versions: Iterable[Version]) -> None:
             `breaches` the first version that is broken and why.
     """
     for version in versions:
-        found = breaches(version.schema, domain.contract.schema)
-        if found:
-            raise _incompatible(domain, str(domain.contract.path), version, found)
+        broken = breaches(version.schema, domain.contract.schema)
+        if broken:
+            raise _incompatible(domain, str(domain.contract.path), version, broken)
 
 
 def check_release(domain: Domain) -> Release:
@@ -162,21 +162,21 @@ def _require_chain(domain: Domain, versions: list[Version]) -> None:
     """Refuse a released file that was edited so that it no longer fits the others."""
     for index, version in enumerate(versions):
         for earlier in versions[:index]:
-            found = breaches(earlier.schema, version.schema)
-            if found:
-                raise _incompatible(domain, version.source, earlier, found)
+            broken = breaches(earlier.schema, version.schema)
+            if broken:
+                raise _incompatible(domain, version.source, earlier, broken)
 
 
-def _incompatible(domain: Domain, path: str, version: Version, found: list[Breach]) -> ConfigurationError:
+def _incompatible(domain: Domain, path: str, version: Version, broken: list[Breach]) -> ConfigurationError:
     return ConfigurationError(
         f"Domain `{domain.name}`: the contract `{path}` breaks {COMPATIBILITY} with version {version.number}"
-        f" (`{version.source}`): {'; '.join(str(breach) for breach in found)}. Undo that change, or give the field"
+        f" (`{version.source}`): {'; '.join(str(breach) for breach in broken)}. Undo that change, or give the field"
         " another name.",
         domain=domain.name,
         path=path,
         version=version.number,
-        fields=list(dict.fromkeys(breach.field for breach in found)),
-        breaches=found,
+        fields=list(dict.fromkeys(breach.field for breach in broken)),
+        breaches=broken,
     )
 
 

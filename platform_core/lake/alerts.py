@@ -115,13 +115,13 @@ class AlertLog:
         Raises:
             TransientError: other writers won every attempt.
         """
-        wanted = {alert.key: alert for alert in alerts}
-        if not wanted:
+        by_key = {alert.key: alert for alert in alerts}
+        if not by_key:
             return []
         for attempt in range(ATTEMPTS):
             table = self._table.open_or_create()
             known = set(table.to_pyarrow_table(columns=["key"])["key"].to_pylist())
-            fresh = [alert for key, alert in wanted.items() if key not in known]
+            fresh = [alert for key, alert in by_key.items() if key not in known]
             if not fresh:
                 return []
             logged = [LoggedAlert(alert, self._clock.now(), ()) for alert in fresh]
@@ -138,10 +138,10 @@ class AlertLog:
         """
         for attempt in range(ATTEMPTS):
             table = self._table.open()
-            found = _logged(table, "key", key) if table is not None else []
-            if table is None or not found or channel in found[0].channels:
+            logged = _logged(table, "key", key) if table is not None else []
+            if table is None or not logged or channel in logged[0].channels:
                 return
-            noted = LoggedAlert(found[0].alert, found[0].raised_at, (*found[0].channels, channel))
+            noted = LoggedAlert(logged[0].alert, logged[0].raised_at, (*logged[0].channels, channel))
             if self._merge(table, [noted]):
                 return
             pause(attempt)
@@ -196,14 +196,14 @@ class AlertLog:
 
 def _logged(table: DeltaTable, column: str, value: str | None, since: datetime | None = None) -> list[LoggedAlert]:
     """Return entries in the order in which they happened; without a value those of all values."""
-    found: pa.Table = table.to_pyarrow_table(
+    rows: pa.Table = table.to_pyarrow_table(
         columns=SCHEMA.names, filters=[("raised_at", ">=", since)] if since else None
     )
     if value is not None:
         # Not a filter of the scan: a merge leaves files with string_view columns, which it cannot compare.
-        found = found.filter(pc.equal(found[column], value))
+        rows = rows.filter(pc.equal(rows[column], value))
     entries = []
-    for row in found.to_pylist():
+    for row in rows.to_pylist():
         raised_at, channels = row.pop("raised_at"), row.pop("channels")
         alert = Alert(**{**row, "kind": AlertKind(row["kind"])})
         entries.append(LoggedAlert(alert, raised_at, tuple(channels or ())))

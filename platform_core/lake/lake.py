@@ -168,8 +168,8 @@ class Lake:
             TransientError: the store did not answer.
         """
         prefix = f"{domain.partition_key}="
-        found = self._listed(domain, self.bronze(domain), pafs.FileType.Directory)
-        names = [info.base_name.removeprefix(prefix) for info in found if info.base_name.startswith(prefix)]
+        folders = self._listed(domain, self.bronze(domain), pafs.FileType.Directory)
+        names = [info.base_name.removeprefix(prefix) for info in folders if info.base_name.startswith(prefix)]
         return sorted(day for name in names if (day := _date(name)) is not None)
 
     def list_date(self, domain: Domain, day: date) -> list[BronzeFile]:
@@ -199,14 +199,14 @@ class Lake:
 
     def _listed(self, domain: Domain, folder: str, kind: pafs.FileType) -> list[pafs.FileInfo]:
         try:
-            found = self.filesystem.get_file_info(pafs.FileSelector(self.path(folder), allow_not_found=True))
+            infos = self.filesystem.get_file_info(pafs.FileSelector(self.path(folder), allow_not_found=True))
         except OSError as error:
             raise TransientError(
                 f"Listing Bronze of domain `{domain.name}` under `{self.uri(folder)}` failed: {error}."
                 " The next tick tries again.",
                 domain=domain.name,
             ) from error
-        return [info for info in found if info.type == kind]
+        return [info for info in infos if info.type == kind]
 
     def count_records(self, files: Iterable[str]) -> int:
         """Return the rows of Parquet files, from their footers.

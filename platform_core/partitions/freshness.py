@@ -1,7 +1,7 @@
 """Freshness: which date of a domain must be delivered by now, and whether it is.
 
-Pure functions over partition_meta rows; who is told belongs to the watch, what the deadline is to domains.yaml.
-The idea is that of a service level objective, https://sre.google/sre-book/service-level-objectives/.
+Pure functions over partition_meta rows; which alert is raised belongs to `alerting`, the deadline to
+domains.yaml.
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ def freshness(domain: Domain, rows: Iterable[Partition], now: datetime) -> Fresh
     the domain's first row was made: a fresh installation is not late for days on which it did not exist.
 
     Args:
-        domain: The domain.
         rows: Its rows; others are left out.
         now: The moment to judge, with a time zone.
     """

@@ -161,10 +161,10 @@ class DeltaPartitionMeta:
         Raises:
             TransientError: the table could not be read either.
         """
-        wanted = {(row.domain, row.partition_date): row for row in rows}
+        expected = {(row.domain, row.partition_date): row for row in rows}
         try:
             table = self._meta.open()
-            return table is not None and self._current(table, changes) == wanted
+            return table is not None and self._current(table, changes) == expected
         except (OSError, DeltaError) as error:
             raise TransientError(
                 f"partition_meta in `{self._meta.uri}` could not be read after a write failed: {error}.",

@@ -2,7 +2,7 @@
 
 What an artifact is used for belongs to the service that names its group. The lock (`artifacts.lock`) maps
 `group:artifact:version[:packaging:classifier]` to a SHA-256, so that a build fetches the same bytes
-everywhere (https://reproducible-builds.org/docs/definition/).
+everywhere.
 """
 
 from __future__ import annotations

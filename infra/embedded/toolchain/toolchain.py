@@ -1,7 +1,7 @@
 """Programs that the embedded services run, found on the machine or installed into `.platform/toolchain`.
 
 Which service needs what belongs to the services; this module only hands out paths and installs under one
-lock. The folder is a cache: removing it costs one download (https://bford.info/cachedir/).
+lock. The folder is a cache: removing it costs one download.
 """
 
 from __future__ import annotations

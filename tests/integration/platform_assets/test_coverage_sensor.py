@@ -15,12 +15,12 @@ from audit.offset_coverage.coverage import CoverageReport, DomainCoverage, Gap
 from platform_assets.asset_checks.offset_coverage import coverage_check
 from platform_assets.assets.external import bronze_spec
 from platform_assets.resources.metadata_store import MetadataStore
+from platform_assets.sensors.last_reported import LastReported
 from platform_assets.sensors.offset_coverage import coverage_sensor
-from platform_assets.sensors.told import Told
 from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.lake.alerts import Alert
-from platform_core.settings import REPOSITORY, settings
+from platform_core.settings import REPOSITORY, Settings, settings
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NONE = DomainCoverage("orders", 100, 0, 0, ())
@@ -48,9 +48,9 @@ class Watch:
         self.made = 0
         self.cursor: str | None = None
         self.report = CoverageReport(NOW, True, {"orders": NONE})
-        self.sensor = coverage_sensor(self.catalog, lambda: [self.channel], self.clock, self.make)
+        self.sensor = coverage_sensor(self.catalog, settings(), lambda: [self.channel], self.clock, self.make)
 
-    def make(self, catalog: Catalog, lake: object) -> Any:
+    def make(self, settings: Settings, lake: object, catalog: Catalog) -> Any:
         self.made += 1
         return self
 
@@ -87,12 +87,12 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
 
 
 def test_the_sensor_runs_by_itself_every_minute(watch: Watch) -> None:
-    sensor = coverage_sensor(watch.catalog)
+    sensor = coverage_sensor(watch.catalog, settings())
     assert (sensor.name, sensor.minimum_interval_seconds) == ("offset_coverage", 60)
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
 
 
-def test_an_outcome_is_told_when_it_changes_and_every_quarter_of_an_hour(watch: Watch) -> None:
+def test_an_outcome_is_reported_when_it_changes_and_every_quarter_of_an_hour(watch: Watch) -> None:
     assert watch.tick() == [True]
     assert watch.tick() == []
     watch.find(GAP)
@@ -121,13 +121,13 @@ def test_each_gap_is_one_alert(watch: Watch) -> None:
     assert "Retention has dropped" in watch.channel.taken[1].what
 
 
-def test_before_the_first_look_nothing_is_told(watch: Watch) -> None:
+def test_before_the_first_look_nothing_is_reported(watch: Watch) -> None:
     watch.report = CoverageReport(None, False, {"orders": NONE})
     assert watch.tick() == []
 
 
 def test_without_kafka_the_tick_succeeds(watch: Watch) -> None:
-    watch.sensor = coverage_sensor(watch.catalog, lambda: [watch.channel], watch.clock)
+    watch.sensor = coverage_sensor(watch.catalog, settings(), lambda: [watch.channel], watch.clock)
     assert watch.tick() == []
     assert watch.channel.taken == []
 
@@ -135,7 +135,7 @@ def test_without_kafka_the_tick_succeeds(watch: Watch) -> None:
 @pytest.mark.parametrize("gaps", [(), (GAP,)])
 def test_the_check_runs_as_a_person_runs_it(watch: Watch, gaps: tuple[Gap, ...]) -> None:
     watch.find(*gaps, complete=False)
-    check = coverage_check(watch.domain, watch.make)
+    check = coverage_check(watch.domain, settings(), watch.make)
     defs = dg.Definitions(
         assets=[bronze_spec(watch.domain)],
         asset_checks=[check],
@@ -152,9 +152,9 @@ def test_the_check_runs_as_a_person_runs_it(watch: Watch, gaps: tuple[Gap, ...])
 
 @pytest.mark.parametrize("text", [None, "", "{}", "no json", "[]", '{"orders": 1}', '{"orders": ["", "x"]}'])
 def test_a_cursor_that_cannot_be_read_is_as_good_as_none(text: str | None) -> None:
-    assert Told.from_json(text) == Told()
+    assert LastReported.from_json(text) == LastReported()
 
 
 def test_a_cursor_is_read_as_it_was_written() -> None:
-    told = Told({"bronze/orders:no_offset_gap": ("failed 2@100-119:True", NOW)})
-    assert Told.from_json(told.to_json()) == told
+    reported = LastReported({"bronze/orders:no_offset_gap": ("failed 2@100-119:True", NOW)})
+    assert LastReported.from_json(reported.to_json()) == reported

@@ -22,12 +22,12 @@ from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.warehouse import Warehouse
-from platform_assets.sensors.discover import tick
+from platform_assets.sensors.discovery_tick import tick
 from platform_core.domain.catalog import OnFailure, Rule
 from platform_core.lake.corrections import CorrectionLedger
 from platform_core.lake.lake import Lake
+from platform_core.partitions.listing import DiscoveryCursor
 from platform_core.partitions.partition_state import State
-from platform_core.partitions.scan import Position
 from platform_core.settings import settings
 from processing import one_date
 from spark_jobs import bronze_to_silver
@@ -328,7 +328,7 @@ def test_two_schedulers_that_tick_at_once_make_each_transition_once(pipeline_rig
 
     def scheduler() -> None:
         together.wait()
-        found.append(tick(pipeline_rig.events, MetadataStore(), pipeline_rig.instance, Position()))
+        found.append(tick(pipeline_rig.events, MetadataStore(), pipeline_rig.instance, DiscoveryCursor(), settings()))
 
     threads = [threading.Thread(target=scheduler) for _ in range(2)]
     for thread in threads:

@@ -16,7 +16,7 @@ from platform_assets.assets.external import bronze_spec
 from platform_assets.jobs import job_name
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.sensors.failed_runs import failed_runs
-from platform_assets.sensors.told import Told
+from platform_assets.sensors.last_reported import LastReported
 from platform_assets.sensors.watch import Cursor, watch_sensor
 from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog, load_catalog
@@ -63,7 +63,7 @@ class Watch:
         self.partitions = DeltaPartitionMeta(self.store.lake(), self.clock)
         self.instance = instance
         self.channel = Recorder()
-        self.sensor = watch_sensor(self.catalog, self.channels, self.clock)
+        self.sensor = watch_sensor(self.catalog, settings(), self.channels, self.clock)
         self.cursor: str | None = None
 
     def channels(self) -> list[Channel]:
@@ -132,7 +132,7 @@ def outcomes(events: list[Any]) -> dict[str, bool]:
     return {event.check_name: event.passed for event in events}
 
 
-def test_a_dead_date_and_a_missed_deadline_are_told_once(watch: Watch) -> None:
+def test_a_dead_date_and_a_missed_deadline_raise_one_alert_each(watch: Watch) -> None:
     watch.die(DEAD_DAY)
     watch.clock.advance(days=2)
     events = watch.tick()
@@ -148,7 +148,7 @@ def test_a_dead_date_and_a_missed_deadline_are_told_once(watch: Watch) -> None:
     assert len(watch.channel.taken) == 2
 
 
-def test_an_outcome_is_told_when_it_changes_after_a_load_and_every_quarter_of_an_hour(watch: Watch) -> None:
+def test_an_outcome_is_reported_when_it_changes_after_a_load_and_every_quarter_of_an_hour(watch: Watch) -> None:
     watch.die(DEAD_DAY)
     watch.clock.advance(days=2)
     watch.tick()
@@ -207,9 +207,9 @@ def run_of(watch: Watch, *, cancelled: bool = False, tags: Mapping[str, str]) ->
     return result.dagster_run
 
 
-def test_a_failed_run_is_told_with_its_dates_and_a_cancelled_one_is_not(watch: Watch) -> None:
+def test_a_failed_run_raises_an_alert_with_its_dates_and_a_cancelled_one_is_not(watch: Watch) -> None:
     watch.clock = FakeClock(datetime.now(UTC) - timedelta(minutes=1))
-    watch.sensor = watch_sensor(watch.catalog, watch.channels, watch.clock)
+    watch.sensor = watch_sensor(watch.catalog, settings(), watch.channels, watch.clock)
     watch.tick()
     first, last = (
         {"dagster/asset_partition_range_start": "2026-11-01"},
@@ -257,11 +257,11 @@ def test_the_checks_run_as_a_person_runs_them(watch: Watch) -> None:
     assert set(found) == {"fresh", "no_dead_partition"}
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", "no json", "[]", '{"told": {"a": 1}}'])
+@pytest.mark.parametrize("text", [None, "", "{}", "no json", "[]", '{"reported": {"a": 1}}'])
 def test_a_cursor_that_cannot_be_read_is_as_good_as_none(text: str | None) -> None:
     assert Cursor.from_json(text) == Cursor()
 
 
 def test_a_cursor_is_read_as_it_was_written() -> None:
-    cursor = Cursor(TODAY, Told({"snowflake/orders:fresh": ("passed", TODAY)}))
+    cursor = Cursor(TODAY, LastReported({"snowflake/orders:fresh": ("passed", TODAY)}))
     assert Cursor.from_json(cursor.to_json()) == cursor

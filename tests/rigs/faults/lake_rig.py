@@ -1,6 +1,6 @@
 """What every fault of the lake's later stages is tried on: two domains' Bronze, real runs of them, and a comparison.
 
-A run is the platform's own (`Processor`, `Claims`), and it is repeated as discovery decides (`discovery.plan`), without
+A run is the platform's own (`Processor`, `Claims`), and it is repeated as discovery decides (`plan`), without
 Dagster. The faults themselves belong to `test_lake_faults`; what a date goes through is in docs/architecture.md.
 """
 
@@ -27,9 +27,9 @@ from platform_assets.resources.warehouse import Warehouse
 from platform_core.domain.catalog import Catalog, Domain, load_catalog
 from platform_core.errors import PlatformError
 from platform_core.lake.lake import Lake
-from platform_core.partitions import discovery
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import State
+from platform_core.partitions.plan import plan
 from platform_core.settings import REPOSITORY, settings
 from processing.claim import Claims
 from processing.one_date import Failed, Processor, Step
@@ -131,11 +131,11 @@ class LakeRig:
         """Store what discovery decides and return whether the date must run; a store that fails is asked again."""
         rows = self.partitions.rows(domain.name)
         now = datetime.now(UTC) + timedelta(seconds=1)
-        plan = discovery.plan(
+        decided = plan(
             domain, {DAY: self.lake.list_date(domain, DAY)}, rows, now, settings(), lambda _: False, frozenset()
         )
-        self.partitions.apply(plan.changes)
-        return bool(plan.queue)
+        self.partitions.apply(decided.changes)
+        return bool(decided.queue)
 
     def attempt(self, domain: Domain, on_step: Callable[[Step], object] = lambda _: None) -> None:
         """Process the date once in a run and a session of its own, as the orchestrator's step does."""

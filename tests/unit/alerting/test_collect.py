@@ -150,7 +150,7 @@ def test_a_run_that_died_before_any_date_names_all_of_its_dates() -> None:
 
 
 def test_an_offset_gap_names_the_offsets() -> None:
-    alert = collect.offset_gap_alert("orders", "raw-orders", 2, 100, 119)
+    alert = collect.offset_gap_alert("orders", "raw-orders", 2, 100, 119, UI)
     assert (alert.kind, alert.domain, alert.key) == (
         AlertKind.OFFSET_GAP,
         "orders",
@@ -159,6 +159,7 @@ def test_an_offset_gap_names_the_offsets() -> None:
     assert "20 offsets of `raw-orders` partition 2, 100 to 119" in alert.what
     assert alert.command == "pdp offsets reset --topic raw-orders --partition 2 --to-offset 100"
     assert "stop every sink" in alert.what
-    dropped = collect.offset_gap_alert("orders", "raw-orders", 2, 100, 119, still_in_kafka=False)
+    assert f"{UI}/assets/bronze/orders" in alert.where
+    dropped = collect.offset_gap_alert("orders", "raw-orders", 2, 100, 119, UI, still_in_kafka=False)
     assert dropped.key == alert.key
     assert "Retention has dropped" in dropped.what and "offsets reset" not in dropped.command

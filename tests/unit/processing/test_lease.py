@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from platform_core.clock import SystemClock
-from platform_core.partitions.discovery import lost_run
 from platform_core.partitions.partition_meta import Change, InMemoryPartitionMeta
 from platform_core.partitions.partition_state import Event, State
+from platform_core.partitions.plan import lost_run
 from processing import lease as lease_module
 from processing.lease import DateTimeoutError, Lease, LeaseLostError
 

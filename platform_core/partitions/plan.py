@@ -1,12 +1,12 @@
-"""Discovery: compares Bronze with partition_meta and says what must change and what must run.
+"""What one tick of discovery decides: it compares Bronze with partition_meta and says what changes and what runs.
 
-The decision is a pure function, so that every case is a unit test; which dates are listed belongs to `scan`,
-storing the changes and launching runs to the caller. Design: late data is found by content, whatever its age.
+The decision is a pure function, so that every case is a unit test; which dates are listed belongs to `listing`,
+storing the changes and launching runs to the caller. Late data is found by content, whatever its age.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -19,6 +19,9 @@ from platform_core.settings import Settings
 
 WAITING = frozenset({State.PENDING, State.LATE, State.RETRYING, State.REPROCESSING})
 """The states from which a run takes a date."""
+
+QUEUED_RUNS = 4
+"""Runs of one domain that discovery keeps waiting: enough that none idles, few enough that a correction is next."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,12 @@ class Ready:
 
 
 @dataclass
-class Plan:
+class TickPlan:
     """What one tick decides for one domain.
 
     Attributes:
-        changes: Transitions to make before runs are launched.
-        queue: Dates to run: corrections and the newest date first, then oldest first.
+        changes: Transitions to make before runs are launched, in this order.
+        queue: Dates to launch runs for: corrections and the newest date first, then oldest first.
         changed: Dates whose Bronze content is new since the last tick that saw them, with their files.
         unsettled: Dates that are DONE with other files than Bronze's, and too young to judge.
     """
@@ -78,18 +81,15 @@ def lease_expired(partition: Partition, now: datetime, settings: Settings) -> bo
     return now - partition.updated_at > timedelta(seconds=settings.partition_lease_seconds)
 
 
-def waiting(
-    domain: Domain,
-    rows: Mapping[date, Partition],
-    now: datetime,
-    settings: Settings,
-    claimed: frozenset[date],
-    limit: int,
-) -> list[date]:
-    """Return the dates that a run may be launched for, the most urgent first, at most `limit` less those claimed.
+def queue_room(claimed: Collection[date], settings: Settings) -> int:
+    """How many more dates may be queued; the limit keeps a correction from queueing behind years of backlog."""
+    return max(QUEUED_RUNS * settings.run_max_dates - len(claimed), 0)
 
-    The limit keeps a correction from queueing behind years of backlog.
-    """
+
+def waiting(
+    domain: Domain, rows: Mapping[date, Partition], now: datetime, settings: Settings, claimed: Collection[date]
+) -> list[date]:
+    """Return the dates that this tick may queue, the most urgent first: what must be listed to decide it."""
     due = [
         day
         for day, row in rows.items()
@@ -98,7 +98,7 @@ def waiting(
         and (row.status in WAITING or _is_retried(row, domain, now, settings))
     ]
     due.sort(key=lambda day: (not _is_urgent(day, rows[day].status, now), day))
-    return due[: max(limit - len(claimed), 0)]
+    return due[: queue_room(claimed, settings)]
 
 
 def _is_retried(row: Partition, domain: Domain, now: datetime, settings: Settings) -> bool:
@@ -116,74 +116,81 @@ def plan(
     now: datetime,
     settings: Settings,
     is_running: Callable[[str], bool],
-    claimed: frozenset[date] = frozenset(),
-) -> Plan:
-    """Decide what one tick must do.
+    claimed: Collection[date] = frozenset(),
+) -> TickPlan:
+    """Decide what one tick must do, all of it: what changes, and which dates runs are launched for now.
 
     Args:
-        domain: The domain.
         bronze: The dates that this tick listed, with their files; a date that is not here is not compared.
         partitions: All rows of the domain in partition_meta.
         now: The tick's time, UTC.
-        settings: Readiness, settle interval, lease and backoff.
+        settings: Readiness, settle interval, lease, backoff, and dates a run.
         is_running: Whether the run with this id is queued or running.
         claimed: Dates for which a run is queued or running already.
     """
-    result = Plan()
+    result = TickPlan()
     rows = {row.partition_date: row for row in partitions}
-    state_of: dict[date, tuple[State, int, datetime | None]] = {}
-    for day, row in rows.items():
-        state_of[day] = (row.status, row.retry_count, row.updated_at)
-        if row.status is State.IN_FLIGHT:
-            if lease_expired(row, now, settings):
-                result.changes.append(lost_run(row, "its lease expired: the process is gone or hangs"))
-            elif not (row.run_id and is_running(row.run_id)):
-                result.changes.append(lost_run(row, "it ended without reporting: killed, out of memory, or cancelled"))
-        elif row.status is State.FAILED:
-            if row.retry_count >= domain.max_retries:
-                result.changes.append(_exhausted(row))
-            elif now >= retry_at(row, settings):
-                retry = row.retry_count + 1
-                result.changes.append(Change(domain.name, day, State.FAILED, Event.RETRY, set={"retry_count": retry}))
-                state_of[day] = (State.RETRYING, retry, now)
 
+    def change(decided: Change) -> None:
+        result.changes.append(decided)
+        rows[decided.day] = decided.apply(rows.get(decided.day), now)
+
+    for row in partitions:
+        if (decided := _without_listing(row, domain, now, settings, is_running)) is not None:
+            change(decided)
+    ready = []
     for day, files in bronze.items():
         if not files:
             continue
-        names = [f.name for f in files]
-        fingerprint = file_hash(names)
-        settled = now - max(f.modified_at for f in files) >= timedelta(seconds=settings.partition_settle_seconds)
-        state, attempt, since = state_of.get(day, (State.UNDISCOVERED, 0, now))
-        if state is State.UNDISCOVERED:
-            pinned = {"source_files": tuple(names), "file_hash": fingerprint}
-            result.changes.append(
-                Change(
-                    domain.name,
-                    day,
-                    State.UNDISCOVERED,
-                    Event.FILES_FOUND,
-                    set=pinned,
-                    detail={"files": len(names)},
-                )
-            )
-            result.changed[day] = list(files)
-            state = State.PENDING
-        elif state is State.DONE and rows[day].file_hash != fingerprint:
-            if not settled:
+        settled = now - max(file.modified_at for file in files) >= timedelta(seconds=settings.partition_settle_seconds)
+        fingerprint = file_hash(file.name for file in files)
+        if (decided := _by_listing(domain, day, rows.get(day), files, fingerprint)) is not None:
+            if decided.event is Event.FILES_CHANGED and not settled:
                 result.unsettled.add(day)
                 continue
-            result.changes.append(
-                Change(domain.name, day, State.DONE, Event.FILES_CHANGED, detail={"files": len(names)})
-            )
+            change(decided)
             result.changed[day] = list(files)
-            state, since = State.LATE, now
-        if state in WAITING and now >= ready_at(day, settings) and settled and day not in claimed:
-            urgent = _is_urgent(day, state, now)
-            if state is State.LATE:
-                result.changes.append(Change(domain.name, day, State.LATE, Event.QUEUED))
-            result.queue.append(Ready(day, state, fingerprint, attempt, since, urgent))
-    result.queue.sort(key=lambda ready: (not ready.urgent, ready.day))
+        row = rows[day]
+        if settled and row.status in WAITING and day not in claimed and now >= ready_at(day, settings):
+            urgent = _is_urgent(day, row.status, now)
+            ready.append(Ready(day, row.status, fingerprint, row.retry_count, row.updated_at, urgent))
+    ready.sort(key=lambda item: (not item.urgent, item.day))
+    for item in ready[: queue_room(claimed, settings)]:
+        result.queue.append(item)
+        if item.reason is State.LATE:
+            result.changes.append(Change(domain.name, item.day, State.LATE, Event.QUEUED))
     return result
+
+
+def _without_listing(
+    row: Partition, domain: Domain, now: datetime, settings: Settings, is_running: Callable[[str], bool]
+) -> Change | None:
+    """Return what happened to a date whatever its files are: its run was lost, its retry is due, its retries ended."""
+    if row.status is State.IN_FLIGHT:
+        if lease_expired(row, now, settings):
+            return lost_run(row, "its lease expired: the process is gone or hangs")
+        if not (row.run_id and is_running(row.run_id)):
+            return lost_run(row, "it ended without reporting: killed, out of memory, or cancelled")
+    elif row.status is State.FAILED:
+        if row.retry_count >= domain.max_retries:
+            return _exhausted(row)
+        if now >= retry_at(row, settings):
+            retries = {"retry_count": row.retry_count + 1}
+            return Change(domain.name, row.partition_date, State.FAILED, Event.RETRY, set=retries)
+    return None
+
+
+def _by_listing(
+    domain: Domain, day: date, row: Partition | None, files: Sequence[BronzeFile], fingerprint: str
+) -> Change | None:
+    """Return what the files of a date say: it is new, or it is DONE with others."""
+    detail = {"files": len(files)}
+    if row is None or row.status is State.UNDISCOVERED:
+        pinned = {"source_files": tuple(file.name for file in files), "file_hash": fingerprint}
+        return Change(domain.name, day, State.UNDISCOVERED, Event.FILES_FOUND, set=pinned, detail=detail)
+    if row.status is State.DONE and row.file_hash != fingerprint:
+        return Change(domain.name, day, State.DONE, Event.FILES_CHANGED, detail=detail)
+    return None
 
 
 def lost_run(row: Partition, cause: str) -> Change:

@@ -1,7 +1,7 @@
-"""One tick for one domain: scan Bronze, store the transitions, return the runs to launch.
+"""One tick of discovery for one domain: list Bronze, store the transitions, return the runs to launch.
 
 The sensor and the 06:00 schedule both call `tick`. Which dates are listed is decided by
-`platform_core.partitions.scan`, what must change by `platform_core.partitions.discovery`.
+`platform_core.partitions.listing`, what changes and what runs by `platform_core.partitions.plan`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -24,13 +23,12 @@ from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
 from platform_core.lake.lake import BronzeFile, Lake
-from platform_core.partitions import discovery, scan
-from platform_core.partitions.discovery import Ready
 from platform_core.partitions.fingerprint import file_hash
+from platform_core.partitions.listing import DiscoveryCursor, list_bronze, to_relist
 from platform_core.partitions.partition_meta import Change, Partition, PartitionMetaReader, StateConflictError
 from platform_core.partitions.partition_state import Event, State
-from platform_core.partitions.scan import Position
-from platform_core.settings import settings
+from platform_core.partitions.plan import Ready, chunks, plan, waiting
+from platform_core.settings import Settings
 
 if TYPE_CHECKING:
     from platform_kafka.announcements import Announcements
@@ -48,96 +46,80 @@ RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 PARTITION = "dagster/partition"
 
-
-QUEUED_RUNS = 4
-"""Runs of one domain that discovery keeps waiting: enough that none idles, few enough that a correction is next."""
-
 DELTA_FILES = 500
 """A late delta is counted in records, by footers, up to so many new files: 500 take about 0.2 s on a local disk."""
 
 
 @dataclass(frozen=True)
 class Tick:
-    """What a tick found.
+    """What a tick did.
 
     Attributes:
         run_requests: Runs to launch.
         bronze: Dates whose Bronze is new or changed, as events for the catalog.
         summary: One line for the tick's log.
-        position: Where the next tick goes on; None when this one changed nothing and must be repeated.
+        cursor: Where the next tick goes on; None when this one changed nothing and must be repeated.
     """
 
     run_requests: list[dg.RunRequest]
     bronze: list[BronzeEvent]
     summary: str
-    position: Position | None
-
-
-@lru_cache(maxsize=16)
-def announcements(domain: str) -> Announcements:
-    """Return the process's reader of the ledger for one domain's sensor; it keeps its connection between ticks."""
-    from platform_kafka.announcements import Announcements
-
-    log.debug("ledger_reader domain=%s", domain)
-    return Announcements(settings())
+    cursor: DiscoveryCursor | None
 
 
 def tick(
     domain: Domain,
     store: MetadataStore,
     instance: dg.DagsterInstance,
-    position: Position,
+    cursor: DiscoveryCursor,
+    settings: Settings,
     ledger: Announcements | None = None,
 ) -> Tick:
-    """Scan one domain, store what changed and return what must run.
+    """List a domain's Bronze, store what changed and return what must run.
 
     Args:
-        domain: The domain.
         store: The lake and partition_meta.
         instance: Tells which runs are alive.
-        position: Where the tick before this one ended.
-        ledger: Says which dates the sink wrote to; without it only waiting, new and audited dates are listed.
+        cursor: Where the tick before this one ended.
+        settings: When a date is due, and how much a tick may list.
+        ledger: Says which dates the sink wrote to; without it only waiting and new dates and the slice are listed.
     """
-    partitions, lake, now, config = store.partitions(), store.lake(), SystemClock().now(), settings()
-    news = ledger.since(position.ledger) if ledger else None
-    announced = position.watched | {day for name, day in (news.dates if news else ()) if name == domain.name}
+    partitions, lake, now = store.partitions(), store.lake(), SystemClock().now()
+    news = ledger.since(cursor.ledger) if ledger else None
+    announced = cursor.relist | {day for name, day in (news.dates if news else ()) if name == domain.name}
     partition_rows = partitions.rows(domain.name)
     rows = {row.partition_date: row for row in partition_rows}
     claimed = _claimed(domain, instance, rows)
-    limit = QUEUED_RUNS * config.run_max_dates
-    scanned = scan.scan(
+    listing = list_bronze(
         lambda day: lake.list_date(domain, day),
         lake.list_dates(domain),
         rows,
-        discovery.waiting(domain, rows, now, config, claimed, limit),
+        waiting(domain, rows, now, settings, claimed),
         announced,
-        position.audited,
-        config.discovery_scan_files,
+        cursor.swept,
+        settings.discovery_scan_files,
     )
-    plan = discovery.plan(
-        domain, scanned.bronze, partition_rows, now, config, lambda run_id: is_running(instance, run_id), claimed
+    decided = plan(
+        domain, listing.bronze, partition_rows, now, settings, lambda run_id: is_running(instance, run_id), claimed
     )
-    plan.queue = plan.queue[: max(limit - len(claimed), 0)]
-    queued = {ready.day for ready in plan.queue}
-    changes = [c for c in plan.changes if c.event is not Event.QUEUED or c.day in queued]
     try:
-        after = partitions.apply([_with_delta(change, plan.changed, partitions, lake) for change in changes])
+        after = partitions.apply([_with_delta(change, decided.changed, partitions, lake) for change in decided.changes])
     except StateConflictError as conflict:
         # A run or an operator was faster. Nothing was stored; the next tick sees the new state.
         return Tick([], [], f"retry next tick: {conflict}", None)
     rows |= {row.partition_date: row for row in after}
-    requests = [_request(domain, chunk, instance) for chunk in discovery.chunks(plan.queue, config.run_max_dates)]
-    events = [event for day, files in plan.changed.items() for event in _events(domain, day, files)]
-    waiting = ", ".join(f"{item.day} {item.reason}" for item in plan.queue)
+    requests = [_request(domain, chunk, instance) for chunk in chunks(decided.queue, settings.run_max_dates)]
+    events = [event for day, files in decided.changed.items() for event in _events(domain, day, files)]
+    queued = ", ".join(f"{item.day} {item.reason}" for item in decided.queue)
     return Tick(
         requests,
         events,
-        f"{scanned.files} files of {len(scanned.bronze)} dates listed; {len(changes)} transitions;"
-        f" to run: {waiting or 'nothing'}",
-        Position(
-            news.position if news else position.ledger,
-            scan.still_watched(scanned, announced, rows, plan.unsettled),
-            scanned.audited,
+        f"{listing.files} files of {len(listing.bronze)} dates listed; {len(decided.changes)} transitions;"
+        f" to run: {queued or 'nothing'}",
+        DiscoveryCursor(
+            news.position if news else cursor.ledger,
+            to_relist(listing, announced, rows, decided.unsettled),
+            listing.swept,
         ),
     )
 

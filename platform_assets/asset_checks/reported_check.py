@@ -1,6 +1,6 @@
 """The outcome of a check that watches a whole domain, as a person's run and as a sensor report it.
 
-What is judged belongs to `watch` and `offset_coverage`; when it is told belongs to `platform_assets.sensors`.
+What is judged belongs to `watch` and `offset_coverage`; when it is reported belongs to `platform_assets.sensors`.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import dagster as dg
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReportedCheck:
     """One check of one asset at one moment.
 
     Attributes:
@@ -31,16 +31,16 @@ class Outcome:
 
     @property
     def id(self) -> str:
-        """Its name in the memory."""
+        """Its name in `LastReported`."""
         return f"{self.asset_key.to_user_string()}:{self.name}"
 
     @property
     def state(self) -> str:
-        """What is remembered of it."""
+        """Its state in `LastReported`."""
         return f"{'passed' if self.passed else 'failed'} {self.signature}".strip()
 
     def result(self) -> dg.AssetCheckResult:
-        """Return what the check's own run yields."""
+        """Return what a run of the check yields."""
         return dg.AssetCheckResult(**self._reported)
 
     def evaluation(self) -> dg.AssetCheckEvaluation:

@@ -1,8 +1,8 @@
-"""Which dates of Bronze a tick lists, so that its cost follows what changed and not the history.
+"""Which dates of Bronze a tick of discovery lists, so that its cost follows what changed and not the history.
 
 A tick lists the dates that the sink announced, those that wait for a run, those never seen, and a slice of all
 others: the slice moves on with each tick and finds what no announcement named. What a listing means for a
-partition's state is decided by `discovery`.
+partition's state is decided by `plan`.
 """
 
 from __future__ import annotations
@@ -21,70 +21,70 @@ CERTAIN_BUDGETS = 10
 
 
 @dataclass(frozen=True)
-class Position:
-    """Where the scan of a domain stands between two ticks.
+class DiscoveryCursor:
+    """Where the discovery of a domain stands between two ticks.
 
     Attributes:
         ledger: Kafka partition of `processed-events` to the next offset to read; None before the first tick.
-        watched: Dates that were announced and whose files could not be compared yet.
-        audited: The date that the moving slice listed last; it goes from the newest date to the oldest.
+        relist: Dates that were announced and whose files could not be compared yet.
+        swept: The date that the moving slice listed last; it goes from the newest date to the oldest.
     """
 
     ledger: Mapping[int, int] | None = None
-    watched: frozenset[date] = frozenset()
-    audited: date | None = None
+    relist: frozenset[date] = frozenset()
+    swept: date | None = None
 
     def to_json(self) -> str:
-        """Return the position as a sensor's cursor."""
+        """Return the cursor as Dagster stores it."""
         return json.dumps(
             {
                 "ledger": None if self.ledger is None else {str(p): offset for p, offset in self.ledger.items()},
-                "watched": sorted(day.isoformat() for day in self.watched),
-                "audited": self.audited.isoformat() if self.audited else None,
+                "relist": sorted(day.isoformat() for day in self.relist),
+                "swept": self.swept.isoformat() if self.swept else None,
             }
         )
 
     @classmethod
-    def from_json(cls, text: str | None) -> Position:
-        """Return the position of a cursor; a cursor that is missing or unreadable starts anew."""
+    def from_json(cls, text: str | None) -> DiscoveryCursor:
+        """Read a stored cursor; one that is missing or unreadable begins with the first tick."""
         try:
             value = json.loads(text or "{}")
-            ledger = value.get("ledger")
+            ledger = value["ledger"]
             return cls(
                 None if ledger is None else {int(p): int(offset) for p, offset in ledger.items()},
-                frozenset(date.fromisoformat(day) for day in value.get("watched", ())),
-                date.fromisoformat(value["audited"]) if value.get("audited") else None,
+                frozenset(date.fromisoformat(day) for day in value["relist"]),
+                date.fromisoformat(value["swept"]) if value["swept"] else None,
             )
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, KeyError, AttributeError, TypeError):
             return cls()
 
 
 @dataclass
-class Scan:
+class Listing:
     """What a tick listed.
 
     Attributes:
         bronze: The listed dates, each with its files sorted by name.
-        unlisted: Announced or watched dates for which the budget did not reach.
-        audited: Where the moving slice stands now.
+        unlisted: Announced dates for which the budget did not reach.
+        swept: Where the moving slice stands now.
         files: Files listed.
     """
 
     bronze: dict[date, list[BronzeFile]] = field(default_factory=dict)
     unlisted: set[date] = field(default_factory=set)
-    audited: date | None = None
+    swept: date | None = None
     files: int = 0
 
 
-def scan(
+def list_bronze(
     list_date: Callable[[date], list[BronzeFile]],
     dates: Sequence[date],
     rows: Mapping[date, Partition],
     waiting: Iterable[date],
     announced: Collection[date],
-    audited: date | None,
+    swept: date | None,
     budget: int,
-) -> Scan:
+) -> Listing:
     """List the dates that a tick must look at.
 
     Args:
@@ -93,13 +93,13 @@ def scan(
         rows: The domain's rows of partition_meta by date.
         waiting: Dates that a run may be launched for, the most urgent first.
         announced: Dates that the ledger named, or that an earlier tick left.
-        audited: Where the moving slice stands.
+        swept: Where the moving slice stands.
         budget: Files that the slice may list; a date is never listed in part.
     """
-    result = Scan(audited=audited)
+    result = Listing(swept=swept)
     present = set(dates)
 
-    def look(day: date) -> None:
+    def add(day: date) -> None:
         if day in present and day not in result.bronze:
             result.bronze[day] = list_date(day)
             result.files += len(result.bronze[day])
@@ -108,37 +108,37 @@ def scan(
     for day in certain:
         if result.files >= budget * CERTAIN_BUDGETS:
             break
-        look(day)
+        add(day)
     result.unlisted = {day for day in announced if day in present and day not in result.bronze}
 
     before = result.files
-    for day in _onwards(sorted(present, reverse=True), audited):
+    for day in _onwards(sorted(present, reverse=True), swept):
         if result.files - before >= budget:
             break
-        look(day)
-        result.audited = day
+        add(day)
+        result.swept = day
     return result
 
 
-def _onwards(newest_first: Sequence[date], audited: date | None) -> list[date]:
-    """Return every date once, beginning after `audited` and going round."""
-    start = next((n for n, day in enumerate(newest_first) if audited is not None and day < audited), 0)
+def _onwards(newest_first: Sequence[date], swept: date | None) -> list[date]:
+    """Return every date once, beginning after `swept` and going round."""
+    start = next((n for n, day in enumerate(newest_first) if swept is not None and day < swept), 0)
     return [*newest_first[start:], *newest_first[:start]]
 
 
-def still_watched(
-    scanned: Scan, announced: Collection[date], rows: Mapping[date, Partition], differing: Collection[date]
+def to_relist(
+    listing: Listing, announced: Collection[date], rows: Mapping[date, Partition], differing: Collection[date]
 ) -> frozenset[date]:
-    """Return the announced dates that the next tick must look at again.
+    """Return the announced dates that the next tick must list again.
 
     A run in flight pinned its files before the announcement, and a DONE date that differs waits for the settle
     interval. In every other state the date waits for a run anyway, and the run lists its files itself.
 
     Args:
-        scanned: What this tick listed.
+        listing: What this tick listed.
         announced: What the ledger named, or an earlier tick left.
         rows: The rows after this tick's transitions.
         differing: Dates that are DONE and whose files differ from the listing.
     """
     in_flight = {day for day in announced if day in rows and rows[day].status is State.IN_FLIGHT}
-    return frozenset(scanned.unlisted | in_flight | set(differing))
+    return frozenset(listing.unlisted | in_flight | set(differing))

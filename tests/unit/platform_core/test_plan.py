@@ -9,15 +9,16 @@ import pytest
 
 from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.lake.lake import BronzeFile
-from platform_core.partitions.discovery import Plan, Ready, chunks, plan, waiting
 from platform_core.partitions.fingerprint import file_hash
-from platform_core.partitions.partition_meta import Partition
+from platform_core.partitions.partition_meta import Partition, fold
 from platform_core.partitions.partition_state import Event, State
+from platform_core.partitions.plan import QUEUED_RUNS, Ready, TickPlan, chunks, plan, waiting
 from platform_core.settings import REPOSITORY, Settings
 
 DAY = date(2026, 11, 20)
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 OLD = NOON - timedelta(hours=3)
+ELSEWHERE = [DAY - timedelta(days=1000 + n) for n in range(QUEUED_RUNS)]
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +45,21 @@ def decide(
     *,
     running: bool = False,
     claimed: frozenset[date] = frozenset(),
-) -> Plan:
+) -> TickPlan:
     return plan(events, {DAY: files}, rows, now, Settings(), lambda _: running, claimed)
 
 
 def test_a_new_date_is_pending_and_runs_in_the_same_tick(events: Domain) -> None:
-    found = decide(events, [file("a")], [])
-    assert [c.event for c in found.changes] == [Event.FILES_FOUND]
-    assert [(r.day, r.reason) for r in found.queue] == [(DAY, State.PENDING)]
+    decided = decide(events, [file("a")], [])
+    assert [c.event for c in decided.changes] == [Event.FILES_FOUND]
+    assert [(r.day, r.reason) for r in decided.queue] == [(DAY, State.PENDING)]
 
 
 def test_a_date_waits_until_six_the_next_day(events: Domain) -> None:
     five = datetime(2026, 11, 21, 5, 59, tzinfo=UTC)
-    found = decide(events, [file("a", five - timedelta(hours=1))], [], five)
-    assert [c.event for c in found.changes] == [Event.FILES_FOUND]
-    assert not found.queue
+    decided = decide(events, [file("a", five - timedelta(hours=1))], [], five)
+    assert [c.event for c in decided.changes] == [Event.FILES_FOUND]
+    assert not decided.queue
 
 
 def test_a_date_that_still_grows_waits_for_the_settle_interval(events: Domain) -> None:
@@ -66,24 +67,24 @@ def test_a_date_that_still_grows_waits_for_the_settle_interval(events: Domain) -
 
 
 def test_more_files_make_a_done_date_late_and_queue_it(events: Domain) -> None:
-    found = decide(events, [file("a"), file("b")], [row(State.DONE, [file("a")])])
-    assert [c.event for c in found.changes] == [Event.FILES_CHANGED, Event.QUEUED]
-    assert [r.reason for r in found.queue] == [State.LATE]
+    decided = decide(events, [file("a"), file("b")], [row(State.DONE, [file("a")])])
+    assert [c.event for c in decided.changes] == [Event.FILES_CHANGED, Event.QUEUED]
+    assert [r.reason for r in decided.queue] == [State.LATE]
 
 
 def test_listing_order_makes_nothing_late(events: Domain) -> None:
     files = [file("a"), file("b"), file("c")]
-    found = decide(events, files[::-1], [row(State.DONE, files)])
-    assert not found.changes
-    assert not found.queue
+    decided = decide(events, files[::-1], [row(State.DONE, files)])
+    assert not decided.changes
+    assert not decided.queue
 
 
 def test_late_data_has_no_age_limit(events: Domain) -> None:
     much_later = NOON + timedelta(days=150)
-    found = decide(
+    decided = decide(
         events, [file("a"), file("b", much_later - timedelta(hours=1))], [row(State.DONE, [file("a")])], much_later
     )
-    assert [r.day for r in found.queue] == [DAY]
+    assert [r.day for r in decided.queue] == [DAY]
 
 
 @pytest.mark.parametrize(
@@ -100,15 +101,15 @@ def test_a_failed_date_is_retried_after_a_doubling_backoff_then_dead(
     events: Domain, retries: int, minutes: float, events_expected: list[Event]
 ) -> None:
     failed = row(State.FAILED, [file("a")], retry_count=retries, updated_at=NOON - timedelta(minutes=minutes))
-    found = decide(events, [file("a")], [failed])
-    assert [c.event for c in found.changes] == events_expected
-    assert bool(found.queue) == (events_expected == [Event.RETRY])
+    decided = decide(events, [file("a")], [failed])
+    assert [c.event for c in decided.changes] == events_expected
+    assert bool(decided.queue) == (events_expected == [Event.RETRY])
 
 
 def test_a_run_that_died_frees_its_date(events: Domain) -> None:
     held = row(State.IN_FLIGHT, [file("a")], updated_at=NOON - timedelta(seconds=5))
-    found = decide(events, [file("a")], [held], running=False)
-    assert [(c.event, c.run_id) for c in found.changes] == [(Event.RUN_FAILED, "r")]
+    decided = decide(events, [file("a")], [held], running=False)
+    assert [(c.event, c.run_id) for c in decided.changes] == [(Event.RUN_FAILED, "r")]
     assert not decide(events, [file("a")], [held], running=True).changes
 
 
@@ -122,17 +123,17 @@ def test_an_expired_lease_frees_a_date_whatever_the_orchestrator_says(events: Do
     assert "lease expired" in change.set["error_message"]
 
 
-def test_a_lost_run_is_found_without_listing_its_date(events: Domain) -> None:
+def test_a_lost_run_is_decided_without_listing_its_date(events: Domain) -> None:
     held = row(State.IN_FLIGHT, [file("a")], updated_at=OLD)
-    found = plan(events, {}, [held], NOON, Settings(), lambda _: False)
-    assert [c.event for c in found.changes] == [Event.RUN_FAILED]
+    decided = plan(events, {}, [held], NOON, Settings(), lambda _: False)
+    assert [c.event for c in decided.changes] == [Event.RUN_FAILED]
 
 
 def test_a_done_date_that_still_grows_is_remembered(events: Domain) -> None:
     young = [file("a"), file("b", NOON - timedelta(seconds=5))]
-    found = decide(events, young, [row(State.DONE, [file("a")])])
-    assert not found.changes
-    assert found.unsettled == {DAY}
+    decided = decide(events, young, [row(State.DONE, [file("a")])])
+    assert not decided.changes
+    assert decided.unsettled == {DAY}
 
 
 def test_corrections_and_the_newest_date_go_before_the_backlog(events: Domain) -> None:
@@ -142,13 +143,54 @@ def test_corrections_and_the_newest_date_go_before_the_backlog(events: Domain) -
     old, older, late = DAY - timedelta(days=300), DAY - timedelta(days=301), DAY - timedelta(days=150)
     rows = [at(older, State.PENDING), at(old, State.PENDING), at(late, State.LATE), at(DAY, State.PENDING)]
     by_day = {r.partition_date: r for r in rows}
-    order = waiting(events, by_day, NOON, Settings(), frozenset(), limit=10)
+    order = waiting(events, by_day, NOON, Settings(), frozenset())
     assert order == [late, DAY, older, old]
-    assert waiting(events, by_day, NOON, Settings(), frozenset({late}), limit=2) == [DAY]
+    assert waiting(events, by_day, NOON, Settings(run_max_dates=1), {late, *ELSEWHERE[:2]}) == [DAY]
     listed = {day: [file("a")] for day in by_day}
-    found = plan(events, listed, rows, NOON, Settings(), lambda _: False)
-    assert [r.day for r in found.queue] == order
-    assert [r.urgent for r in found.queue] == [True, True, False, False]
+    decided = plan(events, listed, rows, NOON, Settings(), lambda _: False)
+    assert [r.day for r in decided.queue] == order
+    assert [r.urgent for r in decided.queue] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("claimed", range(QUEUED_RUNS + 2))
+def test_no_more_dates_are_queued_than_the_limit_leaves_and_only_queued_ones_change(
+    events: Domain, claimed: int
+) -> None:
+    days = [DAY - timedelta(days=100 + n) for n in range(QUEUED_RUNS + 2)]
+    rows = [replace(row(State.DONE, [file("a")]), partition_date=day) for day in days]
+    listed = {day: [file("a"), file("b")] for day in days}
+    elsewhere = {DAY - timedelta(days=1000 + n) for n in range(claimed)}
+    decided = plan(events, listed, rows, NOON, Settings(run_max_dates=1), lambda _: False, elsewhere)
+    queued = sorted(days)[: max(QUEUED_RUNS - claimed, 0)]
+    assert [ready.day for ready in decided.queue] == queued
+    after = {r.partition_date: replace(r, status=State.LATE) for r in rows}
+    assert waiting(events, after, NOON, Settings(run_max_dates=1), elsewhere) == queued, "what must be listed for it"
+
+
+def test_the_changes_of_a_plan_can_be_stored_in_their_order(events: Domain) -> None:
+    def at(days: int, state: State, **columns: object) -> Partition:
+        return replace(row(state, [file("a")], **columns), partition_date=DAY - timedelta(days=days))
+
+    rows = [at(1, State.DONE), at(2, State.FAILED), at(3, State.IN_FLIGHT), at(4, State.FAILED, retry_count=99)]
+    listed = {DAY - timedelta(days=n): [file("a"), file("b")] for n in range(6)}
+    decided = plan(events, listed, rows, NOON, Settings(), lambda _: False)
+    after, _ = fold(decided.changes, {(r.domain, r.partition_date): r for r in rows}, NOON)
+    assert {(DAY - r.partition_date).days: r.status for r in after} == {
+        0: State.PENDING,
+        1: State.REPROCESSING,
+        2: State.RETRYING,
+        3: State.FAILED,
+        4: State.DEAD,
+        5: State.PENDING,
+    }
+    assert [(DAY - r.day).days for r in decided.queue] == [1, 0, 5, 2]
+
+
+def test_a_run_is_asked_for_anew_each_time_its_date_enters_a_state(events: Domain) -> None:
+    changed = decide(events, [file("a"), file("b")], [row(State.DONE, [file("a")], retry_count=2)])
+    assert [(r.since, r.attempt) for r in changed.queue] == [(NOON, 2)]
+    stays = decide(events, [file("a")], [row(State.PENDING, [file("a")])])
+    assert [r.since for r in stays.queue] == [OLD]
 
 
 def test_a_date_with_a_queued_run_is_not_queued_again(events: Domain) -> None:
@@ -156,14 +198,14 @@ def test_a_date_with_a_queued_run_is_not_queued_again(events: Domain) -> None:
 
 
 def test_a_queued_date_whose_run_never_started_is_queued_again(events: Domain) -> None:
-    found = decide(events, [file("a")], [row(State.REPROCESSING, [file("a")])])
-    assert [r.reason for r in found.queue] == [State.REPROCESSING]
+    decided = decide(events, [file("a")], [row(State.REPROCESSING, [file("a")])])
+    assert [r.reason for r in decided.queue] == [State.REPROCESSING]
 
 
 def test_dead_dates_stay_dead(events: Domain) -> None:
-    found = decide(events, [file("a"), file("b")], [row(State.DEAD, [file("a")])])
-    assert not found.changes
-    assert not found.queue
+    decided = decide(events, [file("a"), file("b")], [row(State.DEAD, [file("a")])])
+    assert not decided.changes
+    assert not decided.queue
 
 
 def test_runs_take_consecutive_dates_of_one_urgency_up_to_the_limit() -> None:

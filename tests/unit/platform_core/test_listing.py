@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 from platform_core.lake.lake import BronzeFile
+from platform_core.partitions.listing import CERTAIN_BUDGETS, DiscoveryCursor, Listing, list_bronze, to_relist
 from platform_core.partitions.partition_meta import Partition
 from platform_core.partitions.partition_state import State
-from platform_core.partitions.scan import CERTAIN_BUDGETS, Position, Scan, scan, still_watched
 
 FIRST = date(2023, 11, 1)
 YEARS = [FIRST + timedelta(days=n) for n in range(3 * 365)]
@@ -18,7 +18,7 @@ BUDGET = 10_000
 FILES = [BronzeFile(f"part-{n:04}.parquet", 9, datetime(2026, 11, 1, tzinfo=UTC)) for n in range(FILES_A_DAY)]
 
 
-class Listing:
+class Bronze:
     """Three years of a domain, 1,440 files a day; it notes which dates were asked for."""
 
     def __init__(self) -> None:
@@ -34,19 +34,19 @@ def done(days: list[date]) -> dict[date, Partition]:
 
 
 def test_a_tick_over_three_years_lists_only_its_slice() -> None:
-    listing = Listing()
-    found = scan(listing, YEARS, done(YEARS), [], [], None, BUDGET)
-    assert found.files < BUDGET + FILES_A_DAY
-    assert listing.asked == sorted(YEARS, reverse=True)[: len(listing.asked)]
+    bronze = Bronze()
+    listing = list_bronze(bronze, YEARS, done(YEARS), [], [], None, BUDGET)
+    assert listing.files < BUDGET + FILES_A_DAY
+    assert bronze.asked == sorted(YEARS, reverse=True)[: len(bronze.asked)]
 
 
 def test_the_slices_of_a_day_cover_the_whole_history() -> None:
-    rows, audited, seen, ticks = done(YEARS), None, set[date](), 0
+    rows, swept, seen, ticks = done(YEARS), None, set[date](), 0
     while len(seen) < len(YEARS):
-        listing = Listing()
-        found = scan(listing, YEARS, rows, [], [], audited, BUDGET)
-        audited = found.audited
-        seen.update(listing.asked)
+        bronze = Bronze()
+        listing = list_bronze(bronze, YEARS, rows, [], [], swept, BUDGET)
+        swept = listing.swept
+        seen.update(bronze.asked)
         ticks += 1
         assert ticks < 2880, "a tick every 30 s for a day"
     assert ticks == -(-len(YEARS) // 7)  # seven days of 1,440 files reach the budget
@@ -54,33 +54,33 @@ def test_the_slices_of_a_day_cover_the_whole_history() -> None:
 
 def test_what_is_announced_is_listed_however_old() -> None:
     old = YEARS[5]
-    listing = Listing()
-    found = scan(listing, YEARS, done(YEARS), [], [old], YEARS[500], BUDGET)
-    assert listing.asked[0] == old
-    assert old in found.bronze
-    assert not found.unlisted
+    bronze = Bronze()
+    listing = list_bronze(bronze, YEARS, done(YEARS), [], [old], YEARS[500], BUDGET)
+    assert bronze.asked[0] == old
+    assert old in listing.bronze
+    assert not listing.unlisted
 
 
 def test_waiting_and_unknown_dates_are_listed_without_an_announcement() -> None:
     known = YEARS[:-1]
-    found = scan(Listing(), YEARS, done(known), [YEARS[3]], [], YEARS[900], BUDGET)
-    assert {YEARS[3], YEARS[-1]} <= set(found.bronze)
+    listing = list_bronze(Bronze(), YEARS, done(known), [YEARS[3]], [], YEARS[900], BUDGET)
+    assert {YEARS[3], YEARS[-1]} <= set(listing.bronze)
 
 
 def test_an_announced_date_without_a_folder_is_no_error() -> None:
     gone = FIRST - timedelta(days=1)
-    found = scan(Listing(), YEARS[:2], done(YEARS[:2]), [], [gone], None, BUDGET)
-    assert gone not in found.bronze
-    assert not found.unlisted
+    listing = list_bronze(Bronze(), YEARS[:2], done(YEARS[:2]), [], [gone], None, BUDGET)
+    assert gone not in listing.bronze
+    assert not listing.unlisted
 
 
 def test_a_flood_of_announcements_is_worked_off_over_several_ticks() -> None:
     announced: frozenset[date] = frozenset(YEARS)
     rows, ticks = done(YEARS), 0
     while announced:
-        found = scan(Listing(), YEARS, rows, [], announced, None, BUDGET)
-        assert found.files <= BUDGET * (CERTAIN_BUDGETS + 1) + 2 * FILES_A_DAY
-        announced = still_watched(found, announced, rows, [])
+        listing = list_bronze(Bronze(), YEARS, rows, [], announced, None, BUDGET)
+        assert listing.files <= BUDGET * (CERTAIN_BUDGETS + 1) + 2 * FILES_A_DAY
+        announced = to_relist(listing, announced, rows, [])
         ticks += 1
         assert ticks < 100
     assert ticks > 1
@@ -89,14 +89,14 @@ def test_a_flood_of_announcements_is_worked_off_over_several_ticks() -> None:
 def test_a_date_in_flight_is_looked_at_again() -> None:
     day = YEARS[0]
     rows = {day: Partition("events", day, State.IN_FLIGHT)}
-    assert still_watched(Scan(bronze={day: []}), [day], rows, []) == {day}
+    assert to_relist(Listing(bronze={day: []}), [day], rows, []) == {day}
     rows = {day: Partition("events", day, State.DONE)}
-    assert still_watched(Scan(bronze={day: []}), [day], rows, []) == set()
-    assert still_watched(Scan(bronze={day: []}), [], rows, [day]) == {day}
+    assert to_relist(Listing(bronze={day: []}), [day], rows, []) == set()
+    assert to_relist(Listing(bronze={day: []}), [], rows, [day]) == {day}
 
 
 def test_the_cursor_survives_a_round_trip_and_rubbish() -> None:
-    position = Position({0: 12, 3: 7}, frozenset({YEARS[0]}), YEARS[9])
-    assert Position.from_json(position.to_json()) == position
-    for rubbish in (None, "", "[]", "{", '{"audited": 3}', '{"ledger": {"x": 1}}'):
-        assert Position.from_json(rubbish) == Position()
+    cursor = DiscoveryCursor({0: 12, 3: 7}, frozenset({YEARS[0]}), YEARS[9])
+    assert DiscoveryCursor.from_json(cursor.to_json()) == cursor
+    for rubbish in (None, "", "[]", "{", '{"swept": 3}', '{"ledger": {"x": 1}}', '{"watched": []}'):
+        assert DiscoveryCursor.from_json(rubbish) == DiscoveryCursor()

@@ -1,0 +1,52 @@
+"""Which outcome of each check a sensor reported last, which is its cursor.
+
+A sensor reports an outcome when it changes, and every quarter of an hour: the UI counts a check only when it
+was evaluated after the asset's latest materialization. What is judged belongs to `platform_assets.asset_checks`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from platform_assets.asset_checks.reported_check import ReportedCheck
+
+REPEAT = timedelta(minutes=15)
+"""An outcome that stays is reported again this often."""
+
+
+@dataclass(frozen=True)
+class LastReported:
+    """What was reported last of each check.
+
+    Attributes:
+        states: A check's id to its state, and when it was reported, UTC.
+    """
+
+    states: Mapping[str, tuple[str, datetime]] = field(default_factory=dict)
+
+    def is_due(self, outcome: ReportedCheck, now: datetime) -> bool:
+        """Return whether an outcome must be reported: it changed, or was reported long ago."""
+        before = self.states.get(outcome.id)
+        return before is None or before[0] != outcome.state or now - before[1] >= REPEAT
+
+    def after(
+        self, outcomes: Iterable[ReportedCheck], reported: Iterable[ReportedCheck], now: datetime
+    ) -> "LastReported":
+        """Return the state for the next tick; checks of domains that are gone are dropped."""
+        known = {outcome.id for outcome in outcomes}
+        kept = {name: before for name, before in self.states.items() if name in known}
+        return LastReported({**kept, **{outcome.id: (outcome.state, now) for outcome in reported}})
+
+    def to_json(self) -> str:
+        """Return the state as text."""
+        return json.dumps({name: [state, at.isoformat()] for name, (state, at) in self.states.items()})
+
+    @classmethod
+    def from_json(cls, text: str | None) -> "LastReported":
+        """Read a stored state; one that cannot be read, of another version say, is as good as none."""
+        try:
+            stored = json.loads(text or "{}")
+            return cls({str(name): (str(state), datetime.fromisoformat(at)) for name, (state, at) in stored.items()})
+        except (ValueError, TypeError, AttributeError):
+            return cls()
