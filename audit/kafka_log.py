@@ -6,14 +6,15 @@ added here. What the answers mean is decided in the stages.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
+from platform_kafka.dead_letter_headers import DeadLetterHeaders
+from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
-from platform_kafka.records import HEADER_PREFIX, Message, offsets_from_json
+from platform_kafka.records import Message
 from platform_kafka.topic_log import ConfluentLog, Topic
 from platform_kafka.topics import PROCESSED_EVENTS
 
@@ -50,9 +51,9 @@ class AuditLog:
         """Return the offsets of a topic that have a dead letter, by partition."""
         offsets: dict[int, set[int]] = {}
         for message in self.all_of(dead_letters):
-            place = origin(message)
-            if place is not None and place[0] == name:
-                offsets.setdefault(place[1], set()).add(place[2])
+            source = DeadLetterHeaders.parse(message.headers()).source
+            if source is not None and source[0] == name:
+                offsets.setdefault(source[1], set()).add(source[2])
         return {partition: OffsetRanges.from_offsets(some) for partition, some in offsets.items()}
 
     def ledger(self, name: str) -> dict[int, OffsetRanges]:
@@ -60,11 +61,10 @@ class AuditLog:
         result: dict[int, OffsetRanges] = {}
         for message in self.all_of(PROCESSED_EVENTS):
             try:
-                record = json.loads(message.value() or b"")
-                named = offsets_from_json(record["offsets"]) if record["topic"] == name else {}
-            except (ValueError, KeyError, TypeError):
+                record = LedgerRecord.from_json(message.value())
+            except ValueError:
                 continue
-            for partition, ranges in named.items():
+            for partition, ranges in record.offsets.items() if record.topic == name else ():
                 result[partition] = result.get(partition, OffsetRanges()) | ranges
         return result
 
@@ -110,18 +110,3 @@ class AuditLog:
                     f" {sorted(position.items())}. Look at the broker, then run the audit again.",
                     topic=name,
                 )
-
-
-def origin(letter: Message) -> tuple[str, int, int] | None:
-    """Return topic, partition and offset of the record that a dead letter is of.
-
-    None for a producer's own letter, whose record never was in the topic.
-    """
-    headers = dict(letter.headers() or ())
-    try:
-        topic, partition, offset = (
-            (headers[HEADER_PREFIX + name] or b"").decode() for name in ("topic", "partition", "offset")
-        )
-        return topic, int(partition), int(offset)
-    except (KeyError, ValueError):
-        return None

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from audit.dates import open_table
-from audit.kafka_log import AuditLog, origin
+from audit.kafka_log import AuditLog
 from audit.source_database import read_source_row
 from audit.stages.gold_to_warehouse import explained
 from platform_core.domain.catalog import Catalog, Domain
@@ -28,8 +28,10 @@ from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaReader
 from platform_core.settings import Settings
+from platform_kafka.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.records import Message
 from platform_kafka.topics import dlq_name
+from platform_kafka.wire_format import unframe
 from sink.bronze.arrow import bronze_schema
 from warehouse import ddl
 from warehouse.load import Connection
@@ -235,7 +237,7 @@ class _Search:
     def _letters(self) -> list[Row]:
         rows = []
         for message in self._kafka.all_of(dlq_name(self._domain)):
-            place = origin(message)
+            place = DeadLetterHeaders.parse(message.headers()).source
             of_place = place is not None and place[0] == self._domain.topic.name and place[1:] in self._places
             of_key = self._key is not None and (message.key() or b"").decode(errors="replace") == str(self._key)
             if of_place or of_key:
@@ -345,16 +347,15 @@ def _any_of(places: set[Place], partition: str, offset: str) -> pc.Expression:
 
 
 def _message(message: Message) -> Row:
-    value = message.value() or b""
+    schema_id, body = unframe(message.value() or b"")
     headers = {name: (text or b"").decode(errors="replace") for name, text in message.headers() or ()}
     kind, milliseconds = message.timestamp()
     return {
         "offset": message.offset(),
         "timestamp": datetime.fromtimestamp(milliseconds / 1000, UTC) if kind else None,
         "key": (message.key() or b"").decode(errors="replace"),
-        # Confluent's wire format: a zero byte and four bytes of schema id before the JSON.
-        "schema_id": int.from_bytes(value[1:5], "big") if value[:1] == b"\0" and len(value) > 5 else None,
-        "value": _masked_text((value[5:] if value[:1] == b"\0" else value).decode(errors="replace"))[:MAX_VALUE],
+        "schema_id": schema_id,
+        "value": _masked_text(body.decode(errors="replace"))[:MAX_VALUE],
         **headers,
     }
 

@@ -1,8 +1,7 @@
 """Keys, values and headers of Kafka records as something that a terminal and JSON can show.
 
 Only the showing belongs here; a record may hold any bytes, also those that steer a terminal, so that nothing of it is
-printed as it came. The five bytes before the JSON are those of
-https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format.
+printed as it came.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-WIRE_FORMAT_HEADER_BYTES = 5
+from platform_kafka.wire_format import unframe
 
 VALUE_SHOWN = 2_000
 """Characters of a value in a terminal: about a screen."""
@@ -39,11 +38,8 @@ def value_document(value: bytes | None) -> dict[str, Any]:
     """
     if value is None:
         return {"bytes": None, "schema_id": None, "json": None}
-    result: dict[str, Any] = {"bytes": len(value), "schema_id": None}
-    body = value
-    if len(value) >= WIRE_FORMAT_HEADER_BYTES and value[0] == 0:
-        result["schema_id"] = int.from_bytes(value[1:WIRE_FORMAT_HEADER_BYTES], "big")
-        body = value[WIRE_FORMAT_HEADER_BYTES:]
+    schema_id, body = unframe(value)
+    result: dict[str, Any] = {"bytes": len(value), "schema_id": schema_id}
     try:
         return {**result, "json": json.loads(body.decode("utf-8"))}
     except (ValueError, RecursionError):

@@ -6,7 +6,6 @@ that is not announced is found by the moving scan; so an outage of Kafka delays 
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -17,6 +16,7 @@ from datetime import date
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from platform_core.settings import Settings
+from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.topics import PROCESSED_EVENTS, kafka_client_config
 
 log = logging.getLogger(__name__)
@@ -98,8 +98,12 @@ class Announcements:
                 if message.error() is not None:
                     raise KafkaException(message.error())
                 self._position[int(message.partition() or 0)] = int(message.offset() or 0) + 1
-                if (found := _date_of(message.value())) is not None:
-                    dates.add(found)
+                try:
+                    record = LedgerRecord.from_json(message.value())
+                except ValueError as error:
+                    log.warning("ledger_record_unreadable error=%s", error)
+                else:
+                    dates.add((record.domain, record.day))
         complete = all(self._position[p] >= end for p, end in ends.items())
         return Announced(frozenset(dates), dict(self._position), complete)
 
@@ -126,12 +130,3 @@ class Announcements:
             )
             for partition in topic.partitions
         }
-
-
-def _date_of(value: bytes | None) -> tuple[str, date] | None:
-    try:
-        record = json.loads(value or b"")
-        return str(record["domain"]), date.fromisoformat(record["partition_date"])
-    except (ValueError, KeyError, TypeError):
-        log.warning("ledger_record_unreadable value=%r", (value or b"")[:200])
-        return None

@@ -7,7 +7,7 @@ described in https://kafka.apache.org/documentation/#intro_concepts_and_terms.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 Range = tuple[int, int]
@@ -139,3 +139,19 @@ class OffsetRanges:
         if low is None or high is None or high < low:
             return OffsetRanges()
         return OffsetRanges(((low, high),)) - self
+
+
+def offsets_json(offsets: Mapping[int, OffsetRanges]) -> dict[str, list[list[int]]]:
+    """Return offsets by partition as the footer and the ledger hold them, for example `{"0": [[10, 57], [60, 60]]}`."""
+    return {str(partition): ranges.to_json() for partition, ranges in offsets.items()}
+
+
+def offsets_from_json(value: object) -> dict[int, OffsetRanges]:
+    """Return what `offsets_json` wrote.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"{value!r} is not an object of offsets by partition")
+    return {int(partition): OffsetRanges.from_json(ranges) for partition, ranges in value.items()}

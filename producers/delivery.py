@@ -20,10 +20,12 @@ from platform_core.clock import Clock, SystemClock
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
 from platform_core.settings import Settings
+from platform_kafka import dead_letter_headers
 from platform_kafka.clients import connect_producer, connect_registry
-from platform_kafka.records import dead_letter_headers, decode_value, encode_key, encode_value
+from platform_kafka.records import encode_key
 from platform_kafka.registry import RegisteredContract, find_contract
 from platform_kafka.topics import dlq_name
+from platform_kafka.wire_format import decode_value, encode_value
 from producers.metrics import ProducerMetrics
 
 log = logging.getLogger(__name__)
@@ -263,16 +265,16 @@ class Delivery:
 
     def _dead_letter(self, key: bytes, value: bytes, error_class: str, error: str) -> None:
         topic = dlq_name(self.domain)
-        headers = dead_letter_headers(
+        headers = dead_letter_headers.write(
             topic=self._topic,
-            at=self._clock.now(),
+            timestamp=self._clock.now(),
             error_class=error_class,
             error=error,
             schema_id=self._contract.schema_id,
         )
         log.warning("record_refused topic=%s key=%s error_class=%s error=%s", self._topic, key, error_class, error)
         try:
-            self._producer.produce(topic, value, key, headers=headers)
+            self._producer.produce(topic, value, key, headers=list(headers))
         except KafkaException as failure:
             raise PermanentError(
                 f"Domain `{self.domain.name}`, key `{key.decode()}`: the record was refused ({error}) and `{topic}`"

@@ -7,21 +7,19 @@ is decided in `sink.decoding`; sending letters back belongs to the operators' to
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
-from platform_kafka.records import HEADER_PREFIX, Headers, Message, TopicPartition, kafka_timestamp
+from platform_kafka import dead_letter_headers
+from platform_kafka.dead_letter_headers import DeadLetterHeaders
+from platform_kafka.records import Headers, Message, TopicPartition, kafka_datetime
 from platform_kafka.topics import dlq_name
 from sink.broker import OnDelivery, Publisher, RecordTooLargeError
 from sink.decoding import Refusal
 
 log = logging.getLogger(__name__)
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,6 @@ class DeadLetters:
         self._open: dict[tuple[TopicPartition, int], _Letter] = {}
         self._unsent: dict[tuple[TopicPartition, int], None] = {}
         self._failure: PermanentError | None = None
-        self.counts: Counter[tuple[str, str]] = Counter()
 
     @property
     def size(self) -> int:
@@ -70,7 +67,6 @@ class DeadLetters:
             self._topics[message.topic()], message.key(), message.value(), _headers(message, refusal)
         )
         self._unsent[place] = None
-        self.counts[where[0], refusal.reason] += 1
 
     def pump(self) -> None:
         """Hand letters to the publisher and take its confirmations, without waiting.
@@ -132,30 +128,24 @@ class DeadLetters:
             self._failure = error
             return
         log.error("dead_letter_without_value topic=%s partition=%d offset=%d error=%s", *place[0], place[1], error)
-        omitted = ("dlq.value_omitted_bytes", str(len(letter.value)).encode())
-        self._open[place] = replace(letter, value=None, headers=[*letter.headers, omitted])
+        headers = dead_letter_headers.without_value(letter.headers, len(letter.value))
+        self._open[place] = replace(letter, value=None, headers=headers)
         self._unsent[place] = None
 
 
 def _headers(message: Message, refusal: Refusal) -> Headers:
-    kept = []
-    attempt = 1
-    for name, value in message.headers() or ():
-        if not name.startswith(HEADER_PREFIX):
-            kept.append((name, value))
-        elif name == "dlq.attempt" and value and value.isdigit():
-            # A letter that was sent back and refused again carries the headers of its last refusal.
-            attempt = int(value) + 1
-    microseconds = kafka_timestamp(message)
-    timestamp = "" if microseconds is None else (_EPOCH + timedelta(microseconds=microseconds)).isoformat()
-    facts = {
-        "topic": message.topic(),
-        "partition": message.partition(),
-        "offset": message.offset(),
-        "timestamp": timestamp,
-        "error_class": refusal.reason,
-        "error": refusal.message,
-        "schema_id": "" if refusal.schema_id is None else refusal.schema_id,
-        "attempt": attempt,
-    }
-    return [*kept, *((HEADER_PREFIX + name, str(value).encode()) for name, value in facts.items())]
+    # A dead letter that was sent back and refused again carries the headers of its last refusal.
+    before = DeadLetterHeaders.parse(message.headers())
+    return [
+        *dead_letter_headers.own_headers(message.headers()),
+        *dead_letter_headers.write(
+            topic=message.topic(),
+            partition=message.partition(),
+            offset=message.offset(),
+            timestamp=kafka_datetime(message),
+            error_class=refusal.reason,
+            error=refusal.message,
+            schema_id=refusal.schema_id,
+            attempt=before.attempt + 1,
+        ),
+    ]

@@ -16,8 +16,7 @@ from msgspec import Meta, Raw, Struct
 
 from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Column, ColumnType
-
-WIRE_FORMAT_HEADER_BYTES = 5
+from platform_kafka.wire_format import HEADER_BYTES, schema_id_of
 
 
 class Reason(StrEnum):
@@ -105,22 +104,22 @@ class Decoder:
             return Refusal(
                 Reason.TOO_LARGE,
                 f"The value has {len(value)} bytes; `SINK_MAX_RECORD_BYTES` allows {self._max_record_bytes}.",
-                _schema_id(value),
+                schema_id_of(value),
             )
         if not key:
-            return Refusal(Reason.MISSING_KEY, "The Kafka key is null or empty.", _schema_id(value))
+            return Refusal(Reason.MISSING_KEY, "The Kafka key is null or empty.", schema_id_of(value))
         body: bytes | memoryview = value
         schema_id = None
         first = value[0]
         if first < 0x20 and first not in b"\t\n\r":
-            schema_id = _schema_id(value)
+            schema_id = schema_id_of(value)
             if schema_id is None:
                 return Refusal(
                     Reason.INVALID_WIRE_FORMAT,
                     f"The value begins with byte {first}: neither `{{` nor byte 0, a schema id above 0 in"
                     " four bytes and JSON.",
                 )
-            body = memoryview(value)[WIRE_FORMAT_HEADER_BYTES:]
+            body = memoryview(value)[HEADER_BYTES:]
         try:
             return self._typed(key, body, schema_id, now)
         except _Refused as refused:
@@ -180,13 +179,6 @@ class _Refused(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
-
-
-def _schema_id(value: bytes) -> int | None:
-    if value[0] != 0 or len(value) < WIRE_FORMAT_HEADER_BYTES:
-        return None
-    schema_id = int.from_bytes(value[1:WIRE_FORMAT_HEADER_BYTES], "big", signed=True)
-    return schema_id if schema_id > 0 else None
 
 
 def _nested_text(column: Column, raw: Raw | None) -> str | None:

@@ -6,12 +6,11 @@ owner (`sink.bronze.recovery`) and says so, because then there may be two. docs/
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 
 from platform_core.errors import PlatformError
-from platform_kafka.records import offsets_json
+from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.topics import PROCESSED_EVENTS
 from sink.broker import Publisher
 from sink.bronze.writer import WrittenFile
@@ -36,19 +35,9 @@ class Ledger:
         Raises:
             TransientError: the local queue is full.
         """
-        record = {
-            "domain": file.domain,
-            "topic": file.topic,
-            "partition_date": file.day.isoformat(),
-            "file": file.name,
-            "rows": file.rows,
-            "bytes": file.size,
-            "offsets": offsets_json(file.offsets),
-            "written_at": file.written_at.isoformat(),
-        }
-        if recovered:
-            record["recovered"] = True
-        key = f"{file.domain}/{file.day.isoformat()}".encode()
+        record = LedgerRecord(
+            file.domain, file.topic, file.day, file.name, file.rows, file.size, file.offsets, file.written_at, recovered
+        )
 
         def delivered(error: PlatformError | None) -> None:
             if error is None:
@@ -56,4 +45,4 @@ class Ledger:
             else:
                 log.error("ledger_record_lost file=%s error=%s", file.name, error)
 
-        self._publisher.publish(PROCESSED_EVENTS, key, json.dumps(record).encode(), [], delivered)
+        self._publisher.publish(PROCESSED_EVENTS, record.key, record.to_json(), [], delivered)

@@ -6,7 +6,6 @@ what, belongs to `audit.offset_coverage.coverage`; the footer is described in do
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +19,9 @@ import pyarrow.parquet as pq
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake, is_bronze_file
+from platform_kafka.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges
-from platform_kafka.records import FOOTER_OFFSETS, TopicPartition, offsets_from_json
+from platform_kafka.records import TopicPartition
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +96,8 @@ def _files(lake: Lake, domain: Domain, since: datetime | None, until: datetime |
 def _offsets(lake: Lake, path: str) -> dict[TopicPartition, OffsetRanges]:
     try:
         with pq.ParquetFile(path, filesystem=lake.filesystem) as file:
-            stated = _stated(file.schema_arrow.metadata or {})
-            return _counted(file.read(["_topic", "_partition", "_offset"])) if stated is None else stated
+            footer = _footer(file.schema_arrow.metadata)
+            return footer.by_topic_partition if footer else _counted(file.read(["_topic", "_partition", "_offset"]))
     except FileNotFoundError:
         return {}  # removed since it was listed
     except (OSError, KeyError, pa.ArrowException) as error:
@@ -106,16 +106,11 @@ def _offsets(lake: Lake, path: str) -> dict[TopicPartition, OffsetRanges]:
         return {}
 
 
-def _stated(footer: dict[bytes, bytes]) -> dict[TopicPartition, OffsetRanges] | None:
+def _footer(metadata: dict[bytes, bytes] | None) -> BronzeFooter | None:
     try:
-        by_topic = json.loads(footer[FOOTER_OFFSETS])
-        return {
-            (str(topic), partition): ranges
-            for topic, partitions in by_topic.items()
-            for partition, ranges in offsets_from_json(partitions).items()
-        }
-    except (KeyError, ValueError, AttributeError):
-        return None
+        return BronzeFooter.from_metadata(metadata)
+    except ValueError:
+        return None  # the columns say it too
 
 
 def _counted(table: pa.Table) -> dict[TopicPartition, OffsetRanges]:

@@ -7,10 +7,9 @@ memory to `audit.offset_coverage.state`; docs/architecture.md has the sink's pro
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -20,8 +19,10 @@ from platform_core.clock import Clock, SystemClock
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
+from platform_kafka.dead_letter_headers import DeadLetterHeaders
+from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
-from platform_kafka.records import HEADER_PREFIX, Message, TopicPartition, offsets_from_json
+from platform_kafka.records import Message, TopicPartition
 from platform_kafka.topic_log import ConfluentLog, KafkaLog, KafkaUnreachableError, Topic
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
 
@@ -322,11 +323,18 @@ class _Tracking:
         counts: dict[TopicPartition, int] = {}
         ranges: dict[TopicPartition, list[tuple[int, int]]] = {}
         for message in messages:
-            for where, offsets, recovered in _of_file(message):
+            try:
+                record = LedgerRecord.from_json(message.value())
+            except ValueError as error:
+                # Its file is then found in Bronze.
+                log.warning("ledger_record_unreadable offset=%d error=%s", message.offset(), error)
+                continue
+            for partition, offsets in record.offsets.items():
+                where = (record.topic, partition)
                 if where not in self._partitions:
                     continue
                 kept = self._clip(where, offsets)
-                if recovered:  # of the same file there may be an earlier record
+                if record.recovered:  # of the same file there may be an earlier record
                     self.settle(where, kept)
                     continue
                 counts[where] = counts.get(where, 0) + kept.count
@@ -339,9 +347,9 @@ class _Tracking:
         """Add the offsets of dead letters."""
         offsets: dict[TopicPartition, list[int]] = {}
         for message in messages:
-            place = _of_letter(message)
-            if place is not None and place[0] in self._partitions:
-                offsets.setdefault(place[0], []).append(place[1])
+            source = DeadLetterHeaders.parse(message.headers()).source
+            if source is not None and source[:2] in self._partitions:
+                offsets.setdefault(source[:2], []).append(source[2])
         for where, of_partition in offsets.items():
             self.settle(where, self._clip(where, OffsetRanges.from_offsets(of_partition)))
 
@@ -423,29 +431,3 @@ def _window(holes: Iterable[Hole]) -> tuple[datetime | None, datetime | None]:
 
 def _offsets(bounds: Hole | KnownGap) -> OffsetRanges:
     return OffsetRanges(((bounds.first, bounds.last),))
-
-
-def _of_file(message: Message) -> Iterator[tuple[TopicPartition, OffsetRanges, bool]]:
-    try:
-        record = json.loads(message.value() or b"")
-        topic, offsets = str(record["topic"]), offsets_from_json(record["offsets"])
-        recovered = bool(record.get("recovered"))
-    except (ValueError, KeyError, TypeError) as error:
-        # Its file is then found in Bronze.
-        log.warning(
-            "ledger_record_unreadable partition=%d offset=%d error=%s", message.partition(), message.offset(), error
-        )
-        return
-    for partition, ranges in offsets.items():
-        yield (topic, partition), ranges, recovered
-
-
-def _of_letter(message: Message) -> tuple[TopicPartition, int] | None:
-    headers = dict(message.headers() or ())
-    try:
-        topic, partition, offset = (
-            (headers[HEADER_PREFIX + name] or b"").decode() for name in ("topic", "partition", "offset")
-        )
-        return (topic, int(partition)), int(offset)
-    except (KeyError, ValueError):
-        return None  # a producer's own letter: its record never was in the raw topic

@@ -6,7 +6,6 @@ Kafka has is compared in `kafka_to_bronze`; the footer is described in docs/arch
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,8 +15,8 @@ import pyarrow.parquet as pq
 
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
+from platform_kafka.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges, Range
-from platform_kafka.records import FOOTER_OFFSETS, offsets_from_json
 
 Place = tuple[str, int]
 """Topic and Kafka partition."""
@@ -85,7 +84,7 @@ class VerifiedOffsets:
 def _of_file(lake: Lake, name: str) -> tuple[int, dict[Place, list[Range]], bool] | Exception:
     try:
         with pq.ParquetFile(lake.path(name), filesystem=lake.filesystem) as file:
-            footer = (file.schema_arrow.metadata or {}).get(FOOTER_OFFSETS)
+            metadata = file.schema_arrow.metadata
             columns = file.read(["_topic", "_partition", "_offset"])
     except FileNotFoundError as error:
         return error
@@ -103,7 +102,7 @@ def _of_file(lake: Lake, name: str) -> tuple[int, dict[Place, list[Range]], bool
     return (
         columns.num_rows,
         found,
-        footer is None or _stated(footer) == {p: OffsetRanges.of(*r) for p, r in found.items()},
+        _is_true(metadata, {p: OffsetRanges.of(*r) for p, r in found.items()}),
     )
 
 
@@ -119,12 +118,10 @@ def _runs(ordered: list[int]) -> list[Range]:
     return [*runs, (first, last)]
 
 
-def _stated(footer: bytes) -> dict[Place, OffsetRanges] | None:
+def _is_true(metadata: dict[bytes, bytes] | None, offsets: dict[Place, OffsetRanges]) -> bool:
+    """Return whether the footer names the offsets of the rows; a file without one says nothing false."""
     try:
-        return {
-            (str(topic), partition): ranges
-            for topic, partitions in json.loads(footer).items()
-            for partition, ranges in offsets_from_json(partitions).items()
-        }
-    except (ValueError, AttributeError, TypeError):
-        return None
+        footer = BronzeFooter.from_metadata(metadata)
+    except ValueError:
+        return False
+    return footer is None or footer.by_topic_partition == offsets

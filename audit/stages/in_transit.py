@@ -24,6 +24,7 @@ from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import Partition
 from platform_kafka.records import Message
 from platform_kafka.topics import dlq_name
+from platform_kafka.wire_format import unframe
 
 if TYPE_CHECKING:
     from producers.fence import Position
@@ -145,10 +146,9 @@ class OnTheWay:
 
 
 def _version(message: Message, column: str) -> datetime | None:
-    value = message.value() or b""
+    _, body = unframe(message.value() or b"")
     try:
-        # Confluent's wire format: a zero byte and four bytes of schema id before the JSON.
-        document = json.loads(value[5:] if value[:1] == b"\0" else value)
+        document = json.loads(body)
         return datetime.fromisoformat(document[column])
     except (ValueError, KeyError, TypeError):
         return None

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from platform_core.errors import PermanentError
 from platform_kafka.reader import Group, OperatorKafka
-from platform_kafka.records import TopicPartition, kafka_timestamp
+from platform_kafka.records import TopicPartition, kafka_datetime
 from platform_kafka.topics import SINK_GROUP
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -111,9 +109,8 @@ def lags(kafka: OperatorKafka, topics: Collection[str]) -> list[PartitionLag]:
     }
     oldest: dict[TopicPartition, datetime] = {}
     for message in kafka.read(unread, {where: start + 1 for where, start in unread.items()}):
-        microseconds = kafka_timestamp(message)
-        if microseconds is not None:
-            oldest[message.topic(), message.partition()] = _EPOCH + timedelta(microseconds=microseconds)
+        if (at := kafka_datetime(message)) is not None:
+            oldest[message.topic(), message.partition()] = at
     return [
         PartitionLag(*where, committed.get(where), bounds[where].begin, bounds[where].end, oldest.get(where))
         for where in partitions

@@ -22,6 +22,7 @@ from pdp.environment import Platform
 from pdp.output import Column, Json
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Domain
+from platform_kafka.dead_letter_headers import own_headers
 from platform_kafka.topics import dlq_name, parked_name
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def _document(letter: Letter) -> dict[str, Any]:
 def _lines(letter: Letter) -> list[Text]:
     clean = record_bytes.printable
     schema = "" if letter.schema_id is None else f", schema {letter.schema_id}"
-    own = [(name, value) for name, value in letter.headers if not name.startswith("dlq.")]
+    own = own_headers(letter.headers)
     if letter.omitted_bytes is not None:
         value = f"omitted: {letter.omitted_bytes:,} bytes, in {letter.origin}"
     else:

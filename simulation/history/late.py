@@ -11,7 +11,7 @@ from typing import Any
 
 from platform_core.domain.catalog import Catalog
 from platform_core.settings import Settings
-from platform_kafka.records import decode_value, header
+from platform_kafka.wire_format import decode_value, header
 from producers.database import connect
 from producers.delivery import Delivery
 from simulation.history.clicks_day import make_late_clicks

@@ -7,7 +7,6 @@ is recognised is not written again; docs/architecture.md says what remains possi
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,14 +15,8 @@ from datetime import date, datetime, timedelta
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from platform_kafka.records import (
-    FOOTER_DOMAIN,
-    FOOTER_OFFSETS,
-    Message,
-    TopicPartition,
-    kafka_timestamp,
-    offsets_from_json,
-)
+from platform_kafka.bronze_footer import BronzeFooter
+from platform_kafka.records import Message, TopicPartition, kafka_timestamp
 from sink.bronze.journal import Entry, Journal
 from sink.bronze.store import Store
 from sink.bronze.writer import WrittenFile
@@ -155,21 +148,22 @@ class Recovery:
             return None
         try:
             with pq.ParquetFile(pa.BufferReader(data)) as file:
-                footer = file.schema_arrow.metadata or {}
-                ((topic, offsets),) = json.loads(footer[FOOTER_OFFSETS]).items()
+                footer = BronzeFooter.from_metadata(file.schema_arrow.metadata)
+                if footer is None:
+                    raise ValueError("the file has no footer of the sink")
                 table = file.read(COLUMNS)
             return _StoredFile(
                 WrittenFile(
-                    domain=footer[FOOTER_DOMAIN].decode(),
-                    topic=topic,
+                    domain=footer.domain,
+                    topic=footer.topic,
                     day=_day(name),
                     name=name,
                     rows=table.num_rows,
                     size=data.size,
-                    offsets=offsets_from_json(offsets),
+                    offsets=footer.offsets,
                     written_at=table["_ingested_at"][0].as_py(),
                 ),
-                _records(topic, table),
+                _records(footer.topic, table),
             )
         except (KeyError, ValueError, IndexError, pa.ArrowException) as error:
             # Nobody can read it, so its records are written again.

@@ -7,7 +7,6 @@ leaves behind is the business of `sink.bronze.journal`.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ import pyarrow.parquet as pq
 from platform_core.clock import Clock
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
+from platform_kafka.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges
-from platform_kafka.records import FOOTER_DOMAIN, FOOTER_OFFSETS, offsets_json
 from sink.bronze.arrow import bronze_schema, to_table
 from sink.bronze.store import Store
 from sink.buffer import Buffer
@@ -110,7 +109,7 @@ class Writer:
             partition: OffsetRanges.from_offsets(row.offset for row in of_partition)
             for partition, of_partition in groupby(rows, key=lambda row: row.partition)
         }
-        footer = {FOOTER_OFFSETS: json.dumps({buffer.topic: offsets_json(offsets)}), FOOTER_DOMAIN: domain.name}
+        footer = BronzeFooter(domain.name, buffer.topic, offsets).to_metadata()
         sink = pa.BufferOutputStream()
         with pq.ParquetWriter(sink, schema.with_metadata(footer), compression="snappy") as file:
             for start in range(0, len(rows), ROW_GROUP_ROWS):

@@ -1,7 +1,7 @@
 """Dead letters read back: where a record came from, why it was refused, and how often.
 
-Only reading belongs here; the sink's letters are written by `sink.dead_letters`, the producers' by
-`platform_kafka.records`, and sending them back is `pdp.actions.dead_letters.redrive`. The idea is
+Only reading belongs here; their headers are `platform_kafka.dead_letter_headers`, and sending them back is
+`pdp.actions.dead_letters.redrive`. The idea is
 https://www.enterpriseintegrationpatterns.com/patterns/messaging/DeadLetterChannel.html.
 """
 
@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from platform_core.domain.catalog import Domain
+from platform_kafka.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.reader import OperatorKafka
-from platform_kafka.records import Message, kafka_timestamp
+from platform_kafka.records import Message, kafka_datetime
 from platform_kafka.topics import dlq_name
 
-PREFIX = "dlq."
 UNKNOWN = "unknown"
 """The error class of a record in a dead-letter topic that no program of the platform has written."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -91,37 +89,24 @@ class Letter:
 
 def letter(message: Message) -> Letter:
     """Return a record of a dead-letter topic as a letter, whatever its headers are."""
-    headers = tuple(message.headers() or ())
-    facts = {name.removeprefix(PREFIX): value for name, value in headers if name.startswith(PREFIX)}
-    microseconds = kafka_timestamp(message)
-
-    def text(name: str) -> str:
-        return (facts.get(name) or b"").decode("utf-8", "backslashreplace")
-
-    def number(name: str) -> int | None:
-        try:
-            return int(text(name))
-        except ValueError:
-            return None
-
-    origin_partition, origin_offset = number("partition"), number("offset")
+    facts = DeadLetterHeaders.parse(message.headers())
     return Letter(
         topic=message.topic(),
         partition=message.partition(),
         offset=message.offset(),
-        at=None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds),
+        at=kafka_datetime(message),
         key=message.key(),
         value=message.value(),
-        headers=headers,
-        origin_topic=text("topic"),
-        origin_partition=-1 if origin_partition is None else origin_partition,
-        origin_offset=-1 if origin_offset is None else origin_offset,
-        origin_timestamp=text("timestamp"),
-        error_class=text("error_class") or UNKNOWN,
-        error=text("error"),
-        schema_id=number("schema_id"),
-        attempt=max(number("attempt") or 1, 1),
-        omitted_bytes=number("value_omitted_bytes"),
+        headers=tuple(message.headers() or ()),
+        origin_topic=facts.topic,
+        origin_partition=facts.partition,
+        origin_offset=facts.offset,
+        origin_timestamp=facts.timestamp,
+        error_class=facts.error_class or UNKNOWN,
+        error=facts.error,
+        schema_id=facts.schema_id,
+        attempt=max(facts.attempt, 1),
+        omitted_bytes=facts.omitted_bytes,
     )
 
 

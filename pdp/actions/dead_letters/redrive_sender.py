@@ -16,10 +16,11 @@ from typing import Any
 
 import confluent_kafka as ck
 
-from pdp.actions.dead_letters.reader import PREFIX, Letter
+from pdp.actions.dead_letters.reader import Letter
 from pdp.actions.dead_letters.redrive_ledger import Fate, entry
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
+from platform_kafka.dead_letter_headers import on_the_way_back
 from platform_kafka.records import Headers
 from platform_kafka.topics import RAW_MAX_MESSAGE_BYTES, parked_name, redriven_name
 
@@ -85,7 +86,7 @@ class Sender:
         while self._in_flight >= self._window:
             self._turn(0.1)
         self._in_flight += 1
-        headers = _headers(letter) if fate is Fate.SENT else letter.headers
+        headers = on_the_way_back(letter.headers) if fate is Fate.SENT else letter.headers
 
         def delivered(error: ck.KafkaError | None, _: ck.Message | None) -> None:
             if error is None:
@@ -170,11 +171,3 @@ class Sender:
                 f" stopped; at most {self._window} letters are sent twice.",
                 topic=topic,
             )
-
-
-def _headers(letter: Letter) -> Headers:
-    """Return the headers of a letter on its way back; the sink counts on from `dlq.attempt`."""
-    kept = [(name, value) for name, value in letter.headers if name != PREFIX + "value_omitted_bytes"]
-    if not any(name == PREFIX + "attempt" for name, _ in kept):
-        kept.append((PREFIX + "attempt", str(letter.attempt).encode()))
-    return kept

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from confluent_kafka import TopicPartition
 
 from platform_kafka.announcements import Announcements
+from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.topics import PROCESSED_EVENTS
 
 DAY = date(2026, 11, 20)
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def reader(sink_rig):
 
 def announce(sink_rig, count: int = 1, value: bytes | None = None) -> None:
     producer = sink_rig.producer()
-    record = json.dumps({"domain": "events", "partition_date": DAY.isoformat()}).encode()
+    record = LedgerRecord("events", "raw-events", DAY, "part-0.parquet", 1, 1, {}, NOW).to_json()
     for number in range(count):
         producer.produce(PROCESSED_EVENTS, record if value is None else value, str(number))
     assert producer.flush(30) == 0
@@ -67,7 +68,7 @@ def test_the_sinks_files_are_announced_once_with_their_dates(sink_rig, reader):
 
 def test_a_record_that_cannot_be_read_is_passed(sink_rig, reader):
     position = reader.since(None).position
-    for value in (b"", b"{}", b"[]", b'{"domain": "events", "partition_date": 7}'):
+    for value in (b"", b"{}", b"[]", b'{"domain": "events", "topic": "raw-events", "partition_date": 7}'):
         announce(sink_rig, 1, value)
     announce(sink_rig)
     found = reader.since(position)

@@ -19,11 +19,13 @@ from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
+from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from platform_kafka.topic_log import Chunk, KafkaUnreachableError, Topic
 from tests.rigs.memory_kafka import MemoryMessage
 from tests.rigs.sink_samples import NOW
 
+DAY = date(2026, 3, 1)
 LEDGER, DLQ, RAW = "processed-events", "dlq-raw-events", "raw-events"
 WHERE = (RAW, 0)
 
@@ -52,7 +54,9 @@ class MemoryLog:
         self.bounds[topic] = (low, high + 1)
 
     def file(self, *ranges: tuple[int, int], topic: str = RAW) -> None:
-        self.append(LEDGER, json.dumps({"topic": topic, "offsets": {"0": ranges}}).encode())
+        offsets = {0: OffsetRanges.of(*ranges)}
+        record = LedgerRecord("events", topic, DAY, "part-0.parquet", 1, 1, offsets, NOW)
+        self.append(LEDGER, record.to_json())
 
     def letter(self, offset: str) -> None:
         facts = {"topic": RAW, "partition": "0", "offset": offset}
@@ -118,7 +122,8 @@ def test_files_and_letters_cover_what_is_committed(rig):
     rig.kafka.file((0, 3), (6, 8))
     rig.kafka.file((4, 4))
     rig.kafka.letter("5")
-    rig.kafka.letter("")  # a producer's own
+    rig.kafka.letter("-1")  # a producer's own: its record never was in the topic
+    rig.kafka.letter("")
     rig.kafka.file((0, 99), topic="raw-of-somebody-else")
     rig.commit(9)  # 9 waits in a buffer
     report, found = rig.look()
@@ -309,7 +314,7 @@ def put(lake: Lake, domain, name: str, offsets: list[int], footer: dict | None, 
         {"_topic": [RAW] * len(offsets), "_partition": pa.array([0] * len(offsets), pa.int32()), "_offset": offsets}
     )
     if footer is not None:
-        table = table.replace_schema_metadata({"pdp.offsets": json.dumps(footer)})
+        table = table.replace_schema_metadata({"pdp.domain": domain.name, "pdp.offsets": json.dumps(footer)})
     lake.filesystem.create_dir(path.rpartition("/")[0])
     pq.write_table(table, path)
     moment = (NOW - timedelta(minutes=minutes_ago)).timestamp()

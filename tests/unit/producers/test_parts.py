@@ -14,7 +14,6 @@ import pytest
 from platform_core.domain.catalog import load_catalog
 from platform_core.errors import ConfigurationError
 from platform_core.settings import REPOSITORY
-from platform_kafka.records import dead_letter_headers
 from producers.cli import main as producers_main
 from producers.fence import Position
 from producers.postgres_increment import Increment
@@ -109,22 +108,6 @@ def test_nothing_due_is_the_same_object() -> None:
 
 def test_ids_name_their_day() -> None:
     assert list(day_ids(date(2026, 3, 10), 2)) == [260310000001, 260310000002]
-
-
-def test_dead_letter_headers() -> None:
-    headers = dict(
-        dead_letter_headers(topic="raw-users", at=NOW, error_class="contract_violation", error="x" * 5000, schema_id=3)
-    )
-    assert headers.pop("dlq.error") == b"x" * 1000
-    assert headers == {
-        "dlq.topic": b"raw-users",
-        "dlq.partition": b"-1",
-        "dlq.offset": b"-1",
-        "dlq.timestamp": b"2026-03-10T12:00:00+00:00",
-        "dlq.error_class": b"contract_violation",
-        "dlq.schema_id": b"3",
-        "dlq.attempt": b"1",
-    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,126 @@
+"""The headers of a dead letter: where its record was, why it was refused, and how often.
+
+Add a header here, to `write` and to `DeadLetterHeaders`. Sending a dead letter belongs to who refuses a record, sending
+one back to `pdp.actions.dead_letters`; docs/operations.md says what each error class means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from platform_kafka.records import Header, Headers
+
+_PREFIX = "dlq."
+_ATTEMPT = _PREFIX + "attempt"
+_OMITTED = _PREFIX + "value_omitted_bytes"
+
+ERROR_CHARACTERS = 1_000
+NEVER_WRITTEN = -1
+"""Partition and offset of a record that its producer refused: it never was in the topic."""
+
+
+@dataclass(frozen=True)
+class DeadLetterHeaders:
+    """What the headers of a dead letter say; whatever is missing or unreadable has its empty value.
+
+    Attributes:
+        topic: The topic that the record was in, or was meant for.
+        partition: Its partition; -1 if the record never was in a topic.
+        offset: Its offset; likewise.
+        timestamp: The record's own time, as ISO text.
+        error_class: Why it was refused, as one word.
+        error: Why it was refused, as a sentence.
+        schema_id: The writer's schema.
+        attempt: How many times it has been refused; 0 if no header says so.
+        omitted_bytes: Size of a value that was too large for a dead letter and stayed in the raw topic.
+    """
+
+    topic: str = ""
+    partition: int = NEVER_WRITTEN
+    offset: int = NEVER_WRITTEN
+    timestamp: str = ""
+    error_class: str = ""
+    error: str = ""
+    schema_id: int | None = None
+    attempt: int = 0
+    omitted_bytes: int | None = None
+
+    @classmethod
+    def parse(cls, headers: Headers | None) -> Self:
+        """Return what a record's headers say; of two with one name the last counts."""
+        facts = {name.removeprefix(_PREFIX): value for name, value in headers or () if name.startswith(_PREFIX)}
+
+        def text(name: str) -> str:
+            return (facts.get(name) or b"").decode("utf-8", "backslashreplace")
+
+        def number(name: str) -> int | None:
+            try:
+                return int(text(name))
+            except ValueError:
+                return None
+
+        partition, offset = number("partition"), number("offset")
+        return cls(
+            topic=text("topic"),
+            partition=NEVER_WRITTEN if partition is None else partition,
+            offset=NEVER_WRITTEN if offset is None else offset,
+            timestamp=text("timestamp"),
+            error_class=text("error_class"),
+            error=text("error"),
+            schema_id=number("schema_id"),
+            attempt=max(number("attempt") or 0, 0),
+            omitted_bytes=number("value_omitted_bytes"),
+        )
+
+    @property
+    def source(self) -> tuple[str, int, int] | None:
+        """Topic, partition and offset of the refused record; None if it never was in a topic."""
+        if not self.topic or self.partition < 0 or self.offset < 0:
+            return None
+        return self.topic, self.partition, self.offset
+
+
+def write(
+    *,
+    topic: str,
+    partition: int = NEVER_WRITTEN,
+    offset: int = NEVER_WRITTEN,
+    timestamp: datetime | None,
+    error_class: str,
+    error: str,
+    schema_id: int | None,
+    attempt: int = 1,
+) -> list[Header]:
+    """Return the headers of a new dead letter, see `DeadLetterHeaders`."""
+    facts = {
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "timestamp": "" if timestamp is None else timestamp.isoformat(),
+        "error_class": error_class,
+        "error": error[:ERROR_CHARACTERS],
+        "schema_id": "" if schema_id is None else schema_id,
+        "attempt": attempt,
+    }
+    return [(_PREFIX + name, str(value).encode()) for name, value in facts.items()]
+
+
+def own_headers(headers: Headers | None) -> list[Header]:
+    """Return the headers that the record had before it was refused."""
+    return [(name, value) for name, value in headers or () if not name.startswith(_PREFIX)]
+
+
+def without_value(headers: Iterable[Header], size: int) -> list[Header]:
+    """Return the headers of a dead letter whose value of `size` bytes is left out."""
+    return [*headers, (_OMITTED, str(size).encode())]
+
+
+def on_the_way_back(headers: Headers) -> list[Header]:
+    """Return the headers of a dead letter that is sent back with its whole value; the sink counts its attempts on."""
+    kept = [(name, value) for name, value in headers if name != _OMITTED]
+    if not any(name == _ATTEMPT for name, _ in kept):
+        kept.append((_ATTEMPT, b"1"))
+    return kept
