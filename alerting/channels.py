@@ -6,24 +6,18 @@ belongs to `dispatch`. Slack's format: https://docs.slack.dev/messaging/sending-
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.alerts import Alert
 from platform_core.settings import Settings
-from platform_kafka.topics import PIPELINE_ALERTS, kafka_client_config
+from platform_kafka.alerts import AlertTopic
 
 if TYPE_CHECKING:
-    from confluent_kafka import Producer
     from pydantic import SecretStr
-
-KAFKA_SECONDS = 5.0
-"""A healthy broker acknowledges within 0.1 s, a first connection within 1 s; a tick must not wait for a dead one."""
 
 SLACK_SECONDS = 10.0
 SLACK_TEXT = 2000
@@ -65,7 +59,7 @@ def configured(settings: Settings) -> list[Channel]:
 
 
 class KafkaChannel:
-    """Writes to the topic `pipeline-alerts`; the record's key is the alert's key.
+    """Writes to the topic `pipeline-alerts`.
 
     Args:
         settings: Where Kafka is.
@@ -74,59 +68,14 @@ class KafkaChannel:
     name = "kafka"
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._producer: Producer | None = None
+        self._topic = AlertTopic(settings)
 
     def send(self, alert: Alert) -> None:
-        """Produce the alert as JSON and wait for the broker's acknowledgement."""
-        from confluent_kafka import KafkaError, KafkaException
-
-        reports: list[KafkaError | None] = []
-        where = f"topic `{PIPELINE_ALERTS}` at `{self._settings.kafka_bootstrap_servers}`"
+        """Send one alert, see `Channel.send`."""
         try:
-            producer = self._connected()
-            producer.produce(
-                PIPELINE_ALERTS,
-                json.dumps(document(alert)).encode(),
-                alert.key.encode(),
-                on_delivery=lambda error, _message: reports.append(error),
-            )
-            producer.flush(KAFKA_SECONDS + 2)
-        except (KafkaException, BufferError) as error:
-            raise AlertNotSentError(
-                f"Alert `{alert.key}` was not taken by {where}: {error}. It stays pending."
-            ) from error
-        if reports and reports[0] is None:
-            return
-        self._forget()
-        why = reports[0].str() if reports and reports[0] is not None else "no delivery report"
-        raise AlertNotSentError(
-            f"Alert `{alert.key}` was not taken by {where}: {why}. It stays pending; check that the broker is up and"
-            " that the topic exists."
-        )
-
-    def _connected(self) -> Producer:
-        from confluent_kafka import Producer
-
-        if self._producer is None:
-            self._producer = Producer(
-                {
-                    **kafka_client_config(self._settings),
-                    "client.id": "pdp-alerts",
-                    "acks": "all",
-                    # The report must come before `flush` gives up: a late delivery would be a second copy.
-                    "message.timeout.ms": int(KAFKA_SECONDS * 1000),
-                    "log_level": 2,  # a broker that is down is one line of ours, not ten a second of librdkafka's
-                }
-            )
-        return self._producer
-
-    def _forget(self) -> None:
-        """Drop the producer with whatever it still holds."""
-        if self._producer is not None:
-            self._producer.purge()
-            self._producer.flush(0)
-        self._producer = None
+            self._topic.send(alert)
+        except TransientError as error:
+            raise AlertNotSentError(f"{error.message} It stays pending.") from error
 
 
 class SlackChannel:
@@ -165,16 +114,6 @@ class SlackChannel:
         if 400 <= status < 500 and status not in (requests.codes.too_many_requests, requests.codes.request_timeout):
             raise AlertRefusedError(f"{what} Check SLACK_WEBHOOK_URL: Slack answers so for a revoked webhook.")
         raise AlertNotSentError(f"{what} It stays pending; the next tick tries again.")
-
-
-def document(alert: Alert) -> dict[str, Any]:
-    """Return the alert as JSON values: dates and times in ISO 8601."""
-    return {
-        **asdict(alert),
-        "kind": alert.kind.value,
-        "partition_date": alert.partition_date.isoformat() if alert.partition_date else None,
-        "at": alert.at.isoformat(),
-    }
 
 
 def slack_text(alert: Alert, ui_url: str) -> str:

@@ -1,57 +1,29 @@
-"""Telling a person: one record on the topic `pipeline-alerts`, in the shape that the orchestrator's alerts have.
+"""Alerts on the topic `pipeline-alerts`: one record an alert, delivered when the broker says so.
 
-Only the record and its delivery belong here; what is worth an alert belongs to who notices it. A producer has no
-memory of alerts in the lake: an occurrence is told once a process, its key lets readers recognise a second telling.
+Only the delivery belongs here; what is worth an alert belongs to who notices it, its form to
+`platform_core.lake.alerts`. The record's key is the alert's key, by which readers recognise a second copy.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
-
-from platform_core.errors import PlatformError
+from platform_core.errors import TransientError
 from platform_core.settings import Settings
-from platform_kafka.clients import connect_producer
-from platform_kafka.topics import PIPELINE_ALERTS
+from platform_kafka.topics import PIPELINE_ALERTS, kafka_client_config
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError, Producer
 
-# A healthy broker acknowledges within 0.1 s; rows must not wait for one that is away.
-FLUSH_SECONDS = 5.0
+    from platform_core.lake.alerts import Alert
 
-
-def alert_document(
-    *, key: str, kind: str, domain: str, what: str, where: str, command: str, at: datetime
-) -> dict[str, Any]:
-    """Return an alert as JSON values, with the fields of `platform_core.lake.alerts.Alert`.
-
-    Args:
-        key: Identifies the occurrence.
-        kind: What kind of thing it is, in capitals.
-        domain: The domain.
-        what: What happened, a sentence or two.
-        where: Where to look.
-        command: What to type next.
-        at: When it happened, UTC.
-    """
-    return {
-        "key": key,
-        "kind": kind,
-        "domain": domain,
-        "partition_date": None,
-        "what": what,
-        "where": where,
-        "command": command,
-        "at": at.isoformat(),
-    }
+ACKNOWLEDGE_SECONDS = 5.0
+"""A healthy broker acknowledges within 0.1 s, a first connection within 1 s; nobody waits long for a dead one."""
 
 
 class AlertTopic:
-    """Writes alerts; a broker that does not take one is logged and stops nothing.
+    """Writes alerts; the connection is kept between them.
 
     Args:
         settings: Where Kafka is.
@@ -60,31 +32,58 @@ class AlertTopic:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._producer: Producer | None = None
-        self._failures: list[KafkaError] = []
 
-    def publish(self, document: dict[str, Any]) -> bool:
-        """Send one alert and tell whether the broker acknowledged it.
+    def send(self, alert: Alert) -> None:
+        """Produce the alert as JSON and wait for the broker's acknowledgement.
 
-        Args:
-            document: What `alert_document` returns.
+        Raises:
+            TransientError: the broker did not take it, and no copy of it arrives later.
         """
-        self._failures.clear()
-        try:
-            if self._producer is None:
-                self._producer = connect_producer(self._settings, on_failed_delivery=self._failed)
-            self._producer.produce(PIPELINE_ALERTS, json.dumps(document).encode(), document["key"].encode())
-            left = self._producer.flush(FLUSH_SECONDS)
-        except (KafkaException, BufferError, PlatformError) as error:
-            log.warning("alert_not_sent key=%s error=%s", document["key"], error)
-            return False
-        if left or self._failures:
-            reason = self._failures[0].str() if self._failures else "no acknowledgement in time"
-            log.warning("alert_not_sent key=%s error=%s", document["key"], reason)
-            # A later delivery of what is still queued would be a second copy.
-            self._producer.purge(in_queue=True, in_flight=True)
-            self._producer.flush(0)
-            return False
-        return True
+        from confluent_kafka import KafkaException
 
-    def _failed(self, error: KafkaError, message: Message) -> None:
-        self._failures.append(error)
+        reports: list[KafkaError | None] = []
+        try:
+            producer = self._connected()
+            producer.produce(
+                PIPELINE_ALERTS,
+                json.dumps(alert.to_json()).encode(),
+                alert.key.encode(),
+                on_delivery=lambda error, _message: reports.append(error),
+            )
+            producer.flush(ACKNOWLEDGE_SECONDS + 2)
+        except (KafkaException, BufferError) as error:
+            raise self._not_taken(alert, str(error)) from error
+        if not reports or reports[0] is not None:
+            self._forget()
+            raise self._not_taken(alert, reports[0].str() if reports and reports[0] else "no delivery report")
+
+    def _not_taken(self, alert: Alert, why: str) -> TransientError:
+        return TransientError(
+            f"Alert `{alert.key}` was not taken by topic `{PIPELINE_ALERTS}` at"
+            f" `{self._settings.kafka_bootstrap_servers}`: {why}. Check that the broker is up and that the topic"
+            " exists.",
+            key=alert.key,
+        )
+
+    def _connected(self) -> Producer:
+        from confluent_kafka import Producer
+
+        if self._producer is None:
+            self._producer = Producer(
+                {
+                    **kafka_client_config(self._settings),
+                    "client.id": "pdp-alerts",
+                    "acks": "all",
+                    # The report must come before `flush` gives up: a late delivery would be a second copy.
+                    "message.timeout.ms": int(ACKNOWLEDGE_SECONDS * 1000),
+                    "log_level": 2,  # a broker that is down is one line of ours, not ten a second of librdkafka's
+                }
+            )
+        return self._producer
+
+    def _forget(self) -> None:
+        """Drop the producer with whatever it still holds."""
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer.flush(0)
+        self._producer = None

@@ -218,7 +218,7 @@ def _application(domain: Domain) -> str:
 
 
 def _alarm(settings: Settings, domain: Domain) -> WatermarkAlarm:
-    return WatermarkAlarm(domain.name, settings.cdc_watermark_alarm_seconds, AlertTopic(settings).publish)
+    return WatermarkAlarm(domain.name, settings.cdc_watermark_alarm_seconds, AlertTopic(settings).send)
 
 
 def _run(

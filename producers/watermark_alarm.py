@@ -11,18 +11,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from platform_core.lake.alerts import AlertKind
-from platform_kafka.alerts import alert_document
+from platform_core.errors import TransientError
+from platform_core.lake.alerts import Alert, AlertKind
 from producers.fence import FencedReader
 
 log = logging.getLogger(__name__)
 
-KIND = AlertKind.WATERMARK_HELD_BACK.value
+KIND = AlertKind.WATERMARK_HELD_BACK
 REPEAT_SECONDS = 60.0
 
 # `age` and not a comparison: transaction numbers wrap around. A prepared transaction has no session any more.
@@ -81,7 +80,7 @@ class WatermarkAlarm:
     Args:
         source: The source.
         threshold_seconds: `CDC_WATERMARK_ALARM_SECONDS`.
-        publish: Takes the alert; tells whether it was delivered.
+        send: Takes the alert; raises `TransientError` when it was not delivered.
         seconds: A clock that never steps back, for the pace of warnings.
 
     Attributes:
@@ -92,16 +91,16 @@ class WatermarkAlarm:
         self,
         source: str,
         threshold_seconds: float,
-        publish: Callable[[dict[str, Any]], bool],
+        send: Callable[[Alert], None],
         *,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._threshold_seconds = threshold_seconds
-        self._publish = publish
+        self._send = send
         self._seconds = seconds
         self._warned_at: float | None = None
-        self._published = False
+        self._sent = False
         self.is_on = False
 
     def check(self, reader: FencedReader) -> None:
@@ -110,7 +109,7 @@ class WatermarkAlarm:
         if held <= self._threshold_seconds:
             if self.is_on:
                 log.warning("watermark_released source=%s age_seconds=%.0f", self._source, reader.watermark_age_seconds)
-            self.is_on, self._warned_at, self._published = False, None, False
+            self.is_on, self._warned_at, self._sent = False, None, False
             return
         self.is_on = True
         now = self._seconds()
@@ -128,15 +127,20 @@ class WatermarkAlarm:
             blocker.state.replace(" ", "_"),
             since,
         )
-        if not self._published:
-            self._published = self._publish(self._alert(reader, blocker, since))
+        if not self._sent:
+            try:
+                self._send(self._alert(reader, blocker, since))
+                self._sent = True
+            except TransientError as error:  # the rows must not wait for Kafka; a minute later it is tried again
+                log.warning("alert_not_sent source=%s error=%s", self._source, error)
 
-    def _alert(self, reader: FencedReader, blocker: OpenTransaction, since: str) -> dict[str, Any]:
+    def _alert(self, reader: FencedReader, blocker: OpenTransaction, since: str) -> Alert:
         assert reader.held_since is not None and reader.polled_at is not None
-        return alert_document(
+        return Alert(
             key=f"{KIND}/{self._source}/{reader.held_since.isoformat()}",
             kind=KIND,
             domain=self._source,
+            partition_date=None,
             what=(
                 f"A transaction has been open for {reader.held_seconds:,.0f} s. Other rows of `{self._source}` are sent"
                 " as ever; what this transaction wrote comes when it commits, and until then every poll reads the"

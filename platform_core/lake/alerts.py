@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -77,6 +78,15 @@ class Alert:
     where: str
     command: str
     at: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the alert as JSON values: dates and times in ISO 8601."""
+        return {
+            **asdict(self),
+            "kind": self.kind.value,
+            "partition_date": self.partition_date.isoformat() if self.partition_date else None,
+            "at": self.at.isoformat(),
+        }
 
 
 @dataclass(frozen=True)

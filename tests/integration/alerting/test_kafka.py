@@ -12,7 +12,6 @@ import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from alerting import channels
 from alerting.channels import AlertNotSentError, KafkaChannel
 from alerting.dispatch import dispatch
 from infra.embedded.services.kafka import Kafka
@@ -20,6 +19,7 @@ from platform_core.domain.catalog import load_catalog
 from platform_core.lake.alerts import Alert, AlertKind, AlertLog
 from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings
+from platform_kafka import alerts
 from platform_kafka.topics import PIPELINE_ALERTS, kafka_client_config, topic_specs
 from tests.rigs.settings_of import settings_of
 
@@ -92,7 +92,7 @@ def test_an_alert_is_there_once_when_it_is_sent_twice(connection: Settings, log:
 def test_a_broker_that_is_away_leaves_it_pending_and_gets_one_copy_later(
     connection: Settings, log: AlertLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channels, "KAFKA_SECONDS", 1.0)
+    monkeypatch.setattr(alerts, "ACKNOWLEDGE_SECONDS", 1.0)
     alert = an_alert()
     away = KafkaChannel(connection.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"}))
     started = time.monotonic()
@@ -101,6 +101,6 @@ def test_a_broker_that_is_away_leaves_it_pending_and_gets_one_copy_later(
     with pytest.raises(AlertNotSentError, match=r"127\.0\.0\.1:1"):
         away.send(alert)
     assert [a.key for a in log.pending("kafka")] == [alert.key]
-    monkeypatch.setattr(channels, "KAFKA_SECONDS", 5.0)
+    monkeypatch.setattr(alerts, "ACKNOWLEDGE_SECONDS", 5.0)
     assert dispatch(log, [alert], [KafkaChannel(connection)]).sent == 1
     assert len(records(connection, alert.key)) == 1

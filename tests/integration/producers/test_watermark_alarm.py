@@ -50,7 +50,7 @@ def test_an_open_transaction_is_told_of_and_delays_only_its_own_rows(
     poller = CdcPoller(provisioned.connect(), provisioned.delivery("orders"), MemoryWatermark())
     minute = 0.0
     before = len(alerts(provisioned))
-    alarm = WatermarkAlarm("orders", 1e-6, AlertTopic(provisioned.settings).publish, seconds=lambda: minute)
+    alarm = WatermarkAlarm("orders", 1e-6, AlertTopic(provisioned.settings).send, seconds=lambda: minute)
 
     def poll() -> int:
         sent = poller.poll().total
