@@ -22,6 +22,7 @@ from platform_kafka.topics import DLQ_MAX_MESSAGE_BYTES, kafka_client_config
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
+REGISTRY_ANSWER_SECONDS = 10
 
 
 class Errors:
@@ -98,13 +99,20 @@ def connect_admin(settings: Settings, *, wait_seconds: float = 0.0) -> AdminClie
                 raise
 
 
+def registry_client(settings: Settings, *, retries: int = 2) -> SchemaRegistryClient:
+    """Return a registry client that has not asked anything yet."""
+    return SchemaRegistryClient(
+        {"url": settings.schema_registry_url, "max.retries": retries, "timeout": REGISTRY_ANSWER_SECONDS}
+    )
+
+
 def connect_registry(settings: Settings, *, wait_seconds: float = 0.0) -> SchemaRegistryClient:
     """Return a registry client that has got an answer.
 
     Raises:
         TransientError: the registry does not answer in time.
     """
-    client = SchemaRegistryClient({"url": settings.schema_registry_url, "max.retries": 2, "timeout": 10})
+    client = registry_client(settings)
     deadline = time.monotonic() + wait_seconds
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A domain's registered contract, as a producer uses it: the schema id, and a compiled validator.
+"""What the schema registry knows of a domain's contract: its versions, the schema id, and a compiled validator.
 
 Only looking up and validating belong here; registering belongs to `platform_kafka.provision`, so that a running
 producer can never change a contract. How a contract changes is explained in docs/operations.md.
@@ -79,26 +79,34 @@ def registered_versions(client: SchemaRegistryClient, subject: str) -> list[Vers
     """Return a subject's versions in their order; none for an unknown subject.
 
     Raises:
-        TransientError: the registry does not answer.
+        TransientError: the registry does not answer, or with something else than a version.
     """
     try:
-        found = [client.get_version(subject, number) for number in client.get_versions(subject)]
+        numbers = client.get_versions(subject)
+        # None: a person deleted it between the two requests.
+        return [version for number in numbers if (version := _version(client, subject, number)) is not None]
     except SchemaRegistryError as error:
         if error.http_status_code == NOT_FOUND:
             return []
         raise _unreachable(subject, error) from error
-    return [
-        Version(
-            int(one.version or 0),
-            json.loads(one.schema.schema_str or "{}"),
-            f"{subject} version {one.version}",
-            int(one.schema_id or 0),
-        )
-        for one in found
-    ]
+    except Exception as error:  # the client lets its HTTP library's own errors through
+        raise _unreachable(subject, error) from error
 
 
-def _unreachable(subject: str, error: SchemaRegistryError) -> TransientError:
+def _version(client: SchemaRegistryClient, subject: str, number: int) -> Version | None:
+    try:
+        found = client.get_version(subject, number)
+    except SchemaRegistryError as error:
+        if error.http_status_code == NOT_FOUND:
+            return None
+        raise
+    schema = json.loads(found.schema.schema_str or "{}")
+    return Version(number, schema, f"{subject} version {number}", int(found.schema_id or 0))
+
+
+def _unreachable(subject: str, error: Exception) -> TransientError:
     return TransientError(
-        f"The schema registry cannot look up subject `{subject}`: {error}. It is tried again.", subject=subject
+        f"The schema registry cannot look up subject `{subject}`: {error or type(error).__name__}."
+        " Check `SCHEMA_REGISTRY_URL` and that it runs. It is tried again.",
+        subject=subject,
     )

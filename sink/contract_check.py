@@ -14,7 +14,9 @@ from platform_core.domain.catalog import Domain
 from platform_core.domain.released_contracts import require_compatible
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
-from platform_kafka.contract_registry import registered_versions
+from platform_kafka.clients import registry_client
+from platform_kafka.registry import registered_versions
+from platform_kafka.topics import subject_name
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +27,11 @@ def check_contracts(settings: Settings, domains: Iterable[Domain]) -> None:
     Raises:
         ConfigurationError: a version is incompatible; `fields` names the properties.
     """
+    # Without a second try: a registry that is away must not hold up the start.
+    registry = registry_client(settings, retries=0)
     for domain in domains:
         try:
-            versions = registered_versions(settings, domain)
+            versions = registered_versions(registry, subject_name(domain))
         except TransientError as error:
             log.warning("contracts_unchecked domain=%s error=%s", domain.name, error)
             return

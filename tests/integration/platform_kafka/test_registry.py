@@ -1,8 +1,9 @@
-"""The rules beside the real registry, and what a process without the registry's client learns from it."""
+"""The rules beside the real registry, and what a starting sink learns from it."""
 
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.domain.contract_compatibility import breaches
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
-from platform_kafka.contract_registry import require_registered
-from platform_kafka.topics import subject_name
-from tests.rigs.contract_changes import BASE, CHANGES, UNION, users_version, write_domains
+from platform_kafka.clients import registry_client
+from platform_kafka.registry import registered_versions
+from sink.contract_check import check_contracts
+from tests.rigs.contract_changes import BASE, CHANGES, users_version, write_domains
 
 
 @pytest.fixture
@@ -57,16 +59,19 @@ def domain(folder: Path, schema: dict[str, Any], topic: str) -> Domain:
 
 
 def test_a_process_may_be_older_or_newer_than_the_producers(
-    client: SchemaRegistryClient, configured: Settings, tmp_path: Path
+    client: SchemaRegistryClient, configured: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     topic = f"raw-{uuid.uuid4().hex}"
     for number in (1, 2, 3):
         assert takes(client, f"{topic}-value", users_version(number))
+    versions = registered_versions(client, f"{topic}-value")
+    assert [version.number for version in versions] == [1, 2, 3]
+    assert [version.schema for version in versions] == [users_version(n) for n in (1, 2, 3)]
+    assert len({version.schema_id for version in versions}) == 3
     for number in (1, 3, 4):
-        versions = require_registered(configured, domain(tmp_path / str(number), users_version(number), topic))
-        assert [version.number for version in versions] == [1, 2, 3]
-        assert [version.schema for version in versions] == [users_version(n) for n in (1, 2, 3)]
-        assert len({version.schema_id for version in versions}) == 3
+        check_contracts(configured, [domain(tmp_path / str(number), users_version(number), topic)])
+    assert caplog.text.count("contract_checked domain=users registered_versions=3") == 3
 
 
 def test_a_contract_that_cannot_read_a_registered_version_is_refused_by_field(
@@ -79,18 +84,19 @@ def test_a_contract_that_cannot_read_a_registered_version_is_refused_by_field(
     schema["properties"]["nickname"] = {"type": "string"}
     users = domain(tmp_path, schema, topic)
     with pytest.raises(ConfigurationError, match="`nickname`") as caught:
-        require_registered(configured, users)
+        check_contracts(configured, [users])
     assert (caught.value.fields, caught.value.version) == (["nickname"], 1)
 
 
-def test_an_unknown_subject_names_the_command(configured: Settings, tmp_path: Path) -> None:
-    users = domain(tmp_path, {**users_version(1), "properties": users_version(1)["properties"] | {"x": UNION}}, "none")
-    with pytest.raises(ConfigurationError, match="python -m producers provision") as caught:
-        require_registered(configured, users)
-    assert caught.value.subject == subject_name(users)
+def test_an_unknown_subject_has_no_versions(client: SchemaRegistryClient) -> None:
+    assert registered_versions(client, "nobody-value") == []
 
 
-def test_an_absent_registry_is_an_outage(tmp_path: Path) -> None:
-    users = domain(tmp_path, users_version(1), "any")
+def test_an_absent_registry_is_an_outage_and_does_not_keep_a_sink_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    absent = Settings(schema_registry_url="http://127.0.0.1:1")
     with pytest.raises(TransientError, match="SCHEMA_REGISTRY_URL"):
-        require_registered(Settings(schema_registry_url="http://127.0.0.1:1"), users)
+        registered_versions(registry_client(absent), "any-value")
+    check_contracts(absent, [domain(tmp_path, users_version(1), "any")])
+    assert "contracts_unchecked domain=users" in caplog.text
