@@ -6,6 +6,7 @@ belongs to `report`; the demo decides what a difference means.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -16,10 +17,10 @@ import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from infra.embedded.lag import TopicLag, topic_lag
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
+from platform_kafka.reader import OperatorKafka
 from platform_kafka.topics import dlq_name
 from warehouse.load import Connection
 
@@ -72,14 +73,18 @@ def account_all(
         warehouse: An open connection.
     """
     topics = [name for d in catalog for name in (d.topic.name, dlq_name(d))]
-    kafka = topic_lag(settings, topics)
+    kafka: Counter[str] = Counter()
+    with OperatorKafka(settings) as connection:
+        partitions = [tp for topic in topics for tp in connection.partitions(topic)]
+        for (topic, _), bounds in connection.bounds(partitions).items():
+            kafka[topic] += bounds.records
     return {d.name: _account(settings, d, lake, produced.get(d.name, 0), kafka, warehouse) for d in catalog}
 
 
 def _account(
-    settings: Settings, domain: Domain, lake: Lake, produced: int, kafka: Mapping[str, TopicLag], warehouse: Connection
+    settings: Settings, domain: Domain, lake: Lake, produced: int, kafka: Mapping[str, int], warehouse: Connection
 ) -> Account:
-    in_kafka, dead = kafka[domain.topic.name].records, kafka[dlq_name(domain)].records
+    in_kafka, dead = kafka[domain.topic.name], kafka[dlq_name(domain)]
     rows, offsets, per_key = _bronze(domain, lake)
     silver = _rows(lake, lake.silver(domain))
     quarantined = _rows(lake, lake.quarantine(domain))

@@ -20,18 +20,19 @@ from audit.run import audit
 from infra.embedded.commands.accounting import Account, account_all, gold_total, orders_difference
 from infra.embedded.commands.demo_report import answer_questions, print_report, write_report
 from infra.embedded.errors import StackError
-from infra.embedded.lag import topic_lag
 from infra.embedded.processes.workers import Workers
 from infra.embedded.progress import Reporter
 from infra.embedded.services.spark_connect import Engine
 from infra.embedded.stack import Stack
 from infra.embedded.toolchain.toolchain import REPOSITORY
+from pdp.actions.group_offsets import lags
 from pdp.commands.audit import show as show_audit
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import State
 from platform_core.settings import Settings, settings
+from platform_kafka.reader import OperatorKafka
 from warehouse.connection import connect
 
 ROOT = REPOSITORY / ".platform" / "demo"
@@ -154,7 +155,8 @@ class Demo:
 
         def caught_up() -> bool:
             nonlocal shown
-            behind = sum(entry.lag for entry in topic_lag(config, topics).values())
+            with OperatorKafka(config) as kafka:
+                behind = sum(each.lag for each in lags(kafka, topics))
             if behind != shown:
                 self.reporter.line(f"  lag {behind:,}")
                 shown = behind
