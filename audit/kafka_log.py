@@ -6,10 +6,8 @@ added here. What the answers mean is decided in the stages.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 
-from platform_core.errors import TransientError
 from platform_core.settings import Settings
 from platform_kafka.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.ledger_record import LedgerRecord
@@ -17,11 +15,6 @@ from platform_kafka.offset_ranges import OffsetRanges
 from platform_kafka.records import Message
 from platform_kafka.topic_log import ConfluentLog, Topic
 from platform_kafka.topics import PROCESSED_EVENTS
-
-READ_SECONDS = 300.0
-"""Reading the dead letters or the ledger of 30 days, a million records, takes 10 to 20 s on a laptop."""
-
-STEP_SECONDS = 20.0
 
 
 class AuditLog:
@@ -76,7 +69,7 @@ class AuditLog:
         """
         found: dict[int, list[int]] = {}
         spans = {p: (ranges.first or 0, (ranges.last or 0) + 1) for p, ranges in wanted.items() if ranges}
-        for message in self._read(name, spans):
+        for message in self._log.read_all(name, spans):
             partition, offset = message.partition(), message.offset()
             if offset in wanted.get(partition, OffsetRanges()):
                 found.setdefault(partition, []).append(offset)
@@ -84,29 +77,13 @@ class AuditLog:
 
     def between(self, name: str, spans: Mapping[int, tuple[int, int]]) -> Iterator[Message]:
         """Iterate over the records of `[first, end)` of each partition."""
-        return self._read(name, spans)
+        return self._log.read_all(name, spans)
 
     def all_of(self, name: str) -> Iterator[Message]:
         """Iterate over everything that a topic keeps; nothing if there is no such topic."""
         topic = self.topic(name)
-        return self._read(name, topic.bounds) if topic else iter(())
+        return self._log.read_all(name, topic.bounds) if topic else iter(())
 
     def close(self) -> None:
         """Give up the connection."""
         self._log.close()
-
-    def _read(self, name: str, spans: Mapping[int, tuple[int, int]]) -> Iterator[Message]:
-        position = {partition: first for partition, (first, _) in spans.items()}
-        ends = {partition: end for partition, (_, end) in spans.items()}
-        deadline = time.monotonic() + READ_SECONDS
-        complete = not spans
-        while not complete:
-            chunk = self._log.read(name, position, ends, STEP_SECONDS)
-            yield from chunk.messages
-            position, complete = chunk.position, chunk.complete
-            if not complete and (time.monotonic() > deadline or not chunk.messages):
-                raise TransientError(
-                    f"Topic `{name}` could not be read to its end: partitions {sorted(ends)} stopped at"
-                    f" {sorted(position.items())}. Look at the broker, then run the audit again.",
-                    topic=name,
-                )

@@ -20,7 +20,7 @@ from platform_core.lake.lake import Lake
 from platform_core.partitions.date_range import DateRange
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.settings import Settings
-from platform_kafka.topic_log import KafkaUnreachableError
+from platform_kafka.errors import KafkaUnreachableError
 from warehouse.connection import connect
 from warehouse.load import Connection, WarehouseUnavailableError
 

@@ -13,18 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
 from platform_core.settings import Settings
+from platform_kafka.errors import KafkaUnreachableError
 from platform_kafka.ledger_record import LedgerRecord
-from platform_kafka.topics import PROCESSED_EVENTS, kafka_client_config
+from platform_kafka.topic_reader import TopicReader
+from platform_kafka.topics import PROCESSED_EVENTS
 
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 1.5
 RETRY_AFTER_SECONDS = 30.0
-BATCH = 2000
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,8 @@ class Announcements:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
         self._lock = threading.Lock()
-        self._consumer: Consumer | None = None
-        self._position: dict[int, int] = {}
+        self._reader = TopicReader(settings, "pdp-announcements", answer_seconds=CONNECT_SECONDS)
         self._not_before = 0.0
 
     def since(self, position: Mapping[int, int] | None) -> Announced:
@@ -66,67 +63,37 @@ class Announcements:
                 return Announced(frozenset(), position or {}, complete=False)
             try:
                 return self._since(position)
-            except KafkaException as error:
-                log.warning("ledger_unreachable error=%s", error.args[0])
-                self.close()
+            except KafkaUnreachableError as error:
+                log.warning("ledger_unreachable error=%s", error)
                 self._not_before = time.monotonic() + RETRY_AFTER_SECONDS
                 return Announced(frozenset(), position or {}, complete=False)
 
     def close(self) -> None:
         """Give up the connection; the next call opens another."""
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
-        self._position = {}
+        self._reader.close()
 
     def _since(self, position: Mapping[int, int] | None) -> Announced:
-        consumer = self._consumer or self._connect()
-        bounds = self._bounds(consumer)
+        bounds = self._reader.bounds([PROCESSED_EVENTS]).get(PROCESSED_EVENTS)
+        if bounds is None:
+            raise KafkaUnreachableError(f"There is no topic `{PROCESSED_EVENTS}`.")
         ends = {p: high for p, (_, high) in bounds.items()}
         if position is None:
             return Announced(frozenset(), ends, complete=True)
-        # A position after the end is of a topic that was deleted and made anew. One before the begin was passed by
+        # A position after the end is of a topic that was deleted and recreated. One before the begin was passed by
         # retention; with nothing left to read, no record would ever move it on.
-        wanted = {p: max(low, at) if (at := position.get(p, 0)) <= high else low for p, (low, high) in bounds.items()}
-        if wanted != self._position:
-            consumer.assign([TopicPartition(PROCESSED_EVENTS, p, offset) for p, offset in wanted.items()])
-            self._position = wanted
-        dates: set[tuple[str, date]] = set()
-        deadline = time.monotonic() + READ_SECONDS
-        while any(self._position[p] < end for p, end in ends.items()) and time.monotonic() < deadline:
-            for message in consumer.consume(BATCH, timeout=0.2):
-                if message.error() is not None:
-                    raise KafkaException(message.error())
-                self._position[int(message.partition() or 0)] = int(message.offset() or 0) + 1
-                try:
-                    record = LedgerRecord.from_json(message.value())
-                except ValueError as error:
-                    log.warning("ledger_record_unreadable error=%s", error)
-                else:
-                    dates.add((record.domain, record.day))
-        complete = all(self._position[p] >= end for p, end in ends.items())
-        return Announced(frozenset(dates), dict(self._position), complete)
-
-    def _connect(self) -> Consumer:
-        self._consumer = Consumer(
-            {
-                **kafka_client_config(self._settings),
-                "group.id": "pdp-announcements",  # never joined: partitions are assigned by hand
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": 100,
-            },
-        )
-        self._position = {}
-        return self._consumer
-
-    def _bounds(self, consumer: Consumer) -> dict[int, tuple[int, int]]:
-        topic = consumer.list_topics(PROCESSED_EVENTS, timeout=CONNECT_SECONDS).topics[PROCESSED_EVENTS]
-        if topic.error is not None:
-            raise KafkaException(topic.error)
-        return {
-            partition: consumer.get_watermark_offsets(
-                TopicPartition(PROCESSED_EVENTS, partition), timeout=CONNECT_SECONDS
-            )
-            for partition in topic.partitions
+        reached = {
+            (PROCESSED_EVENTS, p): max(low, at) if (at := position.get(p, 0)) <= high else low
+            for p, (low, high) in bounds.items()
         }
+        dates: set[tuple[str, date]] = set()
+        for message in self._reader.read(
+            reached, {(PROCESSED_EVENTS, p): high for p, high in ends.items()}, READ_SECONDS
+        ):
+            try:
+                record = LedgerRecord.from_json(message.value())
+            except ValueError as error:
+                log.warning("ledger_record_unreadable error=%s", error)
+            else:
+                dates.add((record.domain, record.day))
+        now_at = {p: offset for (_, p), offset in reached.items()}
+        return Announced(frozenset(dates), now_at, all(now_at[p] >= end for p, end in ends.items()))

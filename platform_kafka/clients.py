@@ -1,43 +1,134 @@
-"""Clients of Kafka and of the schema registry, connected, with an error that names the cause when they are not.
+"""Clients of Kafka, connected, with an error that names the cause when they are not.
 
-Add a client setting here when every producer needs it. Topic names and credentials come from `platform_kafka.topics`;
-what is sent belongs to `producers.delivery`.
+Add a client setting here when every producer needs it. Topic names and credentials come from `platform_kafka.topics`,
+reading a topic from `platform_kafka.topic_reader`; the sink's consumer and producer are its own.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.schema_registry import SchemaRegistryClient
-from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
+from platform_kafka import records
+from platform_kafka.errors import KafkaUnreachableError
 from platform_kafka.topics import DLQ_MAX_MESSAGE_BYTES, kafka_client_config
 
 log = logging.getLogger(__name__)
+librdkafka = logging.getLogger("librdkafka")
+librdkafka.addHandler(logging.NullHandler())  # the platform's own message says it better than a client's log line
 
 CONNECT_SECONDS = 10.0
-REGISTRY_ANSWER_SECONDS = 10
 
 
-class Errors:
-    """Collects librdkafka's errors: wrong credentials reach the caller only as a timeout, and their cause here."""
+class ClientErrors:
+    """Collects librdkafka's errors: wrong credentials reach the caller only as a timeout, and their cause here.
 
-    def __init__(self) -> None:
+    Args:
+        level: At which level each is logged.
+    """
+
+    def __init__(self, level: int = logging.DEBUG) -> None:
+        self._level = level
         self.authentication: KafkaError | None = None
+        self.fatal: KafkaError | None = None
         self.last: KafkaError | None = None
 
     def __call__(self, error: KafkaError) -> None:
         """Keep the error; librdkafka calls this from `poll` and `flush`."""
         if error.code() == KafkaError._AUTHENTICATION:
             self.authentication = error
+        if error.fatal():
+            self.fatal = error
         self.last = error
-        log.warning("kafka_error code=%s text=%s", error.name(), error.str())
+        log.log(self._level, "kafka_client_error code=%s text=%s", error.name(), error.str())
+
+
+class Client(Protocol):
+    """What a consumer, a producer and an admin client have in common."""
+
+    def list_topics(self, *, timeout: float) -> Any:
+        """Return the cluster's metadata."""
+        ...
+
+    def poll(self, timeout: float, /) -> Any:
+        """Run callbacks."""
+        ...
+
+
+def connect(
+    client: Client, errors: ClientErrors, settings: Settings, *, admin: bool = False, seconds: float = CONNECT_SECONDS
+) -> Any:
+    """Wait until a client has reached the cluster and return the cluster's metadata.
+
+    Only for a start: at run time a broker that stops in the middle of a handshake also reports failed authentication.
+
+    Args:
+        client: The client.
+        errors: Its `error_cb`.
+        settings: Where Kafka is.
+        admin: Whether it asks as the user that may create topics.
+        seconds: How long to wait.
+
+    Raises:
+        ConfigurationError: the cluster refuses the credentials.
+        TransientError: the cluster does not answer in time.
+    """
+    servers, deadline = settings.kafka_bootstrap_servers, time.monotonic() + seconds
+    user = settings.kafka_admin_username if admin else settings.kafka_username
+    while True:
+        try:
+            metadata = client.list_topics(timeout=1.0)
+        except KafkaException as error:
+            # Wrong credentials look like a timeout here; only the error callback, run by poll, knows better.
+            client.poll(0)
+            if errors.authentication is not None:
+                prefix = "KAFKA_ADMIN" if admin else "KAFKA"
+                raise ConfigurationError(
+                    f"Kafka at `{servers}` refuses the credentials of user `{user}`. Set `{prefix}_USERNAME`,"
+                    f" `{prefix}_PASSWORD`, `KAFKA_SASL_MECHANISM` and `KAFKA_SECURITY_PROTOCOL` as the broker knows"
+                    " them.",
+                    user=user,
+                ) from None
+            if time.monotonic() >= deadline:
+                last = errors.last or error.args[0]
+                raise TransientError(
+                    f"Kafka at `{servers}` does not answer: {last.str()}. Check `KAFKA_BOOTSTRAP_SERVERS` and that the"
+                    " broker runs.",
+                    servers=servers,
+                ) from None
+            log.info("kafka_unreachable bootstrap=%s", servers)
+        else:
+            errors.authentication = None
+            return metadata
+
+
+def unanswered(settings: Settings, what: str, error: KafkaException) -> KafkaUnreachableError:
+    """Return the error for a question that got no answer."""
+    return KafkaUnreachableError(
+        f"Kafka at `{settings.kafka_bootstrap_servers}` gave no answer on {what}: {error.args[0].str()}. Try again."
+    )
+
+
+def committed_offsets(
+    admin: AdminClient, group: str, partitions: Collection[records.TopicPartition], seconds: float
+) -> dict[records.TopicPartition, int]:
+    """Return a group's committed offsets; a partition without one is left out.
+
+    Raises:
+        KafkaException: the coordinator did not answer.
+    """
+    if not partitions:
+        return {}
+    wanted = ConsumerGroupTopicPartitions(group, [TopicPartition(*tp) for tp in partitions])
+    (asked,) = admin.list_consumer_group_offsets([wanted], request_timeout=seconds).values()
+    return {(tp.topic, tp.partition): tp.offset for tp in asked.result().topic_partitions if tp.offset >= 0}
 
 
 def connect_producer(settings: Settings, *, on_failed_delivery: Any, bulk: bool = False) -> Producer:
@@ -52,7 +143,7 @@ def connect_producer(settings: Settings, *, on_failed_delivery: Any, bulk: bool 
         ConfigurationError: the cluster refuses the credentials.
         TransientError: the cluster does not answer.
     """
-    errors = Errors()
+    errors = ClientErrors(logging.WARNING)
     producer = Producer(
         {
             **kafka_client_config(settings),
@@ -71,7 +162,7 @@ def connect_producer(settings: Settings, *, on_failed_delivery: Any, bulk: bool 
             "log_level": 3,
         }
     )
-    _reach(producer, errors, settings, settings.kafka_username, "KAFKA_PASSWORD")
+    connect(producer, errors, settings)
     return producer
 
 
@@ -86,75 +177,8 @@ def connect_admin(settings: Settings, *, wait_seconds: float = 0.0) -> AdminClie
         ConfigurationError: the cluster refuses the credentials.
         TransientError: the cluster does not answer in time.
     """
-    errors = Errors()
+    errors = ClientErrors(logging.WARNING)
     config: dict[str, Any] = {**kafka_client_config(settings, admin=True), "error_cb": errors, "log_level": 3}
     admin = AdminClient(config)
-    deadline = time.monotonic() + wait_seconds
-    while True:
-        try:
-            _reach(admin, errors, settings, settings.kafka_admin_username, "KAFKA_ADMIN_PASSWORD")
-            return admin
-        except TransientError:
-            if time.monotonic() >= deadline:
-                raise
-
-
-def registry_client(settings: Settings, *, retries: int = 2) -> SchemaRegistryClient:
-    """Return a registry client that has not asked anything yet."""
-    return SchemaRegistryClient(
-        {"url": settings.schema_registry_url, "max.retries": retries, "timeout": REGISTRY_ANSWER_SECONDS}
-    )
-
-
-def connect_registry(settings: Settings, *, wait_seconds: float = 0.0) -> SchemaRegistryClient:
-    """Return a registry client that has got an answer.
-
-    Raises:
-        TransientError: the registry does not answer in time.
-    """
-    client = registry_client(settings)
-    deadline = time.monotonic() + wait_seconds
-    while True:
-        try:
-            client.get_subjects()
-            return client
-        except SchemaRegistryError as error:
-            if error.http_status_code in (401, 403, 404):
-                raise ConfigurationError(
-                    f"The schema registry at `{settings.schema_registry_url}` answered {error.http_status_code}."
-                    " Set `SCHEMA_REGISTRY_URL` to the base of Confluent's REST API.",
-                    url=settings.schema_registry_url,
-                ) from None
-            cause: Exception = error
-        except Exception as error:  # the client lets its HTTP library's own errors through
-            cause = error
-        if time.monotonic() >= deadline:
-            raise TransientError(
-                f"The schema registry at `{settings.schema_registry_url}` does not answer"
-                f" ({type(cause).__name__}). Check `SCHEMA_REGISTRY_URL` and that it runs.",
-                url=settings.schema_registry_url,
-            ) from cause
-        time.sleep(0.5)
-
-
-def _reach(client: Producer | AdminClient, errors: Errors, settings: Settings, user: str, variable: str) -> None:
-    deadline = time.monotonic() + CONNECT_SECONDS
-    while True:
-        try:
-            client.list_topics(timeout=1.0)
-            return
-        except KafkaException as error:
-            client.poll(0)
-            if errors.authentication is not None:
-                raise ConfigurationError(
-                    f"Kafka at `{settings.kafka_bootstrap_servers}` refuses the credentials of user `{user}`."
-                    f" Set `{variable}` as the broker knows it.",
-                    user=user,
-                ) from None
-            if time.monotonic() >= deadline:
-                last = errors.last or error.args[0]
-                raise TransientError(
-                    f"Kafka at `{settings.kafka_bootstrap_servers}` does not answer: {last.str()}."
-                    " Check `KAFKA_BOOTSTRAP_SERVERS` and that the broker runs.",
-                    servers=settings.kafka_bootstrap_servers,
-                ) from None
+    connect(admin, errors, settings, admin=True, seconds=max(wait_seconds, CONNECT_SECONDS))
+    return admin

@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -31,8 +31,10 @@ from platform_core.domain.contract_compatibility import COMPATIBILITY, added_fie
 from platform_core.domain.released_contracts import Version, require_compatible
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
-from platform_kafka.clients import connect_admin, connect_registry
-from platform_kafka.registry import registered_versions
+from platform_kafka.clients import connect_admin
+from platform_kafka.errors import KafkaUnreachableError
+from platform_kafka.registry import connect_registry, registered_versions
+from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import SCHEMA_CHANGES, TopicSpec, kafka_client_config, subject_name, topic_specs
 
 log = logging.getLogger(__name__)
@@ -250,36 +252,29 @@ def _announcement(domain: Domain, before: Version | None, version: Version, cloc
 
 def _announced(settings: Settings) -> dict[str, int]:
     """Read the compacted topic to its end: subject to the last announced version."""
-    consumer = Consumer(
-        {
-            **kafka_client_config(settings, admin=True),
-            "group.id": "provision",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-        }
-    )
+    reader = TopicReader(settings, "provision", admin=True)
     try:
-        # Right after the topic was made, its partitions are not all known yet.
-        deadline = time.monotonic() + REQUEST_SECONDS
-        while not (partitions := consumer.list_topics(SCHEMA_CHANGES, timeout=10.0).topics[SCHEMA_CHANGES].partitions):
-            if time.monotonic() > deadline:
-                raise TransientError(f"`{SCHEMA_CHANGES}` has no partitions yet; run `provision` again.")
-            time.sleep(0.1)
-        consumer.assign([TopicPartition(SCHEMA_CHANGES, number, 0) for number in partitions])
-        open_partitions, versions = set(partitions), {}
-        while open_partitions:
-            message = consumer.poll(1.0)
-            if message is None:
-                if time.monotonic() > deadline:
-                    raise TransientError(f"`{SCHEMA_CHANGES}` cannot be read to its end; run `provision` again.")
-                continue
-            error = message.error()
-            if error is None:
-                value = json.loads(message.value() or b"{}")
-                versions[(message.key() or b"").decode()] = int(value.get("version", 0))
-            elif error.code() == KafkaError._PARTITION_EOF:
-                open_partitions.discard(message.partition())
-        return versions
+        bounds = _bounds(reader)
+        position = {(SCHEMA_CHANGES, p): low for p, (low, _) in bounds.items()}
+        ends = {(SCHEMA_CHANGES, p): high for p, (_, high) in bounds.items()}
+        return {
+            (message.key() or b"").decode(): int(json.loads(message.value() or b"{}").get("version", 0))
+            for message in reader.read_all(position, ends)
+        }
     finally:
-        consumer.close()
+        reader.close()
+
+
+def _bounds(reader: TopicReader) -> dict[int, tuple[int, int]]:
+    # Right after the topic was made, its partitions and their leaders are not all known yet.
+    deadline = time.monotonic() + REQUEST_SECONDS
+    while True:
+        try:
+            if bounds := reader.bounds([SCHEMA_CHANGES]).get(SCHEMA_CHANGES):
+                return bounds
+        except KafkaUnreachableError:
+            if time.monotonic() > deadline:
+                raise
+        if time.monotonic() > deadline:
+            raise TransientError(f"`{SCHEMA_CHANGES}` has no partitions yet; run `provision` again.")
+        time.sleep(0.1)

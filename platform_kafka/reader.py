@@ -7,29 +7,25 @@ https://docs.confluent.io/platform/current/clients/confluent-kafka-python.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import confluent_kafka as ck
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 
-from platform_core.errors import ConfigurationError, PermanentError, TransientError
+from platform_core.errors import PermanentError
 from platform_core.settings import Settings
+from platform_kafka.clients import ClientErrors, committed_offsets, connect, librdkafka, unanswered
 from platform_kafka.records import Message, TopicPartition
+from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import kafka_client_config
-
-log = logging.getLogger(__name__)
-_librdkafka = logging.getLogger("librdkafka.operator")
-_librdkafka.addHandler(logging.NullHandler())  # a command's own message says it better than a client's log line
 
 CONNECT_SECONDS = 8.0
 ANSWER_SECONDS = 10.0
-BATCH = 500
 
 _LEADERLESS = frozenset(
     {
@@ -93,11 +89,16 @@ class OperatorKafka:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._refused = False
-        self._consumers: set[ck.Consumer] = set()
-        config: dict[str, Any] = {**self.client_config(), "error_cb": self._on_error}
-        self._admin = AdminClient(config, logger=_librdkafka)
-        self._partitions = self._reach()
+        self._readers: set[TopicReader] = set()
+        errors = ClientErrors()
+        config: dict[str, Any] = {**self.client_config(), "error_cb": errors}
+        self._admin = AdminClient(config, logger=librdkafka)
+        found = connect(self._admin, errors, settings, seconds=CONNECT_SECONDS).topics
+        self._partitions = {
+            name: tuple(sorted(topic.partitions))
+            for name, topic in sorted(found.items())
+            if topic.error is None and not name.startswith("__")
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -105,8 +106,8 @@ class OperatorKafka:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for consumer in list(self._consumers):
-            consumer.close()
+        for reader in list(self._readers):
+            reader.close()
 
     def client_config(self) -> dict[str, Any]:
         """Return librdkafka's settings of a client of this command."""
@@ -145,15 +146,10 @@ class OperatorKafka:
 
     def committed(self, group: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return a group's committed offsets; a partition without one is left out."""
-        if not partitions:
-            return {}
-        wanted = ck.ConsumerGroupTopicPartitions(group, [ck.TopicPartition(*where) for where in partitions])
         try:
-            (asked,) = self._admin.list_consumer_group_offsets([wanted], request_timeout=ANSWER_SECONDS).values()
-            found = asked.result().topic_partitions
+            return committed_offsets(self._admin, group, partitions, ANSWER_SECONDS)
         except ck.KafkaException as error:
-            raise self.unanswered("committed offsets", error) from error
-        return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
+            raise unanswered(self.settings, "committed offsets", error) from error
 
     def group(self, name: str) -> Group:
         """Return a consumer group; one that never was is `dead` and has no members."""
@@ -163,7 +159,7 @@ class OperatorKafka:
         except ck.KafkaException as error:
             if error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND:
                 return Group(name, "dead", ())
-            raise self.unanswered(f"group `{name}`", error) from error
+            raise unanswered(self.settings, f"group `{name}`", error) from error
         members = tuple(
             Member(m.client_id, m.host, tuple((t.topic, t.partition) for t in m.assignment.topic_partitions))
             for m in found.members
@@ -181,7 +177,7 @@ class OperatorKafka:
                 deletes = "delete" in entries["cleanup.policy"].value
                 result[resource.name] = milliseconds if deletes and milliseconds >= 0 else None
         except ck.KafkaException as error:
-            raise self.unanswered("topic settings", error) from error
+            raise unanswered(self.settings, "topic settings", error) from error
         return result
 
     def read(self, start: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> Iterator[Message]:
@@ -190,45 +186,14 @@ class OperatorKafka:
         Raises:
             TransientError: nothing came for 10 s.
         """
-        wanted = {where for where, end in ends.items() if start[where] < end}
-        if not wanted:
-            return
-        assigned = [ck.TopicPartition(*where, start[where]) for where in sorted(wanted)]
-        deadline = time.monotonic() + ANSWER_SECONDS
-        # One client a reading: one that changes from a topic to another waits a second before it fetches.
-        consumer = self._consume()
+        # A reader a reading: one reading may ask for another, as a redrive does for a value that was left out.
+        reader = TopicReader(self.settings, "pdp", answer_seconds=ANSWER_SECONDS)
+        self._readers.add(reader)
         try:
-            consumer.assign(assigned)
-            while wanted:
-                # `consume` alone would wait its whole timeout for a batch that is not full.
-                first = consumer.poll(0.2)
-                batch = [first, *consumer.consume(BATCH, timeout=0)] if first is not None else []
-                for message in batch:
-                    where, error = (message.topic() or "", message.partition() or 0), message.error()
-                    offset = message.offset() or 0
-                    if error is None:
-                        if offset < ends[where]:
-                            yield cast("Message", message)
-                        done = offset + 1 >= ends[where]
-                    elif error.code() == ck.KafkaError._PARTITION_EOF:
-                        done = True
-                    else:
-                        raise ck.KafkaException(error)
-                    if done and where in wanted:
-                        wanted.discard(where)
-                        consumer.pause([ck.TopicPartition(*where)])
-                if batch:  # only now: the caller may have taken long over them
-                    deadline = time.monotonic() + ANSWER_SECONDS
-                if wanted and time.monotonic() > deadline:
-                    raise TransientError(
-                        f"Kafka at `{self.settings.kafka_bootstrap_servers}` sent nothing of"
-                        f" {_listed(wanted)} for {ANSWER_SECONDS:.0f} s. Try again."
-                    )
-        except ck.KafkaException as error:
-            raise self.unanswered("records", error) from error
+            yield from reader.read_all(dict(start), ends)
         finally:
-            self._consumers.discard(consumer)
-            consumer.close()
+            self._readers.discard(reader)
+            reader.close()
 
     def alter(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
         """Set a group's committed offsets.
@@ -252,31 +217,7 @@ class OperatorKafka:
                     " leaves the group after 10 s.",
                     group=group,
                 ) from error
-            raise self.unanswered(f"the change of group `{group}`", error) from error
-
-    def unanswered(self, what: str, error: ck.KafkaException) -> TransientError:
-        """Return the error for a question that got no answer."""
-        return TransientError(
-            f"Kafka at `{self.settings.kafka_bootstrap_servers}` gave no answer on {what}:"
-            f" {error.args[0].str()}. Try again."
-        )
-
-    def _consume(self) -> ck.Consumer:
-        consumer = ck.Consumer(
-            {
-                **self.client_config(),
-                "group.id": "pdp",  # librdkafka wants one; who only assigns does not join it
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 100,
-                "queued.max.messages.kbytes": 16_384,
-            },
-            logger=_librdkafka,
-        )
-        self._consumers.add(consumer)
-        return consumer
+            raise unanswered(self.settings, f"the change of group `{group}`", error) from error
 
     def _offsets(self, partitions: Collection[TopicPartition], spec: int) -> dict[TopicPartition, int]:
         if not partitions:
@@ -290,43 +231,5 @@ class OperatorKafka:
             except ck.KafkaException as error:
                 # A topic that was just made, or whose leader moves, answers so for less than a second.
                 if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline:
-                    raise self.unanswered("offsets", error) from error
+                    raise unanswered(self.settings, "offsets", error) from error
                 time.sleep(0.1)
-
-    def _reach(self) -> dict[str, tuple[int, ...]]:
-        deadline = time.monotonic() + CONNECT_SECONDS
-        while True:
-            try:
-                found = self._admin.list_topics(timeout=1.0).topics
-            except ck.KafkaException as error:
-                # Wrong credentials look like a timeout here; only the error callback, run by poll, knows better.
-                self._admin.poll(0)
-                servers, user = self.settings.kafka_bootstrap_servers, self.settings.kafka_username
-                if self._refused:
-                    raise ConfigurationError(
-                        f"Kafka at `{servers}` refuses the credentials of user `{user}`. Set `KAFKA_USERNAME`,"
-                        " `KAFKA_PASSWORD`, `KAFKA_SASL_MECHANISM` and `KAFKA_SECURITY_PROTOCOL` as the broker knows"
-                        " them.",
-                        user=user,
-                    ) from None
-                if time.monotonic() >= deadline:
-                    raise TransientError(
-                        f"Kafka at `{servers}` does not answer: {error.args[0].str()}. Check"
-                        " `KAFKA_BOOTSTRAP_SERVERS` and that the broker runs.",
-                        servers=servers,
-                    ) from None
-            else:
-                return {
-                    name: tuple(sorted(topic.partitions))
-                    for name, topic in sorted(found.items())
-                    if topic.error is None and not name.startswith("__")
-                }
-
-    def _on_error(self, error: ck.KafkaError) -> None:
-        if error.code() == ck.KafkaError._AUTHENTICATION:
-            self._refused = True
-        log.debug("kafka_client_error code=%s error=%s", error.name(), error.str())
-
-
-def _listed(partitions: Collection[TopicPartition]) -> str:
-    return ", ".join(f"`{topic}`-{partition}" for topic, partition in sorted(partitions))

@@ -1,12 +1,13 @@
 """What the schema registry knows of a domain's contract: its versions, the schema id, and a compiled validator.
 
-Only looking up and validating belong here; registering belongs to `platform_kafka.provision`, so that a running
+Connecting, looking up and validating belong here; registering belongs to `platform_kafka.provision`, so that a running
 producer can never change a contract. How a contract changes is explained in docs/operations.md.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,11 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from platform_core.domain.catalog import Domain
 from platform_core.domain.released_contracts import Version, require_compatible
 from platform_core.errors import ConfigurationError, TransientError
+from platform_core.settings import Settings
 from platform_kafka.topics import subject_name
 
 NOT_FOUND = 404
+ANSWER_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,44 @@ class RegisteredContract:
         error = next(iter(self.validator.iter_errors(record)))
         path = ".".join(str(part) for part in error.instance_path) or "$"
         return f"`{path}`: {error.message}"
+
+
+def registry_client(settings: Settings, *, retries: int = 2) -> SchemaRegistryClient:
+    """Return a registry client that has not asked anything yet."""
+    return SchemaRegistryClient(
+        {"url": settings.schema_registry_url, "max.retries": retries, "timeout": ANSWER_SECONDS}
+    )
+
+
+def connect_registry(settings: Settings, *, wait_seconds: float = 0.0) -> SchemaRegistryClient:
+    """Return a registry client that has got an answer.
+
+    Raises:
+        TransientError: the registry does not answer in time.
+    """
+    client = registry_client(settings)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            client.get_subjects()
+            return client
+        except SchemaRegistryError as error:
+            if error.http_status_code in (401, 403, 404):
+                raise ConfigurationError(
+                    f"The schema registry at `{settings.schema_registry_url}` answered {error.http_status_code}."
+                    " Set `SCHEMA_REGISTRY_URL` to the base of Confluent's REST API.",
+                    url=settings.schema_registry_url,
+                ) from None
+            cause: Exception = error
+        except Exception as error:  # the client lets its HTTP library's own errors through
+            cause = error
+        if time.monotonic() >= deadline:
+            raise TransientError(
+                f"The schema registry at `{settings.schema_registry_url}` does not answer"
+                f" ({type(cause).__name__}). Check `SCHEMA_REGISTRY_URL` and that it runs.",
+                url=settings.schema_registry_url,
+            ) from cause
+        time.sleep(0.5)
 
 
 def compile_contract(domain: Domain, schema_id: int) -> RegisteredContract:

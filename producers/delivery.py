@@ -21,9 +21,9 @@ from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
 from platform_core.settings import Settings
 from platform_kafka import dead_letter_headers
-from platform_kafka.clients import connect_producer, connect_registry
+from platform_kafka.clients import connect_producer
 from platform_kafka.records import encode_key
-from platform_kafka.registry import RegisteredContract, find_contract
+from platform_kafka.registry import RegisteredContract, connect_registry, find_contract
 from platform_kafka.topics import dlq_name
 from platform_kafka.wire_format import decode_value, encode_value
 from producers.metrics import ProducerMetrics

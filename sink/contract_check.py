@@ -14,8 +14,7 @@ from platform_core.domain.catalog import Domain
 from platform_core.domain.released_contracts import require_compatible
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
-from platform_kafka.clients import registry_client
-from platform_kafka.registry import registered_versions
+from platform_kafka.registry import registered_versions, registry_client
 from platform_kafka.topics import subject_name
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ platform's errors. Names of topics come from `platform_kafka.topics`.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
@@ -15,12 +14,12 @@ import confluent_kafka as ck
 
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.settings import Settings
+from platform_kafka.clients import ClientErrors, connect, librdkafka
 from platform_kafka.records import Headers, Message, TopicPartition
 from platform_kafka.topics import RAW_MAX_MESSAGE_BYTES, SINK_GROUP, kafka_client_config
 from sink.broker import Batch, Listener, OnDelivery, RecordTooLargeError
 
 log = logging.getLogger(__name__)
-_librdkafka = logging.getLogger("librdkafka")
 
 ANSWER_SECONDS = 10.0
 START_SECONDS = 60.0
@@ -51,8 +50,7 @@ class KafkaBroker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._authentication_error: str | None = None
-        self._fatal: ck.KafkaError | None = None
+        self._errors = ClientErrors()
         self._paused = False
         self._consumer = ck.Consumer(
             {
@@ -71,9 +69,9 @@ class KafkaBroker:
                 "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 3,
                 "max.poll.interval.ms": 300_000,
                 "queued.max.messages.kbytes": 32_768,
-                "error_cb": self._on_error,
+                "error_cb": self._errors,
             },
-            logger=_librdkafka,
+            logger=librdkafka,
         )
 
     def require(self, topics: Collection[str]) -> None:
@@ -138,8 +136,8 @@ class KafkaBroker:
     def consume(self, max_messages: int, timeout_seconds: float) -> Batch:
         """Return what has arrived, see `Broker.consume`."""
         polled = self._consumer.consume(max_messages, timeout_seconds)
-        if self._fatal is not None:
-            raise TransientError(f"The Kafka consumer cannot go on: {self._fatal.str()}. Start the sink again.")
+        if self._errors.fatal is not None:
+            raise TransientError(f"The Kafka consumer cannot go on: {self._errors.fatal.str()}. Start the sink again.")
         messages: list[ck.Message] = []
         ends: dict[TopicPartition, int] = {}
         for message in polled:
@@ -212,36 +210,7 @@ class KafkaBroker:
         self._consumer.close()
 
     def _metadata(self) -> Any:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                metadata = self._consumer.list_topics(timeout=2.0)
-            except ck.KafkaException as error:
-                # Wrong credentials look like a timeout here; only the error callback, run by poll, knows
-                # better.
-                self._consumer.poll(0)
-                if self._authentication_error is not None:
-                    raise PermanentError(
-                        f"Kafka at `{self._settings.kafka_bootstrap_servers}` refuses user"
-                        f" `{self._settings.kafka_username}`: {self._authentication_error}. Check"
-                        " `KAFKA_USERNAME`, `KAFKA_PASSWORD`, `KAFKA_SASL_MECHANISM` and"
-                        " `KAFKA_SECURITY_PROTOCOL`."
-                    ) from None
-                if time.monotonic() > deadline:
-                    raise self._unanswered("metadata", error) from error
-                log.warning("kafka_unreachable bootstrap=%s", self._settings.kafka_bootstrap_servers)
-            else:
-                self._authentication_error = None
-                return metadata
-
-    def _on_error(self, error: ck.KafkaError) -> None:
-        # At run time a broker that stops in the middle of a handshake also reports failed authentication, so
-        # only `_metadata`, at start, takes it for an answer.
-        if error.code() == ck.KafkaError._AUTHENTICATION:
-            self._authentication_error = error.str()
-        if error.fatal():
-            self._fatal = error
-        log.debug("kafka_client_error client=consumer code=%s error=%s", error.name(), error.str())
+        return connect(self._consumer, self._errors, self._settings, seconds=START_SECONDS)
 
     def _unanswered(self, what: str, error: ck.KafkaException) -> TransientError:
         return TransientError(
@@ -258,7 +227,7 @@ class KafkaPublisher:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._fatal: ck.KafkaError | None = None
+        self._errors = ClientErrors()
         self._producer = ck.Producer(
             {
                 **kafka_client_config(settings),
@@ -271,9 +240,9 @@ class KafkaPublisher:
                 "linger.ms": 5,
                 # An outage may last: letters wait in the queue instead of failing one by one.
                 "message.timeout.ms": 0,
-                "error_cb": self._on_error,
+                "error_cb": self._errors,
             },
-            logger=_librdkafka,
+            logger=librdkafka,
         )
 
     def publish(
@@ -294,17 +263,12 @@ class KafkaPublisher:
     def poll(self) -> None:
         """Run callbacks, see `Publisher.poll`."""
         self._producer.poll(0)
-        if self._fatal is not None:
-            raise TransientError(f"The Kafka producer cannot go on: {self._fatal.str()}. Start the sink again.")
+        if self._errors.fatal is not None:
+            raise TransientError(f"The Kafka producer cannot go on: {self._errors.fatal.str()}. Start the sink again.")
 
     def flush(self, timeout_seconds: float) -> int:
         """Wait for deliveries, see `Publisher.flush`."""
         return int(self._producer.flush(timeout_seconds))
-
-    def _on_error(self, error: ck.KafkaError) -> None:
-        if error.fatal():
-            self._fatal = error
-        log.debug("kafka_client_error client=producer code=%s error=%s", error.name(), error.str())
 
 
 def _delivery_error(topic: str, error: ck.KafkaError) -> PlatformError:

@@ -20,10 +20,11 @@ from platform_core.domain.catalog import Catalog, Domain
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from platform_kafka.dead_letter_headers import DeadLetterHeaders
+from platform_kafka.errors import KafkaUnreachableError
 from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from platform_kafka.records import Message, TopicPartition
-from platform_kafka.topic_log import ConfluentLog, KafkaLog, KafkaUnreachableError, Topic
+from platform_kafka.topic_log import ConfluentLog, KafkaLog, Topic
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from platform_core.domain.catalog import Catalog
 from platform_core.domain.source import PostgresIncrement
 from platform_core.errors import ConfigurationError, PermanentError
 from platform_core.settings import Settings
-from platform_kafka.clients import connect_admin, connect_registry
+from platform_kafka.clients import connect_admin
+from platform_kafka.registry import connect_registry
 from platform_kafka.wire_format import header
 from producers.database import connect
 from producers.delivery import Delivery, Receipt

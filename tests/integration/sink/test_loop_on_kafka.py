@@ -210,7 +210,7 @@ def test_wrong_credentials_end_the_start_with_one_sentence(sink_rig):
     assert process.wait(30) == os.EX_CONFIG
     assert time.monotonic() - started < 20
     log = process.log.read_text()
-    assert "refuses user `app`" in log and "wrong-password" not in log
+    assert "refuses the credentials of user `app`" in log and "wrong-password" not in log
 
 
 def test_a_missing_topic_is_named(sink_rig):

@@ -19,9 +19,10 @@ from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
+from platform_kafka.errors import KafkaUnreachableError
 from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
-from platform_kafka.topic_log import Chunk, KafkaUnreachableError, Topic
+from platform_kafka.topic_log import Chunk, Topic
 from tests.rigs.memory_kafka import MemoryMessage
 from tests.rigs.sink_samples import NOW
 
