@@ -21,7 +21,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pdp.actions.partition_resets import Outcome, Verdict
+from pdp.actions.partition_resets import ResetOutcome, Verdict
 from platform_core.clock import SystemClock
 from platform_core.partitions.partition_state import State
 
@@ -203,7 +203,7 @@ def first_line(text: str | None, limit: int = 80) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def outcome_table(outcomes: Sequence[Outcome]) -> Table:
+def outcome_table(outcomes: Sequence[ResetOutcome]) -> Table:
     """Return what became of dates; neighbours of one fate share a line."""
     return table(
         _alike(outcomes),
@@ -215,7 +215,7 @@ def outcome_table(outcomes: Sequence[Outcome]) -> Table:
     )
 
 
-def outcome_document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def outcome_document(outcomes: Sequence[ResetOutcome]) -> dict[str, Any]:
     """Return what became of dates: one object a date, and how many had each verdict."""
     return {
         "dates": [{"date": each.day, **record(each, "after", without=("day", "change"))} for each in outcomes],
@@ -223,13 +223,13 @@ def outcome_document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def _days(group: Sequence[Outcome]) -> Text:
+def _days(group: Sequence[ResetOutcome]) -> Text:
     first, last = group[0].day, group[-1].day
     return Text(f"{first} … {last} ({len(group)})" if first != last else f"{first}", no_wrap=True)
 
 
-def _alike(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
-    groups: list[list[Outcome]] = []
+def _alike(outcomes: Sequence[ResetOutcome]) -> list[list[ResetOutcome]]:
+    groups: list[list[ResetOutcome]] = []
     for item in outcomes:
         last = groups[-1][-1] if groups else None
         if (

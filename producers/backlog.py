@@ -14,7 +14,7 @@ from typing import Any
 
 from platform_core.clock import Clock, SystemClock
 from producers.delivery import Delivery, Receipt
-from producers.fence import FencedReader, Position, Row
+from producers.fence import FencedReader, PolledRow, Position
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Backlog:
         reader: FencedReader,
         delivery: Delivery,
         save: Callable[[Position], None],
-        record: Callable[[Row], dict[str, Any]],
+        record: Callable[[PolledRow], dict[str, Any]],
         *,
         checkpoint_rows: int = CHECKPOINT_ROWS,
         clock: Clock | None = None,

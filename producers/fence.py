@@ -76,7 +76,7 @@ class VirtualClock:
 
 
 @dataclass(frozen=True)
-class Row:
+class PolledRow:
     """One version of one row.
 
     Attributes:
@@ -189,7 +189,7 @@ class FencedReader:
             return 0.0
         return max(0.0, (self.polled_at - self.held_since).total_seconds())
 
-    def poll(self) -> Iterator[list[Row]]:
+    def poll(self) -> Iterator[list[PolledRow]]:
         """Yield pages of versions that were not sent yet.
 
         When a page is delivered `checkpoint` may be called, and after the last one `confirm`.
@@ -223,7 +223,7 @@ class FencedReader:
                     },
                 )
                 page = cursor.fetchall()
-                fresh = [Row(*row) for row in page if not _is_sent(before, row[0], row[1])]
+                fresh = [PolledRow(*row) for row in page if not _is_sent(before, row[0], row[1])]
                 self.reread += len(page) - len(fresh)
                 for row in fresh:
                     if row.updated_at > low:

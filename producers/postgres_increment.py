@@ -16,7 +16,7 @@ from psycopg2.extensions import connection as Connection
 from platform_core.domain.source import PostgresIncrement
 from producers.backlog import Backlog
 from producers.delivery import Delivery, Receipt
-from producers.fence import FencedReader, PollClock, Position, Row
+from producers.fence import FencedReader, PollClock, PolledRow, Position
 from producers.postgres_query import changes_query
 from producers.watermark import WatermarkStore
 
@@ -80,7 +80,7 @@ class Increment:
         self._save(self.reader.position)
         return receipt
 
-    def _record(self, row: Row) -> dict[str, Any]:
+    def _record(self, row: PolledRow) -> dict[str, Any]:
         return {**orjson.loads(row.document), self._source.stamp: self._stamp}
 
     def _save(self, position: Position) -> None:

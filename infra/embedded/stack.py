@@ -29,7 +29,7 @@ from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.postgres import Postgres
 from infra.embedded.services.schema_registry import SchemaRegistry
 from infra.embedded.services.spark_connect import Engine, SparkConnect
-from infra.embedded.services.warehouse import Warehouse
+from infra.embedded.services.warehouse import WarehouseService
 from infra.embedded.toolchain.toolchain import Toolchain
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ class Stack:
             "kafka": Kafka,
             "schema_registry": SchemaRegistry,
             "postgres": Postgres,
-            "warehouse": Warehouse,
+            "warehouse": WarehouseService,
         }
         return classes[name](folder, toolchain=self._toolchain, durable=self.durable)
 

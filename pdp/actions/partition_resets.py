@@ -29,7 +29,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ResetOutcome:
     """What becomes of one date.
 
     Attributes:
@@ -64,7 +64,7 @@ def reset(
     detail: Mapping[str, Any],
     *,
     force: bool = False,
-) -> list[Outcome]:
+) -> list[ResetOutcome]:
     """Plan to process dates again from the start, with their retries counted from zero.
 
     Args:
@@ -79,7 +79,7 @@ def reset(
         row = rows.get(day)
         if row is None:
             reason = "it has no row; discovery makes one as soon as the sink has written Bronze files of this date"
-            outcomes.append(Outcome(domain, day, State.UNDISCOVERED, Verdict.REFUSED, reason))
+            outcomes.append(ResetOutcome(domain, day, State.UNDISCOVERED, Verdict.REFUSED, reason))
         elif row.status is State.IN_FLIGHT and not force:
             outcomes.append(_held(row))
         elif _waits(row):
@@ -91,7 +91,7 @@ def reset(
 
 def revive(
     domain: str, days: Collection[date] | None, rows: Mapping[date, Partition], detail: Mapping[str, Any]
-) -> list[Outcome]:
+) -> list[ResetOutcome]:
     """Plan to give DEAD dates another life.
 
     Args:
@@ -110,7 +110,7 @@ def revive(
         else:
             state = row.status if row else State.UNDISCOVERED
             reason = f"it is {state}, not DEAD; `reset` starts a date again from any state"
-            outcomes.append(Outcome(domain, day, state, Verdict.REFUSED, reason))
+            outcomes.append(ResetOutcome(domain, day, state, Verdict.REFUSED, reason))
     return outcomes
 
 
@@ -123,7 +123,7 @@ def backfill(
     detail: Mapping[str, Any],
     *,
     only_failed: bool = False,
-) -> list[Outcome]:
+) -> list[ResetOutcome]:
     """Plan to process a range of dates again.
 
     A date without Bronze is never reset, even if it has a row: no run could end its PENDING.
@@ -143,20 +143,20 @@ def backfill(
 
 def _backfilled(
     domain: str, day: date, row: Partition | None, has_bronze: bool, detail: Mapping[str, Any], only_failed: bool
-) -> Outcome:
+) -> ResetOutcome:
     state = row.status if row else State.UNDISCOVERED
     if not has_bronze:
-        return Outcome(domain, day, state, Verdict.SKIPPED, "no Bronze files: there is nothing to process")
+        return ResetOutcome(domain, day, state, Verdict.SKIPPED, "no Bronze files: there is nothing to process")
     if only_failed and state not in TROUBLED:
-        return Outcome(domain, day, state, Verdict.SKIPPED, "neither FAILED nor DEAD")
+        return ResetOutcome(domain, day, state, Verdict.SKIPPED, "neither FAILED nor DEAD")
     if row is None:
-        return Outcome(domain, day, state, Verdict.WAITING, "no row yet; discovery finds its files by itself")
+        return ResetOutcome(domain, day, state, Verdict.WAITING, "no row yet; discovery finds its files by itself")
     if state is State.IN_FLIGHT:
         return _held(row)
     return _already_pending(row) if _waits(row) else _reset(row, detail)
 
 
-def carry_out(store: PartitionMetaStore, outcomes: Sequence[Outcome]) -> list[Outcome]:
+def carry_out(store: PartitionMetaStore, outcomes: Sequence[ResetOutcome]) -> list[ResetOutcome]:
     """Make the changes of a plan, one date at a time, and return what really happened.
 
     A date that somebody else changed since the plan was made becomes `refused`; the others are not stopped by it.
@@ -189,12 +189,12 @@ def _waits(row: Partition) -> bool:
     return row.status is State.PENDING and row.retry_count == 0 and row.error_message is None
 
 
-def _already_pending(row: Partition) -> Outcome:
-    return Outcome(row.domain, row.partition_date, row.status, Verdict.WAITING, "it is PENDING already")
+def _already_pending(row: Partition) -> ResetOutcome:
+    return ResetOutcome(row.domain, row.partition_date, row.status, Verdict.WAITING, "it is PENDING already")
 
 
-def _held(row: Partition) -> Outcome:
-    return Outcome(
+def _held(row: Partition) -> ResetOutcome:
+    return ResetOutcome(
         row.domain,
         row.partition_date,
         row.status,
@@ -204,7 +204,7 @@ def _held(row: Partition) -> Outcome:
     )
 
 
-def _reset(row: Partition, detail: Mapping[str, Any]) -> Outcome:
+def _reset(row: Partition, detail: Mapping[str, Any]) -> ResetOutcome:
     change = Change(
         row.domain,
         row.partition_date,
@@ -213,4 +213,4 @@ def _reset(row: Partition, detail: Mapping[str, Any]) -> Outcome:
         set={"retry_count": 0, "error_message": None},
         detail=dict(detail),
     )
-    return Outcome(row.domain, row.partition_date, row.status, Verdict.RESET, run_id=row.run_id, change=change)
+    return ResetOutcome(row.domain, row.partition_date, row.status, Verdict.RESET, run_id=row.run_id, change=change)

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from pdp import arguments, output
 from pdp.actions import partition_resets
-from pdp.actions.partition_resets import Outcome, Verdict
+from pdp.actions.partition_resets import ResetOutcome, Verdict
 from pdp.arguments import AnyDayText, AnyDomainName, ArgumentError, DayText, DomainName, FromText, ToText
 from pdp.environment import Platform
 from pdp.output import Column, Json
@@ -222,7 +222,7 @@ def detail(cause: str, **more: object) -> dict[str, Any]:
     return {"cause": cause, "by": arguments.operator(), **more}
 
 
-def finish(platform: Platform, plan: Sequence[Outcome], as_json: bool, nothing: str) -> None:
+def finish(platform: Platform, plan: Sequence[ResetOutcome], as_json: bool, nothing: str) -> None:
     """Carry out a plan, show what happened, and end with 1 if something asked for did not happen.
 
     Args:
@@ -241,7 +241,7 @@ def finish(platform: Platform, plan: Sequence[Outcome], as_json: bool, nothing: 
         raise typer.Exit(1)
 
 
-def tell_launch(platform: Platform, done: Sequence[Outcome]) -> None:
+def tell_launch(platform: Platform, done: Sequence[ResetOutcome]) -> None:
     """Say which sensors launch the dates that were reset, and when."""
     sensors = sorted({f"`discover_{o.domain}`" for o in done if o.verdict in (Verdict.RESET, Verdict.WAITING)})
     if sensors:
@@ -249,7 +249,7 @@ def tell_launch(platform: Platform, done: Sequence[Outcome]) -> None:
         output.note(f"The sensor {', '.join(sensors)} launches them on its next tick, within {seconds} s.")
 
 
-def tell_held(platform: Platform, done: Sequence[Outcome]) -> None:
+def tell_held(platform: Platform, done: Sequence[ResetOutcome]) -> None:
     """Say where the runs are that hold dates."""
     runs = sorted({o.run_id for o in done if o.verdict is Verdict.REFUSED and o.run_id})
     for run_id in runs:

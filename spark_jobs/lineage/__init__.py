@@ -7,6 +7,6 @@ described in https://spark.apache.org/docs/latest/spark-connect-overview.html.
 
 from spark_jobs.lineage.fields import LineageUnknownError
 from spark_jobs.lineage.of_domain import DomainLineage, domain_lineage
-from spark_jobs.lineage.relations import Source, column_lineage
+from spark_jobs.lineage.relations import LineageSource, column_lineage
 
-__all__ = ["DomainLineage", "LineageUnknownError", "Source", "column_lineage", "domain_lineage"]
+__all__ = ["DomainLineage", "LineageSource", "LineageUnknownError", "column_lineage", "domain_lineage"]

@@ -16,7 +16,7 @@ from platform_core.domain.catalog import Domain
 from platform_core.domain.plugin import load_aggregation, load_transform
 from spark_jobs import steps
 from spark_jobs.bronze_to_silver import silver_columns
-from spark_jobs.lineage.relations import Source, column_lineage
+from spark_jobs.lineage.relations import LineageSource, column_lineage
 from spark_jobs.schema import bronze_schema
 
 
@@ -49,7 +49,7 @@ def domain_lineage(spark: SparkSession, domain: Domain) -> DomainLineage:
     key, given = domain.partition_key, bronze_schema(domain.contract)
     # The date of a Bronze file is in its path: to Silver it is a column of Bronze like the others.
     schema = T.StructType([*given.fields, T.StructField(key, T.DateType(), True)])
-    bronze = Source(spark.createDataFrame([], schema), tuple(schema.names))
+    bronze = LineageSource(spark.createDataFrame([], schema), tuple(schema.names))
     prepared = bronze.df.withColumns(
         {steps.RECORD_HASH: steps.record_hash(domain.contract), steps.RECORD: steps.record_struct(given)}
     )
@@ -59,7 +59,7 @@ def domain_lineage(spark: SparkSession, domain: Domain) -> DomainLineage:
     undated = silver_columns(transformed.drop(key), names)
     of_silver = column_lineage(undated, bronze) | {key: {key}}
 
-    silver = Source(undated.withColumn(key, F.lit(domain.start_date)), tuple(of_silver))
+    silver = LineageSource(undated.withColumn(key, F.lit(domain.start_date)), tuple(of_silver))
     aggregated = load_aggregation(domain).aggregate(silver.df, domain, domain.start_date)
     tables = aggregated if isinstance(aggregated, dict) else dict.fromkeys(list(domain.gold.tables)[:1], aggregated)
     return DomainLineage(of_silver, {table: column_lineage(frame, silver) for table, frame in tables.items()})

@@ -42,7 +42,7 @@ _SAME_COLUMNS = frozenset(
 
 
 @dataclass(frozen=True)
-class Source:
+class LineageSource:
     """The DataFrame whose columns lineage ends at.
 
     Attributes:
@@ -54,7 +54,7 @@ class Source:
     columns: tuple[str, ...]
 
 
-def column_lineage(df: DataFrame, source: Source) -> dict[str, set[str]]:
+def column_lineage(df: DataFrame, source: LineageSource) -> dict[str, set[str]]:
     """Return, for each column of a DataFrame, the columns of the source that its value is made of.
 
     The plan alone is read: nothing is executed, and the server is not asked. A condition that chooses rows (`where`,
@@ -90,7 +90,7 @@ def _relation(df: DataFrame) -> Relation:
 
 
 class _Walk:
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: LineageSource) -> None:
         self._columns = source.columns
         self._plan_id = _relation(source.df).common.plan_id
 

@@ -18,7 +18,7 @@ from confluent_kafka import Producer
 from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.schema_registry import SchemaRegistry
 from infra.embedded.services.spark_connect import SparkConnect
-from infra.embedded.services.warehouse import Warehouse as WarehouseServer
+from infra.embedded.services.warehouse import WarehouseService
 from platform_assets.definitions import build_defs
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.warehouse import Warehouse
@@ -91,7 +91,7 @@ def test_a_fifth_domain_reaches_every_layer(
     kafka: Kafka,
     schema_registry: SchemaRegistry,
     sail: SparkConnect,
-    warehouse: WarehouseServer,
+    warehouse: WarehouseService,
     domains_file: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

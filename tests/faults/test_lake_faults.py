@@ -26,7 +26,7 @@ from pyspark.sql import functions as F
 
 from infra.embedded.processes.ports import free_ports
 from infra.embedded.services.spark_connect import SparkConnect
-from infra.embedded.services.warehouse import Warehouse
+from infra.embedded.services.warehouse import WarehouseService
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import Change, StateConflictError
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
@@ -48,7 +48,7 @@ class Platform:
     """The services of this module, and what they make of each domain when nobody disturbs them."""
 
     sail: SparkConnect
-    warehouse: Warehouse
+    warehouse: WarehouseService
     line: CutLine
 
 
@@ -68,7 +68,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     folder = tmp_path_factory.mktemp("lake_faults")
     with (
         SparkConnect(folder / "sail", engine="sail", port=free_ports(1)[0]) as sail,
-        Warehouse(folder / "warehouse", durable=True) as warehouse,
+        WarehouseService(folder / "warehouse", durable=True) as warehouse,
     ):
         line = CutLine(warehouse.port)
         yield Platform(sail, warehouse, line)

@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 
 from infra.embedded.services.spark_connect import SparkConnect
-from infra.embedded.services.warehouse import Warehouse as WarehouseServer
+from infra.embedded.services.warehouse import WarehouseService
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake
@@ -25,7 +25,7 @@ from tests.rigs.sink_rig import SinkRig
 
 @pytest.mark.fast
 def test_one_record_goes_from_kafka_to_the_warehouse(
-    sink_rig: SinkRig, sail: SparkConnect, warehouse: WarehouseServer, monkeypatch: pytest.MonkeyPatch
+    sink_rig: SinkRig, sail: SparkConnect, warehouse: WarehouseService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env = {
         **sink_rig.env,

@@ -19,7 +19,7 @@ from infra.embedded.services.object_store import ObjectStore
 from infra.embedded.services.postgres import Postgres
 from infra.embedded.services.schema_registry import SchemaRegistry
 from infra.embedded.services.spark_connect import SparkConnect
-from infra.embedded.services.warehouse import Warehouse
+from infra.embedded.services.warehouse import WarehouseService
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.lake.lake import Lake
@@ -65,9 +65,9 @@ def object_store(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def warehouse(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+def warehouse(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarehouseService]:
     """The Snowflake stand-in; `warehouse.env()` has its address and login."""
-    with Warehouse(tmp_path_factory.mktemp("warehouse"), toolchain=toolchain) as service:
+    with WarehouseService(tmp_path_factory.mktemp("warehouse"), toolchain=toolchain) as service:
         yield service
 
 
@@ -125,7 +125,7 @@ def provisioned(producers_rig: ProducersRig) -> ProducersRig:
 
 @pytest.fixture
 def pipeline_rig(
-    pipeline_engine: SparkConnect, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pipeline_engine: SparkConnect, warehouse: WarehouseService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[PipelineRig]:
     """A lake, a Dagster instance and a database of the warehouse of the test's own."""
     env = {

@@ -18,7 +18,7 @@ _USER = "pdp"
 USER_VARIABLE, PASSWORD_VARIABLE = "WAREHOUSE_USER", "WAREHOUSE_PASSWORD"
 
 
-class Warehouse(EmbeddedService):
+class WarehouseService(EmbeddedService):
     """The Snowflake stand-in; the password is new at every start.
 
     Args:

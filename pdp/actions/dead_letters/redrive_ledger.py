@@ -26,7 +26,7 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True)
-class Entry:
+class RedriveEntry:
     """One record of the ledger, as bytes.
 
     Attributes:
@@ -38,10 +38,10 @@ class Entry:
     value: bytes
 
 
-def entry(letter: Letter, fate: Fate, at: datetime, operator: str) -> Entry:
+def entry(letter: Letter, fate: Fate, at: datetime, operator: str) -> RedriveEntry:
     """Return the record that says what became of a letter."""
     document = {"fate": fate, "letter": letter.place, "at": at.isoformat(), "by": operator}
-    return Entry(letter.identity.encode(), json.dumps(document).encode())
+    return RedriveEntry(letter.identity.encode(), json.dumps(document).encode())
 
 
 def fates(kafka: OperatorKafka, domain: Domain) -> dict[str, Fate]:

@@ -14,7 +14,7 @@ import snowflake.connector
 from audit.report import AuditReport, Stage
 from audit.run import audit
 from audit.trace import trace
-from infra.embedded.services.warehouse import Warehouse
+from infra.embedded.services.warehouse import WarehouseService
 from platform_core.domain.catalog import Catalog
 from platform_core.settings import Settings
 from tests.rigs.audit_lake import FIRST_DAY, AuditLake
@@ -25,7 +25,7 @@ from warehouse.load import GoldPartition, load_date
 class Loaded:
     """A lake of two dates, and a warehouse that has them in a schema of its own."""
 
-    def __init__(self, warehouse: Warehouse, folder: Path) -> None:
+    def __init__(self, warehouse: WarehouseService, folder: Path) -> None:
         self.env = warehouse.env()
         self.made = AuditLake(Settings(lake_uri=str(folder), snowflake_database=self.env["SNOWFLAKE_DATABASE"])).make()
         self.schema = f"AUDIT_{uuid.uuid4().hex[:8].upper()}"
@@ -86,7 +86,7 @@ class Loaded:
 
 
 @pytest.fixture
-def loaded(warehouse: Warehouse, tmp_path: Path) -> Iterator[Loaded]:
+def loaded(warehouse: WarehouseService, tmp_path: Path) -> Iterator[Loaded]:
     loaded = Loaded(warehouse, tmp_path / "lake")
     yield loaded
     loaded.connection.close()

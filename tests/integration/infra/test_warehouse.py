@@ -14,7 +14,7 @@ import snowflake.connector
 from snowflake.connector import errors
 from snowflake.connector.cursor import SnowflakeCursor
 
-from infra.embedded.services.warehouse import Warehouse
+from infra.embedded.services.warehouse import WarehouseService
 
 DELETE = "DELETE FROM T t WHERE NOT EXISTS (SELECT 1 FROM S s WHERE s.K = t.K)"
 MERGE = (
@@ -26,7 +26,9 @@ BEFORE = [("gone", Decimal("1.00")), ("kept", Decimal("2.00"))]
 AFTER = [("kept", Decimal("3.00")), ("new", Decimal("4.00"))]
 
 
-def connect(warehouse: Warehouse, schema: str = "GOLD", **change: Any) -> snowflake.connector.SnowflakeConnection:
+def connect(
+    warehouse: WarehouseService, schema: str = "GOLD", **change: Any
+) -> snowflake.connector.SnowflakeConnection:
     env = warehouse.env()
     options: dict[str, Any] = {
         "account": env["SNOWFLAKE_ACCOUNT"],
@@ -46,7 +48,7 @@ def connect(warehouse: Warehouse, schema: str = "GOLD", **change: Any) -> snowfl
 
 
 @pytest.fixture
-def cursor(warehouse: Warehouse) -> Iterator[SnowflakeCursor]:
+def cursor(warehouse: WarehouseService) -> Iterator[SnowflakeCursor]:
     """A session on a schema of its own, with a target T and a staging table S."""
     with connect(warehouse, schema=f"S_{uuid.uuid4().hex[:8].upper()}") as connection:
         cursor = connection.cursor()
@@ -110,14 +112,14 @@ def test_what_is_not_supported_fails_at_once_as_a_sql_error(cursor: SnowflakeCur
 
 
 @pytest.mark.parametrize("change", [{"password": "wrong"}, {"user": "somebody"}])
-def test_a_wrong_login_is_refused(warehouse: Warehouse, change: dict[str, str]) -> None:
+def test_a_wrong_login_is_refused(warehouse: WarehouseService, change: dict[str, str]) -> None:
     with pytest.raises(errors.DatabaseError, match="Incorrect username or password"):
         connect(warehouse, **change)
 
 
 def test_data_survives_a_restart_and_an_idle_transaction_does_not(tmp_path: Path) -> None:
-    def start() -> Warehouse:
-        return Warehouse(tmp_path / "w", durable=True, idle_transaction_seconds=1)
+    def start() -> WarehouseService:
+        return WarehouseService(tmp_path / "w", durable=True, idle_transaction_seconds=1)
 
     with start() as warehouse:
         cursor = connect(warehouse).cursor()

@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from spark_jobs.lineage import LineageUnknownError, Source, column_lineage
+from spark_jobs.lineage import LineageSource, LineageUnknownError, column_lineage
 from tests.spark.spark_jobs.conftest import ENGINES, Engine
 
 Build = Callable[[DataFrame], DataFrame]
@@ -29,7 +29,7 @@ def source(spark: SparkSession) -> DataFrame:
 
 
 def lineage(df: DataFrame, source: DataFrame) -> dict[str, str]:
-    found = column_lineage(df, Source(source, COLUMNS))
+    found = column_lineage(df, LineageSource(source, COLUMNS))
     return {name: " ".join(sorted(made_of)) for name, made_of in found.items()}
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from pdp.actions import partition_resets
-from pdp.actions.partition_resets import Outcome, Verdict
+from pdp.actions.partition_resets import ResetOutcome, Verdict
 from platform_core.clock import FakeClock
 from platform_core.partitions.partition_meta import Change, InMemoryPartitionMeta, Partition, StateConflictError
 from platform_core.partitions.partition_state import Event, State
@@ -53,7 +53,7 @@ def rows(meta: InMemoryPartitionMeta) -> dict[date, Partition]:
     return {row.partition_date: row for row in meta.rows("orders")}
 
 
-def verdicts(outcomes: Sequence[Outcome]) -> dict[date, Verdict]:
+def verdicts(outcomes: Sequence[ResetOutcome]) -> dict[date, Verdict]:
     return {outcome.day: outcome.verdict for outcome in outcomes}
 
 
