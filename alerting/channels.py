@@ -59,11 +59,7 @@ def configured(settings: Settings) -> list[Channel]:
 
 
 class KafkaChannel:
-    """Writes to the topic `pipeline-alerts`.
-
-    Args:
-        settings: Where Kafka is.
-    """
+    """Writes to the topic `pipeline-alerts`."""
 
     name = "kafka"
 

@@ -28,8 +28,6 @@ class FailedRun:
     """A run that ended in failure.
 
     Attributes:
-        run_id: The run.
-        job: Its job.
         domain: The domain; None when it belongs to none or to several.
         days: The dates that it was to process, sorted; empty for a run without partitions.
         ended_at: When it failed, UTC.

@@ -17,7 +17,6 @@ def audit_alert(
     """Return the alert for a date.
 
     Args:
-        domain: The domain.
         day: The date, which is in the warehouse by then.
         problems: The audit's problems as JSON values.
         run_id: The run that loaded it.

@@ -205,10 +205,8 @@ class Audited:
     """One date of a Delta table as DuckDB sees it: not the engine that wrote it, and 0.05 s where Spark takes 3.
 
     Args:
-        lake: The lake.
         name: The table's lake-relative path.
         partition_key: Its date column.
-        day: The date.
     """
 
     def __init__(self, lake: Lake, name: str, partition_key: str, day: date) -> None:

@@ -33,11 +33,8 @@ def check_audit(
     """Reconcile one date from its Bronze files to the warehouse.
 
     Args:
-        lake: The lake.
-        domain: The domain.
         day: The date, which the caller has claimed.
         files: The Bronze files that the date was made of.
-        partitions: The partition states.
         connection: An open connection to the warehouse.
         database: The warehouse's database.
 

@@ -54,9 +54,6 @@ def dates_of(domain: Domain, lake: Lake, partitions: PartitionMetaReader, more: 
     """Return every date that Bronze, Silver, Gold or partition_meta know, sorted.
 
     Args:
-        domain: The domain.
-        lake: The lake.
-        partitions: The partition states.
         more: Dates that another layer knows.
 
     Raises:

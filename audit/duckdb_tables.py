@@ -57,8 +57,6 @@ def load_bronze(
 
     Args:
         connection: Where to.
-        table: Its name.
-        lake: The lake.
         domain: The domain; a column that a file lacks is NULL.
         files: Paths below the lake's root.
         more: Contract columns besides the place.
@@ -90,10 +88,8 @@ def load_delta(
 
     Args:
         connection: Where to.
-        table: Its name.
         delta: The Delta table, at the version that it was opened with.
         partition_key: Its date column.
-        day: The date.
         columns: Columns to read, with the type that a missing one gets.
 
     Raises:

@@ -18,11 +18,7 @@ from platform_kafka.topics import PROCESSED_EVENTS
 
 
 class AuditLog:
-    """The questions; close it when done.
-
-    Args:
-        settings: Where Kafka is.
-    """
+    """The questions; close it when done."""
 
     def __init__(self, settings: Settings) -> None:
         self._log = ConfluentLog(settings)

@@ -126,7 +126,6 @@ class Problem:
 
     Attributes:
         stage: Where it was found.
-        domain: The domain.
         day: The date, None where the stage has none.
         kind: What it is.
         count: How many offsets, rows or values.
@@ -184,8 +183,6 @@ class StageResult:
     """One stage of one domain, of one date where the stage has dates.
 
     Attributes:
-        stage: The stage.
-        domain: The domain.
         day: The date, None where the stage has none.
         equations: The counts.
         explained: Reason to count.

@@ -43,9 +43,6 @@ def audit(
     """Reconcile neighbouring layers; nothing is changed anywhere.
 
     Args:
-        settings: Where Kafka, Postgres and the warehouse are.
-        catalog: The domains.
-        lake: The lake.
         domains: Only these; all by default.
         dates: Only these dates. Kafka → Bronze has no dates, an offset is lost or not, and ignores it.
         stages: Only these; a service is asked only by the stages that need it.

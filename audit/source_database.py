@@ -28,7 +28,6 @@ def read_source(dsn: str, query: str, day: date) -> tuple[Any, ...]:
     Args:
         dsn: The database's URL, with its password.
         query: SQL with `%(start)s` and `%(end)s`, the bounds of the date.
-        day: The UTC date.
 
     Raises:
         SourceUnavailableError: no connection, or the query failed; the message has no password.
@@ -44,7 +43,6 @@ def read_source_rows(dsn: str, query: str, day: date) -> Iterator[list[tuple[Any
     Args:
         dsn: The database's URL, with its password.
         query: SQL with `%(start)s` and `%(end)s`, the bounds of the date.
-        day: The UTC date.
 
     Raises:
         SourceUnavailableError: no connection, or the query failed; the message has no password.
@@ -59,7 +57,6 @@ def read_source_row(dsn: str, table: str, key: str, value: object) -> dict[str, 
 
     Args:
         dsn: The database's URL, with its password.
-        table: The table.
         key: Its key column.
         value: The key.
 

@@ -49,7 +49,6 @@ class Found:
     """What one layer has of the record.
 
     Attributes:
-        layer: The layer.
         looked_in: Where it was looked for.
         rows: What is there.
         not_looked: Why it could not be looked at, empty when it was.
@@ -98,10 +97,6 @@ def trace(
     """Look for a record at every stage; nothing is changed anywhere.
 
     Args:
-        settings: Where Kafka and Postgres are.
-        catalog: The domains.
-        lake: The lake.
-        partitions: The partition states.
         subject: A business key, or `TOPIC:PARTITION:OFFSET`.
         domain: Only this domain; by default the topic's, or every domain whose key may look like that.
         day: Only this date; by default that of the source row, or every date of Bronze.

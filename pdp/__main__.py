@@ -1,8 +1,4 @@
-"""`python -m pdp`, for where the console script is not installed.
-
-Nothing but the call belongs here; the commands are in `pdp.cli`. See
-https://docs.python.org/3/library/__main__.html.
-"""
+"""`python -m pdp`, for where the console script is not installed; the commands are in `pdp.cli`."""
 
 from pdp.cli import main
 

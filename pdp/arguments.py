@@ -1,7 +1,6 @@
 """Domains, dates and ranges as people type them, with an answer that helps when they mistype.
 
-Only parsing belongs here; what an argument is for is said by its command. Dates are UTC days in the form of
-https://www.iso.org/iso-8601-date-and-time-format.html.
+Only parsing belongs here; what an argument is for is said by its command. Dates are UTC days.
 """
 
 from __future__ import annotations

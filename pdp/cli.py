@@ -1,7 +1,7 @@
 """The application `pdp`: its commands, global options and exit codes.
 
 Add a command in a module of its own and register it here. Exit codes: 0 done, 1 something asked for did not happen,
-2 the command could not start or was not understood. Framework: https://typer.tiangolo.com.
+2 the command could not start or was not understood.
 """
 
 from __future__ import annotations

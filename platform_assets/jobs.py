@@ -29,7 +29,6 @@ def domain_job(
     """Return the domain's job.
 
     Args:
-        domain: The domain.
         pipeline: The step that processes its dates.
         others: Checks of the same assets that look at the whole domain, and so are no part of a date's run.
     """

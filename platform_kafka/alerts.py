@@ -23,11 +23,7 @@ ACKNOWLEDGE_SECONDS = 5.0
 
 
 class AlertTopic:
-    """Writes alerts; the connection is kept between them.
-
-    Args:
-        settings: Where Kafka is.
-    """
+    """Writes alerts; the connection is kept between them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -42,11 +42,7 @@ class Announced:
 
 
 class Announcements:
-    """A reader of the ledger that keeps its connection between calls; safe to share between threads.
-
-    Args:
-        settings: Where Kafka is.
-    """
+    """A reader of the ledger that keeps its connection between calls; safe to share between threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._lock = threading.Lock()

@@ -22,7 +22,6 @@ class BronzeFooter:
     """What the sink says in the metadata of a Parquet file.
 
     Attributes:
-        domain: The domain.
         topic: The raw topic.
         offsets: Kafka partition to the offsets in the file.
     """

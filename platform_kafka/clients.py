@@ -70,9 +70,7 @@ def connect(
     Only for a start: at run time a broker that stops in the middle of a handshake also reports failed authentication.
 
     Args:
-        client: The client.
         errors: Its `error_cb`.
-        settings: Where Kafka is.
         admin: Whether it asks as the user that may create topics.
         seconds: How long to wait.
 
@@ -135,7 +133,6 @@ def connect_producer(settings: Settings, *, on_failed_delivery: Any, bulk: bool 
     """Return an idempotent producer that has reached the cluster.
 
     Args:
-        settings: The process's settings.
         on_failed_delivery: Called with (error, message) for each record that was not delivered.
         bulk: Whether throughput matters more than latency.
 
@@ -170,7 +167,6 @@ def connect_admin(settings: Settings, *, wait_seconds: float = 0.0) -> AdminClie
     """Return an admin client that has reached the cluster.
 
     Args:
-        settings: The process's settings.
         wait_seconds: How long to wait for a cluster that is still starting.
 
     Raises:

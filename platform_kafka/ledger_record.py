@@ -20,11 +20,8 @@ class LedgerRecord:
     """One Bronze file.
 
     Attributes:
-        domain: The domain.
         topic: Its raw topic.
-        day: The partition date.
         file: The file's path below the lake's root.
-        rows: Its rows.
         size: Its bytes.
         offsets: Kafka partition to the offsets in the file.
         written_at: When the sink wrote it, UTC.

@@ -1,7 +1,6 @@
 """A set of Kafka offsets as ranges, small however many offsets it holds as long as they lie together.
 
-Only arithmetic lives here; which topic and partition the offsets are of is known to the caller. Kafka's offsets are
-described in https://kafka.apache.org/documentation/#intro_concepts_and_terms.
+Only arithmetic lives here; which topic and partition the offsets are of is known to the caller.
 """
 
 from __future__ import annotations

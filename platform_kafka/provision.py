@@ -68,8 +68,6 @@ def provision(
     """Create what is missing, bring in line what differs, register every contract, announce new versions.
 
     Args:
-        settings: The process's settings.
-        catalog: The domains.
         wait_seconds: How long to wait for Kafka and for the registry.
         clock: For the time of an announcement.
 

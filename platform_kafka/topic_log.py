@@ -78,11 +78,7 @@ class KafkaLog(Protocol):
 
 
 class ConfluentLog:
-    """The questions, asked with librdkafka; the connection is kept between them.
-
-    Args:
-        settings: Where Kafka is.
-    """
+    """The questions, asked with librdkafka; the connection is kept between them."""
 
     def __init__(self, settings: Settings) -> None:
         from platform_kafka.topic_reader import TopicReader

@@ -28,7 +28,6 @@ class TopicReader:
     Two readings at a time need two readers.
 
     Args:
-        settings: Where Kafka is.
         client_id: What the brokers call this client.
         admin: Whether to ask as the user that may create topics.
         answer_seconds: How long to wait for an answer.

@@ -102,7 +102,6 @@ def kafka_client_config(settings: Settings, *, admin: bool = False) -> dict[str,
     """Return the librdkafka connection settings of this process.
 
     Args:
-        settings: The process's settings.
         admin: Whether the user that may create topics is meant.
     """
     config: dict[str, str | int | float | bool] = {

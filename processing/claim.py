@@ -63,7 +63,6 @@ class Claimed:
     """The date belongs to this run.
 
     Attributes:
-        day: The date.
         files: The pinned Bronze files, lake-relative.
         fingerprint: md5 of the files.
         was: The state before the claim.
@@ -89,9 +88,7 @@ class Claims:
     """Claims and frees dates of one domain on behalf of one run.
 
     Args:
-        domain: The domain.
         lake: Lists Bronze.
-        partitions: The partition states.
         run_id: The run, written to partition_meta.
         is_running: Whether another run's id is still queued or running.
         end_session: Ends the engine's session of a run that is gone.

@@ -36,9 +36,7 @@ class Lease:
     """Keeps a date IN_FLIGHT for its run, as a context manager.
 
     Args:
-        partitions: The partition states.
         domain: The domain's name.
-        day: The date.
         run_id: The run that holds it.
         seconds: How long a renewal is good for; it is renewed three times as often.
         timeout: After so many seconds it is renewed no more: a run that hangs must not hold its date for ever.

@@ -103,9 +103,7 @@ class Processor:
     """Processes dates of one domain on behalf of one run.
 
     Args:
-        domain: The domain.
         lake: Where the layers lie.
-        partitions: The partition states.
         spark: A session for all dates of the run.
         warehouse: Opens a warehouse connection with a query tag.
         database: The warehouse's database.

@@ -1,7 +1,7 @@
 """Sending one poll of any length: in stretches, each delivered and saved before the next, with its progress told.
 
 How much is in flight between two saves belongs here; which rows there are belongs to `producers.fence`, and sending
-one to `producers.delivery`. The pattern is a checkpoint: https://en.wikipedia.org/wiki/Application_checkpointing.
+one to `producers.delivery`.
 """
 
 from __future__ import annotations

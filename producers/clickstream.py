@@ -50,7 +50,6 @@ class Crowd:
     """The virtual users and their visits; knows nothing of Kafka or of real time.
 
     Args:
-        view: The shop.
         virtual_users: How many visits go on at once.
         events_per_second: Of all of them together, on average.
         draw: Randomness of the visits.

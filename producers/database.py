@@ -18,7 +18,6 @@ def connect(settings: Settings, *, application: str) -> Connection:
     """Return an autocommit connection with UTC as its time zone.
 
     Args:
-        settings: The process's settings.
         application: Name that the server shows for this connection.
 
     Raises:

@@ -146,7 +146,6 @@ class FencedReader:
         query: Selects (key, updated_at, document); takes `after_at`, `after_key`, `ceiling` and `page_rows`, and is
             ordered by (updated_at, key).
         position: Where to go on.
-        clock: What time it is.
         page_rows: Rows of one page.
 
     Attributes:

@@ -47,7 +47,6 @@ class Session(Generic[Source]):
     """A source on its connection; dropped after an outage and made again when it is next needed.
 
     Args:
-        settings: The process's settings.
         application: Name that the server shows.
         make: Builds the source on a connection.
     """
@@ -94,7 +93,6 @@ def run_source(
     """Send a domain's source, as its kind says, until stopped.
 
     Args:
-        settings: The process's settings.
         domain: A domain that has a source.
         stop: When to end.
         once: One poll, increment or snapshot, then end.

@@ -1,8 +1,7 @@
 """What a producer counts and measures, as Prometheus metrics.
 
 Only names, labels and help texts belong here; when something happened is told by `producers.delivery` and
-`producers.source_probe`. The table of all metrics is in docs/operations.md, the naming rules in
-https://prometheus.io/docs/practices/naming.
+`producers.source_probe`. The table of all metrics is in docs/operations.md.
 """
 
 from __future__ import annotations

@@ -128,7 +128,6 @@ def describe(folder: Path, catalog: Catalog) -> list[WatermarkState]:
 
     Args:
         folder: `STATE_DIR`.
-        catalog: The domains.
 
     Raises:
         ConfigurationError: a file is not a watermark.
@@ -156,7 +155,6 @@ def saved_position(folder: Path, domain: Domain) -> Position | None:
 
     Args:
         folder: `STATE_DIR`.
-        domain: The domain.
 
     Raises:
         ConfigurationError: the file is not a watermark.
@@ -171,7 +169,6 @@ def reset(folder: Path, catalog: Catalog, name: str, to: datetime | None, *, for
 
     Args:
         folder: `STATE_DIR`.
-        catalog: The domains.
         name: The domain.
         to: From when on; None is its beginning, and forgets the file.
         force: Whether `to` may lie behind the watermark, so that changes between the two are never sent.

@@ -78,7 +78,6 @@ class WatermarkAlarm:
     """Warns when a source's watermark was held back for too long, each minute, and alerts once an occurrence.
 
     Args:
-        source: The source.
         threshold_seconds: `CDC_WATERMARK_ALARM_SECONDS`.
         send: Takes the alert; raises `TransientError` when it was not delivered.
         seconds: A clock that never steps back, for the pace of warnings.

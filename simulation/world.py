@@ -48,7 +48,6 @@ class WorldSize:
         users: People registered before the history.
         restaurants: Restaurants, at least one a city.
         menu_items: Dishes of each restaurant, at most 99.
-        cities: Cities.
     """
 
     users: int = 5_000

@@ -1,7 +1,6 @@
 """Pauses between the attempts of something that fails.
 
 Only the arithmetic of one operation's pauses belongs here; what is paused meanwhile is decided by `sink.loop`.
-See https://en.wikipedia.org/wiki/Exponential_backoff.
 """
 
 from __future__ import annotations

@@ -52,7 +52,6 @@ class Buffer:
 
     Attributes:
         topic: The raw topic.
-        day: The partition date.
         opened_at: When its first row came, UTC.
         rows: The rows, in order of arrival.
         firsts: Kafka partition to the lowest offset of its rows.

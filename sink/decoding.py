@@ -38,7 +38,6 @@ class Record(Struct, gc=False):
     Attributes:
         values: One value for each contract column, in its order: timestamps in UTC, decimals and nested
             values as text.
-        day: The partition date.
         key: The Kafka key as text; bytes that are not UTF-8 are written with backslashes.
         schema_id: Registry id of the writer's schema, None for plain JSON.
         extra: Fields that the contract does not know, as JSON text.
@@ -69,7 +68,6 @@ class Decoder:
     """Decodes the values of one domain's topic.
 
     Args:
-        domain: The domain.
         max_record_bytes: A larger value is refused.
         max_future: A record dated later than now plus this is refused.
     """

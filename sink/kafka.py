@@ -42,11 +42,7 @@ _REFUSED_FOR_GOOD = frozenset(
 
 
 class KafkaBroker:
-    """The consumer in group `s3-sink-consumer`.
-
-    Args:
-        settings: The process's settings.
-    """
+    """The consumer in group `s3-sink-consumer`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -220,11 +216,7 @@ class KafkaBroker:
 
 
 class KafkaPublisher:
-    """The idempotent producer of dead letters and ledger records.
-
-    Args:
-        settings: The process's settings.
-    """
+    """The idempotent producer of dead letters and ledger records."""
 
     def __init__(self, settings: Settings) -> None:
         self._errors = ClientErrors()

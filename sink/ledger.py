@@ -28,7 +28,6 @@ class Ledger:
         """Publish the record of one file.
 
         Args:
-            file: The file.
             on_delivery: Called when the broker has the record.
             recovered: Whether the file is another process's, which may have announced it too.
 

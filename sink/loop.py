@@ -70,7 +70,6 @@ class Sink:
 
     Args:
         domains: The domains to consume.
-        broker: The consumer.
         publisher: The producer of dead letters and ledger records.
         writer: Writes files.
         store: Holds the files and the journal.

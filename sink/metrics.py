@@ -1,7 +1,7 @@
 """What the sink counts and measures, as Prometheus metrics, and the progress line of its log.
 
 Only names, labels and help texts belong here; when something happened is told by `sink.loop`. The table of all
-metrics is in docs/operations.md, the naming rules in https://prometheus.io/docs/practices/naming.
+metrics is in docs/operations.md.
 """
 
 from __future__ import annotations

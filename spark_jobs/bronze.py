@@ -22,9 +22,6 @@ def read_bronze(spark: SparkSession, lake: Lake, domain: Domain, day: date, file
     """Return the rows of exactly these files, typed by the contract; a column that a file lacks is NULL.
 
     Args:
-        spark: The session.
-        lake: The lake.
-        domain: The domain.
         day: The partition date, for messages.
         files: Paths below the lake's root.
 

@@ -85,8 +85,6 @@ def run(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: Seque
 
     Args:
         spark: A session, Spark's or Sail's, whose zone is UTC.
-        lake: The lake.
-        domain: The domain.
         day: The partition date, UTC.
         files: Bronze files, as paths below the lake's root; no others are read.
 

@@ -71,7 +71,6 @@ def suit(spark: SparkSession, files: int) -> None:
     Silver to Gold instead of 8.4, and 50,000 events 8 instead of 11. Sail ignores these properties.
 
     Args:
-        spark: The session.
         files: Bronze files of the date.
     """
     for key, value in _FEW_ROWS_CONFIGURATION.items():

@@ -54,8 +54,6 @@ def run(spark: SparkSession, lake: Lake, domain: Domain, day: date) -> GoldResul
 
     Args:
         spark: A session, Spark's or Sail's, whose zone is UTC.
-        lake: The lake.
-        domain: The domain.
         day: The partition date, UTC.
 
     Raises:

@@ -51,7 +51,6 @@ def prepare(lake: Lake, name: str, schema: T.StructType, partition_column: str) 
     One writer a table is assumed, as everywhere: two at once would both commit version 0, of which one fails.
 
     Args:
-        lake: The lake.
         name: The table's path below the lake's root.
         schema: What is going to be written.
         partition_column: The date column, for a new table.
@@ -85,10 +84,8 @@ def replace_partition(df: DataFrame, lake: Lake, name: str, partition_column: st
 
     Args:
         df: All columns but the partition's.
-        lake: The lake.
         name: The table's path below the lake's root.
         partition_column: The date column; it becomes the last one.
-        day: The date.
 
     Returns:
         The rows that the commit says it wrote.
@@ -121,10 +118,8 @@ def merge_partition(
     Args:
         spark: The session of `df`.
         df: All of the date's rows, each combination of keys once.
-        lake: The lake.
         name: The table's path below the lake's root.
         keys: The merge keys; the first is the partition column.
-        day: The date.
     """
     partition_column = keys[0]
     dated = df.withColumn(partition_column, F.lit(day))

@@ -101,7 +101,6 @@ def load_date(
         database: Target database; it must exist, creating it is the account's set-up.
         schema: The domain's schema, created when missing.
         domain: The domain's name, for the ledger.
-        day: The date.
         run_id: The run, for the ledger and the rows' `_RUN_ID`.
         partitions: The date's rows of each Gold table.
 

@@ -51,8 +51,6 @@ def search(lake: Lake, domain: Domain, since: datetime | None, until: datetime |
     footer of each file in the window.
 
     Args:
-        lake: The lake.
-        domain: The domain.
         since: Leave out files modified before, UTC; None for no bound.
         until: Leave out files modified after, UTC; None for no bound.
         seconds: Stop after so long.

@@ -49,8 +49,6 @@ class Gap:
     """Offsets that were committed and are neither in Bronze nor in a dead letter.
 
     Attributes:
-        domain: The domain.
-        topic: Its topic.
         partition: The Kafka partition.
         first: The first missing offset.
         last: The last missing offset, included.
@@ -73,7 +71,6 @@ class DomainCoverage:
     """One domain.
 
     Attributes:
-        domain: The domain.
         settled: Number of offsets that are accounted for.
         waiting: Number of committed offsets that wait for their grace period or their verification.
         duplicates: Number of offsets that a second file holds again, since the watch began.
@@ -109,10 +106,7 @@ class Coverage:
     """The watch; one object may be kept between looks, and it then keeps its connection to Kafka.
 
     Args:
-        settings: Where Kafka is.
         lake: Bronze, and the place of the state.
-        catalog: The domains.
-        clock: The time.
         grace: How long committed offsets may be without a ledger record before they are verified.
         kafka: Answers instead of a client made from the settings.
         search: Reads Bronze instead of `bronze_offsets.search`.

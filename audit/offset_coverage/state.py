@@ -177,11 +177,7 @@ class State:
 
 
 class StateFile:
-    """The state's place in the lake; writing it replaces the whole object at once.
-
-    Args:
-        lake: The lake.
-    """
+    """The state's place in the lake; writing it replaces the whole object at once."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake

@@ -50,9 +50,6 @@ def compare(domain: Domain, lake: Lake, day: date, files: Sequence[str]) -> Stag
     """Compare one date of Silver and the quarantine with the files that they were made of.
 
     Args:
-        domain: The domain.
-        lake: The lake.
-        day: The date.
         files: The files of the date's last run; what is listed besides them waits for the next run.
 
     Raises:

@@ -49,7 +49,6 @@ class VerifiedOffsets:
         """Add files.
 
         Args:
-            lake: The lake.
             names: Paths below its root.
 
         Raises:

@@ -29,9 +29,6 @@ class WarehouseCheck:
     """Compares the dates of one domain.
 
     Args:
-        domain: The domain.
-        lake: The lake.
-        partitions: The partition states.
         connection: An open connection to the warehouse.
         database: The database of the Gold schemas.
 

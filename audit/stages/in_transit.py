@@ -50,8 +50,6 @@ class OnTheWay:
     """Looks for rows between the source and Silver.
 
     Args:
-        domain: The domain.
-        lake: The lake.
         position: The producer's watermark, read before anything else; without it nothing is explained.
         kafka: Opens Kafka; asked only for rows that are polled and not in Bronze.
     """
@@ -70,9 +68,6 @@ class OnTheWay:
 
         Args:
             connection: For the tables of the date.
-            day: The date.
-            row: The partition's row.
-            behind: The rows.
 
         Raises:
             TransientError: Kafka or the store did not answer.

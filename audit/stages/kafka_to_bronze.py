@@ -44,8 +44,6 @@ def check(domain: Domain, lake: Lake, kafka: AuditLog) -> StageResult:
     after it, so that what arrives meanwhile counts as not read yet.
 
     Args:
-        domain: The domain.
-        lake: The lake.
         kafka: Answers for Kafka.
 
     Raises:

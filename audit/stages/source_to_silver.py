@@ -57,8 +57,6 @@ class SourceCheck:
 
     Args:
         domain: The domain; it has a `quality.source`.
-        lake: The lake.
-        partitions: The partition states.
         dsn: The source database's URL.
         position: The producer's watermark, read before anything else.
         kafka: Opens Kafka; asked only for rows that are not in Bronze.

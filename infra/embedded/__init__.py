@@ -1,6 +1,5 @@
 """The platform's services on one machine without containers: Kafka, Postgres and Spark as child processes.
 
 Add a service as one module with one `EmbeddedService`; code of the platform itself never imports this
-package and only sees environment variables. The idea is a process supervisor
-(https://en.wikipedia.org/wiki/Process_supervision).
+package and only sees environment variables.
 """

@@ -1,7 +1,7 @@
 """What a person sees while the embedded services are installed and started.
 
 Only presentation lives here, no decisions; log records go through `logging` as everywhere. Bars appear on a
-terminal, plain lines elsewhere (https://rich.readthedocs.io/en/stable/progress.html).
+terminal, plain lines elsewhere.
 """
 
 from __future__ import annotations

@@ -52,7 +52,6 @@ class Stack:
         engine: What answers Spark Connect, `spark` or `sail`.
         durable: Keep the data of an earlier start; otherwise the folder is emptied first.
         toolchain: Where programs come from; one for all services.
-        reporter: Where progress lines go.
         driver_memory: Heap of Spark's JVM, in the JVM's notation.
         cores: Tasks that Spark runs at the same time.
     """

@@ -22,7 +22,6 @@ class PartitionLag:
 
     Attributes:
         topic: The raw topic.
-        partition: The partition.
         committed: The offset that the sink reads next; None before its first commit.
         begin: The first offset that Kafka keeps.
         end: The offset that the next record will get.
@@ -53,7 +52,6 @@ class Move:
 
     Attributes:
         topic: The raw topic.
-        partition: The partition.
         before: The committed offset; None if there was none, and the sink began at `begin`.
         after: The offset that the sink reads next.
         begin: The first offset that Kafka keeps.
@@ -152,7 +150,6 @@ def move(kafka: OperatorKafka, moves: Collection[Move], *, allow_skip: bool = Fa
     """Set the sink's offsets.
 
     Args:
-        kafka: The connection.
         moves: From `plan`.
         allow_skip: Whether records may be left unread for good.
 

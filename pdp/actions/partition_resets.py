@@ -33,8 +33,6 @@ class ResetOutcome:
     """What becomes of one date.
 
     Attributes:
-        domain: The domain.
-        day: The date.
         before: The state in which it was found; `UNDISCOVERED` when it has no row.
         verdict: `reset`; `waiting` when it is on its way to a run already; `skipped` when there is nothing to do;
             `refused` when what was asked cannot be done.
@@ -68,8 +66,6 @@ def reset(
     """Plan to process dates again from the start, with their retries counted from zero.
 
     Args:
-        domain: The domain.
-        days: The dates.
         rows: The domain's rows by date.
         detail: What the history remembers: at least `cause` and `by`.
         force: Take a date away from the run that holds it; whatever that run still reports is refused.
@@ -95,7 +91,6 @@ def revive(
     """Plan to give DEAD dates another life.
 
     Args:
-        domain: The domain.
         days: The dates; None for every DEAD date of the domain.
         rows: The domain's rows by date.
         detail: What the history remembers: at least `cause` and `by`.
@@ -129,7 +124,6 @@ def backfill(
     A date without Bronze is never reset, even if it has a row: no run could end its PENDING.
 
     Args:
-        domain: The domain.
         first: The range's first date.
         last: The range's last date, included.
         rows: The domain's rows by date.

@@ -1,7 +1,6 @@
 """`pdp topics`, `pdp lag` and `pdp peek`: what Kafka holds, how far the sink is behind, and single records.
 
-These only look and never join the sink's group; changing offsets is `pdp.commands.offsets`. What the terms mean is in
-https://kafka.apache.org/documentation/#intro_concepts_and_terms.
+These only look and never join the sink's group; changing offsets is `pdp.commands.offsets`.
 """
 
 from __future__ import annotations

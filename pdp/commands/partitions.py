@@ -226,9 +226,6 @@ def finish(platform: Platform, plan: Sequence[ResetOutcome], as_json: bool, noth
     """Carry out a plan, show what happened, and end with 1 if something asked for did not happen.
 
     Args:
-        platform: The platform.
-        plan: The plan.
-        as_json: Whether to print JSON.
         nothing: What to say of an empty plan.
     """
     done = partition_resets.carry_out(platform.partitions, plan)

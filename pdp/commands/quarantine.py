@@ -1,8 +1,7 @@
 """`pdp quarantine`: count the rows that a rule refused, look at them, and process their dates again.
 
 Bronze is immutable, so processing a date again after a rule or a Transform was mended is the replay. Writing the
-quarantine belongs to the Silver job; the idea is that of
-https://www.enterpriseintegrationpatterns.com/patterns/messaging/InvalidMessageChannel.html.
+quarantine belongs to the Silver job.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """`pdp sink`: ask the running sink how it is, and make it write what it holds now.
 
-Only the HTTP client belongs here, with the standard library; what the sink does and answers is the sink's. The
-answers follow https://kubernetes.io/docs/reference/using-api/health-checks.
+Only the HTTP client belongs here, with the standard library; what the sink does and answers is the sink's.
 """
 
 from __future__ import annotations

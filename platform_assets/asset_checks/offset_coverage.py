@@ -32,7 +32,6 @@ def evaluate(domain: Domain, report: "CoverageReport") -> ReportedCheck:
     """Evaluate the domain's check.
 
     Args:
-        domain: The domain.
         report: The last comparison.
     """
     offsets = report.domains[domain.name]

@@ -14,7 +14,6 @@ class ReportedCheck:
     """One check of one asset at one moment.
 
     Attributes:
-        asset_key: The asset.
         name: The check.
         passed: Whether it holds.
         description: The result in a sentence.

@@ -30,7 +30,6 @@ def evaluate(domain: Domain, rows: Iterable[Partition], now: datetime) -> list[R
     """Evaluate the domain's watch checks.
 
     Args:
-        domain: The domain.
         rows: Rows of partition_meta, of this domain or of all.
         now: The moment to judge, with a time zone.
     """

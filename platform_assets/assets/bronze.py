@@ -24,8 +24,6 @@ def bronze_events(domain: Domain, day: date, fingerprint: str, metadata: Mapping
     """Return the events of a date whose Bronze is new or changed.
 
     Args:
-        domain: The domain.
-        day: The date.
         fingerprint: md5 of its files, the data version.
         metadata: What the catalog shows.
     """

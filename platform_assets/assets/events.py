@@ -40,7 +40,6 @@ class Report:
     Args:
         instance: To look up what an asset was made of.
         log: The run's log.
-        domain: The domain.
         lake: For paths and schemas.
         lineage: Returns what the domain's columns are made of, or None when that is not known; called at each
             materialization.

@@ -27,10 +27,6 @@ def known_lineage(spark: SparkSession, domain: Domain) -> DomainLineage | None:
 
     The first call of a process took 0.02 to 0.09 s a domain, on either engine, without a call of the server, and up to
     0.5 s with all imports on two cores that had work for nine; the others took 0.7 ms, for the domain's version.
-
-    Args:
-        spark: The run's session.
-        domain: The domain.
     """
     from spark_jobs.lineage import domain_lineage
 

@@ -34,7 +34,6 @@ def table_metadata(lake: Lake, domain: Domain, name: str, rows: int) -> dict[str
     """Return the catalog metadata of one date of a Delta table.
 
     Args:
-        lake: The lake.
         domain: The domain; its contract describes the columns that come from it.
         name: The table's lake-relative path.
         rows: Rows of the date.

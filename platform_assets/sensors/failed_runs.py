@@ -19,7 +19,6 @@ def failed_runs(instance: dg.DagsterInstance, catalog: Catalog, since: datetime)
 
     Args:
         instance: Where runs are kept.
-        catalog: The domains.
         since: The earliest end, UTC.
     """
     failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)

@@ -264,9 +264,6 @@ def load_catalog(path: Path) -> Catalog:
 
     The file's folder and its parent are importable afterwards, so that a package beside the file can be a plugin.
 
-    Args:
-        path: The YAML file.
-
     Raises:
         ConfigurationError: file, domain and key of the first mistake, and what is legal.
     """

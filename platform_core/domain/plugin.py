@@ -49,7 +49,6 @@ class BaseDomainAggregation(ABC):
         Args:
             df: The date's Silver rows.
             cfg: The domain's entry in domains.yaml; `cfg.gold.tables` has the merge keys.
-            dt: The date.
 
         Returns:
             One DataFrame for the domain's only Gold table, or a dict of them by table name. Every merge key is a

@@ -52,7 +52,6 @@ class PostgresTable(_Source):
     A contract field is the table's column of the same name, money as text and times in UTC.
 
     Attributes:
-        table: The table.
         key: The primary key, an integer.
         deleted_at: The column that marks a deleted row.
         columns: SQL expressions over a row, for contract fields that are no column of the table. In a tombstone such a

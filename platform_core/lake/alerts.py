@@ -94,7 +94,6 @@ class LoggedAlert:
     """An alert as the log has it.
 
     Attributes:
-        alert: The alert.
         raised_at: When it was first seen, UTC.
         channels: The channels that have taken it, in the order in which they did.
     """

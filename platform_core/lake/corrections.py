@@ -47,7 +47,6 @@ class Correction:
 
     Attributes:
         correction_id: The same for all lines of one reprocess, however often it had to be tried.
-        domain: The domain.
         partition_date: The date that was reprocessed.
         at: When, UTC.
         run_id: The Dagster run.
@@ -55,7 +54,6 @@ class Correction:
         new_files: Bronze files that the date has gained since it was last DONE.
         gone_files: Bronze files that it has lost.
         record_difference: Bronze records now minus before.
-        gold_table: The Gold table.
         change: `inserted`, `updated`, `deleted`, or `none` for the one line of a table that stayed as it was.
         key: The row's merge keys, JSON.
         before: The row's values before, JSON; None for an inserted row.

@@ -20,7 +20,6 @@ class Freshness:
     """How a domain stands against its SLA at one moment.
 
     Attributes:
-        domain: The domain.
         due: The newest date whose deadline has passed; None while nothing is due.
         deadline: When `due` had to be delivered, UTC.
         delivered: Whether `due` has been delivered.

@@ -23,9 +23,7 @@ class Partition:
     """A row of partition_meta: its 16 columns.
 
     Attributes:
-        domain: The domain.
         partition_date: The UTC date.
-        status: The state.
         run_id: The Dagster run that last claimed it.
         record_count: Bronze records that the last run read.
         source_files: The exact Bronze files of the last claim, lake-relative, sorted.
@@ -64,7 +62,6 @@ class Change:
     """One transition to make: a compare-and-set.
 
     Attributes:
-        domain: The domain.
         day: The partition's date.
         expected: The state that the row must be in; `UNDISCOVERED` when there must be no row.
         event: What happened.

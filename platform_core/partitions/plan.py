@@ -29,7 +29,6 @@ class Ready:
     """A date that must run.
 
     Attributes:
-        day: The date.
         reason: The state that brought it here: PENDING, LATE, RETRYING or REPROCESSING.
         fingerprint: md5 of the Bronze files seen by this tick.
         attempt: Retries so far.

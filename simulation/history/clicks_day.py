@@ -50,7 +50,6 @@ class ClicksDay:
         session_id: UUIDs as a `binary` array.
         type: Index into `EVENT_TYPES`, or `UNKNOWN_TYPE`.
         at_us: Microseconds since midnight.
-        user_id: users.user_id.
         device: Index into `DEVICES`, or `UNKNOWN_DEVICE`.
         city: Index of the user's city.
         restaurant_id: restaurants.restaurant_id or `NONE`.

@@ -27,7 +27,6 @@ def encode(world: World, clicks: ClicksDay, header: bytes = b"") -> Iterator[tup
 
     Args:
         world: For the words behind the indices.
-        clicks: The day.
         header: Bytes before each JSON document, the wire format's.
     """
     for start in range(0, len(clicks), CHUNK_EVENTS):

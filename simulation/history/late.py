@@ -29,8 +29,6 @@ def send_late(
     The same arguments give the same events, byte for byte; another seed gives others.
 
     Args:
-        settings: The process's settings.
-        catalog: The domains.
         day: The UTC date that is late.
         events: How many events to send.
         orders: How many orders to correct in Postgres; the change capture sends them.

@@ -95,8 +95,6 @@ def make_orders(world: World, day: date, count: int) -> OrdersDay:
 
     Args:
         world: Whose users order and whose restaurants cook.
-        day: The UTC day.
-        count: How many.
     """
     rng = generator(world.seed, day, Stream.ORDERS)
     placed = np.sort(times_of_day(rng, count))

@@ -31,7 +31,6 @@ class ShopDay:
     Args:
         connection: To the shop, autocommit, as the tables' owner.
         world: Whose day.
-        today: The day's orders.
         yesterday: The orders of the day before: some are still on their way after midnight.
     """
 

@@ -25,7 +25,6 @@ def correct_orders(connection: Connection, day: date, count: int, *, seed: int) 
     Args:
         connection: To the shop, autocommit.
         day: The UTC day on which the orders were placed.
-        count: How many.
         seed: Which orders, and how much.
 
     Returns:

@@ -20,7 +20,6 @@ class Progress:
     """Where an order stands.
 
     Attributes:
-        status: Its status.
         at: When it reached it.
     """
 
@@ -32,9 +31,7 @@ def advance(order_id: int, progress: Progress, now: datetime, *, seed: int, spee
     """Return where an order stands at `now`: the same object if nothing is due.
 
     Args:
-        order_id: The order.
         progress: Where it stood last.
-        now: The time.
         seed: The shop's.
         speed: How many times faster than life.
     """

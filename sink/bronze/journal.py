@@ -45,7 +45,6 @@ class Journal:
     Args:
         store: Holds the entries.
         folder: Where, below the lake's root.
-        clock: The time.
     """
 
     def __init__(self, store: Store, folder: str, clock: Clock) -> None:
@@ -75,7 +74,6 @@ class Journal:
         """Forget a file that is committed and announced, or that will never be put.
 
         Args:
-            file: Its path.
             executor: Removes the entry, when this was its last file.
         """
         name = self._entry_of.pop(file, None)

@@ -65,10 +65,8 @@ class Recovery:
     """Reads the journal when partitions are assigned, and answers whether a record is stored already.
 
     Args:
-        journal: The entries.
         store: Holds the files.
         topics: The consumed topics.
-        now: The time.
     """
 
     def __init__(self, journal: Journal, store: Store, topics: Collection[str], now: Callable[[], datetime]) -> None:

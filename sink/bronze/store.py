@@ -24,7 +24,6 @@ class Store(Protocol):
 
         Args:
             name: Path below the lake's root.
-            data: The file's content.
 
         Raises:
             TransientError: the store did not take it.

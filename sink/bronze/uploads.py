@@ -45,7 +45,6 @@ class Uploads:
         writer: Encodes and puts one file.
         journal: Told of each file before it is put.
         store: Asked whether a file exists.
-        metrics: Counts.
     """
 
     def __init__(self, writer: Writer, journal: Journal, store: Store, metrics: SinkMetrics) -> None:

@@ -38,7 +38,6 @@ class WrittenFile:
     Attributes:
         domain: The domain's name.
         topic: The raw topic.
-        day: The partition date.
         name: Path below the lake's root.
         rows: Number of rows.
         size: Bytes.
@@ -60,7 +59,6 @@ class Writer:
     """Writes buffers of any domain; safe to call from several threads, for different buffers.
 
     Args:
-        lake: For paths.
         store: Takes the files.
         domains: The domains whose topics are consumed.
         clock: Gives file names and `_ingested_at` their time.

@@ -40,7 +40,6 @@ def domain_lineage(spark: SparkSession, domain: Domain) -> DomainLineage:
 
     Args:
         spark: A Spark Connect session, of either engine.
-        domain: The domain.
 
     Raises:
         LineageUnknownError: a plan has something whose sources are not known.

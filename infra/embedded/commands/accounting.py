@@ -67,8 +67,6 @@ def account_all(
 
     Args:
         settings: For Kafka and the warehouse's database.
-        catalog: The domains.
-        lake: The lake.
         produced: Confirmed records by domain.
         warehouse: An open connection.
     """

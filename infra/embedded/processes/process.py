@@ -1,8 +1,7 @@
 """One child process: its own session and log, gone when its parent is gone, waited for by a real call.
 
-What a service needs to run (arguments, configuration, probes) belongs to the service's module. The life
-cycle follows https://en.wikipedia.org/wiki/Process_supervision, and `exec_shim` holds the part that runs
-inside the child.
+What a service needs to run (arguments, configuration, probes) belongs to the service's module.
+`exec_shim` holds the part that runs inside the child.
 """
 
 from __future__ import annotations
@@ -86,7 +85,6 @@ class ManagedProcess:
         argv: Program and arguments; visible to every user of the machine, so never a secret.
         log: File that receives standard output and standard error, appended.
         env: Variables added to the few that a child inherits; the place for secrets.
-        cwd: Working directory.
         credentials: Run as this user and group; only root can ask for it.
         stop_signal: The signal that asks this program to end in good order.
         secrets: Strings that never appear in an error, whatever the log says.

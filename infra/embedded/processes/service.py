@@ -1,7 +1,6 @@
 """What every embedded service has in common: a folder, a port, a child process, and variables.
 
 How a service is configured and probed belongs to its own module, and starting several together to `stack`.
-The variables follow https://12factor.net/backing-services.
 """
 
 from __future__ import annotations

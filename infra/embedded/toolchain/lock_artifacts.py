@@ -1,7 +1,6 @@
 """Write `artifacts.lock` from the few coordinates a person chose: `python -m infra.embedded.toolchain.lock_artifacts`.
 
-Fetching and checking what the lock names belongs to `artifacts`. Dependencies are resolved as Maven does
-(https://maven.apache.org/guides/introduction/introduction-to-dependency-mechanism.html).
+Fetching and checking what the lock names belongs to `artifacts`. Dependencies are resolved as Maven does.
 """
 
 from __future__ import annotations

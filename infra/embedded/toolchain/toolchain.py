@@ -30,7 +30,6 @@ class Toolchain:
 
     Args:
         folder: Where downloads and unpacked programs are kept.
-        reporter: Where progress goes.
     """
 
     def __init__(self, folder: Path = DEFAULT_FOLDER, reporter: Reporter | None = None) -> None:

@@ -1,8 +1,7 @@
 """Dead letters read back: where a record came from, why it was refused, and how often.
 
 Only reading belongs here; their headers are `platform_kafka.dead_letter_headers`, and sending them back is
-`pdp.actions.dead_letters.redrive`. The idea is
-https://www.enterpriseintegrationpatterns.com/patterns/messaging/DeadLetterChannel.html.
+`pdp.actions.dead_letters.redrive`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ class Letter:
 
     Attributes:
         topic: The dead-letter topic.
-        partition: Its partition.
         offset: The letter's offset there.
         at: When it was refused, UTC; None if the broker has no time for it.
         key: The record's key.
@@ -120,8 +118,6 @@ def letters(
     """Yield a domain's letters, oldest first; those that come meanwhile are left for the next reading.
 
     Args:
-        kafka: The connection.
-        domain: The domain.
         since: Leave out what was refused before.
         first_offset: Leave out what lies before this offset of the dead-letter topic.
 

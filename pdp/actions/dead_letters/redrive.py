@@ -56,7 +56,6 @@ class RedriveResult:
     """What a redrive did; in a dry run, what it would do.
 
     Attributes:
-        domain: The domain.
         topic: The raw topic that the letters went to.
         dry_run: Whether nothing was sent.
         sent: Letters sent back.
@@ -93,8 +92,6 @@ def redrive(
     """Send letters back, each once, however often this is called.
 
     Args:
-        settings: Where Kafka is.
-        domain: The domain.
         selection: Which letters; all by default.
         operator: Who asks, for the ledger.
         now: The current time, UTC.

@@ -32,7 +32,6 @@ def exclusive(client_config: dict[str, Any], topic: str) -> Iterator[Callable[[]
 
     Args:
         client_config: librdkafka's connection settings.
-        topic: The topic.
 
     Yields:
         A function to call at least every five minutes; it raises `TransientError` once the lock is lost.

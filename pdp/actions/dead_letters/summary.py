@@ -49,8 +49,6 @@ def summarise(
     """Return the counts of a domain's letters, most frequent first.
 
     Args:
-        kafka: The connection.
-        domain: The domain.
         since: Leave out what was refused before.
         error: Only this error class.
 
