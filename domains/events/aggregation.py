@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from platform_core.domain.plugin import BaseDomainAggregation
+from plugin_kit.decimals import quotient
 
 if TYPE_CHECKING:
     from datetime import date
@@ -82,15 +83,10 @@ def _funnel(df: DataFrame) -> DataFrame:
         "city",
         "sessions",
         *FUNNEL,
-        *[_ratio(step, before).alias(f"{step}_conversion") for before, step in pairwise(FUNNEL)],
-        _ratio(FUNNEL[-1], FUNNEL[0]).alias("total_conversion"),
+        *[_conversion(step, before).alias(f"{step}_conversion") for before, step in pairwise(FUNNEL)],
+        _conversion(FUNNEL[-1], FUNNEL[0]).alias("total_conversion"),
     )
 
 
-def _ratio(part: str, whole: str) -> Column:
-    """Return part/whole as decimal(9,6), rounded half up, NULL when whole is 0.
-
-    By integers, because the scale of a decimal quotient differs between Spark and Sail.
-    """
-    millionths = F.expr(f"(2000000 * `{part}` + `{whole}`) div nullif(2 * `{whole}`, 0)")
-    return (millionths.cast("decimal(9,0)") * F.lit("0.000001").cast("decimal(6,6)")).cast("decimal(9,6)")
+def _conversion(part: str, whole: str) -> Column:
+    return quotient(f"1000000 * `{part}`", f"`{whole}`", "decimal(9,6)")

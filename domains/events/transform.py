@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from platform_core.domain.plugin import BaseDomainTransform
+from plugin_kit.json_columns import struct_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from platform_core.domain.catalog import Domain
-
-# BIGINT and not INT: a number too large is NULL for BIGINT in both engines, but for INT a wrapped one in Sail.
-_PROPERTIES = "query string, menu_item_id bigint, quantity bigint, payment_method string"
 
 
 class Transform(BaseDomainTransform):
@@ -26,6 +24,7 @@ class Transform(BaseDomainTransform):
 
     def transform(self, df: DataFrame, cfg: Domain) -> DataFrame:
         """Return the typed event; `properties` becomes a struct, its JSON text `properties_json`."""
-        return df.withColumns(
-            {"properties_json": F.col("properties"), "properties": F.from_json("properties", _PROPERTIES)}
+        properties = struct_of(
+            "properties", query="string", menu_item_id="bigint", quantity="bigint", payment_method="string"
         )
+        return df.withColumns({"properties_json": F.col("properties"), "properties": properties})

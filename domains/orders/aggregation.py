@@ -1,7 +1,7 @@
 """Orders per city and per restaurant: how many, how much money, how fast.
 
-A deleted order is in neither table, and a cancelled one earns nothing. Money is summed as decimals; averages and
-percentiles are computed on integers, because the scale of a decimal quotient differs between Spark and Sail.
+A deleted order is in neither table, and a cancelled one earns nothing. Money is summed exactly; averages and
+percentiles are rounded half up, once.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from platform_core.domain.plugin import BaseDomainAggregation
+from plugin_kit.decimals import SUM_OF_MONEY, quotient, sum_of_money
 
 if TYPE_CHECKING:
     from datetime import date
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from platform_core.domain.catalog import Domain
 
-_MONEY = "decimal(18,2)"
 _HUNDREDTH_OF_A_MINUTE_US = 600_000
 
 
@@ -47,7 +47,9 @@ class Aggregation(BaseDomainAggregation):
 
 def _by_city(orders: DataFrame) -> DataFrame:
     grouped = orders.groupBy("order_date", "city").agg(
-        *_measures(), _sum("discount").alias("discounts"), F.sort_array(F.collect_list("delivery_us")).alias("times")
+        *_measures(),
+        sum_of_money("discount").alias("discounts"),
+        F.sort_array(F.collect_list("delivery_us")).alias("times"),
     )
     return grouped.select(
         "order_date",
@@ -85,16 +87,11 @@ def _measures() -> list[Column]:
         F.count(F.lit(1)).alias("orders"),
         F.count(F.when(F.col("is_delivered"), True)).alias("delivered"),
         F.count(F.when(~F.col("earns"), True)).alias("cancelled"),
-        _sum("gross").alias("gross_revenue"),
-        _sum("net").alias("net_revenue"),
+        sum_of_money("gross").alias("gross_revenue"),
+        sum_of_money("net").alias("net_revenue"),
         F.count("net").alias("earning"),
         F.coalesce(F.sum("pieces"), F.lit(0)).cast("bigint").alias("items"),
     ]
-
-
-def _sum(column: str) -> Column:
-    """Return an exact sum of money, 0.00 when there is nothing to add."""
-    return F.coalesce(F.sum(column), F.lit(0)).cast(_MONEY)
 
 
 def _pieces(items: str) -> Column:
@@ -102,11 +99,8 @@ def _pieces(items: str) -> Column:
 
 
 def _average_order_value() -> Column:
-    """Return net revenue per order that earned, rounded half up (away from zero) to cents; NULL for none."""
-    cents = "cast(net_revenue * 100 as bigint)"
-    magnitude = f"(2 * abs({cents}) + earning) div nullif(2 * earning, 0)"
-    signed = F.expr(f"case when net_revenue < 0 then -({magnitude}) else {magnitude} end")
-    return (signed.cast("decimal(16,0)") * F.lit("0.01").cast("decimal(2,2)")).cast(_MONEY).alias("average_order_value")
+    """Return net revenue per order that earned, NULL for none."""
+    return quotient("cast(net_revenue * 100 as bigint)", "earning", SUM_OF_MONEY).alias("average_order_value")
 
 
 def _percentile_minutes(sorted_us: str, percent: int) -> Column:
@@ -120,5 +114,4 @@ def _percentile_minutes(sorted_us: str, percent: int) -> Column:
     above = f"coalesce(get({sorted_us}, {position} div 100 + 1), {below})"
     hundredfold_us = f"({below} * (100 - {position} % 100) + {above} * ({position} % 100))"
     unit = 100 * _HUNDREDTH_OF_A_MINUTE_US
-    rounded = F.expr(f"(2 * {hundredfold_us} + {unit}) div {2 * unit}")
-    return (rounded.cast("decimal(10,0)") * F.lit("0.01").cast("decimal(2,2)")).cast("decimal(10,2)")
+    return quotient(hundredfold_us, str(unit), "decimal(10,2)")

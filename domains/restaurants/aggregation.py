@@ -1,7 +1,6 @@
 """Restaurants per city and cuisine: how many, how many open, how rated, what the menu costs.
 
-A deleted restaurant is left out. Averages are computed on integers and rounded half up, because the scale of a
-decimal quotient differs between Spark and Sail.
+A deleted restaurant is left out. Averages are exact, rounded half up.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from platform_core.domain.plugin import BaseDomainAggregation
+from plugin_kit.decimals import MONEY, quotient
 
 if TYPE_CHECKING:
     from datetime import date
@@ -43,9 +43,9 @@ class Aggregation(BaseDomainAggregation):
             "cuisine",
             "restaurants",
             "open_restaurants",
-            _hundredths("rating_hundredths", "rated").cast("decimal(4,2)").alias("average_rating"),
+            quotient("rating_hundredths", "rated", "decimal(4,2)").alias("average_rating"),
             "menu_items",
-            _hundredths("menu_cents", "menu_items").cast("decimal(12,2)").alias("average_price"),
+            quotient("menu_cents", "menu_items", MONEY).alias("average_price"),
         )
 
 
@@ -53,9 +53,3 @@ def _menu_cents() -> Column:
     return F.aggregate(
         "menu_items", F.lit(0).cast("bigint"), lambda total, item: total + (item["price"] * 100).cast("bigint")
     )
-
-
-def _hundredths(total: str, number: str) -> Column:
-    """Return total/number, both integers and not negative, as a decimal of hundredths; NULL for number 0."""
-    rounded = F.expr(f"(2 * `{total}` + `{number}`) div nullif(2 * `{number}`, 0)")
-    return rounded.cast("decimal(16,0)") * F.lit("0.01").cast("decimal(2,2)")

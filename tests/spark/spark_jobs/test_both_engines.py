@@ -17,7 +17,7 @@ from spark_jobs.tables import MergeCounts
 from tests.rigs import bronze_days
 from tests.rigs.bronze_days import DAY, OTHER_DAY
 from tests.rigs.delta_rows import rows, types, version
-from tests.spark.spark_jobs.conftest import Engine
+from tests.spark.conftest import Engine
 
 DOMAINS = ("events", "orders", "restaurants", "users")
 

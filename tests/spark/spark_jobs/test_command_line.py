@@ -20,7 +20,7 @@ from platform_core.settings import Settings
 from tests.rigs import bronze_days
 from tests.rigs.bronze_days import DAY, OTHER_DAY
 from tests.rigs.delta_rows import rows
-from tests.spark.spark_jobs.conftest import Engine
+from tests.spark.conftest import Engine
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 

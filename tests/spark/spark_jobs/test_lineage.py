@@ -9,7 +9,7 @@ from platform_assets.assets import lineage as catalog_lineage
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.plugin import BaseDomainAggregation
 from spark_jobs.lineage import DomainLineage, LineageUnknownError, domain_lineage, of_domain
-from tests.spark.spark_jobs.conftest import Engine
+from tests.spark.conftest import Engine
 
 SILVER = {
     "events": {

@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from spark_jobs.lineage import LineageSource, LineageUnknownError, column_lineage
-from tests.spark.spark_jobs.conftest import ENGINES, Engine
+from tests.spark.conftest import ENGINES, Engine
 
 Build = Callable[[DataFrame], DataFrame]
 

@@ -17,7 +17,7 @@ from platform_core.settings import Settings
 from spark_jobs import bronze_to_silver, silver_to_gold, tables
 from tests.rigs import bronze_days
 from tests.rigs.bronze_days import DAY
-from tests.spark.spark_jobs.conftest import Engine
+from tests.spark.conftest import Engine
 
 
 @pytest.fixture

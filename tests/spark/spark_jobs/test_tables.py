@@ -12,7 +12,7 @@ from platform_core.lake.lake import Lake
 from spark_jobs import tables
 from spark_jobs.tables import MergeCounts
 from tests.rigs.delta_rows import rows, types
-from tests.spark.spark_jobs.conftest import Engine
+from tests.spark.conftest import Engine
 
 DAY, NEXT = date(2026, 11, 20), date(2026, 11, 21)
 TABLE = "silver/thing"

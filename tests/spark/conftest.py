@@ -1,6 +1,6 @@
 """Both engines, and lakes that they have filled from the same Bronze.
 
-Only what several tests of the Spark jobs share is here; the records are in `bronze_days`.
+Only what several tests on Spark share is here; the records are in `bronze_days`.
 """
 
 from __future__ import annotations

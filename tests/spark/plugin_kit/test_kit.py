@@ -1,0 +1,109 @@
+"""The plugin kit on both engines: the same value for the same text, and NULL, never an error, for what is none."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pyspark.sql import Column, SparkSession
+from pyspark.sql import functions as F
+
+from plugin_kit.decimals import decimal, quotient, sum_of_money
+from plugin_kit.json_columns import list_of, struct_of
+from tests.spark.conftest import ENGINES, Engine
+
+
+@pytest.fixture(params=ENGINES)
+def spark(request: pytest.FixtureRequest, engines: dict[str, Engine]) -> SparkSession:
+    session: SparkSession = engines[request.param].spark
+    return session
+
+
+def computed(spark: SparkSession, texts: list[str | None], expression: Column) -> list[Any]:
+    """Return the expression over the column `text` for each text, in their order."""
+    df = spark.createDataFrame(list(enumerate(texts)), "number int, text string")
+    return [row["value"] for row in df.select("number", expression.alias("value")).orderBy("number").collect()]
+
+
+def test_only_plain_digits_are_a_decimal(spark: SparkSession) -> None:
+    cases = {
+        "12.30": Decimal("12.30"),
+        "-0.05": Decimal("-0.05"),
+        "7": Decimal("7.00"),
+        "9999999999.99": Decimal("9999999999.99"),
+        "10000000000.00": None,  # too large for twelve digits
+        "1e3": None,
+        "1,5": None,
+        ".5": None,
+        " 1": None,
+        "abc": None,
+        "": None,
+        None: None,
+    }
+    assert computed(spark, list(cases), decimal(F.col("text"))) == list(cases.values())
+
+
+LINE = {"id": "bigint", "name": "string", "quantity": "int", "price": "decimal(12,2)", "hot": "boolean"}
+GOOD = '{"id": 1, "name": "soup", "quantity": 2, "price": "5.20", "hot": true}'
+
+
+def test_a_list_is_whole_or_null(spark: SparkSession) -> None:
+    soup = {"id": 1, "name": "soup", "quantity": 2, "price": Decimal("5.20"), "hot": True}
+
+    def with_price(text: str) -> str:
+        return GOOD.replace("5.20", text)
+
+    cases: dict[str | None, Any] = {
+        f"[{GOOD}]": [soup],
+        f"[{GOOD}, {with_price('7')}]": [soup, {**soup, "price": Decimal("7.00")}],
+        "[]": [],
+        f"[{GOOD}, {with_price('abc')}]": None,
+        f"[{with_price('1e3')}]": None,
+        f"[{GOOD}]".replace(": 2,", ": 3000000000,"): None,  # no int
+        f"[{GOOD}]".replace(": 1,", ": 99999999999999999999,"): None,  # no bigint
+        f"[{GOOD}, null]": None,
+        '[{"id": 1}]': None,
+        "not json": None,
+        None: None,
+    }
+    found = computed(spark, list(cases), list_of("text", **LINE))
+    assert [rows and [row.asDict() for row in rows] for rows in found] == list(cases.values())
+
+
+def test_fields_of_an_object_are_read_one_by_one(spark: SparkSession) -> None:
+    texts = [GOOD, '{"quantity": 3000000000, "price": "x", "name": "ü"}', "{}"]
+    nothing = dict.fromkeys(LINE)
+    expected = [
+        {"id": 1, "name": "soup", "quantity": 2, "price": Decimal("5.20"), "hot": True},
+        {**nothing, "name": "ü"},
+        nothing,
+    ]
+    assert [row.asDict() for row in computed(spark, texts, struct_of("text", **LINE))] == expected
+
+
+@pytest.mark.parametrize(
+    ("units", "number", "kind", "expected"),
+    [
+        ("100", "3", "decimal(12,2)", "0.33"),
+        ("5", "2", "decimal(12,2)", "0.03"),  # half a cent goes up,
+        ("-5", "2", "decimal(12,2)", "-0.03"),  # away from zero
+        ("1000000", "7", "decimal(9,6)", "0.142857"),
+        ("5", "0", "decimal(12,2)", None),
+        ("cast(null as bigint)", "1", "decimal(12,2)", None),
+    ],
+)
+def test_a_quotient_is_rounded_once(spark: SparkSession, units: str, number: str, kind: str, expected: Any) -> None:
+    found = spark.range(1).select(quotient(units, number, kind).alias("value"))
+    assert dict(found.dtypes)["value"] == kind
+    assert [row["value"] for row in found.collect()] == [None if expected is None else Decimal(expected)]
+
+
+def test_nothing_sums_to_zero(spark: SparkSession) -> None:
+    df = spark.createDataFrame([("1.10",), (None,), ("2.20",)], "text string").withColumn(
+        "price", decimal(F.col("text"))
+    )
+    for rows, expected in ((df, "3.30"), (df.where("false"), "0.00")):
+        found = rows.agg(sum_of_money("price").alias("value"))
+        assert dict(found.dtypes)["value"] == "decimal(18,2)"
+        assert found.collect()[0]["value"] == Decimal(expected)
