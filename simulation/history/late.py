@@ -58,6 +58,7 @@ def send_late(
         "command": "late",
         "date": day.isoformat(),
         "seed": seed,
+        "domains": {"events": {"produced": len(sent)}},
         "events": {"produced": len(sent), "event_ids": sent},
         "orders": {"updated": len(corrected), "changes": corrected},
     }

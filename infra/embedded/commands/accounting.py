@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
-import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -129,27 +128,6 @@ def _bronze(domain: Domain, lake: Lake) -> tuple[int, int, int]:
 def _rows(lake: Lake, name: str) -> int:
     table = lake.delta(name)
     return int(table.to_pyarrow_dataset().count_rows())
-
-
-def orders_difference(settings: Settings, domain: Domain, lake: Lake) -> list[str]:
-    """Compare the orders of Silver with those of Postgres, value by value; return what differs, at most ten lines.
-
-    Deleted orders count on neither side: one that was deleted for real is in Silver, marked, and not in Postgres.
-    """
-    table = lake.delta(lake.silver(domain))
-    names = ["order_id", "status", "total", "updated_at"]
-    found = table.to_pyarrow_table(columns=[*names, "deleted_at"])
-    live = found.filter(pc.is_null(found["deleted_at"])).select(names)
-    silver = {row["order_id"]: row for row in live.to_pylist()}
-    with psycopg2.connect(settings.postgres_dsn.get_secret_value()) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT order_id, status, total, updated_at FROM orders WHERE deleted_at IS NULL")
-        shop = {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
-    differences = [
-        f"order {key}: Postgres {shop.get(key)}, Silver {silver.get(key)}"
-        for key in sorted(shop.keys() | silver.keys())
-        if shop.get(key) != silver.get(key)
-    ]
-    return differences[:10]
 
 
 def gold_total(lake: Lake, domain: Domain, table: str, day: object, column: str) -> Decimal | int:

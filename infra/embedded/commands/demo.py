@@ -17,7 +17,7 @@ from typing import Any
 
 from audit.report import AuditReport
 from audit.run import audit
-from infra.embedded.commands.accounting import Account, account_all, gold_total, orders_difference
+from infra.embedded.commands.accounting import Account, account_all, gold_total
 from infra.embedded.commands.demo_report import answer_questions, print_report, write_report
 from infra.embedded.errors import StackError
 from infra.embedded.processes.workers import Workers
@@ -33,6 +33,8 @@ from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import State
 from platform_core.settings import Settings, settings
 from platform_kafka.reader import OperatorKafka
+from simulation.demonstration import LATE_CHANGES, TOTALS, source_difference
+from simulation.world import SOURCES
 from warehouse.connection import connect
 
 ROOT = REPOSITORY / ".platform" / "demo"
@@ -46,8 +48,6 @@ DEMO_SETTINGS = {
     "SINK_FLUSH_INTERVAL_SECONDS": "2",
     "RUN_MAX_DATES": "31",
 }
-LATE_EVENTS = 500
-LATE_ORDERS = 40
 
 
 class Demo:
@@ -130,6 +130,9 @@ class Demo:
                     *("--end", self.end.isoformat()),
                 )
             )
+            for domain in catalog.with_source:  # what the town has no history of, as it is now
+                if domain.name not in SOURCES and domain.source_table:
+                    self._add_produced(workers.run("producers", domain.command, "--once"))
             self.reporter.line("  " + ", ".join(f"{k} {v:,}" for k, v in self.produced.items()))
         with self._timed("ingest"):
             # The UI loads while the sink drains; no sensor ticks before the daemon runs.
@@ -211,17 +214,20 @@ class Demo:
         before = _totals(config, catalog, lake, day)
         since = datetime.now(UTC)
         started = time.monotonic()
-        self.reporter.line(f"  {LATE_EVENTS} events and {LATE_ORDERS} order updates of {day} arrive late")
+        changes = " and ".join(f"{count} {name}" for name, count in LATE_CHANGES.items())
+        self.reporter.line(f"  {changes} of {day} arrive late")
         sent = workers.run(
             "simulation",
             "late",
-            *("--date", day.isoformat(), "--events", str(LATE_EVENTS), "--orders", str(LATE_ORDERS)),
-            *("--seed", str(self.seed)),
+            *("--date", day.isoformat(), "--seed", str(self.seed)),
+            *(text for name, count in LATE_CHANGES.items() for text in (f"--{name}", str(count))),
         )
-        self._add_produced({"domains": {"events": sent["events"]}})
-        self._add_produced(workers.run("producers", "orders", "--once"))
+        self._add_produced(sent)
+        for domain in catalog.with_source:
+            if domain.name in LATE_CHANGES and domain.source_table:
+                self._add_produced(workers.run("producers", domain.command, "--once"))
         self._drain(workers, config, catalog)
-        self._wait_until_done(workers, catalog, lake, {("events", day): since, ("orders", day): since})
+        self._wait_until_done(workers, catalog, lake, {(name, day): since for name in LATE_CHANGES})
         after = _totals(config, catalog, lake, day)
         self.report["late"] = {
             "date": day.isoformat(),
@@ -249,7 +255,7 @@ class Demo:
             }
             for row in partitions
         ]
-        self.report["orders_difference"] = orders_difference(config, catalog["orders"], lake)
+        self.report["orders_difference"] = source_difference(config, catalog, lake)
         self.audit = audit(config, catalog, lake)
         self.report["audit"] = self.audit.to_json()
         return _verdict(accounts, self.report, [row for row in partitions if row.partition_date < self.end])
@@ -298,22 +304,19 @@ def _wait(what: str, ready: Callable[[], bool], timeout_seconds: float, workers:
 def _totals(config: Settings, catalog: Catalog, lake: Lake, day: date) -> dict[str, str]:
     """Return a date's totals in Gold and in the warehouse, exact, as text."""
     result = {
-        "gold_events": str(gold_total(lake, catalog["events"], "events", day, "events")),
-        "gold_net_revenue": str(gold_total(lake, catalog["orders"], "orders", day, "net_revenue")),
-        "gold_delivered": str(gold_total(lake, catalog["orders"], "orders", day, "delivered")),
+        f"gold_{each.column}": str(gold_total(lake, catalog[each.domain], each.table, day, each.column))
+        for each in TOTALS
     }
     with connect(config, "pdp:demo") as connection:
         cursor = connection.cursor()
-        for name, table, expression in (
-            ("warehouse_events", "EVENTS.EVENTS", "SUM(EVENTS::NUMBER(38,0))"),
-            ("warehouse_net_revenue", "ORDERS.ORDERS", "SUM(NET_REVENUE::NUMBER(38,2))"),
-            ("warehouse_delivered", "ORDERS.ORDERS", "SUM(DELIVERED::NUMBER(38,0))"),
-        ):
-            key = "EVENT_DATE" if name == "warehouse_events" else "ORDER_DATE"
+        for each in TOTALS:
+            domain = catalog[each.domain]
+            table = f"{config.snowflake_database}.{domain.warehouse_schema}.{each.table.upper()}"
             row = cursor.execute(
-                f"SELECT {expression} FROM {config.snowflake_database}.{table} WHERE {key} = '{day.isoformat()}'"
+                f"SELECT SUM({each.column.upper()}::NUMBER(38,{each.scale})) FROM {table}"
+                f" WHERE {domain.partition_key.upper()} = '{day.isoformat()}'"
             ).fetchone()
-            result[name] = str(row[0])
+            result[f"warehouse_{each.column}"] = str(row[0])
     return result
 
 
@@ -335,8 +338,7 @@ def _verdict(accounts: dict[str, Account], report: dict[str, Any], partitions: l
     unfinished = [row for row in partitions if row.status is not State.DONE]
     late = report["late"]
     corrected = late["before"] != late["after"] and all(
-        late["after"][f"gold_{name}"] == late["after"][f"warehouse_{name}"]
-        for name in ("events", "net_revenue", "delivered")
+        late["after"][f"gold_{each.column}"] == late["after"][f"warehouse_{each.column}"] for each in TOTALS
     )
     audited = report["audit"]["clean"]
     return int(bool(lost or unfinished or report["orders_difference"] or not corrected or not audited))

@@ -13,29 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from simulation.demonstration import QUESTIONS
 from warehouse.load import Connection
-
-QUESTIONS = (
-    (
-        "Which cities earn most?",
-        "SELECT CITY, SUM(ORDERS::NUMBER(38,0)) AS ORDERS, SUM(NET_REVENUE::NUMBER(38,2)) AS NET_REVENUE"
-        " FROM {db}.ORDERS.ORDERS GROUP BY CITY ORDER BY NET_REVENUE DESC, CITY LIMIT 5",
-    ),
-    (
-        "How many sessions reach each step of the funnel?",
-        "SELECT EVENT_DATE, SUM(SESSIONS::NUMBER(38,0)) AS SESSIONS,"
-        " SUM(RESTAURANT_VIEW::NUMBER(38,0)) AS RESTAURANT_VIEW,"
-        " SUM(ADD_TO_CART::NUMBER(38,0)) AS ADD_TO_CART, SUM(CHECKOUT_START::NUMBER(38,0)) AS CHECKOUT_START,"
-        " SUM(ORDER_PLACED::NUMBER(38,0)) AS ORDER_PLACED FROM {db}.EVENTS.EVENTS_FUNNEL GROUP BY EVENT_DATE"
-        " ORDER BY EVENT_DATE DESC LIMIT 5",
-    ),
-    (
-        "Which restaurants cancel most?",
-        "SELECT RESTAURANT_ID, SUM(ORDERS::NUMBER(38,0)) AS ORDERS, SUM(CANCELLED::NUMBER(38,0)) AS CANCELLED,"
-        " SUM(NET_REVENUE::NUMBER(38,2)) AS NET_REVENUE FROM {db}.ORDERS.ORDERS_BY_RESTAURANT"
-        " GROUP BY RESTAURANT_ID ORDER BY CANCELLED DESC, RESTAURANT_ID LIMIT 5",
-    ),
-)
 
 COLUMNS = (
     ("produced", "produced"),

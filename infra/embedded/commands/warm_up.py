@@ -9,7 +9,7 @@ Usage: `python -m infra.embedded.commands.warm_up FOLDER`, with `SPARK_REMOTE` s
 from __future__ import annotations
 
 import sys
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import settings
+from simulation.demonstration import WARM_UP_DOMAIN, warm_up_rows
 from sink.bronze.arrow import bronze_schema
 from spark_jobs import bronze_to_silver, silver_to_gold
 from spark_jobs.session import connect
@@ -29,28 +30,9 @@ def main(folder: str) -> int:
     """Take made-up rows of one domain through both Spark jobs, below `folder`."""
     config = settings().model_copy(update={"lake_uri": folder})
     lake = Lake(config)
-    domain = load_catalog(config.domains_file)["events"]
+    domain = load_catalog(config.domains_file)[WARM_UP_DOMAIN]
     day = date(2024, 1, 1)
-    at = datetime(2024, 1, 1, 12, tzinfo=UTC)
-    rows = [
-        {
-            "event_id": str(n),
-            "event_type": "search",
-            "event_timestamp": at,
-            "user_id": n % 50,
-            "session_id": str(n % 90),
-            "device_type": "web",
-            "city": str(n % 5),
-            "properties": '{"query": "x"}',
-            "_topic": "warm-up",
-            "_partition": 0,
-            "_offset": n,
-            "_kafka_timestamp": at,
-            "_key": "1",
-            "_ingested_at": at,
-        }
-        for n in range(ROWS)
-    ]
+    rows = warm_up_rows(domain, day, ROWS)
     schema = bronze_schema(domain.contract)
     name = f"{lake.bronze_partition(domain, day)}/part-warm-up.parquet"
     path = Path(lake.uri(name))
