@@ -32,7 +32,7 @@ def named(source: str) -> Iterator[str]:
     for node in ast.walk(tree):
         text = node.value if isinstance(node, ast.Constant) and node not in docstrings else None
         if isinstance(text, str) and (text in DOMAINS or READS_A_TABLE.search(text)):
-            yield f"{node.lineno}: {text[:60]!r}"
+            yield f"{getattr(node, 'lineno', 0)}: {text[:60]!r}"
         for field in ("id", "attr", "name", "arg"):
             text = getattr(node, field, None)
             if isinstance(text, str) and DISTINCT & set(re.split(r"[._]", text.lower())):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +21,7 @@ def spark(request: pytest.FixtureRequest, engines: dict[str, Engine]) -> SparkSe
     return session
 
 
-def computed(spark: SparkSession, texts: list[str | None], expression: Column) -> list[Any]:
+def computed(spark: SparkSession, texts: Sequence[str | None], expression: Column) -> list[Any]:
     """Return the expression over the column `text` for each text, in their order."""
     df = spark.createDataFrame(list(enumerate(texts)), "number int, text string")
     return [row["value"] for row in df.select("number", expression.alias("value")).orderBy("number").collect()]
