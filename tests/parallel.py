@@ -112,16 +112,19 @@ class Group:
         return True
 
     def interrupt(self) -> None:
-        """End the process as Ctrl-C does: pytest stops the services."""
+        """Ask the process to end, as Ctrl-C does: pytest stops the services."""
         assert self._process is not None
-        if self.code is None:
-            self._process.send_signal(signal.SIGINT)
-            self.code = self._process.wait()
+        self._process.send_signal(signal.SIGINT)
+
+    def wait(self) -> None:
+        """Wait until the process has ended."""
+        assert self._process is not None
+        self.code = self._process.wait()
 
 
 def run(groups: Sequence[Group], jobs: int, options: Sequence[str]) -> None:
     """Run groups, so many at a time, and print the log of each when it ends."""
-    waiting, running = list(groups), []
+    waiting, running = list(groups), list[Group]()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -134,6 +137,8 @@ def run(groups: Sequence[Group], jobs: int, options: Sequence[str]) -> None:
     except KeyboardInterrupt:
         for group in running:
             group.interrupt()
+        for group in running:
+            group.wait()
         raise
 
 
@@ -143,6 +148,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=4, help="how many groups run at a time")
     parser.add_argument("--only", nargs="*", choices=GROUPS, help="these groups only")
     arguments, options = parser.parse_known_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # who cancels the tests leaves no service behind
     LOGS.mkdir(parents=True, exist_ok=True)
     files = [str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "tests").rglob("test_*.py")]
     groups = [Group(name, found) for name, found in split(files).items() if name in (arguments.only or GROUPS)]
