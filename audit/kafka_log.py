@@ -13,7 +13,7 @@ from platform_kafka.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from platform_kafka.records import Message
-from platform_kafka.topic_log import ConfluentLog, Topic
+from platform_kafka.topic_log import ConfluentLog, KafkaTopic
 from platform_kafka.topics import PROCESSED_EVENTS
 
 
@@ -23,7 +23,7 @@ class AuditLog:
     def __init__(self, settings: Settings) -> None:
         self._log = ConfluentLog(settings)
 
-    def topic(self, name: str) -> Topic | None:
+    def topic(self, name: str) -> KafkaTopic | None:
         """Return a topic's id and bounds, None if there is no such topic.
 
         Raises:

@@ -27,7 +27,7 @@ CHUNK_BYTES = 32 * 1_048_576
 
 
 @dataclass(frozen=True)
-class Topic:
+class KafkaTopic:
     """A topic as Kafka has it now.
 
     Attributes:
@@ -57,7 +57,7 @@ class Chunk:
 class KafkaLog(Protocol):
     """The questions; each may raise `KafkaUnreachableError`."""
 
-    def topics(self, names: Collection[str]) -> dict[str, Topic]:
+    def topics(self, names: Collection[str]) -> dict[str, KafkaTopic]:
         """Return id and bounds of the topics; one that does not exist is left out."""
         ...
 
@@ -87,7 +87,7 @@ class ConfluentLog:
         self._reader = TopicReader(settings, "offset-coverage", answer_seconds=ANSWER_SECONDS)
         self._admin: AdminClient | None = None
 
-    def topics(self, names: Collection[str]) -> dict[str, Topic]:
+    def topics(self, names: Collection[str]) -> dict[str, KafkaTopic]:
         """Return the topics, see `KafkaLog.topics`."""
         import confluent_kafka as ck
 
@@ -97,7 +97,7 @@ class ConfluentLog:
         with self._asking("topics") as admin:
             wanted = ck.TopicCollection(list(bounds))
             described = admin.describe_topics(wanted, request_timeout=ANSWER_SECONDS)
-            return {name: Topic(str(described[name].result().topic_id), bounds[name]) for name in bounds}
+            return {name: KafkaTopic(str(described[name].result().topic_id), bounds[name]) for name in bounds}
 
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return committed offsets, see `KafkaLog.committed`."""

@@ -30,7 +30,7 @@ PARALLEL_READS = 8
 
 
 @dataclass(frozen=True)
-class Found:
+class BronzeOffsets:
     """What a search found.
 
     Attributes:
@@ -44,7 +44,7 @@ class Found:
     read_to: datetime | None
 
 
-def search(lake: Lake, domain: Domain, since: datetime | None, until: datetime | None, seconds: float) -> Found:
+def search(lake: Lake, domain: Domain, since: datetime | None, until: datetime | None, seconds: float) -> BronzeOffsets:
     """Read which offsets a domain's files hold, the newest files first.
 
     The cost is one listing of the domain's whole Bronze (an object store answers 1,000 files a request) and the
@@ -64,12 +64,12 @@ def search(lake: Lake, domain: Domain, since: datetime | None, until: datetime |
         for start in range(0, len(files), PARALLEL_READS):
             group = files[start : start + PARALLEL_READS]
             if start and time.monotonic() > deadline:
-                return Found(offsets, count, group[0].mtime)
+                return BronzeOffsets(offsets, count, group[0].mtime)
             for of_file in pool.map(lambda info: _offsets(lake, info.path), group):
                 count += 1
                 for where, ranges in of_file.items():
                     offsets[where] = offsets.get(where, OffsetRanges()) | ranges
-    return Found(offsets, count, None)
+    return BronzeOffsets(offsets, count, None)
 
 
 def _files(lake: Lake, domain: Domain, since: datetime | None, until: datetime | None) -> list[pafs.FileInfo]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from audit.offset_coverage import bronze_files
-from audit.offset_coverage.state import Hole, KnownGap, Reader, State, StateFile, TopicState, Tracked
+from audit.offset_coverage.state import CoverageState, Hole, KnownGap, Reader, StateFile, TopicState, Tracked
 from platform_core.clock import Clock, SystemClock
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.lake.lake import Lake
@@ -24,7 +24,7 @@ from platform_kafka.errors import KafkaUnreachableError
 from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from platform_kafka.records import Message, TopicPartition
-from platform_kafka.topic_log import ConfluentLog, KafkaLog, Topic
+from platform_kafka.topic_log import ConfluentLog, KafkaLog, KafkaTopic
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class CoverageReport:
     domains: Mapping[str, DomainCoverage]
 
 
-Search = Callable[[Domain, datetime | None, datetime | None, float], bronze_files.Found]
+Search = Callable[[Domain, datetime | None, datetime | None, float], bronze_files.BronzeOffsets]
 
 
 class Coverage:
@@ -155,7 +155,7 @@ class Coverage:
         """
         return self._report(self._file.load(), complete=False)
 
-    def _look(self, state: State, now: datetime) -> tuple[State, bool]:
+    def _look(self, state: CoverageState, now: datetime) -> tuple[CoverageState, bool]:
         started = time.monotonic()
         raw = self._kafka.topics([domain.topic.name for domain in self._catalog])
         # The offsets are asked for first: what the group had committed by then has been in the ledger's and the
@@ -181,14 +181,14 @@ class Coverage:
 
     def _read(
         self,
-        state: State,
+        state: CoverageState,
         name: str,
-        platform: Mapping[str, Topic],
+        platform: Mapping[str, KafkaTopic],
         add: Callable[[Sequence[Message]], None],
         deadline: float,
         *,
         optional: bool = False,
-    ) -> tuple[State, bool]:
+    ) -> tuple[CoverageState, bool]:
         topic = platform.get(name)
         if topic is None:
             if not optional:
@@ -212,7 +212,7 @@ class Coverage:
         self,
         domain: Domain,
         tracked: _Tracking,
-        topic: Topic,
+        topic: KafkaTopic,
         committed: Mapping[TopicPartition, int],
         now: datetime,
         deadline: float,
@@ -265,7 +265,7 @@ class Coverage:
         tracked.settle(where, whole - with_records)
         return [*dropped, *with_records]
 
-    def _report(self, state: State, *, complete: bool) -> CoverageReport:
+    def _report(self, state: CoverageState, *, complete: bool) -> CoverageReport:
         domains = {}
         for domain in self._catalog:
             topic = state.topics.get(domain.topic.name)
@@ -292,7 +292,7 @@ class _Tracking:
         raw: The topics as they are now.
     """
 
-    def __init__(self, state: State, raw: Mapping[str, Topic]) -> None:
+    def __init__(self, state: CoverageState, raw: Mapping[str, KafkaTopic]) -> None:
         self._ids = {name: topic.id for name, topic in raw.items()}
         self._last_look = state.looked_at
         self._partitions: dict[TopicPartition, Tracked] = {}

@@ -112,7 +112,7 @@ class TopicState:
 
 
 @dataclass(frozen=True)
-class State:
+class CoverageState:
     """Everything that is remembered.
 
     Attributes:
@@ -127,7 +127,7 @@ class State:
     topics: dict[str, TopicState] = field(default_factory=dict)
     duplicates: dict[str, int] = field(default_factory=dict)
 
-    def with_reader(self, topic: str, reader: Reader) -> State:
+    def with_reader(self, topic: str, reader: Reader) -> CoverageState:
         """Return the state after a platform topic was read further."""
         return replace(self, readers={**self.readers, topic: reader})
 
@@ -150,7 +150,7 @@ class State:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> State:
+    def from_json(cls, text: str) -> CoverageState:
         """Return what `to_json` wrote.
 
         Raises:
@@ -183,7 +183,7 @@ class StateFile:
         self._lake = lake
         self._store = LakeStore(lake)
 
-    def load(self) -> State:
+    def load(self) -> CoverageState:
         """Return what was stored last, or an empty state.
 
         Raises:
@@ -192,7 +192,7 @@ class StateFile:
         path = self._lake.path(self._lake.offset_coverage)
         try:
             if self._lake.filesystem.get_file_info(path).type is not pafs.FileType.File:
-                return State()
+                return CoverageState()
             with self._lake.filesystem.open_input_stream(path, compression=None) as stream:
                 text = stream.read().decode(errors="replace")
         except OSError as error:
@@ -200,12 +200,12 @@ class StateFile:
                 f"Reading `{self._lake.uri(self._lake.offset_coverage)}` failed: {error}. The next look tries again."
             ) from error
         try:
-            return State.from_json(text)
+            return CoverageState.from_json(text)
         except ValueError as error:
             log.warning("offset_coverage_unreadable path=%s error=%s", self._lake.offset_coverage, error)
-            return State()
+            return CoverageState()
 
-    def save(self, state: State) -> None:
+    def save(self, state: CoverageState) -> None:
         """Store a state.
 
         Raises:

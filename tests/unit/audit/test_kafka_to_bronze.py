@@ -12,7 +12,7 @@ from audit.report import Reason, Stage, StageResult
 from audit.stages import kafka_to_bronze
 from platform_core.settings import Settings
 from platform_kafka.offset_ranges import OffsetRanges
-from platform_kafka.topic_log import Topic
+from platform_kafka.topic_log import KafkaTopic
 from tests.rigs.audit_lake import FIRST_DAY, AuditLake
 
 
@@ -28,8 +28,8 @@ class Log(AuditLog):
         self.records: set[tuple[int, int]] = set()
         self.on_committed = lambda: None
 
-    def topic(self, name: str) -> Topic:
-        return Topic(self.id, {p: (self.low[p], end) for p, end in self.made.ends.items()})
+    def topic(self, name: str) -> KafkaTopic:
+        return KafkaTopic(self.id, {p: (self.low[p], end) for p, end in self.made.ends.items()})
 
     def committed(self, name: str, partitions: object) -> dict[int, int]:
         found = dict(self.commits)
@@ -107,7 +107,7 @@ def test_what_the_sink_stores_and_commits_during_a_look_is_no_loss(settings):
 
 
 def test_a_topic_made_anew_explains_offsets_beyond_its_end(settings):
-    from audit.offset_coverage.state import State, StateFile, TopicState
+    from audit.offset_coverage.state import CoverageState, StateFile, TopicState
 
     made = bronze_only(settings)
     log = Log(made)
@@ -115,14 +115,14 @@ def test_a_topic_made_anew_explains_offsets_beyond_its_end(settings):
     log.commits = made.ends
     kinds = [problem.kind.value for problem in look(made, log).problems]
     assert kinds == ["phantom"]
-    StateFile(made.lake).save(State(topics={"raw-orders": TopicState("another", {})}))
+    StateFile(made.lake).save(CoverageState(topics={"raw-orders": TopicState("another", {})}))
     result = look(made, log)
     assert result.ok
     assert result.explained[Reason.TOPIC_MADE_ANEW] > 0
 
 
 def test_offsets_below_what_kafka_keeps_are_unverifiable_unless_the_watch_has_settled_them(settings):
-    from audit.offset_coverage.state import State, StateFile, TopicState, Tracked
+    from audit.offset_coverage.state import CoverageState, StateFile, TopicState, Tracked
 
     made = bronze_only(settings)
     log = Log(made)
@@ -133,5 +133,5 @@ def test_offsets_below_what_kafka_keeps_are_unverifiable_unless_the_watch_has_se
     assert {problem.kind.value for problem in result.problems} == {"expired_unverifiable"}
     assert offset in result.problems[0].offsets[partition]
     settled = {p: Tracked(0, OffsetRanges.of((0, end))) for p, end in made.ends.items()}
-    StateFile(made.lake).save(State(topics={"raw-orders": TopicState("one", settled)}))
+    StateFile(made.lake).save(CoverageState(topics={"raw-orders": TopicState("one", settled)}))
     assert look(made, log).ok

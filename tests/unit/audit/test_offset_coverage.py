@@ -14,7 +14,7 @@ import pytest
 
 from audit.offset_coverage import bronze_files
 from audit.offset_coverage.coverage import GRACE, HELD_BACK, Coverage
-from audit.offset_coverage.state import Hole, KnownGap, Reader, State, StateFile, TopicState, Tracked
+from audit.offset_coverage.state import CoverageState, Hole, KnownGap, Reader, StateFile, TopicState, Tracked
 from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog
 from platform_core.lake.lake import Lake
@@ -22,7 +22,7 @@ from platform_core.settings import Settings
 from platform_kafka.errors import KafkaUnreachableError
 from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
-from platform_kafka.topic_log import Chunk, Topic
+from platform_kafka.topic_log import Chunk, KafkaTopic
 from tests.rigs.memory_kafka import MemoryMessage
 from tests.rigs.sink_samples import NOW
 
@@ -66,7 +66,7 @@ class MemoryLog:
     def topics(self, names):
         if self.out:
             raise KafkaUnreachableError("out")
-        return {name: Topic(self.ids[name], {0: self.bounds[name]}) for name in names if name in self.ids}
+        return {name: KafkaTopic(self.ids[name], {0: self.bounds[name]}) for name in names if name in self.ids}
 
     def committed(self, partitions):
         return {where: self.group[where] for where in partitions if where in self.group}
@@ -93,7 +93,7 @@ class CoverageRig:
 
     def search(self, domain, since, until, seconds):
         self.windows.append((since, until))
-        return bronze_files.Found({WHERE: self.bronze}, 1, self.read_to)
+        return bronze_files.BronzeOffsets({WHERE: self.bronze}, 1, self.read_to)
 
     def look(self, minutes: float = 0):
         """Look as a new process does, which remembers nothing but the state."""
@@ -109,7 +109,7 @@ class CoverageRig:
         return [(gap.first, gap.last, gap.still_in_kafka) for gap in self.look(minutes)[1].gaps]
 
     @property
-    def state(self) -> State:
+    def state(self) -> CoverageState:
         return StateFile(self.lake).load()
 
 
@@ -298,14 +298,14 @@ def test_an_unreadable_ledger_record_is_left_out(rig):
 def test_the_state_comes_back_as_it_was_stored_and_one_that_is_broken_is_none(rig, caplog):
     gap = KnownGap(3, 4, NOW, False)
     tracked = Tracked(2, OffsetRanges.of((2, 2), (9, 11)), (Hole(5, 6, NOW, None), Hole(8, 8, NOW, NOW, NOW)), (gap,))
-    state = State(NOW, {LEDGER: Reader("x", {0: 1, 5: 7})}, {RAW: TopicState("y", {0: tracked})}, {"events": 3})
+    state = CoverageState(NOW, {LEDGER: Reader("x", {0: 1, 5: 7})}, {RAW: TopicState("y", {0: tracked})}, {"events": 3})
     file = StateFile(rig.lake)
-    file.save(State())
+    file.save(CoverageState())
     file.save(state)
     assert file.load() == state
     for text in ("", "[]", "{}", '{"version": 2}', state.to_json().replace("settled", "x"), state.to_json()[:-9]):
         Path(rig.lake.path(rig.lake.offset_coverage)).write_text(text)
-        assert file.load() == State()
+        assert file.load() == CoverageState()
     assert "offset_coverage_unreadable" in caplog.text
 
 
