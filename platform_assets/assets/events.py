@@ -6,7 +6,6 @@ belongs to `processing`.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
@@ -17,7 +16,7 @@ import dagster as dg
 from audit.checks import CheckOutcome
 from platform_assets.assets.bronze import DATA_VERSION, BronzeEvent, bronze_events
 from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
-from platform_assets.assets.metadata import lineage_metadata, table_metadata
+from platform_assets.assets.metadata import lineage_metadata, shown, table_metadata
 from platform_core.domain.catalog import Domain
 from platform_core.domain.code_version import code_version
 from platform_core.lake.lake import Lake
@@ -60,28 +59,30 @@ class Report:
         self._lineage = lineage
         self._code = code_version(domain)
         self._failures: dict[date, Exception] = {}
-        self._fingerprint: dict[date, str] = {}
+        self._claims: dict[date, Claimed] = {}
 
     def events(self, step: Step) -> Iterator[Event]:
         """Yield what one finished step means to the catalog, and log it."""
         domain = self._domain
         match step:
             case Claimed(day=day):
-                self._fingerprint[day] = step.fingerprint
+                self._claims[day] = step
                 self._log.info(f"{domain.name} {day}: {step.was} → IN_FLIGHT, {len(step.files)} files pinned")
                 yield from self._bronze(step)
             case SilverDone(day=day, result=silver, checks=checks):
                 if silver.published:
+                    of_contract = {column.name: column.description for column in domain.contract.columns}
                     yield self._materialized(
                         silver_key(domain),
                         [bronze_key(domain)],
                         day,
                         {
-                            **table_metadata(self._lake, domain, self._lake.silver(domain), silver.silver_rows),
+                            **table_metadata(self._lake, self._lake.silver(domain), silver.silver_rows, of_contract),
                             **self._silver_lineage(),
                             "bronze_rows": silver.bronze_rows,
                             "duplicates": silver.offset_duplicates + silver.key_duplicates,
                             "quarantined": sum(silver.quarantined.values()),
+                            "late_records": self._late_records(day, silver.bronze_rows),
                             "seconds": round(silver.seconds, 2),
                         },
                     )
@@ -89,15 +90,20 @@ class Report:
             case GoldDone(day=day, result=gold, checks=checks):
                 refused = any(check.blocks for check in checks)
                 for table, rows in () if refused else gold.rows.items():
-                    metadata = table_metadata(self._lake, domain, self._lake.gold(domain, table), rows)
-                    yield self._materialized(
-                        gold_key(table), [silver_key(domain)], day, {**metadata, **self._gold_lineage(table)}
-                    )
+                    of_table = domain.gold_tables[table].columns
+                    metadata = {
+                        **table_metadata(self._lake, self._lake.gold(domain, table), rows, of_table),
+                        **self._gold_lineage(table),
+                        "seconds": round(gold.seconds, 2),
+                    }
+                    yield self._materialized(gold_key(table), [silver_key(domain)], day, metadata)
                 yield from self._evaluations(day, checks)
             case WarehouseDone(day=day, loads=loads, checks=checks):
+                rows = sum(load.rows for load in loads)
                 metadata = {
-                    "dagster/partition_row_count": sum(load.rows for load in loads),
-                    "tables": {load.table: _load_facts(load) for load in loads},
+                    "dagster/partition_row_count": rows,
+                    "rows": rows,
+                    "tables": shown({load.table: _load_facts(load) for load in loads}),
                     "seconds": round(step.seconds, 2),
                     **self._warehouse_lineage(),
                 }
@@ -130,6 +136,11 @@ class Report:
         if latest is None or latest.event_log_entry.tags.get(DATA_VERSION) != claim.fingerprint:
             yield from bronze_events(self._domain, claim.day, claim.fingerprint, {"files": len(claim.files)})
 
+    def _late_records(self, day: date, bronze_rows: int) -> int:
+        """Return how many records came after the date was last DONE."""
+        why = self._claims[day].reprocess
+        return max(bronze_rows - why.records_before, 0) if why else 0
+
     def _silver_lineage(self) -> dict[str, Any]:
         lineage = self._lineage()
         return lineage_metadata(_of(bronze_key(self._domain), lineage.silver)) if lineage else {}
@@ -154,7 +165,7 @@ class Report:
                 check_name=outcome.name,
                 passed=outcome.passed,
                 severity=dg.AssetCheckSeverity(outcome.severity),
-                metadata={name: _shown(value) for name, value in outcome.facts.items()},
+                metadata={name: shown(value) for name, value in outcome.facts.items()},
                 # Not Dagster's gate: `processing` has stopped the date, and the run's other dates go on.
                 blocking=False,
                 partition=day.isoformat(),
@@ -163,7 +174,7 @@ class Report:
     def _materialized(
         self, key: dg.AssetKey, made_of: Sequence[dg.AssetKey], day: date, metadata: dict[str, Any]
     ) -> dg.AssetMaterialization:
-        version = self._fingerprint[day]
+        version = self._claims[day].fingerprint
         return dg.AssetMaterialization(
             asset_key=key,
             partition=day.isoformat(),
@@ -179,7 +190,7 @@ class Report:
             if record is not None:
                 name = key.to_user_string()
                 version = record.event_log_entry.tags.get(DATA_VERSION)
-                tags[f"{INPUT_VERSION}/{name}"] = version or self._fingerprint[day]
+                tags[f"{INPUT_VERSION}/{name}"] = version or self._claims[day].fingerprint
                 tags[f"{INPUT_POINTER}/{name}"] = str(record.storage_id)
         return tags
 
@@ -198,9 +209,3 @@ def _of(key: dg.AssetKey, columns: Mapping[str, Iterable[str]]) -> dict[str, lis
 
 def _load_facts(load: Any) -> dict[str, int]:
     return {"rows": load.rows, "inserted": load.inserted, "updated": load.updated, "deleted": load.deleted}
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, dict | list):
-        return dg.MetadataValue.json(json.loads(json.dumps(value, default=str)))
-    return value if isinstance(value, int | float) else str(value)

@@ -16,7 +16,7 @@ def source_keys(domain: Domain) -> list[dg.AssetKey]:
         return []
     if not isinstance(source, PostgresTable):
         return [dg.AssetKey([source.kind, domain.name])]
-    tables = [source.table, getattr(source, "tombstones", None)]
+    tables = [domain.source_table, domain.tombstone_table]
     return [dg.AssetKey(["postgres", *table.split(".")]) for table in tables if table]
 
 

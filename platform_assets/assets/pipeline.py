@@ -43,7 +43,7 @@ def pipeline_specs(domain: Domain) -> list[dg.AssetSpec]:
             gold_key(table),
             deps=[silver_key(domain)],
             group_name=domain.name,
-            description=f"One row per {', '.join(keys)}.",
+            description=f"{domain.gold_tables[table].description} One row per {', '.join(keys)}.",
             kinds={"spark", "deltalake"},
             owners=[domain.owner],
             skippable=True,

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from platform_core.domain import source as sources
 from platform_core.domain.contract import ColumnType, Contract, load_contract
 from platform_core.domain.entry import NAME, Entry
+from platform_core.domain.gold_tables import GoldTable, load_gold_tables
 from platform_core.errors import ConfigurationError
 
 
@@ -222,6 +223,15 @@ class Domain(Entry):
             )
         return contract
 
+    @cached_property
+    def gold_tables(self) -> dict[str, GoldTable]:
+        """What the Gold tables and their columns mean, read once.
+
+        Raises:
+            ConfigurationError: a description is missing.
+        """
+        return load_gold_tables(self.name, self.folder, self.gold.tables)
+
 
 class Catalog:
     """All domains, in the order of the file."""
@@ -353,7 +363,7 @@ def _package_folder(path: Path, name: str, plugin: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError(
             f"`{path}`, domain `{name}`: there is no package `{plugin}`. Add a folder with contract.json,"
-            " transform.py, aggregation.py and an empty __init__.py, or set `plugin` to its dotted path.",
+            " transform.py, aggregation.py, gold.yaml and an empty __init__.py, or set `plugin` to its dotted path.",
             path=path,
             domain=name,
         )

@@ -57,6 +57,17 @@ class Aggregation(BaseDomainAggregation):
             F.count("*").alias("shifts"), F.sum("earned").alias("earned")
         )
 '''
+GOLD = {
+    "couriers": {
+        "description": "Shifts of a courier.",
+        "columns": {
+            "shift_date": "UTC date on which the shifts began",
+            "courier": "Who rides",
+            "shifts": "Shifts",
+            "earned": "Pay of the shifts",
+        },
+    }
+}
 ENTRY = {
     "description": "Courier shifts",
     "owner": "team:logistics",
@@ -81,6 +92,7 @@ def domains_file(tmp_path: Path) -> Path:
     (package / "contract.json").write_text(json.dumps(CONTRACT))
     (package / "transform.py").write_text(TRANSFORM)
     (package / "aggregation.py").write_text(AGGREGATION)
+    (package / "gold.yaml").write_text(yaml.safe_dump(GOLD))
     existing = yaml.safe_load((REPOSITORY / "domains" / "domains.yaml").read_text())["domains"]
     path = tmp_path / "domains.yaml"
     path.write_text(yaml.safe_dump({"domains": {**existing, "couriers": ENTRY}}, sort_keys=False))

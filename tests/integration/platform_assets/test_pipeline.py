@@ -45,6 +45,12 @@ def column_lineage(pipeline_rig: PipelineRig, key: list[str]) -> dict[str, list[
     }
 
 
+def shown(pipeline_rig: PipelineRig, key: list[str]) -> dict[str, Any]:
+    event = pipeline_rig.instance.get_latest_materialization_event(dg.AssetKey(key))
+    assert event is not None and event.asset_materialization is not None
+    return {name: entry.value for name, entry in event.asset_materialization.metadata.items()}
+
+
 def test_a_date_goes_from_bronze_to_the_warehouse(pipeline_rig: PipelineRig) -> None:
     names = sorted([pipeline_rig.events_file(DAY, 30), pipeline_rig.events_file(DAY, 12)])
     result = pipeline_rig.run(DAY)
@@ -68,6 +74,15 @@ def test_a_date_goes_from_bronze_to_the_warehouse(pipeline_rig: PipelineRig) -> 
         ("gold/events", "city"),
         ("gold/events_funnel", "city"),
     ]
+
+    for column in shown(pipeline_rig, ["gold", "events_funnel"])["dagster/column_schema"].columns:
+        assert column.description, column.name
+    numbers = shown(pipeline_rig, ["silver", "events"])
+    assert {name: numbers[name] for name in ("rows", "quarantined", "late_records")} == {
+        "rows": 42,
+        "quarantined": 0,
+        "late_records": 0,
+    }
 
     silver = pipeline_rig.lake.delta("silver/events").to_pyarrow_table()
     assert silver.num_rows == 42
@@ -143,6 +158,7 @@ def test_late_records_are_found_and_corrected(pipeline_rig: PipelineRig) -> None
     [request] = pipeline_rig.sensor_tick().run_requests
     assert request.partition_key == DAY.isoformat()
     assert pipeline_rig.run(DAY, discovered=True).success
+    assert shown(pipeline_rig, ["silver", "events"])["late_records"] == 5
     history = [t.to_status for t in pipeline_rig.partitions.history("events", DAY)]
     assert history == ["PENDING", "IN_FLIGHT", "DONE", "LATE", "REPROCESSING", "IN_FLIGHT", "DONE"]
     assert pipeline_rig.partitions.get("events", NEXT) == untouched

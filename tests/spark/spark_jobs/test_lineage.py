@@ -97,6 +97,7 @@ def test_every_column_of_every_table_has_its_lineage(engine: Engine, domain: Dom
     for table, lineage in found.gold.items():
         gold = engine.lake.delta(engine.lake.gold(domain, table)).schema()
         assert set(lineage) == {field.name for field in gold.fields}
+        assert set(domain.gold_tables[table].columns) == set(lineage), "gold.yaml describes these columns"
         assert set().union(*lineage.values()) <= set(found.silver)
 
 
