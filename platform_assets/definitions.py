@@ -67,4 +67,5 @@ def build_defs(
 @dg.definitions
 def defs() -> dg.Definitions:
     """The definitions of the catalog that `DOMAINS_FILE` names."""
-    return build_defs(load_catalog(environment().domains_file))
+    settings = environment()
+    return build_defs(load_catalog(settings.domains_file, settings.partitions_start_date), settings=settings)

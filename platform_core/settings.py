@@ -6,6 +6,7 @@ Add a variable here and to `.env.example`, nowhere else; code receives a `Settin
 
 from __future__ import annotations
 
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -107,6 +108,9 @@ class Settings(BaseSettings):
     snowflake_port: int | None = Field(None, ge=1, le=65535, description="Only for the embedded stand-in")
     snowflake_protocol: Literal["http", "https"] = Field("https", description="http only for the stand-in")
 
+    partitions_start_date: date | None = Field(
+        None, description="No domain begins before this date: no partition, and a record of earlier goes to the DLQ"
+    )
     partition_ready_hour_utc: float = Field(
         6.0, ge=0, le=48, description="Hours after a date's end when it is first processed"
     )

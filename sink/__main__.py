@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, stop: _StopSignal) -> bool:
     config, clock = settings(), SystemClock()
-    catalog = load_catalog(config.domains_file)
+    catalog = load_catalog(config.domains_file, config.partitions_start_date)
     names = options.domains.split(",") if options.domains else catalog.names
     domains = [catalog[name.strip()] for name in names]
     lake = Lake(config)

@@ -269,10 +269,13 @@ class Catalog:
             ) from None
 
 
-def load_catalog(path: Path) -> Catalog:
+def load_catalog(path: Path, not_before: date | None = None) -> Catalog:
     """Read `domains.yaml` and check every entry and contract.
 
     The file's folder and its parent are importable afterwards, so that a package beside the file can be a plugin.
+
+    Args:
+        not_before: Where a domain begins whose own start date is earlier.
 
     Raises:
         ConfigurationError: file, domain and key of the first mistake, and what is legal.
@@ -290,7 +293,10 @@ def load_catalog(path: Path) -> Catalog:
     for folder in (path.resolve().parent, path.resolve().parent.parent):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
-    catalog = Catalog([_domain(path, str(name), entry) for name, entry in document["domains"].items()])
+    domains = [_domain(path, str(name), entry) for name, entry in document["domains"].items()]
+    if not_before is not None:
+        domains = [d.model_copy(update={"start_date": max(d.start_date, not_before)}) for d in domains]
+    catalog = Catalog(domains)
     _refuse_shared("topic.name", catalog, lambda d: [d.topic.name], path)
     _refuse_shared("gold.tables", catalog, lambda d: list(d.gold.tables), path)
     _refuse_shared("source.command", catalog, lambda d: [d.command] if d.source else [], path)

@@ -15,7 +15,7 @@ from playwright.sync_api import Page
 
 from platform_core.settings import REPOSITORY, settings
 from tests.rigs.ui.browser import open_page
-from tests.rigs.ui.finished_demo import DAYS, EVENTS_PER_DAY, SEED, FinishedDemo
+from tests.rigs.ui.finished_demo import DAYS, EVENTS_PER_DAY, FIRST_BACKFILLED, SEED, FinishedDemo
 
 ROOT = REPOSITORY / ".platform" / "demo"
 
@@ -29,9 +29,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedDemo]:
     command = [sys.executable, "-m", "infra.embedded", "demo", "--keep"]
     command += ["--days", str(DAYS), "--events-per-day", str(EVENTS_PER_DAY), "--seed", str(SEED)]
     with output.open("wb") as file:
-        process = subprocess.Popen(
-            command, cwd=REPOSITORY, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "160"}
-        )
+        # By itself the demo's partitions begin with its first date.
+        env = {**os.environ, "COLUMNS": "160", "PARTITIONS_START_DATE": FIRST_BACKFILLED.isoformat()}
+        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=file, stderr=subprocess.STDOUT, env=env)
     try:
         deadline = time.monotonic() + 900
         while not (report.exists() and "passed" in json.loads(report.read_text())):

@@ -20,11 +20,9 @@ from platform_core.settings import settings
 from sink.bronze.arrow import bronze_schema
 from tests.rigs.ui.browser import keep
 from tests.rigs.ui.dagster_api import backfills, switch_sensor, wait_for
-from tests.rigs.ui.finished_demo import FinishedDemo
+from tests.rigs.ui.finished_demo import FIRST_BACKFILLED, FinishedDemo
 
-# Older than what the demo replays; the dialog of a selection shows the last 90 days.
-FIRST = datetime.now(UTC).date() - timedelta(days=80)
-RANGE = [FIRST + timedelta(days=n) for n in range(30)]
+RANGE = [FIRST_BACKFILLED + timedelta(days=n) for n in range(30)]
 POISONED = RANGE[17]
 
 

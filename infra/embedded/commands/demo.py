@@ -19,6 +19,7 @@ from audit.report import AuditReport
 from audit.run import audit
 from infra.embedded.commands.accounting import Account, account_all, gold_total
 from infra.embedded.commands.demo_report import answer_questions, print_report, write_report
+from infra.embedded.commands.first_date import first_date
 from infra.embedded.errors import StackError
 from infra.embedded.processes.workers import Workers
 from infra.embedded.progress import Reporter
@@ -83,7 +84,7 @@ class Demo:
             stack = Stack(ROOT, engine=self.engine, reporter=self.reporter, driver_memory=_driver_memory(self))
             stack.__enter__()
         try:
-            env = {**stack.env(), **DEMO_SETTINGS}
+            env = {**stack.env(), **DEMO_SETTINGS, **first_date(self.end - timedelta(days=self.days))}
             os.environ.update(env)
             settings.cache_clear()
             workers = Workers(ROOT, env)

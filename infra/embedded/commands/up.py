@@ -11,8 +11,10 @@ import json
 import os
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from infra.embedded.commands.first_date import first_date_of
 from infra.embedded.errors import StackError
 from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.workers import Workers
@@ -24,6 +26,7 @@ from platform_core.domain.catalog import load_catalog
 from platform_core.settings import settings
 
 ROOT = REPOSITORY / ".platform" / "up"
+HISTORY = ROOT / "state" / "history.json"
 SUPERVISOR = ROOT / "supervisor.json"
 
 # Yesterday may be looked at now, not at 06:00: on a laptop nobody waits for the night.
@@ -44,7 +47,8 @@ def up(engine: Engine, seed: int) -> int:
     reporter = Reporter()
     with Stack(ROOT, engine=engine, reporter=reporter, durable=True) as stack:
         SUPERVISOR.write_text(json.dumps({"pid": os.getpid(), "start": _start_time(os.getpid())}))
-        env = {**stack.env(), **LIVE_SETTINGS}
+        opening = datetime.now(UTC).date() - timedelta(days=HISTORY_DAYS)
+        env = {**stack.env(), **LIVE_SETTINGS, **first_date_of(HISTORY, opening)}
         workers = Workers(ROOT, env)
         try:
             reporter.line("Preparing topics, schemas and the shop")
@@ -89,8 +93,7 @@ def down() -> int:
 
 def _first_history(workers: Workers, seed: int, reporter: Reporter) -> None:
     """Give a new platform a past, so that the first look at the UI shows something."""
-    marker = ROOT / "state" / "history.json"
-    if marker.exists():
+    if HISTORY.exists():
         return
     reporter.line(f"First start: {HISTORY_DAYS} days of history")
     workers.run("simulation", "shop-init", "--seed", str(seed))
@@ -99,7 +102,7 @@ def _first_history(workers: Workers, seed: int, reporter: Reporter) -> None:
         "replay",
         *("--days", str(HISTORY_DAYS), "--events-per-day", str(HISTORY_EVENTS_PER_DAY), "--seed", str(seed)),
     )
-    marker.write_text(json.dumps(summary))
+    HISTORY.write_text(json.dumps(summary))
 
 
 def _tell(reporter: Reporter, workers: Workers, env: dict[str, str]) -> None:

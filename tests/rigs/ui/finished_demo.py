@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 DAYS, EVENTS_PER_DAY, SEED = 2, 6000, 11
+
+# Older than what the demo replays; the dialog of a selection shows the last 90 days.
+FIRST_BACKFILLED = datetime.now(UTC).date() - timedelta(days=80)
 
 
 @dataclass(frozen=True)

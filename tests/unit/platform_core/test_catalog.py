@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -207,3 +208,10 @@ def test_the_timestamp_must_be_a_required_timestamp(tmp_path: Path) -> None:
     path = write(tmp_path, "couriers_g", {**ENTRY, "bronze": {"partition_key": "day", "timestamp_col": "id"}})
     with pytest.raises(ConfigurationError, match=r"`bronze.timestamp_col` is `id`"):
         _ = load_catalog(path)["couriers_g"].contract
+
+
+def test_a_domain_begins_no_earlier_than_it_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, "couriers_v", ENTRY)
+    own = load_catalog(path)["couriers_v"].start_date
+    assert load_catalog(path, own - timedelta(days=9))["couriers_v"].start_date == own
+    assert load_catalog(path, own + timedelta(days=9))["couriers_v"].start_date == own + timedelta(days=9)

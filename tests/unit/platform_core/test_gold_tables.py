@@ -37,6 +37,6 @@ def test_tables_and_columns_are_described(tmp_path: Path) -> None:
 def test_a_missing_description_says_where(tmp_path: Path, text: str | None, says: str) -> None:
     if text is not None:
         (tmp_path / "gold.yaml").write_text(text)
-    with pytest.raises(ConfigurationError, match="`couriers`.*gold.yaml") as caught:
+    with pytest.raises(ConfigurationError, match=r"`couriers`.*gold\.yaml") as caught:
         load_gold_tables("couriers", tmp_path, KEYS)
     assert says in str(caught.value)
