@@ -6,6 +6,7 @@ computed is the package's `aggregation.py`, which needs Spark and so cannot be a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -29,7 +30,7 @@ class GoldTable(Entry):
     columns: dict[str, str]
 
 
-def load_gold_tables(domain: str, folder: Path, keys: dict[str, tuple[str, ...]]) -> dict[str, GoldTable]:
+def load_gold_tables(domain: str, folder: Path, keys: Mapping[str, tuple[str, ...]]) -> dict[str, GoldTable]:
     """Read the descriptions of a domain's Gold tables.
 
     Args:
