@@ -23,7 +23,6 @@ from platform_core.probe_server import ProbeServer
 from platform_core.settings import Settings, settings
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
 from sink.bronze.store import LakeStore
-from sink.bronze.writer import Writer
 from sink.contract_check import check_contracts
 from sink.health import sink_health
 from sink.kafka import KafkaBroker, KafkaPublisher
@@ -77,9 +76,7 @@ def _run(options: argparse.Namespace, stop: _StopSignal) -> bool:
     broker.require([*raw, *(dlq_name(domain) for domain in domains), PROCESSED_EVENTS])
     check_contracts(config, domains)
     ends = broker.end_offsets(raw) if options.until_caught_up else None
-    store = LakeStore(lake)
-    writer = Writer(lake, store, domains, clock)
-    sink = Sink(domains, broker, KafkaPublisher(config), writer, store, lake.sink_journal, config, clock)
+    sink = Sink(domains, broker, KafkaPublisher(config), LakeStore(lake), config, clock)
     log.info("sink_started domains=%s lake=%s", ",".join(names), lake.root)
     with _endpoint(config, sink, clock):
         return sink.run(stop.is_set, ends)

@@ -1,12 +1,12 @@
-"""Records that wait for their file: one open buffer for each topic and partition date, and the sealed ones.
+"""Records that wait for their file: one open buffer for each topic and partition date.
 
 A buffer spans the topic's Kafka partitions and never grows after it was sealed, so that a repeated write is
-the same file. When to seal is decided here, writing belongs to `sink.bronze.writer`.
+the same file. When to seal is decided here; what was sealed belongs to `sink.bronze.file`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from platform_kafka.records import TopicPartition
 from sink.decoding import Record
+from sink.offsets import lowest
 
 # An order of 666 bytes occupies 1,430 bytes once decoded (tracemalloc), a third of it its text. The text is
 # counted twice, because the Arrow table holds it again while the file is encoded.
@@ -56,10 +57,6 @@ class Buffer:
         rows: The rows, in order of arrival.
         firsts: Kafka partition to the lowest offset of its rows.
         size: Estimated memory, bytes.
-        version: Grows when rows are taken out after sealing, because the file is then another one.
-        sealed_by: Why it was sealed; None while it is open.
-        may_be_in: Files that may hold its rows already, with others: a PUT of them failed or lost its answer before
-            some rows were taken out.
     """
 
     topic: str
@@ -68,61 +65,62 @@ class Buffer:
     rows: list[Row] = field(default_factory=list)
     firsts: dict[int, int] = field(default_factory=dict)
     size: int = 0
-    version: int = 0
-    sealed_by: SealReason | None = None
-    may_be_in: list[str] = field(default_factory=list)
 
     def add(self, row: Row, size: int) -> None:
         """Append a row of `size` bytes."""
         self.rows.append(row)
         self.size += size
-        # Offsets ascend unless the topic was made anew under the running sink.
+        # Offsets ascend unless the topic was recreated under the running sink.
         self.firsts[row.partition] = min(row.offset, self.firsts.get(row.partition, row.offset))
 
-    def drop(self, partitions: Collection[int]) -> None:
-        """Take out the rows of some Kafka partitions."""
+    def drop(self, partitions: Collection[int]) -> bool:
+        """Take out the rows of some Kafka partitions.
+
+        Returns:
+            Whether there were any.
+        """
         if not self.firsts.keys() & set(partitions):
-            return
+            return False
         before = len(self.rows)
         self.rows = [row for row in self.rows if row.partition not in partitions]
         self.firsts = {p: first for p, first in self.firsts.items() if p not in partitions}
         self.size = self.size * len(self.rows) // before
-        self.version += 1
+        return True
+
+    def min_pending_offsets(self) -> dict[TopicPartition, int]:
+        """Return for each Kafka partition the lowest offset of its rows."""
+        return {(self.topic, partition): first for partition, first in self.firsts.items()}
 
 
 class Buffers:
-    """All rows that are not written yet.
+    """The open buffers: rows whose file is not begun.
 
     Args:
         max_rows: Rows that seal a buffer.
         max_age: Age of a buffer's first row that seals it.
+        on_sealed: Takes each sealed buffer, and why it was sealed.
     """
 
-    def __init__(self, max_rows: int, max_age: timedelta) -> None:
+    def __init__(self, max_rows: int, max_age: timedelta, on_sealed: Callable[[Buffer, SealReason], None]) -> None:
         self._max_rows = max_rows
         self._max_age = max_age
+        self._on_sealed = on_sealed
         self._open: dict[tuple[str, date], Buffer] = {}
-        self._sealed: list[Buffer] = []
-
-    @property
-    def sealed(self) -> list[Buffer]:
-        """The buffers that wait for their PUT, the oldest first."""
-        return list(self._sealed)
 
     @property
     def rows(self) -> int:
-        """Number of rows in all buffers."""
-        return sum(len(buffer.rows) for buffer in self._all())
+        """Number of rows."""
+        return sum(len(buffer.rows) for buffer in self._open.values())
 
     @property
     def size(self) -> int:
-        """Estimated memory of all buffers, bytes."""
-        return sum(buffer.size for buffer in self._all())
+        """Estimated memory of the rows, bytes."""
+        return sum(buffer.size for buffer in self._open.values())
 
     @property
     def oldest(self) -> datetime | None:
-        """When the oldest waiting row came."""
-        return min((buffer.opened_at for buffer in self._all()), default=None)
+        """When the oldest row came."""
+        return min((buffer.opened_at for buffer in self._open.values()), default=None)
 
     def add(self, topic: str, row: Row, value_bytes: int, now: datetime) -> None:
         """Put a row into the buffer of its date, and seal that buffer if it is full."""
@@ -140,8 +138,8 @@ class Buffers:
             self._seal(key, SealReason.AGE)
 
     def seal_above(self, budget_bytes: int) -> None:
-        """Seal the largest buffers until the open ones fit into the budget."""
-        excess = sum(buffer.size for buffer in self._open.values()) - budget_bytes
+        """Seal the largest buffers until the others fit into the budget."""
+        excess = self.size - budget_bytes
         while excess > 0 and self._open:
             key = max(self._open, key=lambda k: self._open[k].size)
             excess -= self._open[key].size
@@ -152,30 +150,15 @@ class Buffers:
         for key in list(self._open):
             self._seal(key, SealReason.DRAIN)
 
-    def written(self, buffer: Buffer) -> None:
-        """Forget a sealed buffer: its file is in the store."""
-        self._sealed.remove(buffer)
-
-    def drop(self, partitions: Collection[TopicPartition]) -> None:
+    def revoke(self, partitions: Collection[TopicPartition]) -> None:
         """Take out the rows of partitions that this process no longer owns."""
-        for buffer in self._all():
+        for buffer in self._open.values():
             buffer.drop({partition for topic, partition in partitions if topic == buffer.topic})
         self._open = {key: buffer for key, buffer in self._open.items() if buffer.rows}
-        self._sealed = [buffer for buffer in self._sealed if buffer.rows]
 
-    def floors(self) -> dict[TopicPartition, int]:
-        """Return for each Kafka partition the lowest offset that is not in a file."""
-        result: dict[TopicPartition, int] = {}
-        for buffer in self._all():
-            for partition, first in buffer.firsts.items():
-                where = (buffer.topic, partition)
-                result[where] = min(first, result.get(where, first))
-        return result
+    def min_pending_offsets(self) -> dict[TopicPartition, int]:
+        """Return for each Kafka partition the lowest offset of the rows."""
+        return lowest(*(buffer.min_pending_offsets() for buffer in self._open.values()))
 
     def _seal(self, key: tuple[str, date], reason: SealReason) -> None:
-        buffer = self._open.pop(key)
-        buffer.sealed_by = reason
-        self._sealed.append(buffer)
-
-    def _all(self) -> list[Buffer]:
-        return [*self._sealed, *self._open.values()]
+        self._on_sealed(self._open.pop(key), reason)

@@ -13,7 +13,7 @@ from platform_core.errors import PlatformError
 from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.topics import PROCESSED_EVENTS
 from sink.broker import Publisher
-from sink.bronze.writer import WrittenFile
+from sink.bronze.file import WrittenFile
 
 log = logging.getLogger(__name__)
 

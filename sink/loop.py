@@ -7,31 +7,30 @@ record before it is in Bronze or confirmed in a dead-letter topic.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import queue
-import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 
 from platform_core.clock import Clock
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
+from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from platform_kafka.records import Message, TopicPartition, kafka_timestamp
-from sink.backoff import Backoff
 from sink.broker import Broker, Publisher
+from sink.bronze.files import PendingFiles
 from sink.bronze.journal import Journal
 from sink.bronze.recovery import Recovery
 from sink.bronze.store import Store
-from sink.bronze.uploads import Uploads
-from sink.bronze.writer import Writer, WrittenFile
+from sink.bronze.writer import Writer
 from sink.buffer import Buffers, Row
+from sink.commits import Commits
 from sink.dead_letters import DeadLetters
 from sink.decoding import Decoder, Refusal
+from sink.flush_requests import FlushRequests
 from sink.ledger import Ledger
 from sink.metrics import SinkMetrics
 from sink.offsets import Offsets, lowest
@@ -46,23 +45,11 @@ POLL_SECONDS = 0.25
 # before it kills, and than the 5 minutes after which the group expels a member.
 DRAIN_SECONDS = 20.0
 
-# The lag is read from the client's cache; a scraper asks every 15 s or so.
-LAG_SECONDS = 5.0
-
 # A poll ends after 0.25 s. One that took this long was frozen (a suspended machine, a swapping one), and the group may
 # have expelled this member without its knowing yet. It writes nothing until the client has had the time to find out:
 # what it holds is written by the new owner.
 FROZEN_SECONDS = 5.0
 HOLD_SECONDS = 2.0
-
-# Asking the coordinator for what others have committed, while files of a killed process wait to be announced.
-ADOPTION_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class _FlushRequest:
-    answered: threading.Event
-    answer: dict[str, object]
 
 
 class Sink:
@@ -71,12 +58,13 @@ class Sink:
     Args:
         domains: The domains to consume.
         publisher: The producer of dead letters and ledger records.
-        writer: Writes files.
         store: Holds the files and the journal.
-        journal_folder: Where the journal is, below the lake's root.
-        settings: Flush size and interval, limits.
+        settings: Flush size and interval, limits, where the lake is.
         clock: Decides the age of a buffer.
+
+    Attributes:
         drain_seconds: How long a stop or a rebalance may try to empty the buffers.
+        metrics: What it counts.
     """
 
     def __init__(
@@ -84,42 +72,33 @@ class Sink:
         domains: Collection[Domain],
         broker: Broker,
         publisher: Publisher,
-        writer: Writer,
         store: Store,
-        journal_folder: str,
         settings: Settings,
         clock: Clock,
-        drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
+        self.drain_seconds = DRAIN_SECONDS
+        self.metrics = SinkMetrics(clock.now())
         self._broker = broker
         self._publisher = publisher
         self._clock = clock
-        self._drain_seconds = drain_seconds
         self._budget_bytes = settings.sink_max_buffered_bytes
         future = timedelta(hours=settings.sink_max_future_hours)
         self._decoders = {d.topic.name: Decoder(d, settings.sink_max_record_bytes, future) for d in domains}
-        self._buffers = Buffers(
-            settings.sink_flush_buffer_size, timedelta(seconds=settings.sink_flush_interval_seconds)
-        )
+        self._limit = RefusalLimit(settings.sink_max_refused_ratio)
         self._letters = DeadLetters(publisher, domains)
         self._ledger = Ledger(publisher)
         self._offsets = Offsets()
-        self._unrecorded: deque[WrittenFile] = deque()
-        self._recovered: deque[tuple[str, WrittenFile]] = deque()
-        self._commit_backoff = Backoff()
-        self.metrics = SinkMetrics(clock.now())
-        self._journal = Journal(store, journal_folder, clock)
-        self._uploads = Uploads(writer, self._journal, store, self.metrics)
-        self._recovery = Recovery(self._journal, store, self._decoders, clock.now)
-        self._unlooked: set[TopicPartition] = set()
-        self._limit = RefusalLimit(settings.sink_max_refused_ratio)
-        self._flush_requests: queue.SimpleQueue[_FlushRequest] = queue.SimpleQueue()
+        self._commits = Commits(broker, self._offsets, self.metrics)
+        lake = Lake(settings)
+        journal = Journal(store, lake.sink_journal, clock)
+        self._recovery = Recovery(journal, store, self._decoders, self.metrics, clock.now)
+        self._files = PendingFiles(Writer(lake, domains, clock), journal, store, self.metrics)
+        max_age = timedelta(seconds=settings.sink_flush_interval_seconds)
+        self._buffers = Buffers(settings.sink_flush_buffer_size, max_age, self._files.add)
+        self._flush_requests = FlushRequests()
         self._stepped_at = time.monotonic()
-        self._paused = False
-        self._next_look = 0.0
-        self._next_lag = 0.0
         self._hold_until = 0.0
-        self._next_adoption = 0.0
+        self._paused = False
         self._leaving = False
 
     def run(self, stopping: Callable[[], bool], until: Mapping[TopicPartition, int] | None = None) -> bool:
@@ -161,20 +140,20 @@ class Sink:
         if (waited := time.monotonic() - asked_at) > FROZEN_SECONDS:
             log.warning("poll_took_long seconds=%.0f; nothing is written for %.0f s", waited, HOLD_SECONDS)
             self._hold_until = time.monotonic() + HOLD_SECONDS
-        if self._unlooked and not self._uploads.backoff.waiting(now):
+        if self._recovery.pending and not self._files.backoff.waiting(now):
             self._recover(now)
         self._take_all(batch.messages, now)
-        for where, end in batch.ends.items():
-            self._offsets.reached(where, end)
+        for tp, end in batch.ends.items():
+            self._offsets.reached(tp, end)
         self._buffers.seal_due(now)
         if self._held_bytes() > self._budget_bytes:
             self._buffers.seal_above(self._budget_bytes - self._letters.size)
-        if not self._uploads.backoff.waiting(now) and time.monotonic() >= self._hold_until:
+        if not self._files.backoff.waiting(now) and time.monotonic() >= self._hold_until:
             self._write_sealed(now)
         self._letters.pump()
-        if not self._commit_backoff.waiting(now):
+        if not self._commits.backoff.waiting(now):
             self._commit(now)
-        self._answer_flush_requests()
+        self._flush_requests.answer(self.flush, self._held_rows)
         self._steer()
         self._report(now)
         self._stepped_at = time.monotonic()
@@ -185,19 +164,19 @@ class Sink:
         Returns:
             Whether everything that was read is committed.
         """
-        deadline = time.monotonic() + self._drain_seconds
+        deadline = time.monotonic() + self.drain_seconds
         while True:
             now = self._clock.now()
             self._buffers.seal_all()
             self._write_sealed(now)
             remaining = max(0.0, deadline - time.monotonic())
             self._letters.pump()
-            if self._letters.open or self._unrecorded:
+            if self._letters.open or self._files.unannounced:
                 self._publisher.flush(min(remaining, 1.0))
             self._commit(now)
-            if not (self._buffers.rows or self._letters.open or self._commit_backoff.active):
+            if not (self._held_rows() or self._letters.open or self._commits.backoff.active):
                 self._publisher.flush(max(0.0, deadline - time.monotonic()))
-                self._uploads.settle(self._offsets.last_committed)
+                self._files.note_committed(self._offsets.last_committed)
                 return True
             if time.monotonic() >= deadline:
                 return False
@@ -222,13 +201,7 @@ class Sink:
         Raises:
             TransientError: the loop did not get to it in time.
         """
-        request = _FlushRequest(threading.Event(), {})
-        self._flush_requests.put(request)
-        if not request.answered.wait(timeout_seconds):
-            raise TransientError(
-                f"The sink did not flush within {timeout_seconds:.0f} s. It goes on trying; look at its log."
-            )
-        return request.answer
+        return self._flush_requests.ask(timeout_seconds)
 
     @property
     def idle_seconds(self) -> float:
@@ -238,60 +211,57 @@ class Sink:
     @property
     def store_failing_since(self) -> datetime | None:
         """Since when the store takes nothing; None if it does."""
-        return self._uploads.backoff.since
+        return self._files.backoff.since
 
     @property
     def commits_failing_since(self) -> datetime | None:
         """Since when Kafka takes no commit; None if it does."""
-        return self._commit_backoff.since
+        return self._commits.backoff.since
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Take over partitions; they are read once it is known what Bronze has of them."""
         self._offsets.assign(partitions)
         log.info("partitions_assigned %s", _names(partitions))
-        self._unlooked.update(partitions)
+        self._recovery.assign(partitions)
         self._recover(self._clock.now())
         self._steer()
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Write and commit everything while the partitions are still owned, then give them up."""
-        drained = not self._buffers.rows if self._leaving else self.flush()
+        drained = not self._held_rows() if self._leaving else self.flush()
         log.log(
             logging.INFO if drained else logging.WARNING,
             "partitions_revoked drained=%s rows_left=%d %s",
             drained,
-            self._buffers.rows,
+            self._held_rows(),
             _names(partitions),
         )
-        self._give_up(partitions)
+        self._revoke(partitions)
 
     def lost(self, partitions: Collection[TopicPartition]) -> None:
         """Give partitions up without a commit: their new owner reads the buffered records again."""
-        log.warning("partitions_lost rows_dropped=%d %s", self._buffers.rows, _names(partitions))
-        self._give_up(partitions)
+        log.warning("partitions_lost rows_dropped=%d %s", self._held_rows(), _names(partitions))
+        self._revoke(partitions)
 
     def _leave(self, *, wait: bool = False) -> None:
         self._leaving = True
         self._broker.close()
-        self._uploads.close(wait=wait)
+        self._files.close(wait=wait)
 
-    def _give_up(self, partitions: Collection[TopicPartition]) -> None:
-        gone = set(partitions)
-        self._uploads.give_up(gone, self._buffers.sealed)
-        self._offsets.give_up(gone)
-        self._buffers.drop(gone)
-        self._letters.drop(gone)
-        self._recovery.give_up(gone)
-        self._unlooked -= gone
+    def _revoke(self, partitions: Collection[TopicPartition]) -> None:
+        self._files.revoke(partitions)
+        self._buffers.revoke(partitions)
+        self._letters.drop(partitions)
+        self._offsets.revoke(partitions)
+        self._recovery.revoke(partitions)
 
     def _recover(self, now: datetime) -> None:
         try:
-            self._recovery.look(self._unlooked)
+            self._recovery.look()
         except TransientError as error:
-            self._uploads.note(error, now)
-            return
-        self._unlooked.clear()
-        self._uploads.note(None, now)
+            self._files.store_answered(error, now)
+        else:
+            self._files.store_answered(None, now)
 
     def _take_all(self, messages: Sequence[Message], now: datetime) -> None:
         counts: dict[str, tuple[int, int]] = {}
@@ -320,71 +290,22 @@ class Sink:
             self._letters.send(message, refusal)
 
     def _write_sealed(self, now: datetime) -> None:
-        if self._unlooked:
-            return  # the store did not even answer what it holds
-        for buffer, file in self._uploads.put(self._buffers.sealed, now):
-            self._buffers.written(buffer)
-            if file is None:
-                continue  # the owner of the other rows announces their common file
-            self._unrecorded.append(file)
-            log.debug("file_written name=%s rows=%d bytes=%d", file.name, file.rows, file.size)
+        if not self._recovery.pending:  # otherwise the store did not even answer what it holds
+            self._files.put(now)
 
     def _commit(self, now: datetime) -> None:
-        offsets = self._offsets.committable(lowest(self._buffers.floors(), self._letters.floors()))
-        if offsets:
-            try:
-                self._broker.commit(offsets)
-            except TransientError as error:
-                self._commit_backoff.failed(now)
-                self.metrics.commit_failures.inc()
-                log.warning("commit_failed error=%s", error)
-                return
-            self._offsets.committed(offsets)
-        self._commit_backoff.succeeded()
-        self._announce()
-        self._uploads.settle(self._offsets.last_committed)
-
-    def _announce(self) -> None:
-        self._adopt()
-        try:
-            while self._unrecorded:
-                name = self._unrecorded[0].name
-                self._ledger.add(self._unrecorded[0], partial(self._uploads.announced, name))
-                self._unrecorded.popleft()
-            while self._recovered:
-                entry, file = self._recovered[0]
-                last = len(self._recovered) == 1 or self._recovered[1][0] != entry
-                done = partial(self._journal.remove, entry) if last else _nothing
-                self._ledger.add(file, done, recovered=True)
-                self._recovered.popleft()
-        except TransientError:
-            return  # the queue is full; the next step goes on here
-
-    def _adopt(self) -> None:
-        """Take the recognised files whose offsets are committed by now, by this process or by others."""
-        waiting = self._recovery.waiting
-        if not waiting or time.monotonic() < self._next_adoption:
+        pending = lowest(self._buffers.min_pending_offsets(), self._files.min_pending_offsets(), self._letters.floors())
+        if not self._commits.commit(pending, now):
             return
-        self._next_adoption = time.monotonic() + ADOPTION_SECONDS
-        try:
-            committed = self._broker.committed(waiting)
-        except TransientError as error:
-            log.warning("committed_unknown error=%s", error)
-            return
-        for entry, files in self._recovery.finish(committed):
-            log.info("recovered files=%d records_recognised=%d", len(files), self._recovery.recognised)
-            self._recovered.extend((entry.name, file) for file in files)
-
-    def _answer_flush_requests(self) -> None:
-        while not self._flush_requests.empty():
-            request, started, rows = self._flush_requests.get(), time.monotonic(), self._buffers.rows
-            drained = self.flush()
-            request.answer.update(drained=drained, rows=rows, seconds=round(time.monotonic() - started, 3))
-            request.answered.set()
+        # The queue may be full; the next step goes on where this one ended.
+        with contextlib.suppress(TransientError):
+            self._files.announce(self._ledger)
+            self._recovery.announce(self._ledger, self._broker)
+        self._files.note_committed(self._offsets.last_committed)
 
     def _steer(self) -> None:
-        failing = self._uploads.backoff.active
-        blocked = failing or bool(self._unlooked) or self._held_bytes() > self._budget_bytes
+        failing = self._files.backoff.active
+        blocked = failing or self._recovery.pending or self._held_bytes() > self._budget_bytes
         if blocked and not self._paused:
             log.warning("paused buffered_bytes=%d store_failing=%s", self._held_bytes(), failing)
             self._broker.pause()
@@ -393,41 +314,33 @@ class Sink:
             self._broker.resume()
         self._paused = blocked
 
+    def _held_rows(self) -> int:
+        return self._buffers.rows + self._files.rows
+
     def _held_bytes(self) -> int:
-        return self._buffers.size + self._letters.size
+        return self._buffers.size + self._files.size + self._letters.size
 
     def _has_committed(self, ends: Mapping[TopicPartition, int]) -> bool:
         positions = self._offsets.positions
-        if any(positions.get(where, -1) < ends.get(where, 0) for where in self._offsets.owned):
+        if any(positions.get(tp, -1) < ends.get(tp, 0) for tp in self._offsets.owned):
             return False
         own = self._offsets.last_committed
-        if any(own.get(where, -1) < ends.get(where, 0) for where in positions) and not self.flush():
+        if any(own.get(tp, -1) < ends.get(tp, 0) for tp in positions) and not self.flush():
             return False
-        # What is left belongs to other members of the group. Asking the coordinator at each step would keep
-        # it busy.
-        if time.monotonic() < self._next_look:
-            return False
-        self._next_look = time.monotonic() + 1.0
-        try:
-            committed = self._broker.committed(ends)
-        except TransientError as error:
-            log.warning("committed_unknown error=%s", error)
-            return False
-        return all(committed.get(where, -1) >= end for where, end in ends.items())
+        # What is left belongs to other members of the group.
+        return self._commits.group_has(ends)
 
     def _report(self, now: datetime) -> None:
-        oldest = self._buffers.oldest
-        age = (now - oldest).total_seconds() if oldest else 0.0
-        rows, size = self._buffers.rows, self._held_bytes()
-        self.metrics.measure(oldest=age, rows=rows, size=size, open_letters=self._letters.open, paused=self._paused)
-        if time.monotonic() >= self._next_lag or self.metrics.due(now):
-            self._next_lag = time.monotonic() + LAG_SECONDS
-            lag = self._broker.lag(self._offsets.positions)
-            self.metrics.report(now, lag, oldest=age, rows=rows, size=size, paused=self._paused)
-
-
-def _nothing() -> None:
-    return None
+        oldest = min((at for at in (self._buffers.oldest, self._files.oldest) if at), default=now)
+        self.metrics.measure(
+            oldest=(now - oldest).total_seconds(),
+            rows=self._held_rows(),
+            size=self._held_bytes(),
+            open_letters=self._letters.open,
+            paused=self._paused,
+        )
+        if self.metrics.lag_due(now):
+            self.metrics.report(now, self._broker.lag(self._offsets.positions))
 
 
 def _names(partitions: Collection[TopicPartition]) -> str:

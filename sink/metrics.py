@@ -1,12 +1,13 @@
 """What the sink counts and measures, as Prometheus metrics, and the progress line of its log.
 
-Only names, labels and help texts belong here; when something happened is told by `sink.loop`. The table of all
-metrics is in docs/operations.md.
+Each metric's name, labels, meaning and remedy stand here and in its help text; when something happened is told by
+`sink.loop`. The table of all metrics is in docs/operations.md, and a test compares them.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter as Counts
 from collections.abc import Mapping
 from datetime import datetime
@@ -20,6 +21,13 @@ log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 30.0
 LOGGED_REFUSALS = 10
+
+# The lag is read from the client's cache; a scraper asks every 15 s or so.
+LAG_SECONDS = 5.0
+
+# A metric that only counts needs no remedy.
+NOTHING = ""
+
 PUT_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 
 
@@ -31,40 +39,90 @@ class SinkMetrics:
     """
 
     def __init__(self, now: datetime) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.records = Counter("pdp_sink_records", "Records taken from Kafka.", ["topic"], registry=registry)
-        self.bytes = Counter("pdp_sink_bytes", "Bytes of their values.", ["topic"], registry=registry)
-        self.recognised = Counter(
-            "pdp_sink_recognised_records", "Records that a killed process had stored already.", registry=registry
+        self.registry = CollectorRegistry()
+        counter, gauge = self._counter, self._gauge
+        self.records = counter(
+            "pdp_sink_records",
+            "Records taken from Kafka.",
+            "If it stands still while the lag grows, see pdp_sink_paused and the log.",
+            "topic",
         )
-        self.refused = Counter(
-            "pdp_sink_dead_letters", "Records sent to a dead-letter topic.", ["topic", "reason"], registry=registry
+        self.bytes = counter("pdp_sink_bytes", "Bytes of their values.", NOTHING, "topic")
+        self.recognised = counter(
+            "pdp_sink_recognised_records",
+            "Records that a killed process had stored already, and that were not written again.",
+            "If it grows without a kill -9, look for what ends the sink's processes.",
         )
-        self.flushes = Counter(
-            "pdp_sink_flushes", "Files written, by why their buffer was closed.", ["reason"], registry=registry
+        self.refused = counter(
+            "pdp_sink_dead_letters",
+            "Records sent to a dead-letter topic.",
+            "Look at some with `pdp dlq peek`; mend the producer or the contract, then `pdp dlq redrive`.",
+            "topic",
+            "reason",
         )
-        self.rows = Counter("pdp_sink_rows_written", "Rows in those files.", ["topic"], registry=registry)
-        self.file_bytes = Counter("pdp_sink_bytes_written", "Bytes of those files.", ["topic"], registry=registry)
+        self.flushes = counter(
+            "pdp_sink_flushes",
+            "Files written, by why their buffer was closed.",
+            "Mostly `memory`: raise SINK_MAX_BUFFERED_BYTES.",
+            "reason",
+        )
+        self.rows = counter("pdp_sink_rows_written", "Rows in those files.", NOTHING, "topic")
+        self.file_bytes = counter("pdp_sink_bytes_written", "Bytes of those files.", NOTHING, "topic")
         self.put_seconds = Histogram(
-            "pdp_sink_put_seconds", "Time to encode and put one file.", buckets=PUT_SECONDS, registry=registry
+            "pdp_sink_put_seconds",
+            "Time to encode and put one file. If it grows, look at the store.",
+            buckets=PUT_SECONDS,
+            registry=self.registry,
         )
-        self.store_failures = Counter("pdp_sink_store_failures", "Failed attempts to put a file.", registry=registry)
-        self.commit_failures = Counter("pdp_sink_commit_failures", "Failed offset commits.", registry=registry)
-        self.lag = Gauge(
-            "pdp_sink_lag_records", "Records that wait in Kafka.", ["topic", "partition"], registry=registry
+        self.store_failures = counter(
+            "pdp_sink_store_failures",
+            "Failed attempts to put a file.",
+            "The sink keeps the records and tries again; mend the store, its credentials or its address.",
         )
-        self.oldest = Gauge(
-            "pdp_sink_oldest_unflushed_seconds", "Age of the oldest buffered record, 0 without one.", registry=registry
+        self.commit_failures = counter(
+            "pdp_sink_commit_failures",
+            "Failed offset commits.",
+            "The sink tries again; if they go on, look at the brokers.",
         )
-        self.buffered_records = Gauge("pdp_sink_buffered_records", "Records in memory.", registry=registry)
-        self.buffered_bytes = Gauge("pdp_sink_buffered_bytes", "Estimated bytes in memory.", registry=registry)
-        self.open_letters = Gauge(
-            "pdp_sink_open_dead_letters", "Letters that Kafka has not confirmed.", registry=registry
+        self.lag = gauge(
+            "pdp_sink_lag_records",
+            "Records that wait in Kafka.",
+            "If it grows, start another sink, or mend what pauses this one.",
+            "topic",
+            "partition",
         )
-        self.paused = Gauge("pdp_sink_paused", "1 while the sink takes nothing from Kafka.", registry=registry)
+        self.oldest = gauge(
+            "pdp_sink_oldest_unflushed_seconds",
+            "Age of the oldest buffered record, 0 without one.",
+            "Above SINK_FLUSH_INTERVAL_SECONDS the store takes nothing: see pdp_sink_store_failures_total.",
+        )
+        self.buffered_records = gauge("pdp_sink_buffered_records", "Records in memory.", NOTHING)
+        self.buffered_bytes = gauge(
+            "pdp_sink_buffered_bytes",
+            "Estimated bytes in memory.",
+            "At SINK_MAX_BUFFERED_BYTES the sink takes nothing more: see pdp_sink_store_failures_total.",
+        )
+        self.open_letters = gauge(
+            "pdp_sink_open_dead_letters",
+            "Dead letters that Kafka has not confirmed.",
+            "If it does not fall, look at the dead-letter topic's brokers.",
+        )
+        self.paused = gauge(
+            "pdp_sink_paused",
+            "1 while the sink takes nothing from Kafka.",
+            "See pdp_sink_store_failures_total and pdp_sink_open_dead_letters.",
+        )
         self._since = now
+        self._next_lag = 0.0
+        self._measured = (0, 0, 0.0, False)
         self._records = self._files = self._rows = 0
         self._refusals: Counts[str] = Counts()
+
+    def _counter(self, name: str, meaning: str, remedy: str, *labels: str) -> Counter:
+        return Counter(name, f"{meaning} {remedy}".strip(), labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, remedy: str, *labels: str) -> Gauge:
+        return Gauge(name, f"{meaning} {remedy}".strip(), labels, registry=self.registry)
 
     def took(self, topic: str, records: int, size: int) -> None:
         """Count records of one batch."""
@@ -96,38 +154,41 @@ class SinkMetrics:
 
     def measure(self, *, oldest: float, rows: int, size: int, open_letters: int, paused: bool) -> None:
         """Set the gauges that every step knows."""
+        self._measured = (rows, size, oldest, paused)
         self.oldest.set(oldest)
         self.buffered_records.set(rows)
         self.buffered_bytes.set(size)
         self.open_letters.set(open_letters)
         self.paused.set(paused)
 
-    def due(self, now: datetime) -> bool:
-        """Tell whether the period of the progress line is over."""
-        return (now - self._since).total_seconds() >= REPORT_SECONDS
+    def lag_due(self, now: datetime) -> bool:
+        """Tell whether `report` wants the lag: every few seconds, and for the progress line."""
+        if time.monotonic() < self._next_lag and not self._line_due(now):
+            return False
+        self._next_lag = time.monotonic() + LAG_SECONDS
+        return True
 
-    def report(
-        self, now: datetime, lag: Mapping[TopicPartition, int], *, oldest: float, rows: int, size: int, paused: bool
-    ) -> None:
-        """Set the lag, write the progress line and begin the next period."""
+    def report(self, now: datetime, lag: Mapping[TopicPartition, int]) -> None:
+        """Set the lag; when its period is over, write the progress line and begin the next one."""
         self.lag.clear()
         for (topic, partition), records in lag.items():
             self.lag.labels(topic, partition).set(records)
-        if not self.due(now):
+        if not self._line_due(now):
             return
         log.info(
             "sink_progress records_per_second=%.0f lag=%d buffered_records=%d buffered_bytes=%d"
             " oldest_unflushed_seconds=%.0f files=%d rows_written=%d refused=%d paused=%s",
             self._records / (now - self._since).total_seconds(),
             sum(lag.values()),
-            rows,
-            size,
-            oldest,
+            *self._measured[:3],
             self._files,
             self._rows,
             self._refusals.total(),
-            paused,
+            self._measured[3],
         )
         self._since = now
         self._records = self._files = self._rows = 0
         self._refusals.clear()
+
+    def _line_due(self, now: datetime) -> bool:
+        return (now - self._since).total_seconds() >= REPORT_SECONDS

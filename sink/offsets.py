@@ -42,7 +42,7 @@ class Offsets:
             self._positions[where] = None
             self._committed.pop(where, None)
 
-    def give_up(self, partitions: Iterable[TopicPartition]) -> None:
+    def revoke(self, partitions: Iterable[TopicPartition]) -> None:
         """Forget partitions."""
         for where in partitions:
             self._positions.pop(where, None)

@@ -51,14 +51,13 @@ class Journal:
         self._store = store
         self._folder = folder
         self._clock = clock
-        self._open: dict[str, set[str]] = {}  # entry to those of its files that are not settled
-        self._entry_of: dict[str, str] = {}
+        self._open: dict[str, set[str]] = {}  # this process's entries, to those of their files that are not done
 
-    def __contains__(self, file: str) -> bool:
-        return file in self._entry_of
-
-    def begin(self, files: Collection[str]) -> None:
+    def begin(self, files: Collection[str]) -> str:
         """Note files that are about to be put.
+
+        Returns:
+            The entry's name.
 
         Raises:
             TransientError: the store did not take the entry; none of the files may be put.
@@ -68,27 +67,25 @@ class Journal:
         text = json.dumps({"written_at": now.isoformat(), "files": sorted(files)})
         self._store.put(name, pa.py_buffer(text.encode()))
         self._open[name] = set(files)
-        self._entry_of.update(dict.fromkeys(files, name))
+        return name
 
-    def settle(self, file: str, executor: Executor) -> None:
+    def finish(self, entry: str, file: str, executor: Executor) -> None:
         """Forget a file that is committed and announced, or that will never be put.
 
         Args:
+            entry: The entry that names it; one that was left is not this process's any more.
             executor: Removes the entry, when this was its last file.
         """
-        name = self._entry_of.pop(file, None)
-        if name is None or name not in self._open:
+        if entry not in self._open:
             return
-        self._open[name].discard(file)
-        if not self._open[name]:
-            del self._open[name]
-            executor.submit(self.remove, name)
+        self._open[entry].discard(file)
+        if not self._open[entry]:
+            del self._open[entry]
+            executor.submit(self.remove, entry)
 
-    def leave(self, file: str) -> None:
-        """Hand a file's entry to whoever owns the partitions next: whether the file was put is not known."""
-        name = self._entry_of.pop(file, None)
-        if name is not None:
-            self._open.pop(name, None)
+    def leave(self, entry: str) -> None:
+        """Hand an entry to whoever owns the partitions next: whether its files were put is not known."""
+        self._open.pop(entry, None)
 
     def others(self) -> list[Entry]:
         """Return the entries that are not this process's, the oldest first: of the dead, and of live group members.

@@ -8,24 +8,34 @@ is recognised is not written again; docs/architecture.md says what remains possi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from platform_core.errors import TransientError
 from platform_kafka.bronze_footer import BronzeFooter
 from platform_kafka.records import Message, TopicPartition, kafka_timestamp
+from sink.broker import Broker
+from sink.bronze.file import WrittenFile
 from sink.bronze.journal import Entry, Journal
 from sink.bronze.store import Store
-from sink.bronze.writer import WrittenFile
 from sink.decoding import key_text
+from sink.ledger import Ledger
+from sink.metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
 
 ABANDONED_AFTER = timedelta(hours=24)
 """Files that an entry names and that do not exist may still be on their way from a live process in an outage."""
+
+# Asking the coordinator for what others have committed, while files of a killed process wait to be announced.
+ADOPTION_SECONDS = 1.0
 
 COLUMNS = ["_partition", "_offset", "_kafka_timestamp", "_key", "_ingested_at"]
 
@@ -41,7 +51,7 @@ class _StoredFile:
     @property
     def ends(self) -> dict[TopicPartition, int]:
         """The offset after the last one of each Kafka partition."""
-        return {where: max(offsets) + 1 for where, offsets in self.records.items()}
+        return {tp: max(offsets) + 1 for tp, offsets in self.records.items()}
 
 
 @dataclass
@@ -56,9 +66,13 @@ class _Adopted:
         """The offsets that must be committed before the entry is done with."""
         ends: dict[TopicPartition, int] = {}
         for stored in self.files:
-            for where, end in stored.ends.items():
-                ends[where] = max(end, ends.get(where, 0))
+            for tp, end in stored.ends.items():
+                ends[tp] = max(end, ends.get(tp, 0))
         return ends
+
+    def is_committed(self, committed: Mapping[TopicPartition, int]) -> bool:
+        """Tell whether all these offsets are committed."""
+        return all(committed.get(tp, -1) >= end for tp, end in self.ends.items())
 
 
 class Recovery:
@@ -67,78 +81,108 @@ class Recovery:
     Args:
         store: Holds the files.
         topics: The consumed topics.
+        metrics: Counts the recognised records.
     """
 
-    def __init__(self, journal: Journal, store: Store, topics: Collection[str], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        store: Store,
+        topics: Collection[str],
+        metrics: SinkMetrics,
+        now: Callable[[], datetime],
+    ) -> None:
         self._journal = journal
         self._store = store
         self._topics = frozenset(topics)
+        self._metrics = metrics
         self._now = now
+        self._unlooked: set[TopicPartition] = set()
         self._stored: dict[TopicPartition, dict[int, Identity]] = {}
         self._adopted: list[_Adopted] = []
-        self.recognised = 0
+        self._unannounced: deque[tuple[Entry, WrittenFile]] = deque()
+        self._next_look_at_commits = 0.0
 
-    def look(self, partitions: Iterable[TopicPartition]) -> None:
+    @property
+    def pending(self) -> bool:
+        """Whether it is not known yet what Bronze has of some partitions; they may not be read before."""
+        return bool(self._unlooked)
+
+    def assign(self, partitions: Collection[TopicPartition]) -> None:
+        """Take over partitions, see `look`."""
+        self._unlooked.update(partitions)
+
+    def look(self) -> None:
         """Learn what the newly assigned partitions have in Bronze beyond what is committed.
 
         Raises:
             TransientError: the store did not answer; call again before the partitions are read.
         """
-        wanted = set(partitions)
         known = {adopted.entry.name for adopted in self._adopted}
         for entry in self._journal.others():
             if entry.name in known:
                 continue
             files = [stored for name in entry.files if (stored := self._open(name)) is not None]
-            if not any(where[0] in self._topics for stored in files for where in stored.records):
+            if not any(topic in self._topics for stored in files for topic, _ in stored.records):
                 if not files and self._now() - entry.written_at > ABANDONED_AFTER:
                     self._journal.remove(entry.name)
                 continue
             self._adopted.append(_Adopted(entry, files))
         for adopted in self._adopted:
             for stored in adopted.files:
-                for where in wanted & stored.records.keys():
-                    self._stored.setdefault(where, {}).update(stored.records[where])
+                for tp in self._unlooked & stored.records.keys():
+                    self._stored.setdefault(tp, {}).update(stored.records[tp])
+        self._unlooked.clear()
 
     def holds(self, message: Message) -> bool:
         """Tell whether Bronze has this very record already."""
-        where = (message.topic(), message.partition())
-        of_partition = self._stored.get(where)
+        tp = (message.topic(), message.partition())
+        of_partition = self._stored.get(tp)
         if of_partition is None:
             return False
         identity = of_partition.get(message.offset())
         if identity is None:
             if message.offset() > max(of_partition):
-                del self._stored[where]
+                del self._stored[tp]
             return False
         if identity != (kafka_timestamp(message), key_text(message.key() or b"")):
             return False
-        self.recognised += 1
+        self._metrics.recognised.inc()
         return True
 
-    def give_up(self, partitions: Collection[TopicPartition]) -> None:
+    def revoke(self, partitions: Collection[TopicPartition]) -> None:
         """Forget partitions that this process no longer owns."""
-        for where in partitions:
-            self._stored.pop(where, None)
+        self._unlooked.difference_update(partitions)
+        for tp in partitions:
+            self._stored.pop(tp, None)
 
-    @property
-    def waiting(self) -> set[TopicPartition]:
-        """The partitions whose committed offsets decide what may be announced."""
-        return {where for adopted in self._adopted for where in adopted.ends}
+    def announce(self, ledger: Ledger, broker: Broker) -> None:
+        """Announce the recognised files whose offsets are committed by now, by this process or by others.
 
-    def finish(self, committed: Mapping[TopicPartition, int]) -> list[tuple[Entry, list[WrittenFile]]]:
-        """Return the entries whose offsets are all committed, with the files to announce, and forget them.
-
-        Args:
-            committed: The group's committed offsets of the `waiting` partitions.
+        Raises:
+            TransientError: the queue to Kafka is full; the next call goes on here.
         """
-        done = [
-            adopted
-            for adopted in self._adopted
-            if all(committed.get(where, -1) >= end for where, end in adopted.ends.items())
-        ]
+        self._take_committed(broker)
+        while self._unannounced:
+            entry, file = self._unannounced[0]
+            last = len(self._unannounced) == 1 or self._unannounced[1][0] is not entry
+            ledger.add(file, partial(self._journal.remove, entry.name) if last else _nothing, recovered=True)
+            self._unannounced.popleft()
+
+    def _take_committed(self, broker: Broker) -> None:
+        if not self._adopted or time.monotonic() < self._next_look_at_commits:
+            return
+        self._next_look_at_commits = time.monotonic() + ADOPTION_SECONDS
+        try:
+            committed = broker.committed({tp for adopted in self._adopted for tp in adopted.ends})
+        except TransientError as error:
+            log.warning("committed_unknown error=%s", error)
+            return
+        done = [adopted for adopted in self._adopted if adopted.is_committed(committed)]
         self._adopted = [adopted for adopted in self._adopted if adopted not in done]
-        return [(adopted.entry, [stored.file for stored in adopted.files]) for adopted in done]
+        for adopted in done:
+            log.info("recovered files=%d entry=%s", len(adopted.files), adopted.entry.name)
+            self._unannounced.extend((adopted.entry, stored.file) for stored in adopted.files)
 
     def _open(self, name: str) -> _StoredFile | None:
         data = self._store.read(name)
@@ -176,6 +220,10 @@ def _records(topic: str, table: pa.Table) -> dict[TopicPartition, dict[int, Iden
     for partition, offset, timestamp, key in zip(*(column.to_pylist() for column in columns), strict=True):
         records.setdefault((topic, partition), {})[offset] = (timestamp, key)
     return records
+
+
+def _nothing() -> None:
+    return None
 
 
 def _day(name: str) -> date:

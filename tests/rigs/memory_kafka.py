@@ -163,15 +163,18 @@ class MemoryStore:
         self.journal: dict[str, pa.Buffer] = {}
         self.puts: list[str] = []
         self.failing = False
+        self.failing_puts = False
         self.loses_answer = False
 
     def put(self, name: str, data: pa.Buffer) -> None:
-        if name.startswith("journal/"):
+        if "/sink_journal/" in name:
             self._answer(name)
             self.journal[name] = data
             return
         self.puts.append(name)
         self._answer(name)
+        if self.failing_puts:
+            raise TransientError(f"`{name}` is not taken.")
         self.files[name] = data
         if self.loses_answer:
             raise TransientError(f"`{name}`: the connection broke after the upload.")

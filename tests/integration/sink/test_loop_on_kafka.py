@@ -41,7 +41,7 @@ def test_one_record_and_then_silence_is_in_bronze_within_the_interval_and_a_seco
     sink_rig.produce(1)
     produced = time.monotonic()
     sink_rig.wait(sink_rig.files)
-    # The interval is exact in tests/unit/sink/test_sink_loop.py, on a clock of its own; a busy machine adds to it here.
+    # The interval is exact in tests/unit/sink/test_loop.py, on a clock of its own; a busy machine adds to it here.
     assert 2 < time.monotonic() - produced < 10
     sink_rig.stop(process)
 

@@ -10,6 +10,7 @@ import sys
 
 import sink.kafka
 from sink.__main__ import main
+from sink.bronze.files import PendingFiles
 from sink.bronze.recovery import Recovery
 from sink.buffer import Buffers
 from sink.decoding import Reason, Refusal
@@ -21,20 +22,27 @@ sink.kafka.SESSION_TIMEOUT_MS = 2_000
 
 def commit_before_put() -> None:
     """What is in memory counts as safe."""
-    Buffers.floors = lambda self: {}
+    Buffers.min_pending_offsets = lambda self: {}
+    PendingFiles.min_pending_offsets = lambda self: {}
 
 
 def commit_last_offset() -> None:
     """As soon as any file is written, everything that was read is committed."""
-    floors = Buffers.floors
-    written = Buffers.written
+    of_buffers, of_files, taken = Buffers.min_pending_offsets, PendingFiles.min_pending_offsets, PendingFiles._taken
+    written: list[str] = []
 
-    def note(self, buffer):
-        written(self, buffer)
-        self.has_written = True
+    def note(self, file, *, in_another):
+        taken(self, file, in_another=in_another)
+        written.append(file.name)
 
-    Buffers.written = note
-    Buffers.floors = lambda self: {} if self.__dict__.pop("has_written", False) else floors(self)
+    def forget(self):
+        pending = {} if written else of_files(self)
+        written.clear()
+        return pending
+
+    PendingFiles._taken = note
+    Buffers.min_pending_offsets = lambda self: {} if written else of_buffers(self)
+    PendingFiles.min_pending_offsets = forget  # the loop asks it after the buffers
 
 
 def forget_what_is_stored() -> None:
@@ -60,11 +68,11 @@ def dead_letters_on_outage() -> None:
 
     def divert(self, now):
         write(self, now)
-        if self._uploads.backoff.active:
-            for buffer in self._buffers.sealed:
-                for row in buffer.rows:
-                    self._letters.send(AsMessage(buffer.topic, row), Refusal(Reason.MALFORMED_JSON, "the store failed"))
-                self._buffers.written(buffer)
+        if self._files.backoff.active:
+            for file in self._files.waiting:
+                for row in file.rows:
+                    self._letters.send(AsMessage(file.topic, row), Refusal(Reason.MALFORMED_JSON, "the store failed"))
+                self._files._waiting.remove(file)
 
     Sink._write_sealed = divert
 
@@ -74,7 +82,7 @@ def commit_without_flush_on_revoke() -> None:
 
     def revoked(self, partitions):
         self._broker.commit({w: p for w, p in self._offsets.positions.items() if w in set(partitions)})
-        self._give_up(partitions)
+        self._revoke(partitions)
 
     Sink.revoked = revoked
 
@@ -87,17 +95,17 @@ def commit_without_flush_on_revoke() -> None:
 
 def commit_beyond_dates() -> None:
     """Only the date that was written last holds the offset back."""
-    floors = Buffers.floors
+    pending = Buffers.min_pending_offsets
 
     def last_only(self):
         everything = self._open
         self._open = dict(list(everything.items())[-1:])
         try:
-            return floors(self)
+            return pending(self)
         finally:
             self._open = everything
 
-    Buffers.floors = last_only
+    Buffers.min_pending_offsets = last_only
 
 
 def never_commit() -> None:

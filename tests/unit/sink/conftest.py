@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +9,11 @@ import pytest
 
 from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog
-from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
-from sink.bronze.writer import Writer
 from sink.loop import Sink
 from tests.rigs.memory_kafka import MemoryBroker, MemoryPublisher, MemoryStore
 from tests.rigs.settings_of import settings_of
+from tests.rigs.sink_loop import BAD
 from tests.rigs.sink_samples import EVENT, NOW, encoded
 
 
@@ -33,8 +33,9 @@ class Rig:
 
     def make_sink(self) -> Sink:
         domains = [self.catalog["events"], self.catalog["orders"]]
-        writer = Writer(Lake(self.settings), self.store, domains, self.clock)
-        return Sink(domains, self.broker, self.publisher, writer, self.store, "journal", self.settings, self.clock, 0.0)
+        sink = Sink(domains, self.broker, self.publisher, self.store, self.settings, self.clock)
+        sink.drain_seconds = 0.0
+        return sink
 
     def kill_and_restart(self, owned: Collection[int] = (0, 1)) -> None:
         """What a kill -9 leaves: the broker's, the store's and the publisher's content."""
@@ -63,6 +64,35 @@ class Rig:
     def committed(self) -> dict[int, int]:
         return {partition: offset for (topic, partition), offset in self.broker.group.items() if topic == "raw-events"}
 
+    def bad(self, partition: int = 0) -> int:
+        return self.broker.append("raw-events", BAD, partition=partition)
+
+    def turn(self, seconds: float = 0) -> None:
+        self.step(seconds)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        for _ in range(10):
+            if condition():
+                return
+            self.sink._recovery._next_look_at_commits = 0.0  # the coordinator is asked once a second
+            self.sink.step()
+        raise AssertionError("ten steps did not do it")
+
+    def fail_commits(self, failing: bool) -> None:
+        self.broker.commits_fail = failing
+
+    def replace_sink(self) -> None:
+        self.sink.close()
+        self.sink = self.make_sink()
+        self.broker.paused = False
+        self.start()
+
+    def dead_letters(self) -> list[tuple[bytes | None, dict[str, bytes | None]]]:
+        return [(value, dict(headers)) for _, value, headers in self.publisher.records["dlq-raw-events"]]
+
+    def ledger(self) -> list[dict]:
+        return [json.loads(value or b"") for _, value, _ in self.publisher.records["processed-events"]]
+
 
 @pytest.fixture
 def make_rig(catalog: Catalog, tmp_path: Path):
@@ -79,3 +109,8 @@ def make_rig(catalog: Catalog, tmp_path: Path):
 @pytest.fixture
 def rig(make_rig) -> Rig:
     return make_rig().start()
+
+
+@pytest.fixture
+def loop_rig(rig) -> Rig:
+    return rig

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,37 +11,11 @@ from hypothesis import strategies as st
 
 from platform_core.errors import PermanentError, TransientError
 from sink.broker import RecordTooLargeError
-
-BAD = b"{broken"
-
-
-def test_a_full_buffer_is_a_file_of_exactly_that_size(rig):
-    for _ in range(7):
-        rig.event()
-    rig.step()
-    assert [len(pq.read_table(pa.BufferReader(f))) for f in rig.store.files.values()] == [5]
-    assert rig.committed == {0: 5, 1: 0}
+from tests.rigs.sink_loop import BAD, SinkLoopCases
 
 
-def test_an_old_buffer_is_written_without_a_new_record(rig):
-    rig.event()
-    rig.step()
-    rig.step(seconds=59)
-    assert not rig.store.files and 0 not in rig.committed
-    rig.step(seconds=1)
-    assert rig.store.offsets() == [(0, 0)]
-    assert rig.committed[0] == 1
-
-
-def test_a_commit_never_passes_a_record_of_another_date_that_is_still_buffered(rig):
-    rig.event(day=1)
-    for _ in range(5):
-        rig.event(day=2)
-    rig.step()
-    assert rig.store.offsets() == [(0, offset) for offset in range(1, 6)]
-    assert 0 not in rig.committed
-    rig.step(seconds=60)
-    assert rig.committed[0] == 6
+class TestOnMemory(SinkLoopCases):
+    """The cases that a real broker must pass too."""
 
 
 def test_a_buffer_spans_kafka_partitions_and_its_footer_says_which(rig):
@@ -84,16 +59,6 @@ def test_a_store_outage_pauses_keeps_polling_and_sends_nothing_to_the_dlq(rig):
     rig.step(seconds=60)
     assert rig.store.offsets() == [(0, offset) for offset in range(6)]
     assert rig.committed[0] == 6
-
-
-def test_a_put_whose_answer_was_lost_is_repeated_under_the_same_name(rig):
-    rig.store.loses_answer = True
-    for _ in range(5):
-        rig.event()
-    rig.step()
-    rig.store.loses_answer = False
-    rig.step(seconds=60)
-    assert len(rig.store.puts) == 2 and len(rig.store.files) == 1
 
 
 def test_a_bad_record_holds_its_offset_back_until_its_letter_is_confirmed(rig):
@@ -288,6 +253,68 @@ def test_until_ends_when_the_group_has_committed(make_rig):
         rig.event()
     assert rig.sink.run(lambda: False, until={("raw-events", 0): 7})
     assert rig.committed[0] == 7
+
+
+def test_a_topic_of_which_half_is_refused_stops_the_sink_before_it_diverts_the_rest(make_rig):
+    rig = make_rig(sink_flush_buffer_size=100).start()
+    for _ in range(3_000):
+        rig.event()
+    for _ in range(5):
+        rig.step()
+    for _ in range(3_000):
+        rig.broker.append("raw-events", b"{broken")
+    with pytest.raises(PermanentError) as refused:
+        for _ in range(10):
+            rig.step()
+    assert "`raw-events`" in refused.value.message and "malformed_json 1000" in refused.value.message
+    assert len(rig.publisher.records["dlq-raw-events"]) < 1_000
+    assert rig.committed[0] <= 4_000
+
+
+def test_one_bad_record_among_many_does_not_stop_it_and_neither_does_a_ratio_of_one(make_rig):
+    for ratio, bad in ((0.5, 300), (1, 3_000)):
+        rig = make_rig(sink_max_refused_ratio=ratio).start()
+        for _ in range(bad):
+            rig.broker.append("raw-events", b"{broken")
+            if ratio < 1:
+                rig.event()
+                rig.event()
+        for _ in range(10):
+            rig.step()
+        assert len(rig.publisher.records["dlq-raw-events"]) == bad
+
+
+def test_a_flush_on_request_commits_what_was_buffered(rig):
+
+    rig.event()
+    rig.step()
+    answers: list[dict] = []
+    asking = threading.Thread(target=lambda: answers.append(rig.sink.request_flush(10)))
+    asking.start()
+    while asking.is_alive():
+        rig.step()
+    asking.join()
+    assert answers[0]["drained"] is True and answers[0]["rows"] == 1
+    assert rig.committed[0] == 1
+
+
+def test_a_sink_that_was_frozen_writes_nothing_until_it_knows_whether_it_is_still_a_member(rig, monkeypatch):
+    rig.event()
+    rig.step()
+    consume, clock = rig.broker.consume, {"now": 100.0}
+    monkeypatch.setattr("sink.loop.time.monotonic", lambda: clock["now"])
+
+    def frozen(*arguments):
+        clock["now"] += 30
+        return consume(*arguments)
+
+    monkeypatch.setattr(rig.broker, "consume", frozen)
+    rig.step(seconds=60)
+    assert not rig.store.files
+    monkeypatch.setattr(rig.broker, "consume", consume)
+    clock["now"] += 2
+    rig.step(seconds=1)
+    assert rig.store.offsets() == [(0, 0)]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

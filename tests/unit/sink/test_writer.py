@@ -15,7 +15,6 @@ from platform_core.settings import Settings
 from platform_kafka.records import kafka_timestamp
 from sink.bronze.arrow import PROVENANCE, bronze_schema
 from sink.bronze.store import LakeStore
-from sink.bronze.writer import Writer
 from sink.loop import Sink
 from tests.rigs.memory_kafka import MemoryBroker, MemoryMessage, MemoryPublisher
 from tests.rigs.sink_samples import EVENT, NOW, encoded
@@ -30,9 +29,7 @@ def test_a_file_lies_where_the_lake_finds_it_and_has_the_columns_of_the_schema(c
     settings = Settings(lake_uri=lake.root, sink_flush_buffer_size=2)
     domain, clock = catalog["events"], FakeClock(NOW)
     broker = MemoryBroker({"raw-events": 1})
-    store = LakeStore(lake)
-    writer = Writer(lake, store, [domain], clock)
-    sink = Sink([domain], broker, MemoryPublisher(), writer, store, lake.sink_journal, settings, clock)
+    sink = Sink([domain], broker, MemoryPublisher(), LakeStore(lake), settings, clock)
     broker.append("raw-events", b"\0\0\0\0\7" + encoded(EVENT, new="x"), key=b"7")
     broker.append("raw-events", encoded(EVENT), key=b"8", timestamp=(0, -1))
     broker.subscribe(["raw-events"], sink)

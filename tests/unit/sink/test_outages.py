@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from sink.backoff import Backoff
-from sink.bronze.uploads import PARALLEL_WRITES
+from sink.bronze.files import PARALLEL_WRITES
 from tests.rigs.sink_samples import EVENT, encoded
 
 

@@ -1,0 +1,202 @@
+"""The files that are on their way into Bronze: journal first, then the PUTs, several at a time, then the ledger.
+
+The collection moves its files from state to state and says what they hold back; a file's own rules are in
+`sink.bronze.file`, its bytes in `sink.bronze.writer`, what the journal is for in `sink.bronze.journal`. When to try,
+and what an outage means for consuming, is decided by `sink.loop`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
+
+from platform_core.errors import TransientError
+from platform_kafka.records import TopicPartition
+from sink.backoff import Backoff
+from sink.bronze.file import PendingFile, State
+from sink.bronze.journal import Journal
+from sink.bronze.store import Store
+from sink.bronze.writer import Writer
+from sink.buffer import Buffer, SealReason
+from sink.ledger import Ledger
+from sink.metrics import SinkMetrics
+from sink.offsets import lowest
+
+log = logging.getLogger(__name__)
+
+# Object stores answer a PUT after 20 to 100 ms; files of several dates go out side by side.
+PARALLEL_WRITES = 4
+
+
+class PendingFiles:
+    """All files that are not done yet, and whether the store takes them.
+
+    Args:
+        writer: Names and encodes a file.
+        journal: Told of each file before it is put.
+        store: Takes the files.
+        metrics: Counts.
+    """
+
+    def __init__(self, writer: Writer, journal: Journal, store: Store, metrics: SinkMetrics) -> None:
+        self._writer = writer
+        self._journal = journal
+        self._store = store
+        self._metrics = metrics
+        self._pool = ThreadPoolExecutor(PARALLEL_WRITES, "put")
+        self._waiting: list[PendingFile] = []  # sealed or noted
+        self._stored: list[PendingFile] = []  # put, committed or announced
+        self._unannounced: deque[PendingFile] = deque()
+        self.backoff = Backoff()
+
+    @property
+    def waiting(self) -> list[PendingFile]:
+        """The files that wait for their PUT, the oldest first."""
+        return list(self._waiting)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows that wait."""
+        return sum(len(file.rows) for file in self._waiting)
+
+    @property
+    def size(self) -> int:
+        """Estimated memory of these rows, bytes."""
+        return sum(file.size for file in self._waiting)
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the oldest waiting row came."""
+        return min((file.opened_at for file in self._waiting), default=None)
+
+    @property
+    def unannounced(self) -> int:
+        """Number of stored files whose ledger record is not sent yet."""
+        return len(self._unannounced)
+
+    def min_pending_offsets(self) -> dict[TopicPartition, int]:
+        """Return for each Kafka partition the lowest offset that is not in the store."""
+        return lowest(*(file.min_pending_offsets() for file in self._waiting))
+
+    def add(self, buffer: Buffer, sealed_by: SealReason) -> None:
+        """Make a file of a buffer that was sealed."""
+        self._waiting.append(PendingFile(buffer, sealed_by))
+
+    def put(self, now: datetime) -> None:
+        """Note and put the waiting files; an outage ends the attempt, and they go on waiting."""
+        failure = self._note(self._waiting)
+        attempts = self.waiting if failure is None else []
+        for start in range(0, len(attempts), PARALLEL_WRITES):
+            group = attempts[start : start + PARALLEL_WRITES]
+            outcomes = self._pool.map(self._attempt, group) if len(group) > 1 else [self._attempt(group[0])]
+            for file, outcome in zip(group, outcomes, strict=True):
+                if isinstance(outcome, TransientError):
+                    failure = outcome
+                else:
+                    self._taken(file, in_another=outcome)
+            if failure is not None:
+                break  # each further attempt would wait for the store's timeout, and the group expels who is slow
+        self.store_answered(failure, now)
+
+    def store_answered(self, failure: TransientError | None, now: datetime) -> None:
+        """Note how the store answered: None for well."""
+        if failure is None:
+            self.backoff.succeeded()
+            return
+        self.backoff.failed(now)
+        self._metrics.store_failures.inc()
+        log.warning("store_unavailable error=%s", failure)
+
+    def announce(self, ledger: Ledger) -> None:
+        """Send the ledger records of the files that were put since.
+
+        Raises:
+            TransientError: the queue to Kafka is full; the next call goes on here.
+        """
+        while self._unannounced:
+            file = self._unannounced[0]
+            ledger.add(file.written, partial(self._announced, file))
+            self._unannounced.popleft()
+
+    def note_committed(self, committed: Mapping[TopicPartition, int]) -> None:
+        """Forget the files that are announced and whose offsets are committed.
+
+        Args:
+            committed: What this process has committed.
+        """
+        for file in self._stored:
+            if file.state is not State.DONE:
+                file.committed(committed)
+        done = [file for file in self._stored if file.state is State.DONE]
+        self._stored = [file for file in self._stored if file.state is not State.DONE]
+        for file in done:
+            self._journal.finish(file.entry, file.name, self._pool)
+
+    def revoke(self, partitions: Collection[TopicPartition]) -> None:
+        """Leave what belongs to partitions that this process no longer owns to their next owner."""
+        for file in [*self._waiting, *self._stored]:
+            entry = file.entry
+            if file.revoke(partitions):
+                self._journal.leave(entry)
+        self._waiting = [file for file in self._waiting if file.state is not State.LEFT]
+        self._stored = [file for file in self._stored if file.state is not State.LEFT]
+
+    def close(self, *, wait: bool) -> None:
+        """End the threads.
+
+        Args:
+            wait: Whether the journal's last entries are removed first.
+        """
+        self._pool.shutdown(wait=wait, cancel_futures=not wait)
+
+    def _note(self, files: Collection[PendingFile]) -> TransientError | None:
+        sealed = [file for file in files if file.state is State.SEALED]
+        if not sealed:
+            return None
+        for file in sealed:
+            if not file.name:
+                file.named(*self._writer.new_name(file))
+        try:
+            entry = self._journal.begin([file.name for file in sealed])
+        except TransientError as error:
+            return error
+        for file in sealed:
+            file.noted(entry)
+        return None
+
+    def _attempt(self, file: PendingFile) -> TransientError | bool:
+        """Put one file, in a thread of the pool, and return whether its rows were found in an earlier one."""
+        started = time.monotonic()
+        try:
+            if any(self._store.read(name) is not None for name in file.may_be_in):
+                return True
+            if file.encoded is None:
+                file.encoded = self._writer.encode(file)
+            self._store.put(file.name, file.encoded[1])
+        except TransientError as error:
+            return error
+        self._metrics.put_seconds.observe(time.monotonic() - started)
+        return False
+
+    def _taken(self, file: PendingFile, *, in_another: bool) -> None:
+        self._waiting.remove(file)
+        if in_another:
+            file.found_in_another()  # the owner of the other rows announces their common file
+            self._journal.finish(file.entry, file.name, self._pool)
+            return
+        file.put()
+        self._stored.append(file)
+        self._unannounced.append(file)
+        written = file.written
+        self._metrics.wrote(written.topic, written.rows, written.size, file.sealed_by)
+        log.debug("file_written name=%s rows=%d bytes=%d", written.name, written.rows, written.size)
+
+    def _announced(self, file: PendingFile) -> None:
+        # A file that was left meanwhile is announced a second time, by its next owner, who says so.
+        if file.state is not State.LEFT:
+            file.announced()

@@ -1,0 +1,75 @@
+"""Commits to the consumer group, and whether Kafka takes them.
+
+Which offsets may be committed is decided by `sink.offsets`, when to try by `sink.loop`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from datetime import datetime
+
+from platform_core.errors import TransientError
+from platform_kafka.records import TopicPartition
+from sink.backoff import Backoff
+from sink.broker import Broker
+from sink.metrics import SinkMetrics
+from sink.offsets import Offsets
+
+log = logging.getLogger(__name__)
+
+# Asking the coordinator at each step what others have committed would keep it busy.
+LOOK_SECONDS = 1.0
+
+
+class Commits:
+    """Commits what may be committed.
+
+    Args:
+        broker: Takes the commits.
+        offsets: Positions and committed offsets.
+        metrics: Counts failures.
+    """
+
+    def __init__(self, broker: Broker, offsets: Offsets, metrics: SinkMetrics) -> None:
+        self._broker = broker
+        self._offsets = offsets
+        self._metrics = metrics
+        self._next_look = 0.0
+        self.backoff = Backoff()
+
+    def commit(self, pending: Mapping[TopicPartition, int], now: datetime) -> bool:
+        """Commit what is new and safe.
+
+        Args:
+            pending: For each Kafka partition the lowest offset that is not safe yet, if there is one.
+            now: The time, UTC.
+
+        Returns:
+            Whether Kafka took it, or there was nothing to commit.
+        """
+        offsets = self._offsets.committable(pending)
+        if offsets:
+            try:
+                self._broker.commit(offsets)
+            except TransientError as error:
+                self.backoff.failed(now)
+                self._metrics.commit_failures.inc()
+                log.warning("commit_failed error=%s", error)
+                return False
+            self._offsets.committed(offsets)
+        self.backoff.succeeded()
+        return True
+
+    def group_has(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Tell whether the group, this process or others, has committed up to some ends; asks once a second."""
+        if time.monotonic() < self._next_look:
+            return False
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        try:
+            committed = self._broker.committed(ends)
+        except TransientError as error:
+            log.warning("committed_unknown error=%s", error)
+            return False
+        return all(committed.get(tp, -1) >= end for tp, end in ends.items())

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from datetime import date
+
+import pyarrow as pa
+import pytest
+
+from platform_kafka.offset_ranges import OffsetRanges
+from sink.bronze.file import TRANSITIONS, IllegalTransitionError, PendingFile, State, WrittenFile
+from sink.buffer import Buffer, Row, SealReason
+from sink.decoding import Record
+from tests.rigs.sink_samples import NOW
+
+DAY = date(2026, 3, 1)
+BOTH = {("t", 0): 2, ("t", 1): 6}
+
+
+def sealed() -> PendingFile:
+    buffer = Buffer("t", DAY, NOW)
+    for partition, offset in ((0, 0), (0, 1), (1, 5)):
+        buffer.add(Row(partition, offset, None, Record([], DAY, "k", None, None)), 100)
+    return PendingFile(buffer, SealReason.ROWS)
+
+
+def name(file: PendingFile) -> None:
+    file.named("bronze/a.parquet", NOW)
+
+
+def encode(file: PendingFile) -> None:
+    offsets = {0: OffsetRanges.of((0, 1)), 1: OffsetRanges.of((5, 5))}
+    file.encoded = (WrittenFile("d", "t", DAY, file.name, 3, 4, offsets, NOW), pa.py_buffer(b"1234"))
+
+
+STEPS = {
+    "noted": lambda file: file.noted("journal/1"),
+    "put": lambda file: (encode(file), file.put()),
+    "in another": lambda file: file.found_in_another(),
+    "committed": lambda file: file.committed(BOTH),
+    "announced": lambda file: file.announced(),
+    "given up": lambda file: file.revoke(set(BOTH)),
+    "given up in part": lambda file: file.revoke({("t", 1)}),
+}
+WAYS = {
+    State.SEALED: [],
+    State.NOTED: ["noted"],
+    State.PUT: ["noted", "put"],
+    State.COMMITTED: ["noted", "put", "committed"],
+    State.ANNOUNCED: ["noted", "put", "announced"],
+    State.DONE: ["noted", "put", "committed", "announced"],
+    State.IN_ANOTHER: ["noted", "in another"],
+    State.LEFT: ["noted", "put", "given up"],
+}
+LEGAL = {
+    (State.SEALED, "noted"): State.NOTED,
+    (State.SEALED, "given up"): State.LEFT,
+    (State.SEALED, "given up in part"): State.SEALED,
+    (State.NOTED, "put"): State.PUT,
+    (State.NOTED, "in another"): State.IN_ANOTHER,
+    (State.NOTED, "given up"): State.LEFT,
+    (State.NOTED, "given up in part"): State.SEALED,
+    (State.PUT, "committed"): State.COMMITTED,
+    (State.PUT, "announced"): State.ANNOUNCED,
+    (State.PUT, "given up"): State.LEFT,
+    (State.PUT, "given up in part"): State.LEFT,
+    (State.COMMITTED, "committed"): State.COMMITTED,
+    (State.COMMITTED, "announced"): State.DONE,
+    (State.COMMITTED, "given up"): State.LEFT,
+    (State.COMMITTED, "given up in part"): State.LEFT,
+    (State.ANNOUNCED, "committed"): State.DONE,
+    (State.ANNOUNCED, "given up"): State.LEFT,
+    (State.ANNOUNCED, "given up in part"): State.LEFT,
+}
+
+
+def in_state(state: State) -> PendingFile:
+    file = sealed()
+    name(file)
+    for step in WAYS[state]:
+        STEPS[step](file)
+    assert file.state is state
+    return file
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("state", State)
+def test_each_step_is_legal_in_its_states_and_refused_in_all_others(state, step):
+    file = in_state(state)
+    if (after := LEGAL.get((state, step))) is not None:
+        STEPS[step](file)
+        assert file.state is after
+        return
+    with pytest.raises(IllegalTransitionError, match=str(state)):
+        STEPS[step](file)
+    assert file.state is state
+
+
+def test_the_table_has_what_the_steps_do_and_nothing_else():
+    taken = {(state, after) for (state, _), after in LEGAL.items() if after is not state}
+    assert taken == {(state, after) for state, following in TRANSITIONS.items() for after in following}
+
+
+def test_its_rows_hold_offsets_back_until_they_are_in_the_store():
+    for state, pending in ((State.SEALED, {("t", 0): 0, ("t", 1): 5}), (State.NOTED, {("t", 0): 0, ("t", 1): 5})):
+        assert in_state(state).min_pending_offsets() == pending
+    for state in (State.PUT, State.COMMITTED, State.ANNOUNCED, State.DONE):
+        file = in_state(state)
+        assert file.min_pending_offsets() == {} and not file.rows and file.size == 0 and file.encoded is None
+        assert file.written.rows == 3
+
+
+def test_an_offset_less_is_not_committed():
+    for offsets in ({("t", 0): 1, ("t", 1): 6}, {("t", 0): 2, ("t", 1): 5}, {("t", 0): 2}, {}):
+        file = in_state(State.PUT)
+        file.committed(offsets)
+        assert file.state is State.PUT
+
+
+def test_rows_that_are_given_up_make_it_another_file():
+    file = in_state(State.NOTED)
+    encode(file)
+    assert file.revoke({("t", 1), ("other", 0)})
+    assert [(row.partition, row.offset) for row in file.rows] == [(0, 0), (0, 1)]
+    assert file.min_pending_offsets() == {("t", 0): 0} and file.size == 200
+    assert (file.name, file.entry, file.encoded) == ("", "", None)
+    assert file.may_be_in == ["bronze/a.parquet"], "the store may have the old file"
+
+
+def test_what_was_never_noted_is_in_no_other_file():
+    file = in_state(State.SEALED)
+    assert file.revoke({("t", 1)}) and file.may_be_in == [] and file.name == ""
+
+
+@pytest.mark.parametrize("state", [State.SEALED, State.NOTED, State.PUT])
+def test_partitions_of_others_change_nothing(state):
+    file = in_state(state)
+    assert not file.revoke({("t", 2), ("other", 0)})
+    assert file.state is state and file.name == "bronze/a.parquet"
+
+
+def test_a_file_has_one_name_and_no_bytes_that_it_was_not_given():
+    file = in_state(State.NOTED)
+    with pytest.raises(IllegalTransitionError):
+        name(file)
+    with pytest.raises(IllegalTransitionError):
+        _ = file.written
+    with pytest.raises(IllegalTransitionError, match="not encoded"):
+        file.put()
