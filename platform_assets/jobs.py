@@ -14,8 +14,8 @@ from platform_core.domain.catalog import Domain
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-DISCOVERED_TAG = "pdp/discovered"
-"""Set on runs that discovery launched: they skip dates that no longer wait for them."""
+REASON_TAG = "pdp/reason"
+"""Why discovery launched a run; a person's run has none, and reprocesses DONE dates too."""
 
 
 def job_name(domain: Domain) -> str:
@@ -36,7 +36,6 @@ def domain_job(
         job_name(domain),
         selection=dg.AssetSelection.assets(*pipeline.keys) - dg.AssetSelection.checks(*others),
         description=f"{domain.description}: Bronze to warehouse, for the dates that discovery or a person chose.",
-        tags={"pdp/domain": domain.name},
         # One step: a process of its own for it would cost a second import of everything (5-8 s of CPU).
         executor_def=dg.in_process_executor,
     )

@@ -13,7 +13,7 @@ from platform_assets.asset_checks.of_a_date import check_specs
 from platform_assets.assets.events import Event, Report
 from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
 from platform_assets.assets.lineage import known_lineage
-from platform_assets.jobs import DISCOVERED_TAG, is_running
+from platform_assets.jobs import REASON_TAG, is_running
 from platform_assets.partitions import daily
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.spark import SparkEndpoint
@@ -91,7 +91,7 @@ def pipeline_assets(domain: Domain, settings: Settings) -> dg.AssetsDefinition:
             run_id,
             lambda other: is_running(context.instance, other),
             spark_endpoint.end_session,
-            discovered=DISCOVERED_TAG in context.run.tags,
+            discovered=REASON_TAG in context.run.tags,
         )
         with spark_endpoint.session(run_id) as spark:
             report = Report(context.instance, context.log, domain, lake, lambda: known_lineage(spark, domain))

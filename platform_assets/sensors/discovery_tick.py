@@ -11,13 +11,14 @@ import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import count
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from platform_assets.assets.bronze import BronzeEvent, bronze_events
 from platform_assets.assets.keys import silver_key
-from platform_assets.jobs import DISCOVERED_TAG, is_running, job_name
+from platform_assets.jobs import REASON_TAG, is_running, job_name
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Domain
@@ -45,6 +46,7 @@ ACTIVE = [
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 PARTITION = "dagster/partition"
+RUN_KEY = "dagster/run_key"
 
 DELTA_FILES = 500
 """A late delta is counted in records, by footers, up to so many new files: 500 take about 0.2 s on a local disk."""
@@ -193,22 +195,22 @@ def _request(domain: Domain, chunk: list[Ready], instance: dg.DagsterInstance) -
 
     A run key is used once for ever, so it carries what makes this run needed: the content (fingerprint), the
     attempt, and the moment the state was entered. A run that ended without claiming its dates left the state as it
-    was; the count of such runs makes the next key new.
+    was; the first key that no run has is the next one.
     """
     first, last = chunk[0].day.isoformat(), chunk[-1].day.isoformat()
     what = "|".join(f"{r.day}:{r.fingerprint}:{r.attempt}:{r.since}" for r in chunk)
     need = f"{domain.name}:{first}:{last}:{hashlib.md5(what.encode(), usedforsecurity=False).hexdigest()}"
-    before = instance.get_runs_count(dg.RunsFilter(tags={"pdp/need": need}))
-    tags = {
-        DISCOVERED_TAG: "true",
-        "pdp/need": need,
-        "pdp/reason": ",".join(sorted({r.reason.value for r in chunk})),
-        "pdp/fingerprint": chunk[0].fingerprint if len(chunk) == 1 else need.rpartition(":")[2],
-        "pdp/attempt": str(max(r.attempt for r in chunk)),
+    key = next(
+        key
+        for key in (f"{need}#{before}" for before in count())
+        if not instance.get_runs_count(dg.RunsFilter(tags={RUN_KEY: key}))
+    )
+    tags = {REASON_TAG: ", ".join(sorted({ready.reason.value for ready in chunk}))}
+    if attempt := max(ready.attempt for ready in chunk):
+        tags["pdp/retry"] = str(attempt)
+    if any(ready.urgent for ready in chunk):
         # The run queue launches the highest first: a correction does not wait behind a backfill of years.
-        "dagster/priority": "10" if any(r.urgent for r in chunk) else "0",
-    }
-    key = f"{need}#{before}"
+        tags["dagster/priority"] = "10"
     if len(chunk) == 1:
         return dg.RunRequest(run_key=key, partition_key=first, tags=tags)
     return dg.RunRequest(run_key=key, tags={**tags, RANGE_START: first, RANGE_END: last})

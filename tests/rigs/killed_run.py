@@ -65,7 +65,7 @@ def main(step: str, day: str) -> None:
     job = build_defs(load_catalog(settings().domains_file)).resolve_job_def("data_pipeline_events")
     with dg.DagsterInstance.get() as instance:
         job.execute_in_process(
-            partition_key=day, tags={"pdp/discovered": "true"}, instance=instance, raise_on_error=False
+            partition_key=day, tags={"pdp/reason": "PENDING"}, instance=instance, raise_on_error=False
         )
     sys.exit("it was not killed" if step != "slow" else 0)
 

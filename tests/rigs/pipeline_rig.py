@@ -78,7 +78,7 @@ class PipelineRig:
 
     def run(self, first: date, last: date | None = None, *, discovered: bool = False) -> dg.ExecuteInProcessResult:
         """Run the events job for one date or a range, as a person (or discovery) would launch it."""
-        tags = {"pdp/discovered": "true"} if discovered else {}
+        tags = {"pdp/reason": "PENDING"} if discovered else {}
         if last:
             tags |= {
                 "dagster/asset_partition_range_start": first.isoformat(),
