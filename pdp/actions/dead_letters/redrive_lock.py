@@ -6,7 +6,6 @@ after the session timeout: https://docs.confluent.io/platform/current/clients/co
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any
 import confluent_kafka as ck
 
 from platform_core.errors import TransientError
+from platform_kafka.clients import librdkafka
 
 GROUP_PREFIX = "pdp-redrive-"
 SESSION_SECONDS = 6.0
@@ -22,8 +22,6 @@ SESSION_SECONDS = 6.0
 # After a kill -9 the dead owner is expelled after the session timeout; a broker that delays the first rebalance
 # by its default of 3 s comes on top.
 WAIT_SECONDS = SESSION_SECONDS + 6.0
-
-_librdkafka = logging.getLogger("librdkafka.operator")
 
 
 @contextmanager
@@ -62,7 +60,7 @@ def exclusive(client_config: dict[str, Any], topic: str) -> Iterator[Callable[[]
             "session.timeout.ms": int(SESSION_SECONDS * 1000),
             "heartbeat.interval.ms": 1_000,
         },
-        logger=_librdkafka,
+        logger=librdkafka,
     )
 
     def keep() -> None:

@@ -7,7 +7,6 @@ https://docs.confluent.io/kafka/design/delivery-semantics.html).
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from pdp.actions.dead_letters.reader import Letter
 from pdp.actions.dead_letters.redrive_ledger import Fate, entry
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
+from platform_kafka.clients import librdkafka
 from platform_kafka.dead_letter_headers import on_the_way_back
 from platform_kafka.records import Headers
 from platform_kafka.topics import RAW_MAX_MESSAGE_BYTES, parked_name, redriven_name
@@ -28,8 +28,6 @@ WINDOW = 500
 """Letters in flight: enough for 10,000 letters a second and few enough to send twice after a kill."""
 
 DELIVERY_SECONDS = 30.0
-
-_librdkafka = logging.getLogger("librdkafka.operator")
 
 
 class Sender:
@@ -73,7 +71,7 @@ class Sender:
                 "linger.ms": 5,
                 "message.timeout.ms": int(DELIVERY_SECONDS * 1000),
             },
-            logger=_librdkafka,
+            logger=librdkafka,
         )
 
     def send(self, letter: Letter, value: bytes | None, fate: Fate) -> None:
