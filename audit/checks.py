@@ -1,29 +1,26 @@
-"""The asset checks of a date: contract, keys, accepted values, quarantine, volume, reconciliation between layers.
+"""The names of a date's asset checks, and those of Silver alone: contract, keys, accepted values, quarantine, volume.
 
-Each check looks at the tables as they were written, not at what the job reported. They stand between Silver, Gold
-and the warehouse: one that fails with severity ERROR blocks what comes after it, WARN only shows. Row-level rules
-belong to domains.yaml and are counted inside the Spark job; what needs the whole domain belongs to `watch`.
+A check that compares two layers is answered by the stage that compares them, once (`audit.stages`). One that fails
+with severity ERROR blocks what comes after it, WARN only shows. Row-level rules belong to domains.yaml and are counted
+inside the Spark job; what needs the whole domain belongs to `watch`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
-import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable
 
-from audit.source_database import SourceUnavailableError, read_source
+from audit.duckdb_tables import DeltaDate, names
+from audit.report import CheckOutcome
+from audit.stages.source_to_silver import compare_totals
 from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Column, ColumnType
 from platform_core.domain.quality import ratio_of, refused_rules, volume_verdict
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaReader
 from platform_core.partitions.partition_state import State
-from platform_core.settings import settings
 
 if TYPE_CHECKING:
     from spark_jobs.bronze_to_silver import SilverResult
@@ -58,36 +55,10 @@ def silver_checks(domain: Domain) -> dict[str, str]:
     return SILVER_CHECKS | (SOURCE_CHECK if domain.quality.source else {})
 
 
-@dataclass(frozen=True)
-class CheckOutcome:
-    """One check of one date.
-
-    Attributes:
-        layer: silver, gold or snowflake.
-        table: The asset's name within its layer.
-        name: The check.
-        passed: Whether it holds.
-        facts: What was compared, for the UI.
-        severity: Of a failure: ERROR blocks what comes after, WARN is shown.
-    """
-
-    layer: str
-    table: str
-    name: str
-    passed: bool
-    facts: dict[str, Any] = field(default_factory=dict)
-    severity: Literal["ERROR", "WARN"] = "ERROR"
-
-    @property
-    def blocks(self) -> bool:
-        """Whether nothing may come after it."""
-        return not self.passed and self.severity == "ERROR"
-
-
 def check_silver(
-    lake: Lake, domain: Domain, day: date, result: SilverResult, partitions: PartitionMetaReader
+    lake: Lake, domain: Domain, day: date, result: SilverResult, partitions: PartitionMetaReader, postgres_dsn: str
 ) -> list[CheckOutcome]:
-    """Check one date of Silver against the contract, the rules, what the job read, and the days before.
+    """Check one date of Silver against the contract, the rules, what the job read, the days before and the source.
 
     Of a date that the job refused to publish only the checks that refused it, and those that need no table.
     """
@@ -98,7 +69,7 @@ def check_silver(
     ]
     if not result.published:
         return judged
-    source = [check_source(lake, domain, day)] if domain.quality.source else []
+    source = compare_totals(lake, domain, day, postgres_dsn).checks if domain.quality.source else ()
     return [*_check_table(lake, domain, day, result), *judged, *source]
 
 
@@ -143,13 +114,12 @@ def _volume(domain: Domain, day: date, result: SilverResult, partitions: Partiti
 
 
 def _check_table(lake: Lake, domain: Domain, day: date, result: SilverResult) -> list[CheckOutcome]:
-    silver = Audited(lake, lake.silver(domain), domain.partition_key, day)
+    silver = DeltaDate(lake, lake.silver(domain), domain.partition_key, day)
     missing, wrong = _against_contract(domain, silver.schema)
     required = [c.name for c in domain.contract.columns if not c.nullable and c.name in silver.schema.names]
-    key = ", ".join(f'"{name}"' for name in domain.silver.primary_key)
     rows, keys, *counts = silver.query(
         "count(*)",
-        f"(select count(*) from (select distinct {key} from audited))",
+        f"(select count(*) from (select distinct {names(domain.silver.primary_key)} from audited))",
         *(f'count(case when "{name}" is null then 1 end)' for name in required),
     )
     null_counts = dict(zip(required, counts, strict=True))
@@ -174,79 +144,6 @@ def _check_table(lake: Lake, domain: Domain, day: date, result: SilverResult) ->
             quarantined=quarantined,
         ),
     ]
-
-
-def check_gold(lake: Lake, domain: Domain, day: date) -> list[CheckOutcome]:
-    """Check one date of each Gold table for its keys and against Silver."""
-    outcomes = []
-    silver = Audited(lake, lake.silver(domain), domain.partition_key, day)
-    totals = list(dict.fromkeys(item.silver for item in domain.gold.reconcile))
-    expected = dict(zip(totals, silver.query(*totals), strict=True)) if totals else {}
-    for table, keys in domain.gold.tables.items():
-        gold = Audited(lake, lake.gold(domain, table), domain.partition_key, day)
-        pairs = [item for item in domain.gold.reconcile if item.table == table]
-        listed = ", ".join(f'"{key}"' for key in keys)
-        any_null = " or ".join(f'"{key}" is null' for key in keys)
-        rows, null_keys, distinct, *sums = gold.query(
-            "count(*)",
-            f"count(case when {any_null} then 1 end)",
-            f"(select count(*) from (select distinct {listed} from audited))",
-            *(pair.gold for pair in pairs),
-        )
-        facts = {"rows": rows, "distinct_keys": distinct, "null_keys": null_keys}
-        outcomes.append(CheckOutcome("gold", table, "unique_key", distinct == rows and not null_keys, facts))
-        equal = all(_number(a) == _number(expected[p.silver]) for p, a in zip(pairs, sums, strict=True))
-        compared = {p.gold: f"Gold {a}, Silver {expected[p.silver]}" for p, a in zip(pairs, sums, strict=True)}
-        outcomes.append(CheckOutcome("gold", table, "reconciles_with_silver", equal, compared))
-    return outcomes
-
-
-class Audited:
-    """One date of a Delta table as DuckDB sees it: not the engine that wrote it, and 0.05 s where Spark takes 3.
-
-    Args:
-        name: The table's lake-relative path.
-        partition_key: Its date column.
-    """
-
-    def __init__(self, lake: Lake, name: str, partition_key: str, day: date) -> None:
-        table = DeltaTable(lake.uri(name), storage_options=lake.storage_options or None)
-        self.schema = pa.schema(table.schema().to_arrow())
-        self._rows = table.to_pyarrow_dataset(file_pruning_predicate=[(partition_key, "=", day.isoformat())])
-
-    def query(self, *expressions: str) -> tuple[Any, ...]:
-        """Evaluate SQL aggregates over the date's rows; inside a subquery they are called `audited`."""
-        [row] = self.rows(f"select {', '.join(expressions)} from audited")
-        return row
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a SQL query over the date's rows, which it calls `audited`."""
-        with duckdb.connect() as connection:
-            connection.register("audited", self._rows)
-            return [tuple(row) for row in connection.execute(query).fetchall()]
-
-
-def check_source(lake: Lake, domain: Domain, day: date) -> CheckOutcome:
-    """Compare one date of Silver with the source database, by the query of domains.yaml.
-
-    It warns and does not block: the source may have moved on since it was read, and the next correction brings that.
-    A database that does not answer is a warning too, with the reason.
-    """
-    source = domain.quality.source
-    assert source is not None
-    silver = Audited(lake, lake.silver(domain), domain.partition_key, day).query(*source.silver)
-    try:
-        there = read_source(settings().postgres_dsn.get_secret_value(), source.query, day)
-    except SourceUnavailableError as error:
-        facts: dict[str, Any] = {"not compared": error.message}
-        return CheckOutcome("silver", domain.name, "reconciles_with_source", False, facts, "WARN")
-    equal = len(there) == len(silver) and all(_number(a) == _number(b) for a, b in zip(there, silver, strict=True))
-    compared = {name: f"source {a}, Silver {b}" for name, a, b in zip(source.silver, there, silver, strict=False)}
-    return CheckOutcome("silver", domain.name, "reconciles_with_source", equal, compared, "WARN")
-
-
-def _number(value: Any) -> Decimal:
-    return Decimal(str(value)) if value is not None else Decimal(0)
 
 
 def _against_contract(domain: Domain, schema: pa.Schema) -> tuple[list[str], dict[str, str]]:

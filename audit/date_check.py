@@ -10,46 +10,28 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from audit.checks import CheckOutcome
 from audit.dates import UNAVAILABLE, why
-from audit.report import AuditReport
-from audit.stages import bronze_to_silver, silver_to_gold
-from audit.stages.gold_to_warehouse import WarehouseCheck
+from audit.report import AuditReport, CheckOutcome, StageResult
+from audit.stages import bronze_to_silver
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
-from platform_core.partitions.partition_meta import PartitionMetaReader
-from warehouse.load import Connection
 
 
 def check_audit(
-    lake: Lake,
-    domain: Domain,
-    day: date,
-    files: Sequence[str],
-    partitions: PartitionMetaReader,
-    connection: Connection,
-    database: str,
+    lake: Lake, domain: Domain, day: date, files: Sequence[str], compared: Sequence[StageResult]
 ) -> CheckOutcome:
     """Reconcile one date from its Bronze files to the warehouse.
 
     Args:
         day: The date, which the caller has claimed.
         files: The Bronze files that the date was made of.
-        connection: An open connection to the warehouse.
-        database: The warehouse's database.
+        compared: The stages that the run has compared already, on its way to the warehouse.
 
     Returns:
         A failure of severity ERROR when something is unexplained; a warning when a layer did not answer.
     """
     try:
-        loaded = WarehouseCheck(domain, lake, partitions, connection, database)
-        report = AuditReport(
-            (
-                bronze_to_silver.compare(domain, lake, day, files),
-                silver_to_gold.compare(domain, lake, day),
-                loaded.compare(day),
-            )
-        )
+        report = AuditReport((bronze_to_silver.compare(lake, domain, day, files), *compared))
     except UNAVAILABLE as error:
         return CheckOutcome("snowflake", domain.name, "audit", False, {"not checked": why(error)}, "WARN")
     facts: dict[str, Any] = {

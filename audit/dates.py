@@ -50,10 +50,13 @@ def open_table(lake: Lake, name: str) -> DeltaTable | None:
         return None
 
 
-def dates_of(domain: Domain, lake: Lake, partitions: PartitionMetaReader, more: Collection[date] = ()) -> list[date]:
+def dates_of(lake: Lake, domain: Domain, partitions: PartitionMetaReader, more: Collection[date] = ()) -> list[date]:
     """Return every date that Bronze, Silver, Gold or partition_meta know, sorted.
 
     Args:
+        lake: The lake.
+        domain: The domain.
+        partitions: The partition states.
         more: Dates that another layer knows.
 
     Raises:

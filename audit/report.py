@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from platform_kafka.offset_ranges import OffsetRanges
 
@@ -179,6 +179,32 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class CheckOutcome:
+    """One check of one date.
+
+    Attributes:
+        layer: silver, gold or snowflake.
+        table: The asset's name within its layer.
+        name: The check.
+        passed: Whether it holds.
+        facts: What was compared, for the UI.
+        severity: Of a failure: ERROR blocks what comes after, WARN is shown.
+    """
+
+    layer: str
+    table: str
+    name: str
+    passed: bool
+    facts: dict[str, Any] = field(default_factory=dict)
+    severity: Literal["ERROR", "WARN"] = "ERROR"
+
+    @property
+    def blocks(self) -> bool:
+        """Whether nothing may come after it."""
+        return not self.passed and self.severity == "ERROR"
+
+
+@dataclass(frozen=True)
 class StageResult:
     """One stage of one domain, of one date where the stage has dates.
 
@@ -188,6 +214,7 @@ class StageResult:
         explained: Reason to count.
         problems: What nothing explains.
         not_checked: Why the stage could not be looked at, empty when it was.
+        checks: The asset checks that the comparison answers, where a run evaluates them.
     """
 
     stage: Stage
@@ -197,6 +224,7 @@ class StageResult:
     explained: Mapping[Reason, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     not_checked: str = ""
+    checks: tuple[CheckOutcome, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from datetime import date
+from functools import partial
 
-from audit.dates import UNAVAILABLE, dates_of, why
+from audit.dates import COMPARABLE, UNAVAILABLE, dates_of, while_unchanged, why
 from audit.kafka_log import AuditLog
-from audit.report import AuditReport, Stage, StageResult
+from audit.report import AuditReport, Reason, Stage, StageResult
 from audit.source_database import SourceUnavailableError
 from audit.stages import bronze_to_silver, gold_to_warehouse, kafka_to_bronze, silver_to_gold, source_to_silver
+from audit.warehouse_tables import WarehouseTables, translate_warehouse_errors
+from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.lake.lake import Lake
 from platform_core.partitions.date_range import DateRange
+from platform_core.partitions.partition_meta import Partition
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.settings import Settings
 from platform_kafka.errors import KafkaUnreachableError
@@ -102,41 +106,65 @@ class _Checks:
             yield StageResult(stage, domain.name, not_checked=why(error))
 
     def _of(self, stage: Stage, domain: Domain) -> Iterable[StageResult]:
+        lake = self._lake
         match stage:
             case Stage.SOURCE:
                 if domain.quality.source is None:
                     return []
-                dsn = self._settings.postgres_dsn.get_secret_value()
-                watermark = source_to_silver.watermark(self._settings.state_dir, domain)
-                source = source_to_silver.SourceCheck(
-                    domain, self._lake, self._partitions, dsn, watermark, self._kafka_log
+                access = source_to_silver.SourceAccess(
+                    self._settings.postgres_dsn.get_secret_value(),
+                    source_to_silver.watermark(self._settings.state_dir, domain),
+                    self._kafka_log,
                 )
-                known = dates_of(domain, self._lake, self._partitions)
-                return self._each_date(stage, domain, source.check, source.dates(known))
+                known = dates_of(lake, domain, self._partitions)
+                more = source_to_silver.dates_to_compare(known, SystemClock().now().date())
+                return self._each_date(
+                    stage, domain, lambda day, row: source_to_silver.compare(lake, domain, day, row, access), more
+                )
             case Stage.BRONZE:
-                return [kafka_to_bronze.check(domain, self._lake, self._kafka_log())]
+                return [kafka_to_bronze.compare(lake, domain, self._kafka_log())]
             case Stage.SILVER:
                 return self._each_date(
-                    stage, domain, lambda day: bronze_to_silver.check(domain, self._lake, self._partitions, day)
+                    stage,
+                    domain,
+                    lambda day, row: (
+                        bronze_to_silver.compare(lake, domain, day, row.source_files)
+                        if row is not None and row.status in COMPARABLE
+                        else bronze_to_silver.not_processed(lake, domain, day)
+                    ),
                 )
             case Stage.GOLD:
-                return self._each_date(
-                    stage, domain, lambda day: silver_to_gold.check(domain, self._lake, self._partitions, day)
-                )
+                return self._each_processed_date(stage, domain, lambda day: silver_to_gold.compare(lake, domain, day))
             case Stage.WAREHOUSE:
-                connection, database = self._warehouse(), self._settings.snowflake_database
-                loaded = gold_to_warehouse.WarehouseCheck(domain, self._lake, self._partitions, connection, database)
-                more = loaded.dates()
-                return self._each_date(stage, domain, loaded.check, more)
+                tables = WarehouseTables(self._warehouse(), self._settings.snowflake_database, domain)
+                return self._each_processed_date(
+                    stage, domain, lambda day: gold_to_warehouse.compare(lake, domain, day, tables), tables.dates()
+                )
+
+    def _each_processed_date(
+        self, stage: Stage, domain: Domain, compare: Callable[[date], StageResult], more: Collection[date] = ()
+    ) -> Iterator[StageResult]:
+        """Compare the dates that are DONE or LATE; the others are not processed yet."""
+
+        def look(day: date, row: Partition | None) -> StageResult:
+            if row is None or row.status not in COMPARABLE:
+                return StageResult(stage, domain.name, day, (), {Reason.NOT_PROCESSED_YET: 1})
+            return compare(day)
+
+        return self._each_date(stage, domain, look, more)
 
     def _each_date(
-        self, stage: Stage, domain: Domain, check: Callable[[date], StageResult], more: Collection[date] = ()
+        self,
+        stage: Stage,
+        domain: Domain,
+        look: Callable[[date, Partition | None], StageResult],
+        more: Collection[date] = (),
     ) -> Iterator[StageResult]:
-        days = [day for day in dates_of(domain, self._lake, self._partitions, more) if day in self._dates]
+        days = [day for day in dates_of(self._lake, domain, self._partitions, more) if day in self._dates]
         for number, day in enumerate(days, start=1):
             self._tell(f"{domain.name}: {stage} {day} ({number} of {len(days)})")
             try:
-                yield check(day)
+                yield while_unchanged(self._partitions, domain, day, partial(look, day))
             except OUT_OF_SERVICE as error:
                 # Each further date would wait for its own time-out.
                 text = f"{error.message} {len(days) - number + 1} dates from {day} on were not looked at."
@@ -153,7 +181,7 @@ class _Checks:
     def _warehouse(self) -> Connection:
         if self._connection is None:
             if self._open is not None:
-                with gold_to_warehouse.explained():
+                with translate_warehouse_errors():
                     self._connection = self._open()
                 close = getattr(self._connection, "close", None)
                 if close is not None:

@@ -21,7 +21,7 @@ import pyarrow.dataset as ds
 from audit.dates import open_table
 from audit.kafka_log import AuditLog
 from audit.source_database import read_source_row
-from audit.stages.gold_to_warehouse import explained
+from audit.warehouse_tables import translate_warehouse_errors
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.contract import ColumnType
 from platform_core.errors import PermanentError, TransientError
@@ -295,7 +295,7 @@ class _Search:
             return []
         rows = []
         home = f"{ddl.identifier(self._settings.snowflake_database)}.{self._domain.warehouse_schema}"
-        with explained():
+        with translate_warehouse_errors():
             connection = self._open_warehouse()
             cursor = connection.cursor()
             for table, group in groups:

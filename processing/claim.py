@@ -10,11 +10,10 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from deltalake import DeltaTable
-
+from audit.dates import open_table
 from platform_core.domain.catalog import Domain
 from platform_core.domain.code_version import code_version
 from platform_core.errors import PermanentError
@@ -23,13 +22,12 @@ from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.partition_meta import (
     Change,
     Partition,
-    PartitionMetaStore,
     StateConflictError,
     Transition,
 )
 from platform_core.partitions.partition_state import STARTABLE, Event, State
 from platform_core.partitions.plan import lease_expired, lost_run
-from platform_core.settings import settings
+from processing.context import RunContext
 
 if TYPE_CHECKING:
     from spark_jobs.bronze_to_silver import SilverResult
@@ -88,32 +86,20 @@ class Claims:
     """Claims and frees dates of one domain on behalf of one run.
 
     Args:
-        lake: Lists Bronze.
-        run_id: The run, written to partition_meta.
+        run: The run.
         is_running: Whether another run's id is still queued or running.
         end_session: Ends the engine's session of a run that is gone.
-        discovered: Whether discovery launched the run; a person's run reprocesses DONE dates too.
     """
 
-    def __init__(
-        self,
-        domain: Domain,
-        lake: Lake,
-        partitions: PartitionMetaStore,
-        run_id: str,
-        is_running: Callable[[str], bool],
-        end_session: Callable[[str], None],
-        *,
-        discovered: bool,
-    ) -> None:
-        self._domain = domain
-        self._lake = lake
-        self._partitions = partitions
-        self._run_id = run_id
+    def __init__(self, run: RunContext, is_running: Callable[[str], bool], end_session: Callable[[str], None]) -> None:
+        self._run = run
+        self._domain = run.domain
+        self._lake = run.lake
+        self._partitions = run.partitions
+        self._run_id = run.run_id
         self._is_running = is_running
         self._end_session = end_session
-        self._discovered = discovered
-        self._code = code_version(domain)
+        self._code = code_version(run.domain)
         self._ended: set[str] = set()
 
     def claim(self, day: date) -> Claimed | Skipped:
@@ -128,7 +114,7 @@ class Claims:
         row = self._partitions.get(name, day)
         if not files:
             return Skipped(day, f"Bronze of domain `{name}` has no file for {day}.")
-        if self._discovered and (row is None or row.status not in STARTABLE):
+        if self._run.discovered and (row is None or row.status not in STARTABLE):
             return Skipped(day, f"It is {row.status if row else State.UNDISCOVERED}: another run took care of it.")
         way, startable = self._way_to_startable(day, row)
         reprocess, detail = self._difference(row, files)
@@ -162,7 +148,7 @@ class Claims:
             "gold_records": gold_rows,
             "retry_count": 0,
             "error_message": None,
-            "processed_at": datetime.now(UTC),
+            "processed_at": self._run.clock.now(),
             "silver_path": self._lake.uri(self._lake.silver(self._domain)),
             "gold_path": self._lake.uri(self._lake.gold(self._domain, "").rstrip("/")),
         }
@@ -195,7 +181,7 @@ class Claims:
         if row.status is not State.IN_FLIGHT:
             return [Change(name, day, row.status, Event.RESET, set={"retry_count": 0}, detail=cause)], State.PENDING
         alive = row.run_id is not None and row.run_id != self._run_id and self._is_running(row.run_id)
-        if alive and not lease_expired(row, datetime.now(UTC), settings()):
+        if alive and not lease_expired(row, self._run.clock.now(), self._run.settings):
             raise StateConflictError(
                 f"Domain `{name}` {day} is being processed by run {row.run_id}. Wait for it or cancel it first.",
                 domain=name,
@@ -255,10 +241,5 @@ class Claims:
 
 def gold_versions(lake: Lake, domain: Domain) -> dict[str, int]:
     """Return the Delta version of each Gold table of a domain that exists."""
-    options = lake.storage_options or None
-    uris = {table: lake.uri(lake.gold(domain, table)) for table in domain.gold.tables}
-    return {
-        table: DeltaTable(uri, storage_options=options).version()
-        for table, uri in uris.items()
-        if DeltaTable.is_deltatable(uri, storage_options=options)
-    }
+    tables = {table: open_table(lake, lake.gold(domain, table)) for table in domain.gold.tables}
+    return {table: delta.version() for table, delta in tables.items() if delta is not None}

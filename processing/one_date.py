@@ -1,7 +1,8 @@
 """One date of one domain, from its claim to DONE: Silver, checks, Gold, checks, warehouse, correction ledger.
 
-This is the order of things; each thing itself belongs to `claim`, spark_jobs, `checks` and `warehouse.load`. Dagster
-is not imported: a run, a test and a command line process a date alike.
+This is the order of things; each thing itself belongs to `claim`, spark_jobs, `audit` and `warehouse.load`. Two layers
+are compared once: what blocks here is part of the date's audit at the end. Dagster is not imported: a run and a test
+process a date alike.
 """
 
 from __future__ import annotations
@@ -11,23 +12,22 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from deltalake import DeltaTable
 
 from audit.alert import audit_alert
-from audit.checks import CheckOutcome, check_gold, check_silver
+from audit.checks import check_silver
 from audit.date_check import check_audit
-from platform_core.domain.catalog import Domain
+from audit.report import CheckOutcome, StageResult
+from audit.stages import gold_to_warehouse
+from audit.stages.silver_to_gold import compare as compare_gold
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.alerts import AlertLog
 from platform_core.lake.corrections import Correction, CorrectionLedger, correction_id, difference
-from platform_core.lake.lake import Lake
-from platform_core.partitions.partition_meta import PartitionMetaStore
-from platform_core.settings import settings
 from processing.claim import Claimed, Claims, Skipped, gold_versions
+from processing.context import RunContext
 from processing.lease import Lease
 from warehouse.load import Connection, GoldPartition, TableLoad, load_date
 
@@ -103,33 +103,25 @@ class Processor:
     """Processes dates of one domain on behalf of one run.
 
     Args:
-        lake: Where the layers lie.
+        run: The run.
+        claims: Takes dates for the run and gives them back.
         spark: A session for all dates of the run.
         warehouse: Opens a warehouse connection with a query tag.
-        database: The warehouse's database.
-        run_id: The run, written to partition_meta, the ledger and the warehouse's rows.
-        claims: Takes dates for the run and gives them back.
     """
 
     def __init__(
         self,
-        domain: Domain,
-        lake: Lake,
-        partitions: PartitionMetaStore,
+        run: RunContext,
+        claims: Claims,
         spark: SparkSession,
         warehouse: Callable[[str], AbstractContextManager[Connection]],
-        database: str,
-        run_id: str,
-        claims: Claims,
     ) -> None:
-        self._domain = domain
-        self._lake = lake
-        self._partitions = partitions
+        self._run = run
+        self._domain = run.domain
+        self._lake = run.lake
+        self._claims = claims
         self._spark = spark
         self._warehouse = warehouse
-        self._database = database
-        self._run_id = run_id
-        self._claims = claims
 
     def process(self, day: date) -> Iterator[Step]:
         """Process one date, yielding each step as it is finished.
@@ -161,65 +153,79 @@ class Processor:
             raise
 
     def _lease(self, day: date) -> Lease:
-        config = settings()
+        config = self._run.settings
         return Lease(
-            self._partitions,
+            self._run.partitions,
             self._domain.name,
             day,
-            self._run_id,
+            self._run.run_id,
             config.partition_lease_seconds,
             config.partition_timeout_seconds,
             self._spark.interruptAll,
         )
 
     def _layers(self, claim: Claimed, lease: Lease) -> Generator[Step, None, tuple[SilverResult, list[TableLoad]]]:
-        from spark_jobs import bronze_to_silver, silver_to_gold
-
-        day, domain, lake = claim.day, self._domain, self._lake
-        silver = bronze_to_silver.run(self._spark, lake, domain, day, claim.files)
-        checks = check_silver(lake, domain, day, silver, self._partitions)
-        yield SilverDone(day, silver, checks)
-        self._stop_if_blocked(checks)
-
+        silver = yield from self._silver(claim)
         lease.check()
-        before = gold_versions(lake, domain)
-        gold = silver_to_gold.run(self._spark, lake, domain, day)
-        checks = check_gold(lake, domain, day)
-        if any(check.blocks for check in checks):
-            self._withdraw_gold(before)
-        yield GoldDone(day, gold, checks)
-        self._stop_if_blocked(checks)
-
+        gold = yield from self._merge_gold(claim.day)
         lease.check()
-        started = time.monotonic()
-        partitions = [self._gold_partition(table, day) for table in domain.gold.tables]
-        with self._warehouse(f"pdp:{domain.name}:{day}:{self._run_id}") as connection:
-            loads = load_date(
-                connection,
-                database=self._database,
-                schema=domain.warehouse_schema,
-                domain=domain.name,
-                day=day,
-                run_id=self._run_id,
-                partitions=partitions,
-            )
-            audited = check_audit(lake, domain, day, claim.files, self._partitions, connection, self._database)
-        # The load compared rows and exact sums inside its transaction; reaching this line means they were equal.
-        facts = {load.table: {"rows": load.rows, "changed": load.changed} for load in loads}
-        checks = [CheckOutcome("snowflake", domain.name, "reconciles_with_gold", True, facts), audited]
-        yield WarehouseDone(day, loads, checks, time.monotonic() - started)
-        if audited.blocks:
-            self._alert(day, audited)
+        partitions = [self._gold_partition(table, claim.day) for table in self._domain.gold.tables]
+        loads = yield from self._load(claim, partitions, gold)
         if claim.reprocess is not None:
             yield self._record_correction(claim, silver, partitions)
         lease.check()
         return silver, loads
 
+    def _silver(self, claim: Claimed) -> Generator[Step, None, SilverResult]:
+        from spark_jobs import bronze_to_silver
+
+        day, domain, lake = claim.day, self._domain, self._lake
+        silver = bronze_to_silver.run(self._spark, lake, domain, day, claim.files)
+        dsn = self._run.settings.postgres_dsn.get_secret_value()
+        checks = check_silver(lake, domain, day, silver, self._run.partitions, dsn)
+        yield SilverDone(day, silver, checks)
+        self._stop_if_blocked(checks)
+        return silver
+
+    def _merge_gold(self, day: date) -> Generator[Step, None, StageResult]:
+        from spark_jobs import silver_to_gold
+
+        before = gold_versions(self._lake, self._domain)
+        gold = silver_to_gold.run(self._spark, self._lake, self._domain, day)
+        compared = compare_gold(self._lake, self._domain, day)
+        checks = list(compared.checks)
+        if any(check.blocks for check in checks):
+            self._withdraw_gold(before)
+        yield GoldDone(day, gold, checks)
+        self._stop_if_blocked(checks)
+        return compared
+
+    def _load(
+        self, claim: Claimed, partitions: list[GoldPartition], gold: StageResult
+    ) -> Generator[Step, None, list[TableLoad]]:
+        day, domain, run = claim.day, self._domain, self._run
+        started = time.monotonic()
+        with self._warehouse(f"pdp:{domain.name}:{day}:{run.run_id}") as connection:
+            loads = load_date(
+                connection,
+                database=run.settings.snowflake_database,
+                schema=domain.warehouse_schema,
+                domain=domain.name,
+                day=day,
+                run_id=run.run_id,
+                partitions=partitions,
+            )
+        loaded = gold_to_warehouse.of_loads(domain, day, loads)
+        audited = check_audit(self._lake, domain, day, claim.files, (gold, loaded))
+        yield WarehouseDone(day, loads, [*loaded.checks, audited], time.monotonic() - started)
+        if audited.blocks:
+            self._alert(day, audited)
+        return loads
+
     def _alert(self, day: date, audited: CheckOutcome) -> None:
         """Raise an alert; the watch sends it. The warehouse has the date already, so a log that fails stops nothing."""
-        alert = audit_alert(
-            self._domain.name, day, audited.facts["problems"], self._run_id, datetime.now(UTC), settings().ui_url
-        )
+        run, problems = self._run, audited.facts["problems"]
+        alert = audit_alert(self._domain.name, day, problems, run.run_id, run.clock.now(), run.settings.ui_url)
         try:
             AlertLog(self._lake).new([alert])
         except TransientError as error:
@@ -233,8 +239,8 @@ class Processor:
                 correction_id=correction_id(self._domain.name, claim.day, why.last_done),
                 domain=self._domain.name,
                 partition_date=claim.day,
-                at=datetime.now(UTC),
-                run_id=self._run_id,
+                at=self._run.clock.now(),
+                run_id=self._run.run_id,
                 cause=why.cause,
                 new_files=why.new_files,
                 gone_files=why.gone_files,
@@ -255,14 +261,10 @@ class Processor:
 
     def _withdraw_gold(self, versions: Mapping[str, int]) -> None:
         """Take back the merges of a date that its checks refused: this run is the only writer of the tables."""
+        from spark_jobs import tables
+
         for table in self._domain.gold.tables:
-            uri, options = self._lake.uri(self._lake.gold(self._domain, table)), self._lake.storage_options or None
-            delta = DeltaTable(uri, storage_options=options)
-            if table in versions and delta.version() != versions[table]:
-                delta.restore(versions[table])
-            elif table not in versions:
-                delta.delete()
-            log.warning("gold_withdrawn table=%s to_version=%s", table, versions.get(table))
+            tables.take_back(self._lake, self._lake.gold(self._domain, table), versions.get(table))
 
     def _gold_before(self, gold: GoldPartition, day: date, version: int | None) -> pa.Table:
         if version is None:
@@ -270,8 +272,7 @@ class Processor:
         return self._gold(gold.table, day, version)
 
     def _gold(self, table: str, day: date, version: int | None = None) -> pa.Table:
-        uri, options = self._lake.uri(self._lake.gold(self._domain, table)), self._lake.storage_options or None
-        delta = DeltaTable(uri, version=version, storage_options=options)
+        delta = self._lake.delta(self._lake.gold(self._domain, table), version)
         return delta.to_pyarrow_table(filters=[(self._domain.partition_key, "=", day)])
 
     def _gold_partition(self, table: str, day: date) -> GoldPartition:

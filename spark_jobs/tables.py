@@ -1,4 +1,4 @@
-"""Silver, quarantine and Gold as Delta tables: create, evolve, replace a date, merge a date.
+"""Silver, quarantine and Gold as Delta tables: create, evolve, replace a date, merge a date, take a merge back.
 
 Every commit that adds rows to those tables is made here; after a failed check `processing` takes Gold back to the
 version before. Rows come from Spark or Sail; a table's schema is created and widened by delta-rs, because Sail ignores
@@ -154,6 +154,18 @@ def merge_partition(
         metrics.get("numTargetRowsUpdated", 0),
         metrics.get("numTargetRowsDeleted", 0),
     )
+
+
+def take_back(lake: Lake, name: str, version: int | None) -> None:
+    """Return a table to a version that it had; without one, to no rows. Nobody else may write it meanwhile."""
+    table = _open(lake, name)
+    if table is None or table.version() == version:
+        return
+    if version is None:
+        table.delete()
+    else:
+        table.restore(version)
+    log.warning("delta_table_taken_back table=%s to_version=%s", name, version)
 
 
 def _with_vanished(rows: DataFrame, lake: Lake, name: str, keys: Sequence[str], day: date) -> DataFrame:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from platform_core.errors import PermanentError, TransientError
 from warehouse import ddl
+from warehouse.totals import totals_of_gold, totals_of_warehouse
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +231,7 @@ def _apply(
         f" VALUES ({', '.join(f's.{name}' for name in names)}, CURRENT_TIMESTAMP(), {run})"
     ).fetchone()
     inserted, updated = int(merged[0]), int(merged[1])
-    _compare(cursor, part, target, staging, dated, day)
+    _compare(cursor, part, target, dated, day)
     result = TableLoad(target, part.data.num_rows, int(deleted), inserted, updated, digest)
     if result.changed:
         cursor.execute(
@@ -252,20 +253,13 @@ def _apply(
     return result
 
 
-def _compare(cursor: Any, part: GoldPartition, target: str, staging: str, dated: str, day: date) -> None:
-    # Sums are taken over NUMBER: a float sum would differ in the last cent on one side only.
-    measures = [
-        f"SUM({ddl.identifier(f.name)}::NUMBER(38,6))"
-        for f in part.data.schema
-        if pa.types.is_integer(f.type) or pa.types.is_decimal(f.type)
-    ]
-    what = ", ".join(["COUNT(*)", *measures])
-    there = cursor.execute(f"SELECT {what} FROM {target} WHERE {dated}").fetchone()
-    staged = cursor.execute(f"SELECT {what} FROM {staging}").fetchone()
-    if tuple(there) != tuple(staged) or int(there[0]) != part.data.num_rows:
+def _compare(cursor: Any, part: GoldPartition, target: str, dated: str, day: date) -> None:
+    expected = totals_of_gold(part.data)
+    found = totals_of_warehouse(cursor, target, expected.sums, dated)
+    if found != expected:
         raise LoadMismatchError(
-            f"`{target}` {day} would hold {tuple(there)}, Gold has {tuple(staged)} ({part.data.num_rows} rows):"
-            " rolled back. Somebody else writes this table; find out who.",
+            f"`{target}` {day} would hold {found}, Gold has {expected}: rolled back. Somebody else writes this table,"
+            " or a column of it holds less than Gold's; find out who, or which.",
             table=target,
             day=day,
         )

@@ -13,12 +13,11 @@ from datetime import date
 import duckdb
 import pyarrow as pa
 
-from audit.dates import COMPARABLE, open_table, while_unchanged
+from audit.dates import open_table
 from audit.duckdb_tables import PLACE, database, exists, fetch, load_bronze, load_delta, names, one, same
 from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
-from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
 from platform_kafka.offset_ranges import OffsetRanges
 from sink.bronze.arrow import bronze_schema
 
@@ -26,30 +25,20 @@ MAX_RANGES_READ = 100_000
 """Offsets of one problem that are read; more are counted only."""
 
 
-def check(domain: Domain, lake: Lake, partitions: PartitionMetaReader, day: date) -> StageResult:
-    """Compare one date of Bronze with Silver and the quarantine, as its state allows.
-
-    A date that is not DONE or LATE is counted as not processed yet.
-
-    Raises:
-        TransientError: a store did not answer, or the date did not rest.
-    """
-    return while_unchanged(partitions, domain, day, lambda row: _look(domain, lake, day, row))
-
-
-def _look(domain: Domain, lake: Lake, day: date, row: Partition | None) -> StageResult:
-    if row is not None and row.status in COMPARABLE:
-        return compare(domain, lake, day, row.source_files)
-    names_now = [file.name for file in lake.list_date(domain, day)]
-    waiting = lake.count_records(names_now)
+def not_processed(lake: Lake, domain: Domain, day: date) -> StageResult:
+    """Return the result of a date that no run has finished: every Bronze record waits."""
+    waiting = lake.count_records([file.name for file in lake.list_date(domain, day)])
     equation = Equation("bronze rows", waiting, {Reason.NOT_PROCESSED_YET: waiting})
     return StageResult(Stage.SILVER, domain.name, day, (equation,), {Reason.NOT_PROCESSED_YET: waiting})
 
 
-def compare(domain: Domain, lake: Lake, day: date, files: Sequence[str]) -> StageResult:
+def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> StageResult:
     """Compare one date of Silver and the quarantine with the files that they were made of.
 
     Args:
+        lake: The lake.
+        domain: The domain.
+        day: The date.
         files: The files of the date's last run; what is listed besides them waits for the next run.
 
     Raises:
@@ -66,7 +55,8 @@ def compare(domain: Domain, lake: Lake, day: date, files: Sequence[str]) -> Stag
         load_delta(connection, "silver", silver, domain.partition_key, day, kept)
         places = {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64(), "record_hash": pa.string()}
         load_delta(connection, "quarantine", quarantine, domain.partition_key, day, places)
-        _judge(connection, domain)
+        _expected_rows(connection, domain)
+        _different_rows(connection, domain)
         result = _result(connection, domain, day, lake.count_records(newer))
         if gone:
             problem = Problem(
@@ -84,11 +74,11 @@ def compare(domain: Domain, lake: Lake, day: date, files: Sequence[str]) -> Stag
     return result
 
 
-def _judge(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
-    """Make the tables of records, of expected rows and of what differs."""
+def _expected_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
+    """Make the tables of records, each offset once, and of the rows that Silver must have (rank 1)."""
     keys, order = domain.silver.primary_key, domain.silver.order_by
     latest = ", ".join([*(f'"{name}" desc nulls last' for name in order), "_offset desc", "_partition desc"])
-    identity, versions = names([*keys, *PLACE]), names(list(dict.fromkeys([*keys, *order, *PLACE])))
+    versions = names(list(dict.fromkeys([*keys, *order, *PLACE])))
     connection.execute(f"""
         create temp table refused as
         select distinct topic as _topic, "partition" as _partition, "offset" as _offset from quarantine;
@@ -101,7 +91,14 @@ def _judge(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
         create temp table expected as
         select *, row_number() over (partition by {names(keys)} order by {latest}) as rank
         from records where not is_refused;
+    """)
 
+
+def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
+    """Make a table of each way in which Silver and the quarantine differ from the expected rows."""
+    keys = domain.silver.primary_key
+    identity = names([*keys, *PLACE])
+    connection.execute(f"""
         create temp table kept as select {identity}, count(*) as copies from silver group by all;
 
         create temp table missing as

@@ -1,221 +1,174 @@
-"""Gold → warehouse: of each table and date the same number of rows, and the same exact sum of every numeric column.
+"""Gold → warehouse, a date: the same rows and the same exact sums in each table.
 
-Only reading and comparing belong here; the load, which compares inside its own transaction, is in
-`warehouse`. This finds what happened to the tables after that transaction.
+The load compares the same totals inside its transaction, and `of_loads` is the stage's answer by that comparison;
+`compare` finds what happened to the tables afterwards, and names the keys.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from audit.dates import COMPARABLE, open_table, while_unchanged
-from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult
+from audit.dates import open_table
+from audit.report import MAX_NAMED, CheckOutcome, Equation, Kind, Problem, Stage, StageResult
+from audit.warehouse_tables import WarehouseTables
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
-from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
 from warehouse import ddl
-from warehouse.load import Connection, WarehouseUnavailableError
+from warehouse.load import TableLoad
+from warehouse.totals import totals_of_gold
+
+Key = tuple[Any, ...]
+Row = dict[str, Any]
 
 
-class WarehouseCheck:
-    """Compares the dates of one domain.
+def of_loads(domain: Domain, day: date, loads: Sequence[TableLoad]) -> StageResult:
+    """Return the result of a date that has just been loaded: a load that found a difference was rolled back."""
+    rows = sum(load.rows for load in loads)
+    facts = {load.table: {"rows": load.rows, "changed": load.changed} for load in loads}
+    outcome = CheckOutcome("snowflake", domain.name, "reconciles_with_gold", True, facts)
+    return StageResult(Stage.WAREHOUSE, domain.name, day, _equations(rows, rows, 0, 0), checks=(outcome,))
 
-    Args:
-        connection: An open connection to the warehouse.
-        database: The database of the Gold schemas.
+
+def compare(lake: Lake, domain: Domain, day: date, warehouse: WarehouseTables) -> StageResult:
+    """Compare one date of the Gold tables with the warehouse's.
 
     Raises:
-        WarehouseUnavailableError: the warehouse did not answer.
+        TransientError: the warehouse or the store did not answer.
+    """
+    problems: list[Problem] = []
+    in_gold = in_warehouse = missing = surplus = 0
+    for table, keys in domain.gold.tables.items():
+        gold = _gold(lake, domain, table, day)
+        totals = warehouse.totals(table, day)
+        in_gold, in_warehouse = in_gold + gold.num_rows, in_warehouse + totals.rows
+        if totals == totals_of_gold(gold):
+            continue
+        rows = _BothSides.read(warehouse, table, keys, gold, day)
+        missing, surplus = missing + len(rows.missing), surplus + rows.surplus
+        problems += _problems(domain, day, table, rows)
+    return StageResult(
+        Stage.WAREHOUSE, domain.name, day, _equations(in_gold, in_warehouse, missing, surplus), {}, tuple(problems)
+    )
+
+
+def _equations(in_gold: int, in_warehouse: int, missing: int, surplus: int) -> tuple[Equation, Equation]:
+    return (
+        Equation("gold rows", in_gold, {"warehouse": in_warehouse - surplus, Kind.MISSING: missing}),
+        Equation("warehouse rows", in_warehouse, {"gold": in_gold - missing, Kind.PHANTOM: surplus}),
+    )
+
+
+def _gold(lake: Lake, domain: Domain, table: str, day: date) -> pa.Table:
+    delta = open_table(lake, lake.gold(domain, table))
+    if delta is None:
+        return pa.table({})
+    return delta.to_pyarrow_table(filters=[(domain.partition_key, "=", day)])
+
+
+@dataclass(frozen=True)
+class _BothSides:
+    """One date of one table: the rows of Gold by key, and those of the warehouse.
+
+    Attributes:
+        keys: The merge keys.
+        columns: The columns that both sides have.
+        lacking: The columns that the warehouse's table does not have.
+        gold: Gold's rows by key.
+        loaded: The warehouse's rows.
     """
 
-    def __init__(
-        self, domain: Domain, lake: Lake, partitions: PartitionMetaReader, connection: Connection, database: str
-    ) -> None:
-        self._domain = domain
-        self._lake = lake
-        self._partitions = partitions
-        with explained():
-            self._cursor = connection.cursor()
-        self._database = ddl.identifier(database)
-        self._columns = self._present()
+    keys: Sequence[str]
+    columns: Sequence[str]
+    lacking: Sequence[str]
+    gold: dict[Key, Row]
+    loaded: Sequence[Row]
+    counted: Counter[Key]
 
-    def dates(self) -> set[date]:
-        """Return the dates that the domain's tables have rows of."""
-        key = ddl.identifier(self._domain.partition_key)
-        found: set[date] = set()
-        for table in self._domain.gold.tables:
-            if self._columns.get(ddl.identifier(table)):
-                rows = self._query(f"SELECT DISTINCT {key} FROM {self._name(table)}")
-                found.update(day for (day,) in rows if day is not None)
-        return found
-
-    def check(self, day: date) -> StageResult:
-        """Compare one date, as its state allows: one that is not DONE or LATE is not processed yet.
-
-        Raises:
-            TransientError: the warehouse or the store did not answer, or the date did not rest.
-        """
-
-        def look(row: Partition | None) -> StageResult:
-            if row is None or row.status not in COMPARABLE:
-                return StageResult(Stage.WAREHOUSE, self._domain.name, day, (), {Reason.NOT_PROCESSED_YET: 1})
-            return self.compare(day)
-
-        return while_unchanged(self._partitions, self._domain, day, look)
-
-    def compare(self, day: date) -> StageResult:
-        """Compare one date, whatever its state."""
-        problems: list[Problem] = []
-        rows = there = missing = extra = 0
-        for table, keys in self._domain.gold.tables.items():
-            count, found = self._totals(table, day)
-            gold = self._gold(table, day)
-            rows, there = rows + gold.num_rows, there + count
-            if found == _totals_of(gold) and count == gold.num_rows:
-                continue
-            some, lacking, surplus = self._differences(table, keys, gold, day)
-            problems += some
-            missing, extra = missing + lacking, extra + surplus
-        equations = (
-            Equation("gold rows", rows, {"warehouse": there - extra, Kind.MISSING: missing}),
-            Equation("warehouse rows", there, {"gold": rows - missing, Kind.PHANTOM: extra}),
-        )
-        return StageResult(Stage.WAREHOUSE, self._domain.name, day, equations, {}, tuple(problems))
-
-    def _gold(self, table: str, day: date) -> pa.Table:
-        delta = open_table(self._lake, self._lake.gold(self._domain, table))
-        if delta is None:
-            return pa.table({})
-        return delta.to_pyarrow_table(filters=[(self._domain.partition_key, "=", day)])
-
-    def _totals(self, table: str, day: date) -> tuple[int, dict[str, Decimal]]:
-        """Return the rows of a date and the sum of each column that is a number."""
-        present = self._columns.get(ddl.identifier(table), {})
-        if not present:
-            return 0, {}
-        measures = sorted(name for name, kind in present.items() if kind in ("NUMBER", "DECIMAL", "FIXED"))
-        listed = ", ".join(["COUNT(*)", *(f"SUM({name})" for name in measures)])
-        [row] = self._query(f"SELECT {listed} FROM {self._name(table)} WHERE {self._dated(day)}")
-        return int(row[0]), {name: _exact(value) for name, value in zip(measures, row[1:], strict=True)}
-
-    def _differences(
-        self, table: str, keys: Sequence[str], gold: pa.Table, day: date
-    ) -> tuple[list[Problem], int, int]:
-        present = self._columns.get(ddl.identifier(table), {})
+    @staticmethod
+    def read(warehouse: WarehouseTables, table: str, keys: Sequence[str], gold: pa.Table, day: date) -> _BothSides:
+        present = warehouse.columns(table)
         columns = [name for name in gold.column_names if ddl.identifier(name) in present]
-        lost = [name for name in gold.column_names if present and ddl.identifier(name) not in present]
-        listed = ", ".join(ddl.identifier(name) for name in columns)
-        here = {_key(row, keys): row for row in gold.to_pylist()}
-        rows = (
-            [
-                dict(zip(columns, row, strict=True))
-                for row in self._query(f"SELECT {listed} FROM {self._name(table)} WHERE {self._dated(day)}")
-            ]
-            if columns
-            else []
+        loaded = warehouse.rows(table, columns, day)
+        return _BothSides(
+            keys,
+            columns,
+            [name for name in gold.column_names if present and name not in columns],
+            {_key(row, keys): row for row in gold.to_pylist()},
+            loaded,
+            Counter(_key(row, keys) for row in loaded),
         )
-        counted = Counter(_key(row, keys) for row in rows)
-        missing = sorted(here.keys() - counted.keys(), key=str)
-        unknown = sorted(counted.keys() - here.keys(), key=str)
-        twice = sorted((key for key, count in counted.items() if count > 1 and key in here), key=str)
-        other = []
-        for row in rows:
-            key = _key(row, keys)
-            unequal = [name for name in columns if key in here and _plain(row[name]) != _plain(here[key][name])]
-            if unequal:
-                name = unequal[0]
-                other.append(f"{_named(keys, key)} ({name}: Gold {here[key][name]}, warehouse {row[name]})")
-        found = [
-            (Kind.MISSING, len(missing), [_named(keys, key) for key in missing], "in Gold, not in the warehouse"),
-            (
-                Kind.PHANTOM,
-                sum(counted[key] for key in unknown),
-                [_named(keys, key) for key in unknown],
-                "in the warehouse, not in Gold",
-            ),
-            (
-                Kind.DUPLICATE,
-                sum(counted[key] - 1 for key in twice),
-                [_named(keys, key) for key in twice],
-                "more than once in the warehouse",
-            ),
-            (Kind.DIFFERS, len(other), other, "another value in the warehouse than in Gold"),
-            (Kind.DIFFERS, len(lost), lost, "columns that the warehouse's table does not have"),
-        ]
-        problems = [
-            Problem(
-                Stage.WAREHOUSE,
-                self._domain.name,
-                day,
-                kind,
-                count,
-                keys=tuple(named[:MAX_NAMED]),
-                detail=f"table `{table}`: {detail}",
-            )
-            for kind, count, named, detail in found
-            if count
-        ]
-        surplus = len(rows) - len(here.keys() & counted.keys())
-        return problems, len(missing), surplus
 
-    def _present(self) -> dict[str, dict[str, str]]:
-        schema = ddl.literal(self._domain.warehouse_schema)
-        rows = self._query(
-            f"SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE FROM {self._database}.INFORMATION_SCHEMA.COLUMNS"
-            f" WHERE TABLE_SCHEMA = {schema}"
+    @property
+    def missing(self) -> list[Key]:
+        return sorted(self.gold.keys() - self.counted.keys(), key=str)
+
+    @property
+    def unknown(self) -> list[Key]:
+        return sorted(self.counted.keys() - self.gold.keys(), key=str)
+
+    @property
+    def doubled(self) -> list[Key]:
+        return sorted((key for key, count in self.counted.items() if count > 1 and key in self.gold), key=str)
+
+    @property
+    def surplus(self) -> int:
+        """Rows of the warehouse beyond one for each key of Gold."""
+        return len(self.loaded) - len(self.gold.keys() & self.counted.keys())
+
+    def unequal(self) -> Iterator[str]:
+        """Yield the first column that differs of each row whose key both sides have."""
+        for row in self.loaded:
+            gold = self.gold.get(_key(row, self.keys))
+            name = next((name for name in self.columns if gold and _plain(row[name]) != _plain(gold[name])), None)
+            if gold is not None and name is not None:
+                yield f"{self.named(_key(row, self.keys))} ({name}: Gold {gold[name]}, warehouse {row[name]})"
+
+    def named(self, key: Key) -> str:
+        return " ".join(f"{name}={value}" for name, value in zip(self.keys, key, strict=True))
+
+
+def _problems(domain: Domain, day: date, table: str, rows: _BothSides) -> list[Problem]:
+    counted, unequal = rows.counted, list(rows.unequal())
+    listed = (
+        (Kind.MISSING, len(rows.missing), map(rows.named, rows.missing), "in Gold, not in the warehouse"),
+        (
+            Kind.PHANTOM,
+            sum(counted[key] for key in rows.unknown),
+            map(rows.named, rows.unknown),
+            "in the warehouse, not in Gold",
+        ),
+        (
+            Kind.DUPLICATE,
+            sum(counted[key] - 1 for key in rows.doubled),
+            map(rows.named, rows.doubled),
+            "more than once in the warehouse",
+        ),
+        (Kind.DIFFERS, len(unequal), unequal, "another value in the warehouse than in Gold"),
+        (Kind.DIFFERS, len(rows.lacking), rows.lacking, "columns that the warehouse's table does not have"),
+    )
+    return [
+        Problem(
+            Stage.WAREHOUSE,
+            domain.name,
+            day,
+            kind,
+            count,
+            keys=tuple(named)[:MAX_NAMED],
+            detail=f"table `{table}`: {detail}",
         )
-        result: dict[str, dict[str, str]] = {}
-        for table, column, kind in rows:
-            if not str(column).startswith("_"):  # the load's own columns
-                result.setdefault(str(table).upper(), {})[str(column).upper()] = str(kind).upper().partition("(")[0]
-        return result
-
-    def _name(self, table: str) -> str:
-        return f"{self._database}.{ddl.identifier(self._domain.warehouse_schema)}.{ddl.identifier(table)}"
-
-    def _dated(self, day: date) -> str:
-        return f"{ddl.identifier(self._domain.partition_key)} = '{day.isoformat()}'"
-
-    def _query(self, statement: str) -> list[tuple[Any, ...]]:
-        with explained():
-            return [tuple(row) for row in self._cursor.execute(statement).fetchall()]
+        for kind, count, named, detail in listed
+        if count
+    ]
 
 
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turn the connector's errors into `WarehouseUnavailableError`."""
-    from snowflake.connector.errors import Error
-
-    try:
-        yield
-    except Error as error:
-        raise WarehouseUnavailableError(
-            f"The warehouse did not answer a query: {error.msg}. Check SNOWFLAKE_* and that it is up, then run the"
-            " audit again."
-        ) from error
-
-
-def _totals_of(gold: pa.Table) -> dict[str, Decimal]:
-    return {
-        ddl.identifier(field.name): _exact(pc.sum(gold.column(field.name)).as_py())
-        for field in sorted(gold.schema, key=lambda field: ddl.identifier(field.name))
-        if pa.types.is_integer(field.type) or pa.types.is_decimal(field.type)
-    }
-
-
-def _exact(value: Any) -> Decimal:
-    return Decimal(0) if value is None else Decimal(str(value))
-
-
-def _key(row: dict[str, Any], keys: Collection[str]) -> tuple[Any, ...]:
+def _key(row: Row, keys: Collection[str]) -> Key:
     return tuple(_plain(row.get(key)) for key in keys)
 
 
@@ -228,7 +181,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC).replace(tzinfo=None)
     return value
-
-
-def _named(keys: Sequence[str], key: tuple[Any, ...]) -> str:
-    return " ".join(f"{name}={value}" for name, value in zip(keys, key, strict=True))

@@ -50,11 +50,13 @@ class OnTheWay:
     """Looks for rows between the source and Silver.
 
     Args:
+        lake: The lake.
+        domain: The domain.
         position: The producer's watermark, read before anything else; without it nothing is explained.
         kafka: Opens Kafka; asked only for rows that are polled and not in Bronze.
     """
 
-    def __init__(self, domain: Domain, lake: Lake, position: Position | None, kafka: Callable[[], AuditLog]) -> None:
+    def __init__(self, lake: Lake, domain: Domain, position: Position | None, kafka: Callable[[], AuditLog]) -> None:
         self._domain = domain
         self._lake = lake
         self._position = position

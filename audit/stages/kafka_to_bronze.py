@@ -37,13 +37,15 @@ class _Account:
     unverifiable: Offsets = field(default_factory=dict)
 
 
-def check(domain: Domain, lake: Lake, kafka: AuditLog) -> StageResult:
+def compare(lake: Lake, domain: Domain, kafka: AuditLog) -> StageResult:
     """Compare a domain's topic with its Bronze.
 
     It is safe while the sink works: the committed offsets are asked for before Bronze is listed and Kafka's ends
     after it, so that what arrives meanwhile counts as not read yet.
 
     Args:
+        lake: The lake.
+        domain: The domain; the stage has no dates, an offset is lost or not.
         kafka: Answers for Kafka.
 
     Raises:
@@ -145,45 +147,65 @@ def _result(
 ) -> StageResult:
     name = domain.topic.name
     beyond = _beyond(name, bounds, files)
-    below = {
-        partition: there & OffsetRanges(((0, bounds[partition][0] - 1),))
-        for (topic, partition), there in files.offsets.items()
-        if topic == name and partition in bounds and bounds[partition][0] > 0
+    bronze = _bronze_equation(name, bounds, files, _count(account.bronze), _count(beyond), made_anew)
+    explained = {
+        Reason.DEAD_LETTER: _count(account.letters) + _count(account.expired_letters),
+        Reason.NO_RECORD: _count(account.no_record),
+        Reason.NOT_READ_YET: _count(account.not_read_yet),
+        Reason.ACCOUNTED_BEFORE_EXPIRY: _count(account.settled),
+        Reason.DELIVERED_AGAIN: bronze.parts[Reason.DELIVERED_AGAIN],
+        Reason.TOPIC_MADE_ANEW: _count(beyond) if made_anew else 0,
     }
-    distinct = sum(there.count for there in files.offsets.values())
-    other_topics = sum(there.count for (topic, _), there in files.offsets.items() if topic != name)
-    again, in_kafka = files.rows - distinct, _count(account.bronze)
-    kafka = Equation(
+    problems = [
+        *_offset_problems(domain, account, {} if made_anew else beyond),
+        *_file_problems(domain, files),
+    ]
+    equations = (_kafka_equation(bounds, account), bronze)
+    return StageResult(Stage.BRONZE, domain.name, None, equations, explained, tuple(problems))
+
+
+def _kafka_equation(bounds: Mapping[int, tuple[int, int]], account: _Account) -> Equation:
+    return Equation(
         "kafka offsets",
         sum(high - low for low, high in bounds.values()),
         {
-            "bronze": in_kafka,
+            "bronze": _count(account.bronze),
             Reason.DEAD_LETTER: _count(account.letters),
             Reason.NO_RECORD: _count(account.no_record),
             Reason.NOT_READ_YET: _count(account.not_read_yet),
             Kind.LOST: _count(account.lost),
         },
     )
-    bronze = Equation(
+
+
+def _bronze_equation(
+    name: str,
+    bounds: Mapping[int, tuple[int, int]],
+    files: VerifiedOffsets,
+    in_kafka: int,
+    beyond: int,
+    made_anew: bool,
+) -> Equation:
+    below = {
+        partition: offsets & OffsetRanges(((0, bounds[partition][0] - 1),))
+        for (topic, partition), offsets in files.offsets.items()
+        if topic == name and partition in bounds and bounds[partition][0] > 0
+    }
+    return Equation(
         "bronze rows",
         files.rows,
         {
             "offsets in kafka": in_kafka,
             "expired in kafka": _count(below),
-            Reason.DELIVERED_AGAIN: again,
-            (Reason.TOPIC_MADE_ANEW if made_anew else Kind.PHANTOM): _count(beyond),
-            "other topics": other_topics,
+            Reason.DELIVERED_AGAIN: files.rows - sum(offsets.count for offsets in files.offsets.values()),
+            (Reason.TOPIC_MADE_ANEW if made_anew else Kind.PHANTOM): beyond,
+            "other topics": sum(offsets.count for (topic, _), offsets in files.offsets.items() if topic != name),
         },
     )
-    explained = {
-        Reason.DEAD_LETTER: _count(account.letters) + _count(account.expired_letters),
-        Reason.NO_RECORD: _count(account.no_record),
-        Reason.NOT_READ_YET: _count(account.not_read_yet),
-        Reason.ACCOUNTED_BEFORE_EXPIRY: _count(account.settled),
-        Reason.DELIVERED_AGAIN: again,
-        Reason.TOPIC_MADE_ANEW: _count(beyond) if made_anew else 0,
-    }
-    found = [
+
+
+def _offset_problems(domain: Domain, account: _Account, phantom: Offsets) -> list[Problem]:
+    listed = (
         (Kind.LOST, account.lost, "committed and still in Kafka, in no Bronze file and no dead letter"),
         (
             Kind.LOST,
@@ -195,21 +217,27 @@ def _result(
             account.unverifiable,
             "dropped by Kafka before anybody looked; Bronze has offsets before and after them",
         ),
-        (Kind.PHANTOM, {} if made_anew else beyond, "Bronze has offsets that Kafka has not given out"),
-    ]
-    problems = [
-        Problem(Stage.BRONZE, domain.name, None, kind, _count(offsets), name, _filled(offsets), detail=detail)
-        for kind, offsets, detail in found
+        (Kind.PHANTOM, phantom, "Bronze has offsets that Kafka has not given out"),
+    )
+    return [
+        Problem(
+            Stage.BRONZE, domain.name, None, kind, _count(offsets), domain.topic.name, _filled(offsets), detail=detail
+        )
+        for kind, offsets, detail in listed
         if _count(offsets)
     ]
-    for kind, listed, detail in (
+
+
+def _file_problems(domain: Domain, files: VerifiedOffsets) -> list[Problem]:
+    listed = (
         (Kind.FOOTER_DIFFERS, files.lying, "the footer names other offsets than the rows have"),
         (Kind.UNREADABLE_FILE, list(files.unreadable), next(iter(files.unreadable.values()), "")),
-    ):
-        if listed:
-            keys = tuple(listed[:MAX_NAMED])
-            problems.append(Problem(Stage.BRONZE, domain.name, None, kind, len(listed), keys=keys, detail=detail))
-    return StageResult(Stage.BRONZE, domain.name, None, (kafka, bronze), explained, tuple(problems))
+    )
+    return [
+        Problem(Stage.BRONZE, domain.name, None, kind, len(names), keys=tuple(names[:MAX_NAMED]), detail=detail)
+        for kind, names, detail in listed
+        if names
+    ]
 
 
 def _beyond(name: str, bounds: Mapping[int, tuple[int, int]], files: VerifiedOffsets) -> Offsets:

@@ -1,96 +1,116 @@
 """Silver → Gold, a date: the totals of domains.yaml are equal, and each merge key occurs once.
 
-The totals are evaluated by the check that also stands between Gold and the warehouse (`audit.checks`);
-naming the groups that differ is added here. An aggregate without a total in `gold.reconcile` is not compared.
+A run compares before it loads the warehouse, and its checks block by this result; the audit compares at any time. An
+aggregate without a total in `gold.reconcile` is not compared.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 from deltalake.exceptions import TableNotFoundError
 
-from audit.checks import Audited, CheckOutcome, check_gold
-from audit.dates import COMPARABLE, while_unchanged
-from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult
+from audit.duckdb_tables import DeltaDate, exact, names
+from audit.report import MAX_NAMED, CheckOutcome, Equation, Kind, Problem, Stage, StageResult
 from platform_core.domain.catalog import Domain, Reconciliation
 from platform_core.lake.lake import Lake
-from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
 
 
-def check(domain: Domain, lake: Lake, partitions: PartitionMetaReader, day: date) -> StageResult:
-    """Compare one date of the Gold tables with Silver; a date that is not DONE or LATE is not processed yet.
+def compare(lake: Lake, domain: Domain, day: date) -> StageResult:
+    """Compare one date of the Gold tables with Silver.
 
-    Raises:
-        TransientError: a store did not answer, or the date did not rest.
+    Returns:
+        The result; its checks are `unique_key` and `reconciles_with_silver` of each table.
     """
-
-    def look(row: Partition | None) -> StageResult:
-        if row is None or row.status not in COMPARABLE:
-            return StageResult(Stage.GOLD, domain.name, day, (), {Reason.NOT_PROCESSED_YET: 1})
-        return compare(domain, lake, day)
-
-    return while_unchanged(partitions, domain, day, look)
-
-
-def compare(domain: Domain, lake: Lake, day: date) -> StageResult:
-    """Compare one date of the Gold tables with Silver, whatever its state."""
     try:
-        outcomes = check_gold(lake, domain, day)
+        silver = DeltaDate(lake, lake.silver(domain), domain.partition_key, day)
+        tables = {
+            table: DeltaDate(lake, lake.gold(domain, table), domain.partition_key, day) for table in domain.gold.tables
+        }
     except TableNotFoundError as error:
-        problem = Problem(
-            Stage.GOLD, domain.name, day, Kind.MISSING, 1, keys=(str(error).split("\n", 1)[0],), detail="no such table"
-        )
-        return StageResult(Stage.GOLD, domain.name, day, problems=(problem,))
-    compared = [item for item in domain.gold.reconcile if item.table in domain.gold.tables]
-    equal = len(compared)
-    problems: list[Problem] = []
-    for outcome in outcomes:
-        if outcome.passed:
-            continue
-        if outcome.name == "unique_key":
-            problems.append(_duplicate(domain, lake, day, outcome))
-            continue
-        for item in compared:
-            if item.table == outcome.table:
-                difference = _difference(domain, lake, day, item)
-                equal -= difference is not None
-                problems += [difference] if difference is not None else []
-    totals = Equation("gold totals", len(compared), {"equal": equal, Kind.DIFFERS: len(compared) - equal})
-    return StageResult(Stage.GOLD, domain.name, day, (totals,), {}, tuple(problems))
+        return _no_table(domain, day, str(error).split("\n", 1)[0])
+    expressions = list(dict.fromkeys(pair.silver for pair in domain.gold.reconcile))
+    expected = dict(zip(expressions, silver.query(*expressions), strict=True)) if expressions else {}
+    results = [_compare_table(domain, day, table, gold, silver, expected) for table, gold in tables.items()]
+    pairs = sum(pair.table in tables for pair in domain.gold.reconcile)
+    different = sum(problem.kind is Kind.DIFFERS for _, problems in results for problem in problems)
+    totals = Equation("gold totals", pairs, {"equal": pairs - different, Kind.DIFFERS: different})
+    return StageResult(
+        Stage.GOLD,
+        domain.name,
+        day,
+        (totals,),
+        problems=tuple(problem for _, problems in results for problem in problems),
+        checks=tuple(outcome for outcomes, _ in results for outcome in outcomes),
+    )
 
 
-def _duplicate(domain: Domain, lake: Lake, day: date, outcome: CheckOutcome) -> Problem:
-    keys = domain.gold.tables[outcome.table]
-    gold = Audited(lake, lake.gold(domain, outcome.table), domain.partition_key, day)
-    listed = ", ".join(f'"{key}"' for key in keys)
+def _no_table(domain: Domain, day: date, text: str) -> StageResult:
+    problem = Problem(Stage.GOLD, domain.name, day, Kind.MISSING, 1, keys=(text,), detail="no such table")
+    outcomes = tuple(
+        CheckOutcome("gold", table, "reconciles_with_silver", False, {"no such table": text})
+        for table in domain.gold.tables
+    )
+    return StageResult(Stage.GOLD, domain.name, day, problems=(problem,), checks=outcomes)
+
+
+def _compare_table(
+    domain: Domain, day: date, table: str, gold: DeltaDate, silver: DeltaDate, expected: Mapping[str, Any]
+) -> tuple[list[CheckOutcome], list[Problem]]:
+    keys = domain.gold.tables[table]
+    pairs = [pair for pair in domain.gold.reconcile if pair.table == table]
     any_null = " or ".join(f'"{key}" is null' for key in keys)
-    twice = gold.rows(
-        f"select {listed}, count(*) from audited group by {listed} having count(*) > 1 or {any_null}"
+    rows, null_keys, distinct, *totals = gold.query(
+        "count(*)",
+        f"count(case when {any_null} then 1 end)",
+        f"(select count(*) from (select distinct {names(keys)} from audited))",
+        *(pair.gold for pair in pairs),
+    )
+    problems = []
+    unique = distinct == rows and not null_keys
+    if not unique:
+        problems.append(_repeated_keys(domain, day, table, gold, rows - distinct + null_keys))
+    for pair, total in zip(pairs, totals, strict=True):
+        if exact(total) != exact(expected[pair.silver]):
+            problems.append(_difference(domain, day, pair, gold, silver, (total, expected[pair.silver])))
+    compared = {
+        pair.gold: f"Gold {total}, Silver {expected[pair.silver]}" for pair, total in zip(pairs, totals, strict=True)
+    }
+    equal = all(problem.kind is not Kind.DIFFERS for problem in problems)
+    facts = {"rows": rows, "distinct_keys": distinct, "null_keys": null_keys}
+    outcomes = [
+        CheckOutcome("gold", table, "unique_key", unique, facts),
+        CheckOutcome("gold", table, "reconciles_with_silver", equal, compared),
+    ]
+    return outcomes, problems
+
+
+def _repeated_keys(domain: Domain, day: date, table: str, gold: DeltaDate, count: int) -> Problem:
+    keys = domain.gold.tables[table]
+    any_null = " or ".join(f'"{key}" is null' for key in keys)
+    repeated = gold.rows(
+        f"select {names(keys)}, count(*) from audited group by {names(keys)} having count(*) > 1 or {any_null}"
         f" order by all limit {MAX_NAMED}"
     )
-    named = tuple(" ".join(f"{key}={value}" for key, value in zip(keys, row, strict=False)) for row in twice)
-    count = outcome.facts["rows"] - outcome.facts["distinct_keys"] + outcome.facts["null_keys"]
-    detail = f"table `{outcome.table}`: the merge key occurs more than once or is null"
+    named = tuple(" ".join(f"{key}={value}" for key, value in zip(keys, row, strict=False)) for row in repeated)
+    detail = f"table `{table}`: the merge key occurs more than once or is null"
     return Problem(Stage.GOLD, domain.name, day, Kind.DUPLICATE, count, keys=named, detail=detail)
 
 
-def _difference(domain: Domain, lake: Lake, day: date, item: Reconciliation) -> Problem | None:
-    gold = Audited(lake, lake.gold(domain, item.table), domain.partition_key, day)
-    silver = Audited(lake, lake.silver(domain), domain.partition_key, day)
-    [here], [there] = gold.query(item.gold), silver.query(item.silver)
-    if (here or 0) == (there or 0):
-        return None
+def _difference(
+    domain: Domain, day: date, pair: Reconciliation, gold: DeltaDate, silver: DeltaDate, totals: tuple[Any, Any]
+) -> Problem:
     # The groups are a hint: of a session that visits two cities Gold counts one.
     groups = [
-        key for key in domain.gold.tables[item.table] if key != domain.partition_key and key in silver.schema.names
+        key for key in domain.gold.tables[pair.table] if key != domain.partition_key and key in silver.schema.names
     ]
-    named: list[str] = []
+    named = []
     if groups:
-        left, right = _by_group(gold, groups, item.gold), _by_group(silver, groups, item.silver)
-        for group in sorted(left.keys() | right.keys(), key=str):
-            a, b = left.get(group) or 0, right.get(group) or 0
+        in_gold, in_silver = _by_group(gold, groups, pair.gold), _by_group(silver, groups, pair.silver)
+        for group in sorted(in_gold.keys() | in_silver.keys(), key=str):
+            a, b = in_gold.get(group) or 0, in_silver.get(group) or 0
             if a != b:
                 label = " ".join(f"{key}={value}" for key, value in zip(groups, group, strict=True))
                 named.append(f"{label} (Gold {a}, Silver {b})")
@@ -101,10 +121,10 @@ def _difference(domain: Domain, lake: Lake, day: date, item: Reconciliation) -> 
         Kind.DIFFERS,
         max(len(named), 1),
         keys=tuple(named[:MAX_NAMED]),
-        detail=f"table `{item.table}`: {item.gold} is {here}, {item.silver} over Silver is {there}",
+        detail=f"table `{pair.table}`: {pair.gold} is {totals[0]}, {pair.silver} over Silver is {totals[1]}",
     )
 
 
-def _by_group(table: Audited, groups: list[str], total: str) -> dict[tuple[Any, ...], Any]:
-    listed = ", ".join(f'"{name}"' for name in groups)
-    return {tuple(row[:-1]): row[-1] for row in table.rows(f"select {listed}, {total} from audited group by {listed}")}
+def _by_group(table: DeltaDate, groups: list[str], total: str) -> dict[tuple[Any, ...], Any]:
+    rows = table.rows(f"select {names(groups)}, {total} from audited group by {names(groups)}")
+    return {tuple(row[:-1]): row[-1] for row in rows}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from audit.checks import CheckOutcome
+from audit.report import CheckOutcome
 from platform_assets.assets.bronze import DATA_VERSION, BronzeEvent, bronze_events
 from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
 from platform_assets.assets.metadata import lineage_metadata, shown, table_metadata

@@ -22,6 +22,7 @@ from platform_core.domain.catalog import Domain
 from platform_core.domain.code_version import code_version
 from platform_core.settings import Settings
 from processing.claim import Claims
+from processing.context import RunContext
 from processing.one_date import Processor
 
 
@@ -82,22 +83,19 @@ def pipeline_assets(domain: Domain, settings: Settings) -> dg.AssetsDefinition:
         spark_endpoint: SparkEndpoint,
         warehouse: Warehouse,
     ) -> Iterator[Event | dg.Output[None]]:
-        lake, partitions, run_id = metadata_store.lake(), metadata_store.partitions(), context.run.run_id
-        days = [date.fromisoformat(key) for key in sorted(context.partition_keys)]
-        claims = Claims(
+        run = RunContext(
+            settings,
+            metadata_store.lake(),
             domain,
-            lake,
-            partitions,
-            run_id,
-            lambda other: is_running(context.instance, other),
-            spark_endpoint.end_session,
+            metadata_store.partitions(),
+            context.run.run_id,
             discovered=REASON_TAG in context.run.tags,
         )
-        with spark_endpoint.session(run_id) as spark:
-            report = Report(context.instance, context.log, domain, lake, lambda: known_lineage(spark, domain))
-            processor = Processor(
-                domain, lake, partitions, spark, warehouse.connect, warehouse.database, run_id, claims
-            )
+        days = [date.fromisoformat(key) for key in sorted(context.partition_keys)]
+        claims = Claims(run, lambda other: is_running(context.instance, other), spark_endpoint.end_session)
+        with spark_endpoint.session(run.run_id) as spark:
+            report = Report(context.instance, context.log, domain, run.lake, lambda: known_lineage(spark, domain))
+            processor = Processor(run, claims, spark, warehouse.connect)
             for number, day in enumerate(days, start=1):
                 context.log.info(f"{domain.name} {day}: date {number} of {len(days)}")
                 for step in processor.process(day):

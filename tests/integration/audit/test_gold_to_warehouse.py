@@ -19,7 +19,7 @@ from platform_core.domain.catalog import Catalog
 from platform_core.settings import Settings
 from tests.rigs.audit_lake import FIRST_DAY, AuditLake
 from warehouse.connection import connect
-from warehouse.load import GoldPartition, load_date
+from warehouse.load import GoldPartition, LoadMismatchError, load_date
 
 
 class Loaded:
@@ -129,6 +129,18 @@ def test_what_happened_after_the_load_is_named_by_its_grain(loaded):
     found = loaded.look().problems
     assert {(problem.kind.value, problem.count) for problem in found} == {("missing", 3)}
     assert {problem.day for problem in found} == {FIRST_DAY, FIRST_DAY + timedelta(days=1)}
+
+
+def test_a_load_whose_sums_would_differ_from_gold_is_rolled_back(loaded):
+    """The warehouse's column has no cents: the sum over what was staged is that of the table, and not Gold's."""
+    loaded.sql("DROP TABLE HOME.ORDERS")
+    loaded.sql(
+        "CREATE TABLE HOME.ORDERS (CITY VARCHAR, ORDERS NUMBER(38,0), NET_REVENUE NUMBER(38,0), ORDER_DATE DATE,"
+        " _LOADED_AT TIMESTAMP_NTZ(6), _RUN_ID VARCHAR)"
+    )
+    with pytest.raises(LoadMismatchError, match="rolled back"):
+        loaded.load(0)
+    assert {problem.kind.value for problem in loaded.look().problems} == {"missing"}
 
 
 def test_a_value_that_changed_in_gold_after_the_load_differs_and_no_warehouse_is_not_checked(loaded):

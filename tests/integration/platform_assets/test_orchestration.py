@@ -17,7 +17,7 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from audit.checks import CheckOutcome
+from audit.report import CheckOutcome, Stage, StageResult
 from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_assets.resources.metadata_store import MetadataStore
@@ -220,8 +220,8 @@ def test_gold_that_fails_its_check_is_taken_back(pipeline_rig: PipelineRig, monk
     before = {table: files_of(pipeline_rig, table) for table in TABLES[1:]} | {"loads": loads(pipeline_rig)}
     pipeline_rig.events_file(DAY, 3, city="Rome")
     with monkeypatch.context() as patch:
-        wrong = [CheckOutcome("gold", "events", "reconciles_with_silver", False, {"planted": 1})]
-        patch.setattr(one_date, "check_gold", lambda *_: wrong)
+        wrong = CheckOutcome("gold", "events", "reconciles_with_silver", False, {"planted": 1})
+        patch.setattr(one_date, "compare_gold", lambda *_: StageResult(Stage.GOLD, "events", DAY, checks=(wrong,)))
         assert not pipeline_rig.run(DAY).success
     assert {table: files_of(pipeline_rig, table) for table in TABLES[1:]} | {"loads": loads(pipeline_rig)} == before
     assert pipeline_rig.run(DAY).success

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import dagster as dg
@@ -11,13 +16,16 @@ import pytest
 from snowflake.connector.cursor import SnowflakeCursor
 from snowflake.connector.errors import ProgrammingError
 
-from audit.checks import CheckOutcome
+from audit import checks
+from audit.report import CheckOutcome
+from audit.stages import bronze_to_silver, gold_to_warehouse, kafka_to_bronze, silver_to_gold, source_to_silver
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.lake.alerts import AlertLog
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import settings
 from tests.rigs.pipeline_rig import DAY, PipelineRig
+from warehouse import load, totals
 
 NEXT = DAY + timedelta(days=1)
 
@@ -88,6 +96,52 @@ def test_a_date_goes_from_bronze_to_the_warehouse(pipeline_rig: PipelineRig) -> 
     assert silver.num_rows == 42
     assert warehouse_rows("SELECT SUM(EVENTS), COUNT(DISTINCT CITY) FROM DB.EVENTS.EVENTS") == [(42, 2)]
     assert warehouse_rows("SELECT COUNT(*) FROM DB.PLATFORM.LOADS") == [(2,)]
+
+
+@contextmanager
+def calls_of(*functions: Callable[..., Any]) -> Iterator[Counter[str]]:
+    """Count the calls of functions, whatever name a module has imported them under."""
+    wanted = {function.__code__: f"{function.__module__}.{function.__name__}" for function in functions}
+    counted: Counter[str] = Counter()
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code in wanted:
+            counted[wanted[frame.f_code]] += 1
+
+    sys.setprofile(profile)
+    try:
+        yield counted
+    finally:
+        sys.setprofile(None)
+
+
+def test_nothing_is_compared_twice_in_a_run(pipeline_rig: PipelineRig) -> None:
+    pipeline_rig.events_file(DAY, 8)
+    comparisons = (
+        checks.check_silver,
+        bronze_to_silver.compare,
+        silver_to_gold.compare,
+        silver_to_gold._compare_table,
+        gold_to_warehouse.compare,
+        kafka_to_bronze.compare,
+        source_to_silver.compare,
+        source_to_silver.compare_totals,
+        load._compare,
+        totals.totals_of_gold,
+        totals.totals_of_warehouse,
+    )
+    with calls_of(*comparisons) as counted:
+        assert pipeline_rig.run(DAY).success
+    tables = len(pipeline_rig.events.gold.tables)
+    assert counted == {
+        "audit.checks.check_silver": 1,
+        "audit.stages.bronze_to_silver.compare": 1,
+        "audit.stages.silver_to_gold.compare": 1,
+        "audit.stages.silver_to_gold._compare_table": tables,
+        "warehouse.load._compare": tables,
+        "warehouse.totals.totals_of_gold": tables,
+        "warehouse.totals.totals_of_warehouse": tables,
+    }
 
 
 def test_an_audit_that_fails_raises_an_alert_and_the_date_stays_loaded(

@@ -32,6 +32,7 @@ from platform_core.partitions.partition_state import State
 from platform_core.partitions.plan import plan
 from platform_core.settings import REPOSITORY, settings
 from processing.claim import Claims
+from processing.context import RunContext
 from processing.one_date import Failed, Processor, Step
 from spark_jobs import session
 from tests.rigs import bronze_days
@@ -143,20 +144,10 @@ class LakeRig:
         remote = self.sail.env()["SPARK_REMOTE"]
         spark = session.connect(remote, run_id)
         try:
-            claims = Claims(
-                domain, self.lake, self.partitions, run_id, lambda _: False, lambda _: None, discovered=True
-            )
-            run = Processor(
-                domain,
-                self.lake,
-                self.partitions,
-                spark,
-                Warehouse().connect,
-                settings().snowflake_database,
-                run_id,
-                claims,
-            )
-            for step in run.process(DAY):
+            run = RunContext(settings(), self.lake, domain, self.partitions, run_id, discovered=True)
+            claims = Claims(run, lambda _: False, lambda _: None)
+            processor = Processor(run, claims, spark, Warehouse().connect)
+            for step in processor.process(DAY):
                 if isinstance(step, Failed):
                     self.failures.append(step.error)
                 on_step(step)

@@ -64,7 +64,7 @@ def bronze_only(settings: Settings, seed: int = 0, days: int = 2) -> AuditLake:
 
 
 def look(made: AuditLake, log: Log) -> StageResult:
-    return kafka_to_bronze.check(made.domain, made.lake, log)
+    return kafka_to_bronze.compare(made.lake, made.domain, log)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -1,0 +1,106 @@
+"""What the audit asks of the warehouse: dates, totals and rows of a domain's tables.
+
+It only reads; what the answers must agree with is decided in `gold_to_warehouse`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+
+from platform_core.domain.catalog import Domain
+from warehouse import ddl
+from warehouse.load import Connection, WarehouseUnavailableError
+from warehouse.totals import Totals, totals_of_warehouse
+
+MEASURE_TYPES = ("NUMBER", "DECIMAL", "FIXED")
+
+
+class WarehouseTables:
+    """The Gold tables of one domain in the warehouse.
+
+    Args:
+        connection: An open connection.
+        database: The database of the Gold schemas.
+        domain: The domain.
+
+    Raises:
+        WarehouseUnavailableError: the warehouse did not answer; so does every method.
+    """
+
+    def __init__(self, connection: Connection, database: str, domain: Domain) -> None:
+        self._domain = domain
+        self._database = ddl.identifier(database)
+        with translate_warehouse_errors():
+            self._cursor = connection.cursor()
+        self._types = self._column_types()
+
+    def columns(self, table: str) -> frozenset[str]:
+        """Return a table's columns but those that the load adds; none if there is no such table."""
+        return frozenset(self._types.get(ddl.identifier(table), {}))
+
+    def dates(self) -> set[date]:
+        """Return the dates that the domain's tables have rows of."""
+        key = ddl.identifier(self._domain.partition_key)
+        return {
+            day
+            for table in self._domain.gold.tables
+            if self.columns(table)
+            for (day,) in self._query(f"SELECT DISTINCT {key} FROM {self._name(table)}")
+            if day is not None
+        }
+
+    def totals(self, table: str, day: date) -> Totals:
+        """Return the rows and the exact sums of one date."""
+        types = self._types.get(ddl.identifier(table), {})
+        if not types:
+            return Totals(0)
+        measures = [name for name, kind in types.items() if kind in MEASURE_TYPES]
+        with translate_warehouse_errors():
+            return totals_of_warehouse(self._cursor, self._name(table), measures, self._dated(day))
+
+    def rows(self, table: str, columns: Sequence[str], day: date) -> list[dict[str, Any]]:
+        """Return some columns of one date."""
+        if not columns:
+            return []
+        listed = ", ".join(ddl.identifier(name) for name in columns)
+        rows = self._query(f"SELECT {listed} FROM {self._name(table)} WHERE {self._dated(day)}")
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def _column_types(self) -> dict[str, dict[str, str]]:
+        schema = ddl.literal(self._domain.warehouse_schema)
+        rows = self._query(
+            f"SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE FROM {self._database}.INFORMATION_SCHEMA.COLUMNS"
+            f" WHERE TABLE_SCHEMA = {schema}"
+        )
+        types: dict[str, dict[str, str]] = {}
+        for table, column, kind in rows:
+            if not str(column).startswith("_"):  # the load's own columns
+                types.setdefault(str(table).upper(), {})[str(column).upper()] = str(kind).upper().partition("(")[0]
+        return types
+
+    def _name(self, table: str) -> str:
+        return f"{self._database}.{ddl.identifier(self._domain.warehouse_schema)}.{ddl.identifier(table)}"
+
+    def _dated(self, day: date) -> str:
+        return f"{ddl.identifier(self._domain.partition_key)} = '{day.isoformat()}'"
+
+    def _query(self, statement: str) -> list[tuple[Any, ...]]:
+        with translate_warehouse_errors():
+            return [tuple(row) for row in self._cursor.execute(statement).fetchall()]
+
+
+@contextmanager
+def translate_warehouse_errors() -> Iterator[None]:
+    """Turn the connector's errors into `WarehouseUnavailableError`."""
+    from snowflake.connector.errors import Error
+
+    try:
+        yield
+    except Error as error:
+        raise WarehouseUnavailableError(
+            f"The warehouse did not answer a query: {error.msg}. Check SNOWFLAKE_* and that it is up, then run the"
+            " audit again."
+        ) from error
