@@ -1,4 +1,4 @@
-"""What a demonstration of the platform shows of the simulated town: late changes, totals, questions, a comparison.
+"""What a demonstration of the platform shows of the simulated town: late changes, totals, questions.
 
 Add here what names a domain of the town; the order of a demonstration, and what counts as success, is
 `infra.embedded.commands.demo`'s.
@@ -10,12 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-import psycopg2
-import pyarrow.compute as pc
-
-from platform_core.domain.catalog import Catalog, Domain
-from platform_core.lake.lake import Lake
-from platform_core.settings import Settings
+from platform_core.domain.catalog import Domain
 
 LATE_CHANGES = {"events": 500, "orders": 40}
 """How many records `python -m simulation late` makes late, by domain."""
@@ -67,26 +62,6 @@ QUESTIONS = (
         " GROUP BY RESTAURANT_ID ORDER BY CANCELLED DESC, RESTAURANT_ID LIMIT 5",
     ),
 )
-
-
-def source_difference(settings: Settings, catalog: Catalog, lake: Lake) -> list[str]:
-    """Compare the orders of Silver with those of Postgres, value by value; return what differs, at most ten lines.
-
-    Deleted orders count on neither side: one that was deleted for real is in Silver, marked, and not in Postgres.
-    """
-    names = ["order_id", "status", "total", "updated_at"]
-    table = lake.delta(lake.silver(catalog["orders"])).to_pyarrow_table(columns=[*names, "deleted_at"])
-    live = table.filter(pc.is_null(table["deleted_at"])).select(names)
-    silver = {row["order_id"]: row for row in live.to_pylist()}
-    with psycopg2.connect(settings.postgres_dsn.get_secret_value()) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT order_id, status, total, updated_at FROM orders WHERE deleted_at IS NULL")
-        shop = {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
-    differences = [
-        f"order {key}: Postgres {shop.get(key)}, Silver {silver.get(key)}"
-        for key in sorted(shop.keys() | silver.keys())
-        if shop.get(key) != silver.get(key)
-    ]
-    return differences[:10]
 
 
 def warm_up_rows(domain: Domain, day: date, count: int) -> list[dict[str, Any]]:
