@@ -299,6 +299,7 @@ def test_a_date_that_hangs_is_failed_and_its_job_ended(
         patch.setattr(bronze_to_silver, "run", hanging)
         patch.setenv("PARTITION_TIMEOUT_SECONDS", "2")
         settings.cache_clear()
+        pipeline_rig.with_quality()  # the definitions are made anew, with the settings of now
         assert not pipeline_rig.run(DAY, discovered=True).success
     settings.cache_clear()
     row = pipeline_rig.partitions.get("events", DAY)
