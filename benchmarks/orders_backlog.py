@@ -23,9 +23,9 @@ from infra.embedded.services.schema_registry import SchemaRegistry
 from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY, Settings
 from platform_kafka.provision import provision
-from producers.database import connect
 from producers.delivery import Delivery
-from producers.postgres_cdc import CdcPoller
+from producers.postgres.cdc import CdcPoller
+from producers.postgres.database import connect
 from producers.watermark import FileWatermark
 from simulation.shop.seed import past_transaction, seed_shop
 from simulation.world import World, WorldSize

@@ -23,18 +23,18 @@ from platform_core.domain.source import Clickstream, PostgresCdc, PostgresIncrem
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from platform_kafka.alerts import AlertTopic
-from producers.clickstream import SETTLE_EVERY_SECONDS, ClickstreamSender, Crowd
-from producers.database import connect, transient
+from producers.clickstream.crowd import SETTLE_EVERY_SECONDS, ClickstreamSender, Crowd
+from producers.clickstream.shop_view import ShopView
 from producers.delivery import Delivery, Receipt
-from producers.postgres_cdc import CdcPoller
-from producers.postgres_increment import Increment
-from producers.postgres_snapshot import Snapshot
+from producers.postgres.cdc import CdcPoller
+from producers.postgres.database import connect, transient
+from producers.postgres.increment import Increment
+from producers.postgres.snapshot import Snapshot
+from producers.postgres.snapshot_memory import SnapshotRefusedError
+from producers.postgres.watermark_alarm import WatermarkAlarm
 from producers.running import Stop, run_every
-from producers.shop_view import ShopView
-from producers.snapshot_memory import SnapshotRefusedError
 from producers.source_probe import SourceProbe
 from producers.watermark import FileWatermark
-from producers.watermark_alarm import WatermarkAlarm
 
 log = logging.getLogger(__name__)
 

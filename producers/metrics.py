@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from producers.fence import FencedReader
+from producers.postgres.fence import FencedReader
 
 
 class ProducerMetrics:

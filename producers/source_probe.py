@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from platform_core.errors import TransientError
 from platform_core.probe_server import Health, ProbeServer
 from platform_core.settings import Settings
-from producers.fence import FencedReader
 from producers.metrics import ProducerMetrics
+from producers.postgres.fence import FencedReader
 
 FAILING_INTERVALS = 3
 

@@ -1,6 +1,6 @@
 """Where a source was read up to: one JSON file a source, replaced atomically, shown and set back by an operator.
 
-Only the file belongs here; what a position means belongs to `producers.fence`, and when it may be saved to the
+Only the file belongs here; what a position means belongs to `producers.postgres.fence`, and when it may be saved to the
 delivery reports (`producers.delivery`). A lost file only makes a source send again, see docs/operations.md.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.source import PostgresIncrement, PostgresSnapshot, PostgresTable
 from platform_core.errors import ConfigurationError
-from producers.fence import Position
+from producers.postgres.fence import Position
 
 
 class WatermarkStore(Protocol):

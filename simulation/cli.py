@@ -99,7 +99,7 @@ def _world(parsed: argparse.Namespace) -> World:
 
 
 def _shop_init(parsed: argparse.Namespace) -> dict[str, Any]:
-    from producers.database import connect
+    from producers.postgres.database import connect
     from simulation.shop.seed import seed_shop
 
     world = _world(parsed)

@@ -27,7 +27,7 @@ from platform_kafka.topics import dlq_name
 from platform_kafka.wire_format import unframe
 
 if TYPE_CHECKING:
-    from producers.fence import Position
+    from producers.postgres.fence import Position
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from platform_core.partitions.partition_meta import Partition
 from sink.bronze.arrow import bronze_schema
 
 if TYPE_CHECKING:
-    from producers.fence import Position
+    from producers.postgres.fence import Position
 
 _SELECT_LIST = re.compile(r"^\s*select\s.+?\sfrom\s", re.IGNORECASE | re.DOTALL)
 

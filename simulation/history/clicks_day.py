@@ -12,7 +12,7 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
-from producers.funnel import (
+from producers.clickstream.funnel import (
     ADD,
     CHECKOUT,
     CLOSE,

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from producers.funnel import ADD, DEVICES, EVENT_TYPES, SEARCH
+from producers.clickstream.funnel import ADD, DEVICES, EVENT_TYPES, SEARCH
 from simulation.history.clicks_day import NONE, ClicksDay
 from simulation.history.orders_day import PAYMENT_METHODS
 from simulation.history.randomness import Bools, Ints

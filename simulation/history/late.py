@@ -12,8 +12,8 @@ from typing import Any
 from platform_core.domain.catalog import Catalog
 from platform_core.settings import Settings
 from platform_kafka.wire_format import decode_value, header
-from producers.database import connect
 from producers.delivery import Delivery
+from producers.postgres.database import connect
 from simulation.history.clicks_day import make_late_clicks
 from simulation.history.encoding import encode
 from simulation.history.orders_day import make_orders

@@ -23,12 +23,12 @@ from platform_core.settings import Settings
 from platform_kafka.clients import connect_admin
 from platform_kafka.registry import connect_registry
 from platform_kafka.wire_format import header
-from producers.database import connect
 from producers.delivery import Delivery, Receipt
-from producers.fence import Position, VirtualClock
-from producers.postgres_cdc import CdcPoller
-from producers.postgres_increment import Increment
-from producers.postgres_snapshot import Snapshot
+from producers.postgres.cdc import CdcPoller
+from producers.postgres.database import connect
+from producers.postgres.fence import Position, VirtualClock
+from producers.postgres.increment import Increment
+from producers.postgres.snapshot import Snapshot
 from producers.watermark import FileWatermark, MemoryWatermark
 from simulation.history.clicks_day import make_clicks
 from simulation.history.encoding import encode

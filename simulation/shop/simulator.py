@@ -17,7 +17,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
-from producers.database import transient
+from producers.postgres.database import transient
 from simulation.history.randomness import HOURLY_WEIGHTS
 from simulation.shop.lifecycle import Progress, advance
 from simulation.world import TIERS, World

@@ -26,10 +26,10 @@ from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.settings import REPOSITORY, Settings
 from platform_kafka.topics import kafka_client_config, topic_specs
 from platform_kafka.wire_format import decode_value
-from producers.database import connect
 from producers.delivery import Delivery
-from producers.fence import FencedReader, Position
-from producers.postgres_query import changes_query
+from producers.postgres.database import connect
+from producers.postgres.fence import FencedReader, Position
+from producers.postgres.query import changes_query
 from tests.rigs.settings_of import settings_of
 
 SIMULATION = ("shop-init", "simulate-shop", "replay", "late")

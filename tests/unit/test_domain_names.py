@@ -18,7 +18,7 @@ DOMAINS = load_catalog(REPOSITORY / "domains" / "domains.yaml").names
 DISTINCT = {"orders", "restaurants"}
 MAY_NAME_THEM = ("domains", "simulation")
 # The live clickstream is what the visitors of the simulated shop do; it reads the shop's tables.
-OF_THE_SHOP = ("producers/clickstream.py", "producers/shop_view.py")
+OF_THE_SHOP = ("producers/clickstream/crowd.py", "producers/clickstream/shop_view.py")
 
 READS_A_TABLE = re.compile(rf"\b(from|join|into|update|table)\s+({'|'.join(DOMAINS)})\b", re.IGNORECASE)
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

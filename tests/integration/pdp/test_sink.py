@@ -18,7 +18,7 @@ from typer.testing import Result
 from platform_core.errors import TransientError
 from platform_core.probe_server import Health, ProbeServer
 from platform_core.settings import REPOSITORY, settings
-from producers.fence import Position
+from producers.postgres.fence import Position
 from producers.watermark import FileWatermark
 
 Run = Callable[..., Result]

@@ -12,9 +12,9 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
-from producers.backlog import CHECKPOINT_ROWS
-from producers.fence import MAX_REMEMBERED_ROWS, Position
-from producers.postgres_cdc import CdcPoller
+from producers.postgres.backlog import CHECKPOINT_ROWS
+from producers.postgres.cdc import CdcPoller
+from producers.postgres.fence import MAX_REMEMBERED_ROWS, Position
 from producers.watermark import FileWatermark, MemoryWatermark
 from simulation.shop.seed import past_transaction, seed_shop
 from simulation.world import World, WorldSize

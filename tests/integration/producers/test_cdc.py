@@ -11,8 +11,8 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from platform_core.errors import TransientError
-from producers.fence import FencedReader, Position, VirtualClock
-from producers.postgres_cdc import CdcPoller
+from producers.postgres.cdc import CdcPoller
+from producers.postgres.fence import FencedReader, Position, VirtualClock
 from producers.watermark import FileWatermark, MemoryWatermark
 from simulation.shop.seed import past_transaction, seed_shop
 from simulation.world import World, WorldSize

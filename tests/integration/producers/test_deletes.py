@@ -10,12 +10,12 @@ import psycopg2.errors
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from producers.fence import BEGINNING, MAX_ID
-from producers.postgres_cdc import CdcPoller
-from producers.postgres_increment import Increment
-from producers.postgres_query import changes_query
-from producers.postgres_snapshot import Snapshot
-from producers.snapshot_memory import SnapshotRefusedError
+from producers.postgres.cdc import CdcPoller
+from producers.postgres.fence import BEGINNING, MAX_ID
+from producers.postgres.increment import Increment
+from producers.postgres.query import changes_query
+from producers.postgres.snapshot import Snapshot
+from producers.postgres.snapshot_memory import SnapshotRefusedError
 from producers.watermark import FileWatermark, MemoryWatermark
 from simulation.history.replay import Plan, replay
 from simulation.shop import simulator as simulator_module

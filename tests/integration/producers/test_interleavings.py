@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from producers.fence import FencedReader, Position
-from producers.postgres_query import changes_query
+from producers.postgres.fence import FencedReader, Position
+from producers.postgres.query import changes_query
 from simulation.shop.seed import seed_shop
 from simulation.world import World, WorldSize
 

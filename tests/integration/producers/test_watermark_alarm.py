@@ -13,9 +13,9 @@ from confluent_kafka import Consumer, TopicPartition
 from platform_core.lake.alerts import Alert
 from platform_kafka.alerts import AlertTopic
 from platform_kafka.topics import PIPELINE_ALERTS, kafka_client_config
-from producers.postgres_cdc import CdcPoller
+from producers.postgres.cdc import CdcPoller
+from producers.postgres.watermark_alarm import KIND, OpenTransaction, WatermarkAlarm
 from producers.watermark import MemoryWatermark
-from producers.watermark_alarm import KIND, OpenTransaction, WatermarkAlarm
 from simulation.shop.seed import seed_shop
 from simulation.world import World, WorldSize
 

@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from platform_core.errors import ConfigurationError, TransientError
-from producers.database import connect
-from producers.fence import Position
+from producers.postgres.database import connect
+from producers.postgres.fence import Position
 from simulation.history.replay import Plan, replay
 from simulation.shop import seed, simulator
 from simulation.shop.simulator import ShopSimulator

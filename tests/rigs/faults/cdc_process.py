@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from producers.backlog import Backlog
 from producers.cli import main
-from producers.fence import MAX_ID, FencedReader
+from producers.postgres.backlog import Backlog
+from producers.postgres.fence import MAX_ID, FencedReader
 
 
 def naive_watermark() -> None:

@@ -15,7 +15,7 @@ from platform_core.domain.catalog import Catalog
 from platform_core.errors import PermanentError, TransientError
 from platform_kafka.registry import RegisteredContract, compile_contract
 from platform_kafka.wire_format import decode_value
-from producers.clickstream import ClickstreamSender
+from producers.clickstream.crowd import ClickstreamSender
 from producers.delivery import Delivery, Receipt
 
 USER = {

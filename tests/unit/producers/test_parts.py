@@ -15,9 +15,9 @@ from platform_core.domain.catalog import load_catalog
 from platform_core.errors import ConfigurationError
 from platform_core.settings import REPOSITORY
 from producers.cli import main as producers_main
-from producers.fence import Position
-from producers.postgres_increment import Increment
-from producers.postgres_snapshot import Snapshot
+from producers.postgres.fence import Position
+from producers.postgres.increment import Increment
+from producers.postgres.snapshot import Snapshot
 from producers.running import Stop, run_every
 from producers.watermark import FileWatermark, MemoryWatermark
 from simulation.cli import main as simulation_main

@@ -14,9 +14,9 @@ from platform_core.domain.catalog import load_catalog
 from platform_core.errors import ConfigurationError
 from platform_core.settings import REPOSITORY
 from producers.cli import main
-from producers.fence import MAX_WAITING_POLLS, Position, _thinned
-from producers.postgres_increment import Increment
-from producers.snapshot_memory import SnapshotRefusedError, refuse_a_loss, removed_elements, vanished
+from producers.postgres.fence import MAX_WAITING_POLLS, Position, _thinned
+from producers.postgres.increment import Increment
+from producers.postgres.snapshot_memory import SnapshotRefusedError, refuse_a_loss, removed_elements, vanished
 from producers.watermark import FileWatermark, MemoryWatermark, describe, reset
 
 CATALOG = load_catalog(REPOSITORY / "domains" / "domains.yaml")

@@ -14,7 +14,7 @@ import pytest
 from platform_core.domain.catalog import Catalog
 from platform_kafka.registry import compile_contract
 from platform_kafka.wire_format import HEADER_BYTES, header
-from producers.funnel import DEVICES, EVENT_TYPES
+from producers.clickstream.funnel import DEVICES, EVENT_TYPES
 from simulation.history.clicks_day import make_clicks, make_late_clicks
 from simulation.history.encoding import encode
 from simulation.history.orders_day import CANCELLED, DELIVERED, make_orders, orders_for, steps_between

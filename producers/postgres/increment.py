@@ -1,8 +1,8 @@
 """The daily increment of a Postgres table: which rows changed since the last one, each with the time of extraction.
 
 When an increment is due belongs here. Which table, and what a record has, is said by the domain's `source` block; not
-missing a late commit belongs to `producers.fence`, sending and saving to `producers.backlog`. What the block masks is
-masked by the query, and in a tombstone by the database: it never reaches this process.
+missing a late commit belongs to `producers.postgres.fence`, sending and saving to `producers.postgres.backlog`. What
+the block masks is masked by the query, and in a tombstone by the database: it never reaches this process.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import orjson
 from psycopg2.extensions import connection as Connection
 
 from platform_core.domain.source import PostgresIncrement
-from producers.backlog import Backlog
 from producers.delivery import Delivery, Receipt
-from producers.fence import FencedReader, PollClock, PolledRow, Position
-from producers.postgres_query import changes_query
+from producers.postgres.backlog import Backlog
+from producers.postgres.fence import FencedReader, PollClock, PolledRow, Position
+from producers.postgres.query import changes_query
 from producers.watermark import WatermarkStore
 
 

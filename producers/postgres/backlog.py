@@ -1,7 +1,7 @@
 """Sending one poll of any length: in stretches, each delivered and saved before the next, with its progress told.
 
-How much is in flight between two saves belongs here; which rows there are belongs to `producers.fence`, and sending
-one to `producers.delivery`.
+How much is in flight between two saves belongs here; which rows there are belongs to `producers.postgres.fence`, and
+sending one to `producers.delivery`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from platform_core.clock import Clock, SystemClock
 from producers.delivery import Delivery, Receipt
-from producers.fence import FencedReader, PolledRow, Position
+from producers.postgres.fence import FencedReader, PolledRow, Position
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """What the live clickstream needs to know of the shop: who may visit, what they may look at, what they ordered.
 
-Read-only queries for visits belong here; how a visit goes belongs to `producers.clickstream`.
+Read-only queries for visits belong here; how a visit goes belongs to `producers.clickstream.crowd`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Snapshots of a Postgres table: every row of it at fixed hours.
 
-When a snapshot is due belongs here, comparing with the snapshot before it to `producers.snapshot_memory`, sending to
-`producers.delivery`. Which table, and what a record has, is said by the domain's `source` block. A snapshot is one
-statement and so one consistent view, docs/architecture.md.
+When a snapshot is due belongs here, comparing with the snapshot before it to `producers.postgres.snapshot_memory`,
+sending to `producers.delivery`. Which table, and what a record has, is said by the domain's `source` block. A snapshot
+is one statement and so one consistent view, docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from psycopg2.extensions import connection as Connection
 
 from platform_core.domain.source import PostgresSnapshot
 from producers.delivery import Delivery, Receipt
-from producers.postgres_query import all_rows_query
-from producers.snapshot_memory import (
+from producers.postgres.query import all_rows_query
+from producers.postgres.snapshot_memory import (
     Documents,
     SnapshotRefusedError,
     documents_of,

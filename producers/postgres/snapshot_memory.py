@@ -1,7 +1,7 @@
 """What the last snapshot of a table held: the only way to see that a row has vanished since.
 
 Comparing two snapshots belongs here, and refusing one that has lost too much; asking and sending belongs to
-`producers.postgres_snapshot`. A snapshot has no tombstones, so absence is the message: docs/architecture.md.
+`producers.postgres.snapshot`. A snapshot has no tombstones, so absence is the message: docs/architecture.md.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Change capture of a Postgres table: every version that a poll saw, as one record.
 
 Which table, and what a record has, is said by the domain's `source` block; not missing a late commit belongs to
-`producers.fence`, sending a poll and saving its watermark to `producers.backlog`. A record of a deleted row has
-`deleted_at`, docs/architecture.md.
+`producers.postgres.fence`, sending a poll and saving its watermark to `producers.postgres.backlog`. A record of a
+deleted row has `deleted_at`, docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import orjson
 from psycopg2.extensions import connection as Connection
 
-from producers.backlog import CHECKPOINT_ROWS, Backlog
 from producers.delivery import Delivery, Receipt
-from producers.fence import PAGE_ROWS, FencedReader, PollClock, Position
-from producers.postgres_query import changes_query
+from producers.postgres.backlog import CHECKPOINT_ROWS, Backlog
+from producers.postgres.fence import PAGE_ROWS, FencedReader, PollClock, Position
+from producers.postgres.query import changes_query
 from producers.watermark import WatermarkStore
 
 

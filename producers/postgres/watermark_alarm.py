@@ -1,7 +1,8 @@
 """The alarm of a watermark that an open transaction holds back, and whose transaction it is.
 
-When it is raised and what it says belongs here; why a watermark waits is explained in `producers.fence`, and what to
-do about it in docs/operations.md. It costs nothing while nothing is held: the server is asked only after the alarm.
+When it is raised and what it says belongs here; why a watermark waits is explained in `producers.postgres.fence`, and
+what to do about it in docs/operations.md. It costs nothing while nothing is held: the server is asked only after the
+alarm.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from psycopg2.extensions import connection as Connection
 
 from platform_core.errors import TransientError
 from platform_core.lake.alerts import Alert, AlertKind
-from producers.fence import FencedReader
+from producers.postgres.fence import FencedReader
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """The live clickstream: virtual users, each in a visit that walks the funnel, at a given rate.
 
 How a visit goes and when its next event is due belongs here. Who there is and what was ordered comes from
-`producers.shop_view`: an `order_placed` is only ever sent for an order that is in the shop.
+`producers.clickstream.shop_view`: an `order_placed` is only ever sent for an order that is in the shop.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from platform_core.errors import TransientError
-from producers.delivery import Delivery, Receipt
-from producers.funnel import (
+from producers.clickstream.funnel import (
     ADD,
     CHECKOUT,
     DEVICES,
@@ -32,7 +31,8 @@ from producers.funnel import (
     RESTAURANT,
     SEARCH,
 )
-from producers.shop_view import Kitchen, PlacedOrder, ShopView, Visitor
+from producers.clickstream.shop_view import Kitchen, PlacedOrder, ShopView, Visitor
+from producers.delivery import Delivery, Receipt
 
 log = logging.getLogger(__name__)
 
