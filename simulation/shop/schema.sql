@@ -134,7 +134,7 @@ CREATE INDEX IF NOT EXISTS menu_items_restaurant ON menu_items (restaurant_id);
 CREATE OR REPLACE FUNCTION shop_clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT clock_timestamp()';
 
 -- Polling by updated_at misses nothing only if the transaction has its number before the clock is read. The time also
--- grows with each version of a row, whatever the clock does. See producers/fence.py.
+-- grows with each version of a row, whatever the clock does. See producers/postgres/fence.py.
 CREATE OR REPLACE FUNCTION next_version(previous timestamptz) RETURNS timestamptz LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM pg_current_xact_id();
