@@ -2,7 +2,8 @@
 
 A check that compares two layers is answered by the stage that compares them, once (`audit.stages`). One that fails
 with severity ERROR blocks what comes after it, WARN only shows. Row-level rules belong to domains.yaml and are counted
-inside the Spark job; what needs the whole domain belongs to `watch`.
+inside the Spark job; what needs the whole domain belongs to
+`platform_assets.asset_checks`.
 """
 
 from __future__ import annotations
