@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
+import pyarrow as pa
+
 from platform_core.domain.catalog import Domain
 from warehouse import ddl
 from warehouse.load import Connection, WarehouseUnavailableError
-from warehouse.totals import Totals, totals_of_warehouse
+from warehouse.totals import Totals, scales, totals_of_warehouse
 
 MEASURE_TYPES = ("NUMBER", "DECIMAL", "FIXED")
 
@@ -52,12 +54,12 @@ class WarehouseTables:
             if day is not None
         }
 
-    def totals(self, table: str, day: date) -> Totals:
-        """Return the rows and the exact sums of one date."""
+    def totals(self, table: str, day: date, gold: pa.Schema) -> Totals:
+        """Return the rows of one date and the exact sums of the numbers that Gold has too."""
         types = self._types.get(ddl.identifier(table), {})
         if not types:
             return Totals(0)
-        measures = [name for name, kind in types.items() if kind in MEASURE_TYPES]
+        measures = {name: scale for name, scale in scales(gold).items() if types.get(name) in MEASURE_TYPES}
         with translate_warehouse_errors():
             return totals_of_warehouse(self._cursor, self._name(table), measures, self._dated(day))
 

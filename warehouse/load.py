@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from platform_core.errors import PermanentError, TransientError
 from warehouse import ddl
-from warehouse.totals import totals_of_gold, totals_of_warehouse
+from warehouse.totals import scales, totals_of_gold, totals_of_warehouse
 
 log = logging.getLogger(__name__)
 
@@ -255,7 +255,7 @@ def _apply(
 
 def _compare(cursor: Any, part: GoldPartition, target: str, dated: str, day: date) -> None:
     expected = totals_of_gold(part.data)
-    found = totals_of_warehouse(cursor, target, expected.sums, dated)
+    found = totals_of_warehouse(cursor, target, scales(part.data.schema), dated)
     if found != expected:
         raise LoadMismatchError(
             f"`{target}` {day} would hold {found}, Gold has {expected}: rolled back. Somebody else writes this table,"

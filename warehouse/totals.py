@@ -6,7 +6,7 @@ differ in the last digit on one side only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -30,31 +30,34 @@ class Totals:
     sums: Mapping[str, Decimal] = field(default_factory=dict)
 
 
+def scales(gold: pa.Schema) -> dict[str, int]:
+    """Return the columns with exact sums, by their name in the warehouse, and how many decimal places each has."""
+    return {
+        ddl.identifier(column.name): column.type.scale if pa.types.is_decimal(column.type) else 0
+        for column in gold
+        if pa.types.is_integer(column.type) or pa.types.is_decimal(column.type)
+    }
+
+
 def totals_of_gold(gold: pa.Table) -> Totals:
     """Return the totals of a date's Gold rows."""
-    return Totals(
-        gold.num_rows,
-        {
-            ddl.identifier(column.name): _exact(pc.sum(gold.column(column.name)).as_py())
-            for column in gold.schema
-            if pa.types.is_integer(column.type) or pa.types.is_decimal(column.type)
-        },
-    )
+    columns = {ddl.identifier(name): gold.column(name) for name in gold.column_names}
+    return Totals(gold.num_rows, {name: _exact(pc.sum(columns[name]).as_py()) for name in scales(gold.schema)})
 
 
-def totals_of_warehouse(cursor: Any, table: str, measures: Iterable[str], where: str) -> Totals:
+def totals_of_warehouse(cursor: Any, table: str, measures: Mapping[str, int], where: str) -> Totals:
     """Return the totals of a table's rows.
 
     Args:
         cursor: An open cursor; inside a transaction it sees what the transaction has written.
         table: The fully qualified name.
-        measures: The columns to sum.
+        measures: The columns to sum, each with its digits after the point, as `scales` returns them.
         where: The condition that selects the date.
     """
-    names = list(measures)
-    listed = ", ".join(["COUNT(*)", *(f"SUM({name})" for name in names)])
-    rows, *sums = cursor.execute(f"SELECT {listed} FROM {table} WHERE {where}").fetchone()
-    return Totals(int(rows), {name: _exact(value) for name, value in zip(names, sums, strict=True)})
+    # The cast keeps a sum exact: the stand-in adds up a NUMBER(4,2) as a float, 394.08 becomes 394.08000000000015.
+    sums_of = [f"SUM({name}::NUMBER(38,{scale}))" for name, scale in measures.items()]
+    rows, *sums = cursor.execute(f"SELECT {', '.join(['COUNT(*)', *sums_of])} FROM {table} WHERE {where}").fetchone()
+    return Totals(int(rows), {name: _exact(value) for name, value in zip(measures, sums, strict=True)})
 
 
 def _exact(value: Any) -> Decimal:

@@ -46,7 +46,7 @@ def compare(lake: Lake, domain: Domain, day: date, warehouse: WarehouseTables) -
     in_gold = in_warehouse = missing = surplus = 0
     for table, keys in domain.gold.tables.items():
         gold = _gold(lake, domain, table, day)
-        totals = warehouse.totals(table, day)
+        totals = warehouse.totals(table, day, gold.schema)
         in_gold, in_warehouse = in_gold + gold.num_rows, in_warehouse + totals.rows
         if totals == totals_of_gold(gold):
             continue
