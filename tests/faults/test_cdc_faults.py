@@ -235,11 +235,17 @@ def broker_dies_with_producer(shop, kafka, mutant):
     process = shop.start(mutant)
     with shop.life():
         shop.produced(20)
+    # With nothing under way, the next poll is that of the update, whatever the broker does.
+    shop.wait(lambda: not shop.missed())
     kafka.crash()
+    watermark = Path(shop.fault_rig.env["STATE_DIR"]) / "orders.json"
+    before = watermark.read_bytes()
     with psycopg2.connect(shop.fault_rig.env["POSTGRES_DSN"]) as connection, connection.cursor() as cursor:
         cursor.execute("UPDATE orders SET city = 'while the broker was away'")
     connection.close()
     time.sleep(2)  # ten polls
+    if mutant:
+        shop.wait(lambda: watermark.read_bytes() != before)
     process.kill()
     process.wait()
     kafka.restart()
