@@ -33,7 +33,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedDemo]:
         env = {**os.environ, "COLUMNS": "160", "PARTITIONS_START_DATE": FIRST_BACKFILLED.isoformat()}
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=file, stderr=subprocess.STDOUT, env=env)
     try:
-        deadline = time.monotonic() + 900
+        deadline = time.monotonic() + 1_100
         while not (report.exists() and "passed" in json.loads(report.read_text())):
             assert process.poll() is None, f"the demo ended early:\n{output.read_text()}"
             assert time.monotonic() < deadline, f"the demo hangs:\n{output.read_text()}"
