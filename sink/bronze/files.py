@@ -139,7 +139,9 @@ class PendingFiles:
 
     def revoke(self, partitions: Collection[TopicPartition]) -> None:
         """Leave what belongs to partitions that this process no longer owns to their next owner."""
-        for file in [*self._waiting, *self._stored]:
+        # The ledger may confirm a committed file inside a poll: it is done, and only the journal has to forget it.
+        unfinished = [file for file in self._stored if file.state is not State.DONE]
+        for file in [*self._waiting, *unfinished]:
             entry = file.entry
             if file.revoke(partitions):
                 self._journal.leave(entry)

@@ -147,6 +147,18 @@ def test_a_stored_file_of_a_lost_partition_stays_in_the_journal(rig):
     assert len(rig.publisher.records["processed-events"]) == 1
 
 
+def test_a_file_that_is_done_stays_done_when_its_partition_is_lost_in_the_same_poll(rig):
+    file = rig.seal((0, 0))
+    rig.files.put(NOW)
+    rig.files.note_committed({P0: 1})
+    rig.announce()  # the ledger's confirmation comes inside the poll that loses the partition
+    assert file.state == "done"
+    rig.files.revoke([P0])
+    rig.files.note_committed({})
+    rig.files.close(wait=True)
+    assert file.state == "done" and not rig.store.journal
+
+
 def test_a_full_queue_to_the_ledger_loses_no_announcement(rig):
     rig.seal((0, 0))
     rig.seal((0, 1))
