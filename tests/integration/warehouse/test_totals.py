@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 
@@ -39,7 +40,8 @@ def test_a_sum_is_exact_on_both_sides_whatever_the_scale(warehouse: WarehouseSer
         schema=pa.schema(TYPES),
     )
     assert list(scales(gold.schema).items()) == [("N", 0), ("RATING", 2), ("PRICE", 2), ("SHARE", 10), ("NOTHING", 2)]
-    config = Settings(**{name.lower(): value for name, value in warehouse.env().items()})
+    login: dict[str, Any] = {name.lower(): value for name, value in warehouse.env().items()}
+    config = Settings(**login)
     schema = f"{config.snowflake_database}.TOTALS_{uuid.uuid4().hex[:8].upper()}"
     table = f"{schema}.NUMBERS"
     rows = ", ".join(
