@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Error, Page
 
 from platform_core.settings import REPOSITORY, settings
-from tests.rigs.ui.browser import open_page
+from tests.rigs.ui.browser import open_page, seen
 from tests.rigs.ui.finished_demo import DAYS, EVENTS_PER_DAY, FIRST_BACKFILLED, SEED, FinishedDemo
 
 ROOT = REPOSITORY / ".platform" / "demo"
@@ -56,6 +56,19 @@ def demo_settings(demo: FinishedDemo, monkeypatch: pytest.MonkeyPatch) -> Iterat
     settings.cache_clear()
     yield
     settings.cache_clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to a failure what the page said, and where its screenshot is."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.failed and report.when == "call" and page is not None:
+        try:
+            report.sections.append(("The page", seen(page, item.name)))
+        except Error as error:  # a browser that is gone says nothing, and must not hide the failure
+            report.sections.append(("The page", str(error)))
+    return report
 
 
 @pytest.fixture(scope="module")

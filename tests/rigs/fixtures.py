@@ -28,6 +28,7 @@ from platform_kafka.provision import provision
 from tests.rigs.pipeline_rig import PipelineRig
 from tests.rigs.producers_rig import ProducersRig, producers_rig_on
 from tests.rigs.sink_rig import SinkRig
+from tests.rigs.spark_server import SparkServer
 
 
 @pytest.fixture(scope="session")
@@ -72,9 +73,9 @@ def warehouse(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def spark_connect(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkConnect]:
+def spark_connect(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkServer]:
     """Spark behind Spark Connect; `spark_connect.env()["SPARK_REMOTE"]` is its URL."""
-    with SparkConnect(tmp_path_factory.mktemp("spark"), toolchain=toolchain, driver_memory="1g") as service:
+    with SparkServer(tmp_path_factory.mktemp("spark"), toolchain=toolchain, driver_memory="1g") as service:
         yield service
 
 

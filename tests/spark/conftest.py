@@ -22,16 +22,9 @@ from spark_jobs import bronze_to_silver, session, silver_to_gold
 from spark_jobs.bronze_to_silver import SilverResult
 from spark_jobs.silver_to_gold import GoldResult
 from tests.rigs import bronze_days
+from tests.rigs.spark_server import SparkServer
 
 ENGINES: tuple[Literal["spark"], Literal["sail"]] = ("spark", "sail")
-
-
-class ShortLived(SparkConnect):
-    """A server whose JVM stops at C1: in a minute it never earns back what C2 costs, 155 CPU seconds against 117."""
-
-    def _spark_command(self) -> list[str | Path]:
-        java, *rest = super()._spark_command()
-        return [java, "-XX:TieredStopAtLevel=1", *rest]
 
 
 @dataclass
@@ -64,7 +57,7 @@ def servers(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> I
     running: dict[str, SparkConnect] = {}
     try:
         for name in ENGINES:
-            service = ShortLived(tmp_path_factory.mktemp(name), toolchain=toolchain, engine=name, driver_memory="1g")
+            service = SparkServer(tmp_path_factory.mktemp(name), toolchain=toolchain, engine=name, driver_memory="1g")
             service.__enter__()
             running[name] = service
         yield running

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from platform_assets.resources.warehouse import Warehouse
 from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY, settings
 from tests.rigs.pipeline_rig import DAY, PipelineRig
+from tests.rigs.spark_server import SparkServer
 
 IDLE = ["before Silver", "between Silver and Gold", "before DONE"]
 STEPS = [*IDLE, "inside the MERGE"]
@@ -116,37 +118,29 @@ def test_a_killed_run_ends_done_with_the_same_rows(pipeline_rig: PipelineRig, tm
     assert rows_of(pipeline_rig) == recovered
 
 
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def is_busy(pid: int) -> bool:
-    before = cpu_seconds(pid)
-    time.sleep(1)
-    return cpu_seconds(pid) - before > 0.4
+def wait_for(what: str, output: Path, condition: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}\n{output.read_text()[-3000:]}"
+        time.sleep(0.2)
 
 
 @pytest.mark.usefixtures("instance_on_disk")
 @pytest.mark.parametrize("how", ["cancelled", "killed"])
 def test_no_engine_works_on_for_a_run_that_is_gone(
-    pipeline_rig: PipelineRig, spark_connect: SparkConnect, tmp_path: Path, how: str
+    pipeline_rig: PipelineRig, spark_connect: SparkServer, tmp_path: Path, how: str
 ) -> None:
-    assert spark_connect.pid is not None
+    """The engine itself is asked what it runs: the job of the dead run would take it hours."""
     pipeline_rig.events_file(DAY, 5)
     pipeline_rig.sensor_tick()
-    child = start("slow", tmp_path / "output.txt")
+    output = tmp_path / "output.txt"
+    child = start("slow", output)
     try:
-        deadline = time.monotonic() + 120
-        while not ((row := pipeline_rig.partitions.get("events", DAY)) and row.status is State.IN_FLIGHT):
-            assert child.poll() is None, (tmp_path / "output.txt").read_text()[-3000:]
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        time.sleep(2)
-        assert is_busy(spark_connect.pid)
+        wait_for("the run starts no job", output, lambda: spark_connect.running_jobs() or child.poll() is not None)
+        assert child.poll() is None, output.read_text()[-3000:]
         # The orchestrator's launcher cancels a run by an interrupt.
         child.send_signal(signal.SIGINT if how == "cancelled" else signal.SIGKILL)
-        child.wait(timeout=60)
+        child.wait(timeout=120)
     finally:
         child.kill()
     row = pipeline_rig.partitions.get("events", DAY)
@@ -154,13 +148,12 @@ def test_no_engine_works_on_for_a_run_that_is_gone(
     if how == "cancelled":
         assert row.status is State.FAILED
         assert "cancelled" in str(row.error_message)
+        wait_for("the job of the cancelled run goes on", output, lambda: not spark_connect.running_jobs())
     else:
         assert row.status is State.IN_FLIGHT
-        assert is_busy(spark_connect.pid), "the engine does not know that its client is gone"
+        assert spark_connect.running_jobs(), "the engine does not know that its client is gone"
     with dg.DagsterInstance.get() as instance:
         pipeline_rig.instance = instance
         tick_until_it_is_queued(pipeline_rig)
         assert pipeline_rig.run(DAY, discovered=True).success
-    deadline = time.monotonic() + 20
-    while is_busy(spark_connect.pid):
-        assert time.monotonic() < deadline, "the job of the dead run goes on"
+    wait_for("the job of the dead run goes on", output, lambda: not spark_connect.running_jobs())
