@@ -48,7 +48,5 @@ def _refuse_missing(lake: Lake, domain: Domain, day: date, names: Sequence[str])
             f"Domain `{domain.name}`, date {day.isoformat()}: {len(missing)} of {len(names)} Bronze files do not exist,"
             f" first `{lake.uri(missing[0])}`. Bronze is immutable: restore it, or reset the date so that its files"
             " are listed again.",
-            domain=domain.name,
-            day=day,
             missing=missing,
         )

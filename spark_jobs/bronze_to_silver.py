@@ -156,9 +156,7 @@ def _refuse_lost_columns(given: Sequence[str], returned: Sequence[str], domain: 
         raise PermanentError(
             f"Domain `{domain.name}`, `{domain.folder / 'transform.py'}`: `Transform` lost the columns"
             f" {', '.join(f'`{name}`' for name in lost)}. It must pass on every column that begins with an underscore,"
-            " the primary key, `order_by` and `timestamp_col`.",
-            domain=domain.name,
-            lost=lost,
+            " the primary key, `order_by` and `timestamp_col`."
         )
 
 
@@ -168,11 +166,7 @@ def _tallied(judged: DataFrame, domain: Domain, day: date, bronze_rows: int) -> 
     if total != bronze_rows:
         raise PermanentError(
             f"Domain `{domain.name}`, date {day.isoformat()}, `{domain.folder / 'transform.py'}`: {bronze_rows} Bronze"
-            f" rows became {total}. `Transform` must neither drop nor multiply rows; nothing was written.",
-            domain=domain.name,
-            day=day,
-            bronze_rows=bronze_rows,
-            transformed_rows=total,
+            f" rows became {total}. `Transform` must neither drop nor multiply rows; nothing was written."
         )
     bad: Counter[str] = Counter()
     warned: Counter[str] = Counter()
@@ -236,12 +230,7 @@ def _refuse_other_count(table: str, domain: Domain, day: date, written: int, exp
         raise PermanentError(
             f"Domain `{domain.name}`, date {day.isoformat()}: {written} rows were committed to `{table}`, but"
             f" {expected} were counted in Bronze. An expression of `Transform` or of a rule is not"
-            " deterministic, or the files changed; mend it and reset the date.",
-            domain=domain.name,
-            day=day,
-            table=table,
-            written=written,
-            expected=expected,
+            " deterministic, or the files changed; mend it and reset the date."
         )
 
 

@@ -39,14 +39,8 @@ def translate_engine_errors(job: str, domain: Domain, day: date) -> Iterator[Non
         if isinstance(error, AnalysisException | ParseException) and not any(mark in text for mark in _CONFLICT):
             raise PermanentError(
                 f"{where}: the engine refused the query: {text}. Correct the domain's transform, aggregation or"
-                " rules, then reset the date.",
-                domain=domain.name,
-                day=day,
-                job=job,
+                " rules, then reset the date."
             ) from error
         raise TransientError(
-            f"{where}: the engine failed: {text}. It is tried again; if it stays, look at the Spark server's log.",
-            domain=domain.name,
-            day=day,
-            job=job,
+            f"{where}: the engine failed: {text}. It is tried again; if it stays, look at the Spark server's log."
         ) from error

@@ -87,9 +87,7 @@ def _read_silver(spark: SparkSession, lake: Lake, domain: Domain, day: date) -> 
     if not tables.exists(lake, name):
         raise PermanentError(
             f"Domain `{domain.name}`, date {day.isoformat()}: `{lake.uri(name)}` does not exist."
-            " Run bronze_to_silver first.",
-            domain=domain.name,
-            day=day,
+            " Run bronze_to_silver first."
         )
     table = spark.read.format("delta").load(lake.spark_uri(name))
     return table.where(F.col(domain.partition_key) == F.lit(day))
@@ -101,19 +99,14 @@ def _tables(returned: DataFrame | dict[str, DataFrame], domain: Domain) -> dict[
     if set(found) != set(declared):
         raise PermanentError(
             f"Domain `{domain.name}`, `{domain.folder / 'aggregation.py'}`: `Aggregation` returned the tables"
-            f" {sorted(found)}, but `gold.tables` lists {sorted(declared)}. Make them equal.",
-            domain=domain.name,
-            returned=sorted(found),
+            f" {sorted(found)}, but `gold.tables` lists {sorted(declared)}. Make them equal."
         )
     for table, frame in found.items():
         absent = [key for key in domain.gold.tables[table] if key not in frame.columns]
         if absent:
             raise PermanentError(
                 f"Domain `{domain.name}`, Gold table `{table}`: the aggregate has no column for the merge keys"
-                f" {absent}; it has {frame.columns}. Add them in `{domain.folder / 'aggregation.py'}`.",
-                domain=domain.name,
-                table=table,
-                absent=absent,
+                f" {absent}; it has {frame.columns}. Add them in `{domain.folder / 'aggregation.py'}`."
             )
     return found
 
@@ -128,11 +121,7 @@ def _rows_with_unique_keys(aggregate: DataFrame, domain: Domain, table: str, key
         raise PermanentError(
             f"Domain `{domain.name}`, Gold table `{table}`, date {day.isoformat()}: {rows} rows for {distinct}"
             f" combinations of the merge keys {list(keys)}, for example {example.asDict() if example else None}."
-            f" Group by exactly these keys in `{domain.folder / 'aggregation.py'}`; nothing was merged.",
-            domain=domain.name,
-            table=table,
-            day=day,
-            keys=list(keys),
+            f" Group by exactly these keys in `{domain.folder / 'aggregation.py'}`; nothing was merged."
         )
     return int(rows)
 

@@ -69,9 +69,7 @@ def prepare(lake: Lake, name: str, schema: T.StructType, partition_column: str) 
         if field.name in present and field.type != present[field.name].type:
             raise PermanentError(
                 f"Column `{field.name}` of `{lake.uri(name)}` is {present[field.name].type} and would become"
-                f" {field.type}. Give the new type a new column name, or delete the table and backfill it.",
-                table=name,
-                column=field.name,
+                f" {field.type}. Give the new type a new column name, or delete the table and backfill it."
             )
     missing = [field for field in wanted.fields if field.name not in present]
     if missing:

@@ -212,14 +212,11 @@ class Domain(Entry):
                 if column is None or column.type not in kinds or column.nullable:
                     raise ConfigurationError(
                         f"Domain `{self.name}`: `{what}` is `{name}`, which must be a required property of type"
-                        f" {' or '.join(kinds)} in `{contract.path}`.",
-                        domain=self.name,
+                        f" {' or '.join(kinds)} in `{contract.path}`."
                     )
         for key, value, wanted in self.source.mistakes(contract) if self.source else ():
             raise ConfigurationError(
-                f"Domain `{self.name}`: `source.{key}` is `{value}`, which must be {wanted} in `{contract.path}`.",
-                domain=self.name,
-                key=f"source.{key}",
+                f"Domain `{self.name}`: `source.{key}` is `{value}`, which must be {wanted} in `{contract.path}`."
             )
         return contract
 
@@ -264,8 +261,7 @@ class Catalog:
         except KeyError:
             raise ConfigurationError(
                 f"There is no domain `{name}`. Known are {', '.join(f'`{n}`' for n in self._domains)};"
-                " a new one is an entry in domains.yaml and a package.",
-                domain=name,
+                " a new one is an entry in domains.yaml and a package."
             ) from None
 
 
@@ -283,13 +279,11 @@ def load_catalog(path: Path, not_before: date | None = None) -> Catalog:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigurationError(
-            f"`{path}` does not exist. Set `DOMAINS_FILE` to the list of domains.", path=path
-        ) from None
+        raise ConfigurationError(f"`{path}` does not exist. Set `DOMAINS_FILE` to the list of domains.") from None
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"`{path}` is not YAML: {error}", path=path) from None
+        raise ConfigurationError(f"`{path}` is not YAML: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get("domains"), dict) or set(document) != {"domains"}:
-        raise ConfigurationError(f"`{path}` must have one top-level key, `domains`, a mapping by name.", path=path)
+        raise ConfigurationError(f"`{path}` must have one top-level key, `domains`, a mapping by name.")
     for folder in (path.resolve().parent, path.resolve().parent.parent):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
@@ -312,15 +306,14 @@ def _refuse_shared(key: str, catalog: Catalog, values: Any, path: Path) -> None:
             if value in seen:
                 raise ConfigurationError(
                     f"`{path}`: `{key}` `{value}` is used by domains `{seen[value]}` and"
-                    f" `{domain.name}`; it must be unique.",
-                    path=path,
+                    f" `{domain.name}`; it must be unique."
                 )
             seen[value] = domain.name
 
 
 def _domain(path: Path, name: str, entry: object) -> Domain:
     if not isinstance(entry, dict):
-        raise ConfigurationError(f"`{path}`, domain `{name}`: must be a mapping of keys.", path=path, domain=name)
+        raise ConfigurationError(f"`{path}`, domain `{name}`: must be a mapping of keys.")
     entry = dict(entry)
     plugin = str(entry.setdefault("plugin", f"domains.{name}"))
     topic = entry.get("topic")
@@ -340,9 +333,7 @@ def _domain(path: Path, name: str, entry: object) -> Domain:
         legal = ""
         if first["type"] == "extra_forbidden":
             legal = f" Legal keys are {', '.join(_legal_keys(first['loc']))}."
-        raise ConfigurationError(
-            f"`{path}`, domain `{name}`, key `{key}`: {first['msg']}.{legal}", path=path, domain=name, key=key
-        ) from None
+        raise ConfigurationError(f"`{path}`, domain `{name}`, key `{key}`: {first['msg']}.{legal}") from None
 
 
 def _legal_keys(location: tuple[int | str, ...]) -> list[str]:
@@ -369,8 +360,6 @@ def _package_folder(path: Path, name: str, plugin: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError(
             f"`{path}`, domain `{name}`: there is no package `{plugin}`. Add a folder with contract.json,"
-            " transform.py, aggregation.py, gold.yaml and an empty __init__.py, or set `plugin` to its dotted path.",
-            path=path,
-            domain=name,
+            " transform.py, aggregation.py, gold.yaml and an empty __init__.py, or set `plugin` to its dotted path."
         )
     return Path(next(iter(spec.submodule_search_locations)))

@@ -98,19 +98,15 @@ def load_contract(domain: str, path: Path) -> Contract:
         schema = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigurationError(
-            f"Domain `{domain}` has no contract: `{path}` does not exist. Add the JSON Schema of its Kafka value.",
-            domain=domain,
-            path=path,
+            f"Domain `{domain}` has no contract: `{path}` does not exist. Add the JSON Schema of its Kafka value."
         ) from None
     except ValueError as error:
         raise ConfigurationError(
-            f"The contract of domain `{domain}` in `{path}` is not JSON: {error}. Mend the file.",
-            domain=domain,
-            path=path,
+            f"The contract of domain `{domain}` in `{path}` is not JSON: {error}. Mend the file."
         ) from None
 
     def wrong(what: str) -> ConfigurationError:
-        return ConfigurationError(f"The contract of domain `{domain}` in `{path}`: {what}", domain=domain, path=path)
+        return ConfigurationError(f"The contract of domain `{domain}` in `{path}`: {what}")
 
     if "$schema" not in schema or schema.get("type") != "object" or not schema.get("properties"):
         raise wrong("needs `$schema`, `type: object` and at least one entry in `properties`.")

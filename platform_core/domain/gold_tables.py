@@ -46,9 +46,7 @@ def load_gold_tables(domain: str, folder: Path, keys: Mapping[str, tuple[str, ..
     def wrong(what: str) -> ConfigurationError:
         return ConfigurationError(
             f"Domain `{domain}`, `{path}`: {what}. Each table of `gold.tables` has a `description` there, and `columns`"
-            " with a line for each column.",
-            domain=domain,
-            path=path,
+            " with a line for each column."
         )
 
     try:

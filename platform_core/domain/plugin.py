@@ -85,12 +85,9 @@ def _load(domain: Domain, module_name: str, class_name: str, base: Any) -> Any:
         if error.name != dotted:
             raise
         raise ConfigurationError(
-            f"{where}: the file is missing. Add it with a class `{class_name}({base.__name__})`.",
-            domain=domain.name,
+            f"{where}: the file is missing. Add it with a class `{class_name}({base.__name__})`."
         ) from None
     plugin_class = getattr(module, class_name, None)
     if not isinstance(plugin_class, type) or not issubclass(plugin_class, base):
-        raise ConfigurationError(
-            f"{where}: needs a class `{class_name}({base.__name__})`, not {plugin_class!r}.", domain=domain.name
-        )
+        raise ConfigurationError(f"{where}: needs a class `{class_name}({base.__name__})`, not {plugin_class!r}.")
     return plugin_class()

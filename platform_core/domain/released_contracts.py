@@ -120,8 +120,6 @@ def check_release(domain: Domain) -> Release:
             f"Domain `{domain.name}`: `{domain.contract.path}` equals none of its {len(versions)} released versions"
             f" ({f'it adds {_names(added)}' if added else 'no property is new'}). The change is compatible; release it"
             f" with `{RELEASE_COMMAND}` and commit the new file.",
-            domain=domain.name,
-            path=domain.contract.path,
             fields=added,
         )
     return Release(domain.name, number)
@@ -172,8 +170,6 @@ def _incompatible(domain: Domain, path: str, version: Version, broken: list[Brea
         f"Domain `{domain.name}`: the contract `{path}` breaks {COMPATIBILITY} with version {version.number}"
         f" (`{version.source}`): {'; '.join(str(breach) for breach in broken)}. Undo that change, or give the field"
         " another name.",
-        domain=domain.name,
-        path=path,
         version=version.number,
         fields=list(dict.fromkeys(breach.field for breach in broken)),
         breaches=broken,
@@ -185,6 +181,4 @@ def _names(names: list[str]) -> str:
 
 
 def _wrong(domain: Domain, path: Path, what: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"Domain `{domain.name}`: the released contract `{path}` {what}", domain=domain.name, path=path
-    )
+    return ConfigurationError(f"Domain `{domain.name}`: the released contract `{path}` {what}")

@@ -203,8 +203,7 @@ class Lake:
         except OSError as error:
             raise TransientError(
                 f"Listing Bronze of domain `{domain.name}` under `{self.uri(folder)}` failed: {error}."
-                " The next tick tries again.",
-                domain=domain.name,
+                " The next tick tries again."
             ) from error
         return [info for info in infos if info.type == kind]
 

@@ -70,7 +70,7 @@ def sources(expression: Expression, fields: Fields) -> frozenset[str]:
             window = expression.window
             order = [item.child for item in window.order_spec]
             return _all([window.window_function, *window.partition_spec, *order], fields)
-    raise unknown(f"expressions of the kind `{kind}` are not read", kind=kind)
+    raise unknown(f"expressions of the kind `{kind}` are not read")
 
 
 def results(expression: Expression, fields: Fields) -> list[Field]:

@@ -96,9 +96,9 @@ class Fields:
             found = [field for field in seen if field.is_named(parts[0])]
         name = ".".join(parts)
         if not found:
-            raise unknown(f"no column `{name}` among {[field.name for field in self]}", column=name)
+            raise unknown(f"no column `{name}` among {[field.name for field in self]}")
         if len({field.sources for field in found}) > 1:
-            raise unknown(f"`{name}` is the name of {len(found)} columns", column=name)
+            raise unknown(f"`{name}` is the name of {len(found)} columns")
         return found[0] if len(parts) == depth else Field(parts[-1], found[0].sources)
 
 

@@ -75,7 +75,7 @@ def column_lineage(df: DataFrame, source: LineageSource) -> dict[str, set[str]]:
         if field.name is None:
             raise unknown("a column has no alias, so that each engine names it differently")
         if field.name in lineage:
-            raise unknown(f"two columns have the name `{field.name}`", column=field.name)
+            raise unknown(f"two columns have the name `{field.name}`")
         lineage[field.name] = set(field.sources)
     return lineage
 
@@ -151,7 +151,7 @@ class _Walk:
                 return Fields.of([Field("id", frozenset())])
             case "local_relation":
                 return Fields.of(Field(name, frozenset()) for name in _local_columns(relation.local_relation))
-        raise unknown(f"relations of the kind `{kind}` are not read", kind=kind)
+        raise unknown(f"relations of the kind `{kind}` are not read")
 
     def _with_columns(self, relation: Relation) -> Fields:
         given = self.fields(relation.with_columns.input)

@@ -49,14 +49,14 @@ def sql_names(text: str, is_column: Callable[[str], bool]) -> SqlNames:
     counted = [count for count in tree.find_all(exp.Count) if isinstance(count.this, (exp.Star, exp.Literal))]
     stars = [star for star in tree.find_all(exp.Star) if not isinstance(star.parent, exp.Count)]
     for unreadable in (*stars, *tree.find_all(*_UNREADABLE)):
-        raise unknown(f"`{unreadable.sql('spark')}` in the SQL text `{text}`", text=text)
+        raise unknown(f"`{unreadable.sql('spark')}` in the SQL text `{text}`")
     # sqlglot compares a lambda's variable with its uses by case, and Spark does not.
     if any(_parts(column)[0].casefold() in hidden for hidden, column in _seen_from_lambdas(tree)):
-        raise unknown(f"a variable of a lambda is written in two ways in the SQL text `{text}`", text=text)
+        raise unknown(f"a variable of a lambda is written in two ways in the SQL text `{text}`")
     # The unit of `dateadd(day, 1, x)` and a keyword are no columns, unless a column has that name.
     for word in Counter(_words(text)) - Counter(_understood(tree)):
         if is_column(word):
-            raise unknown(f"`{word}` in the SQL text `{text}` is a column, or is not", text=text)
+            raise unknown(f"`{word}` in the SQL text `{text}` is a column, or is not")
     return SqlNames(columns, _output(tree), bool(counted))
 
 
@@ -64,12 +64,12 @@ def _parsed(text: str) -> exp.Expr:
     try:
         statements = sqlglot.parse(f"select {text}", read="spark")
     except SqlglotError as error:
-        raise unknown(f"the SQL text `{text}` was not understood", text=text) from error
+        raise unknown(f"the SQL text `{text}` was not understood") from error
     clauses = {name: value for each in statements if each for name, value in each.args.items() if value}
     match clauses:
         case {"expressions": [exp.Expr() as expression]} if len(statements) == len(clauses) == 1:
             return expression.pop()
-    raise unknown(f"the SQL text `{text}` is not one expression", text=text)
+    raise unknown(f"the SQL text `{text}` is not one expression")
 
 
 def _output(tree: exp.Expr) -> str | None:
