@@ -1,14 +1,14 @@
 """What one expression of a Spark Connect plan is made of, and what its result is called.
 
-Every kind of expression in the protocol is either read here or refused; what a relation does with the results belongs
-to `relations`. The kinds are those of
+A value is made of every expression within its own, unless its kind is read apart here or is refused; what a relation
+does with the results belongs to `relations`. The kinds are those of
 https://github.com/apache/spark/blob/v4.2.0/sql/connect/common/src/main/protobuf/spark/connect/expressions.proto.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from spark_jobs.lineage.fields import Field, Fields, split_name, unknown
 from spark_jobs.lineage.sql_text import sql_names
@@ -16,61 +16,46 @@ from spark_jobs.lineage.sql_text import sql_names
 if TYPE_CHECKING:
     from pyspark.sql.connect.proto import Expression
 
-_NONE: frozenset[str] = frozenset()
+_REFUSED = (None, "extension", "subquery_expression", "unresolved_regex")
 
 
 def sources(expression: Expression, fields: Fields) -> frozenset[str]:
     """Return the source columns that an expression's value is made of.
 
     A window's value depends on its partition and order too. A literal depends on no column, and neither does
-    `count(*)`, unless what it counts are groups.
+    `count(*)`, unless what it counts are groups. A lambda's variable is an element of the function's other argument,
+    which counts itself.
 
     Raises:
         LineageUnknownError: the expression is of a kind that is not read, or names a column that is not there.
     """
     kind = expression.WhichOneof("expr_type")
-    match kind:
-        case "literal" | "unresolved_named_lambda_variable":
-            # A lambda's variable is an element of the function's other argument, which counts itself.
-            return _NONE
-        case "unresolved_attribute":
-            return attribute(expression, fields).sources
-        case "unresolved_star":
-            return _union(field.sources for field in star(expression, fields))
-        case "expression_string":
-            named = sql_names(expression.expression_string.expression, fields.has)
-            counted = fields.counted if named.counts_rows else _NONE
-            return counted.union(*(fields.resolve(parts).sources for parts in named.columns))
-        case "unresolved_function":
-            call = expression.unresolved_function
-            return fields.counted if _counts_rows(call) else _all(call.arguments, fields)
-        case "call_function":
-            return _all(expression.call_function.arguments, fields)
-        case "common_inline_user_defined_function":
-            return _all(expression.common_inline_user_defined_function.arguments, fields)
-        case "named_argument_expression":
-            return sources(expression.named_argument_expression.value, fields)
-        case "alias":
-            return sources(expression.alias.expr, fields)
-        case "cast":
-            return sources(expression.cast.expr, fields)
-        case "sort_order":
-            return sources(expression.sort_order.child, fields)
-        case "lambda_function":
-            return sources(expression.lambda_function.function, fields)
-        case "unresolved_extract_value":
-            value = expression.unresolved_extract_value
-            return _all([value.child, value.extraction], fields)
-        case "update_fields":
-            update = expression.update_fields
-            # Without a value the field is dropped.
-            changed = [update.value_expression] if update.HasField("value_expression") else []
-            return _all([update.struct_expression, *changed], fields)
-        case "window":
-            window = expression.window
-            order = [item.child for item in window.order_spec]
-            return _all([window.window_function, *window.partition_spec, *order], fields)
-    raise unknown(f"expressions of the kind `{kind}` are not read")
+    if kind == "unresolved_attribute":
+        return attribute(expression, fields).sources
+    if kind == "unresolved_star":
+        return _union(field.sources for field in star(expression, fields))
+    if kind == "expression_string":
+        named = sql_names(expression.expression_string.expression, fields.has)
+        return _union(
+            [fields.counted if named.counts_rows else [], *(fields.resolve(parts).sources for parts in named.columns)]
+        )
+    if kind in _REFUSED:
+        raise unknown(f"expressions of the kind `{kind}` are not read")
+    if kind == "unresolved_function" and _counts_rows(expression.unresolved_function):
+        return fields.counted
+    return _union(sources(part, fields) for part in _parts(getattr(expression, kind)))
+
+
+def _parts(message: Any) -> Iterator[Expression]:
+    """Yield the outermost expressions within a message of the protocol."""
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        for item in value if isinstance(value, Sequence) else [value]:
+            if item.DESCRIPTOR.name == "Expression":
+                yield item
+            else:
+                yield from _parts(item)
 
 
 def results(expression: Expression, fields: Fields) -> list[Field]:
@@ -120,9 +105,7 @@ def star(expression: Expression, fields: Fields) -> list[Field]:
         LineageUnknownError: it stands for the fields of a struct.
     """
     reference = expression.unresolved_star
-    found = list(fields)
-    if reference.HasField("plan_id"):
-        found = [field for field in found if reference.plan_id in field.plans]
+    found = fields.of_plan(reference.plan_id if reference.HasField("plan_id") else None)
     if reference.HasField("unparsed_target"):
         qualifier = split_name(reference.unparsed_target.removesuffix(".*"))[-1].casefold()
         found = [field for field in found if qualifier in field.qualifiers]
@@ -136,9 +119,5 @@ def _counts_rows(call: Expression.UnresolvedFunction) -> bool:
     return call.function_name.lower() == "count" and not call.is_distinct and kinds <= {"literal", "unresolved_star"}
 
 
-def _all(expressions: Iterable[Expression], fields: Fields) -> frozenset[str]:
-    return _union(sources(expression, fields) for expression in expressions)
-
-
-def _union(parts: Iterable[frozenset[str]]) -> frozenset[str]:
+def _union(parts: Iterable[Iterable[str]]) -> frozenset[str]:
     return frozenset().union(*parts)

@@ -78,6 +78,10 @@ class Fields:
         """Return whether a field has this name."""
         return any(field.is_named(name) for field in self)
 
+    def of_plan(self, plan_id: int | None) -> list[Field]:
+        """Return the fields that come from a plan unchanged; without a plan all."""
+        return [field for field in self if plan_id is None or plan_id in field.plans]
+
     def resolve(self, parts: Sequence[str], plan_id: int | None = None) -> Field:
         """Return the field that a name means; of a nested field, a field of its last part's name.
 
@@ -88,7 +92,7 @@ class Fields:
         Raises:
             LineageUnknownError: no field has the name, or several with different sources.
         """
-        seen = [field for field in self if plan_id is None or plan_id in field.plans]
+        seen = self.of_plan(plan_id)
         depth = 2
         found = [field for field in seen if len(parts) > 1 and _is_qualified(field, parts[0], parts[1])]
         if not found:

@@ -6,7 +6,6 @@ that is not counted, a parameter, and a word that is the name of a column but wa
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -45,19 +44,22 @@ def sql_names(text: str, is_column: Callable[[str], bool]) -> SqlNames:
         LineageUnknownError: the text is no single expression, or what it names is not certain.
     """
     tree = _parsed(text)
-    columns = tuple(_parts(column) for column in tree.find_all(exp.Column, bfs=False))
+    columns = tuple(tuple(part.name for part in column.parts) for column in tree.find_all(exp.Column, bfs=False))
     counted = [count for count in tree.find_all(exp.Count) if isinstance(count.this, (exp.Star, exp.Literal))]
     stars = [star for star in tree.find_all(exp.Star) if not isinstance(star.parent, exp.Count)]
     for unreadable in (*stars, *tree.find_all(*_UNREADABLE)):
         raise unknown(f"`{unreadable.sql('spark')}` in the SQL text `{text}`")
     # sqlglot compares a lambda's variable with its uses by case, and Spark does not.
-    if any(_parts(column)[0].casefold() in hidden for hidden, column in _seen_from_lambdas(tree)):
-        raise unknown(f"a variable of a lambda is written in two ways in the SQL text `{text}`")
-    # The unit of `dateadd(day, 1, x)` and a keyword are no columns, unless a column has that name.
-    for word in Counter(_words(text)) - Counter(_understood(tree)):
-        if is_column(word):
+    variables = {name.name.casefold() for function in tree.find_all(exp.Lambda) for name in function.expressions}
+    if any(parts[0].casefold() in variables for parts in columns):
+        raise unknown(f"a column has the name of a lambda's variable in the SQL text `{text}`")
+    # The unit of `dateadd(day, 1, x)`, a type and a keyword are no columns, unless a column has that name.
+    understood = {identifier.name.casefold() for identifier in tree.find_all(exp.Identifier)}
+    for word in _words(text):
+        if word not in understood and is_column(word):
             raise unknown(f"`{word}` in the SQL text `{text}` is a column, or is not")
-    return SqlNames(columns, _output(tree), bool(counted))
+    output = tree.alias_or_name if isinstance(tree, (exp.Alias, exp.Column)) else None
+    return SqlNames(columns, output, bool(counted))
 
 
 def _parsed(text: str) -> exp.Expr:
@@ -72,33 +74,9 @@ def _parsed(text: str) -> exp.Expr:
     raise unknown(f"the SQL text `{text}` is not one expression")
 
 
-def _output(tree: exp.Expr) -> str | None:
-    return tree.alias_or_name if isinstance(tree, (exp.Alias, exp.Column)) else None
-
-
-def _parts(column: exp.Column) -> tuple[str, ...]:
-    return tuple(part.name for part in column.parts)
-
-
-def _seen_from_lambdas(tree: exp.Expr) -> Iterator[tuple[set[str], exp.Column]]:
-    for function in tree.find_all(exp.Lambda):
-        variables = {variable.name.casefold() for variable in function.expressions}
-        yield from ((variables, column) for column in function.find_all(exp.Column))
-
-
 def _words(text: str) -> Iterator[str]:
     tokens = sqlglot.tokenize(text, read="spark")
     for token, after in zip(tokens, [*tokens[1:], None], strict=True):
         is_call = after is not None and after.token_type is TokenType.L_PAREN
         if token.token_type is not TokenType.STRING and not is_call:
             yield token.text.casefold()
-
-
-def _understood(tree: exp.Expr) -> Iterator[str]:
-    for node in tree.walk():
-        if isinstance(node, exp.Identifier) or (
-            isinstance(node, exp.Var) and isinstance(node.parent, (exp.Interval, exp.Kwarg))
-        ):
-            yield node.name.casefold()
-        elif isinstance(node, exp.DataType):
-            yield from _words(node.sql("spark"))
