@@ -18,10 +18,10 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 from deltalake import DeltaTable
 
+from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
-from sink.bronze.arrow import bronze_schema
 
 MEMORY_LIMIT = "1GB"
 PLACE = ("_topic", "_partition", "_offset")

@@ -22,6 +22,7 @@ from audit.dates import open_table
 from audit.kafka_log import AuditLog
 from audit.source_database import read_source_row
 from audit.warehouse_tables import translate_warehouse_errors
+from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.contract import ColumnType
 from platform_core.errors import PermanentError, TransientError
@@ -32,7 +33,6 @@ from platform_kafka.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.records import Message
 from platform_kafka.topics import dlq_name
 from platform_kafka.wire_format import unframe
-from sink.bronze.arrow import bronze_schema
 from warehouse import ddl
 from warehouse.load import Connection
 

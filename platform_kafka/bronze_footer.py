@@ -1,6 +1,7 @@
 """The footer of a Bronze file: whose records it holds, and their offsets.
 
-Only the footer's form belongs here, see docs/architecture.md; the columns of the file are `sink.bronze.arrow`.
+Only the footer's form belongs here, see docs/architecture.md; the columns of the file are
+`platform_core.domain.bronze_schema`.
 """
 
 from __future__ import annotations

@@ -11,11 +11,24 @@ from datetime import date
 
 import pyarrow.fs as pafs
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as T
+from pyspark.sql.pandas.types import from_arrow_type
 
+from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
+from platform_core.domain.contract import Contract
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
-from spark_jobs.schema import bronze_schema
+
+
+def spark_schema(contract: Contract) -> T.StructType:
+    """Return the schema that a Bronze file is read with; none is inferred, because two files of a day may differ.
+
+    Every field is nullable, because a file written before the contract gained a column lacks it and is then read
+    as NULL. The partition date is not part of it: it is in the path, and Sail returns NULL for a Hive column that
+    an explicit schema names.
+    """
+    return T.StructType([T.StructField(field.name, from_arrow_type(field.type)) for field in bronze_schema(contract)])
 
 
 def read_bronze(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> DataFrame:
@@ -28,7 +41,7 @@ def read_bronze(spark: SparkSession, lake: Lake, domain: Domain, day: date, file
     Raises:
         PermanentError: a file does not exist.
     """
-    schema = bronze_schema(domain.contract)
+    schema = spark_schema(domain.contract)
     if not files:
         return spark.createDataFrame([], schema)
     names = sorted(set(files))

@@ -23,6 +23,7 @@ if __name__ == "__main__":
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from platform_core.domain.bronze_schema import PLATFORM_COLUMNS
 from platform_core.domain.catalog import Domain
 from platform_core.domain.plugin import load_transform
 from platform_core.domain.quality import refusals
@@ -31,7 +32,6 @@ from platform_core.lake.lake import Lake
 from spark_jobs import cli, steps, tables
 from spark_jobs.bronze import read_bronze
 from spark_jobs.failures import translate_engine_errors
-from spark_jobs.schema import PLATFORM_COLUMNS
 from spark_jobs.session import suit
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 JOB = "bronze_to_silver"
 
 # The Kafka key is the text of a contract column, which Silver has.
-KEPT_PLATFORM_COLUMNS = tuple(name for name, _ in PLATFORM_COLUMNS if name != "_key")
+KEPT_PLATFORM_COLUMNS = tuple(field.name for field in PLATFORM_COLUMNS if field.name != "_key")
 
 
 @dataclass(frozen=True)

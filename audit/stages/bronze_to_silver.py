@@ -16,10 +16,10 @@ import pyarrow as pa
 from audit.dates import open_table
 from audit.duckdb_tables import PLACE, database, exists, fetch, load_bronze, load_delta, names, one, same
 from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult
+from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
 from platform_kafka.offset_ranges import OffsetRanges
-from sink.bronze.arrow import bronze_schema
 
 MAX_RANGES_READ = 100_000
 """Offsets of one problem that are read; more are counted only."""

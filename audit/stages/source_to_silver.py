@@ -23,10 +23,10 @@ from audit.kafka_log import AuditLog
 from audit.report import MAX_NAMED, CheckOutcome, Equation, Kind, Problem, Reason, Stage, StageResult
 from audit.source_database import SourceUnavailableError, read_source, read_source_rows, read_tombstones
 from audit.stages.in_transit import OnTheWay, SourceRow
+from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain, Source
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import Partition
-from sink.bronze.arrow import bronze_schema
 
 if TYPE_CHECKING:
     from producers.postgres.fence import Position

@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from platform_core.clock import Clock
+from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
 from platform_kafka.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges
-from sink.bronze.arrow import bronze_schema, to_table
+from sink.bronze.arrow import to_table
 from sink.bronze.file import PendingFile, WrittenFile
 
 # Rows become Arrow columns and a row group so many at a time: the copy that encoding needs is about 20 MB for each

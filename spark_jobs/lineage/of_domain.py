@@ -15,9 +15,9 @@ from pyspark.sql import types as T
 from platform_core.domain.catalog import Domain
 from platform_core.domain.plugin import load_aggregation, load_transform
 from spark_jobs import steps
+from spark_jobs.bronze import spark_schema
 from spark_jobs.bronze_to_silver import silver_columns
 from spark_jobs.lineage.relations import LineageSource, column_lineage
-from spark_jobs.schema import bronze_schema
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def domain_lineage(spark: SparkSession, domain: Domain) -> DomainLineage:
         LineageUnknownError: a plan has something whose sources are not known.
         ConfigurationError: a plugin is missing.
     """
-    key, given = domain.partition_key, bronze_schema(domain.contract)
+    key, given = domain.partition_key, spark_schema(domain.contract)
     # The date of a Bronze file is in its path: to Silver it is a column of Bronze like the others.
     schema = T.StructType([*given.fields, T.StructField(key, T.DateType(), True)])
     bronze = LineageSource(spark.createDataFrame([], schema), tuple(schema.names))

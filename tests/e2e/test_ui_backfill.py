@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Page, expect
 
+from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import Partition
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
-from sink.bronze.arrow import bronze_schema
 from tests.rigs.ui.browser import keep
 from tests.rigs.ui.dagster_api import backfills, switch_sensor, wait_for
 from tests.rigs.ui.finished_demo import FIRST_BACKFILLED, FinishedDemo

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 
+from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.partitions.fingerprint import file_hash
@@ -25,7 +26,6 @@ from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import REPOSITORY, Settings
-from sink.bronze.arrow import bronze_schema
 
 FIRST_DAY = date(2026, 11, 20)
 STATUSES = ("placed", "confirmed", "delivered", "cancelled")

@@ -1,7 +1,7 @@
 """A small day of Bronze for each domain, as the sink writes it, with everything that can be wrong in it.
 
 Records are rows of contract columns; what the tests expect of them is in the tests. The Parquet columns and types
-are those that `spark_jobs.schema` describes.
+are those of `platform_core.domain.bronze_schema`.
 """
 
 from __future__ import annotations
@@ -18,26 +18,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
-from platform_core.domain.contract import ColumnType, Contract
 from platform_core.lake.lake import Lake
 
 DAY = date(2026, 11, 20)
 OTHER_DAY = date(2026, 11, 19)
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
-
-_US = pa.timestamp("us", tz="UTC")
-_TYPES = {
-    ColumnType.STRING: pa.string(),
-    ColumnType.INTEGER: pa.int64(),
-    ColumnType.NUMBER: pa.float64(),
-    ColumnType.BOOLEAN: pa.bool_(),
-    ColumnType.TIMESTAMP: _US,
-    ColumnType.DATE: pa.date32(),
-    ColumnType.JSON_OBJECT: pa.string(),
-    ColumnType.JSON_ARRAY: pa.string(),
-}
-
 
 @dataclass(frozen=True)
 class Record:
@@ -65,26 +52,6 @@ class Log:
     def again(self, record: Record) -> None:
         """Deliver a record a second time, five minutes later."""
         self.records.append(replace(record, ingested_at=record.ingested_at + timedelta(minutes=5)))
-
-
-def bronze_schema(contract: Contract) -> pa.Schema:
-    fields = [
-        pa.field(c.name, pa.decimal128(c.precision, c.scale) if c.type is ColumnType.DECIMAL else _TYPES[c.type])
-        for c in contract.columns
-    ]
-    return pa.schema(
-        [
-            *fields,
-            pa.field("_topic", pa.string()),
-            pa.field("_partition", pa.int32()),
-            pa.field("_offset", pa.int64()),
-            pa.field("_kafka_timestamp", _US),
-            pa.field("_key", pa.string()),
-            pa.field("_schema_id", pa.int32()),
-            pa.field("_ingested_at", _US),
-            pa.field("_extra", pa.string()),
-        ]
-    )
 
 
 def write(

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from platform_assets.definitions import build_defs
 from platform_assets.resources.metadata_store import MetadataStore
+from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Catalog
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
-from sink.bronze.arrow import bronze_schema
 
 DAY = date(2026, 11, 1)
 

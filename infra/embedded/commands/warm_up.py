@@ -15,11 +15,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import settings
 from simulation.demonstration import WARM_UP_DOMAIN, warm_up_rows
-from sink.bronze.arrow import bronze_schema
 from spark_jobs import bronze_to_silver, silver_to_gold
 from spark_jobs.session import connect
 

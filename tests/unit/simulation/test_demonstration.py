@@ -7,12 +7,12 @@ from datetime import date
 import pyarrow as pa
 import pytest
 
+from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY
 from simulation.cli import main
 from simulation.demonstration import LATE_CHANGES, TOTALS, WARM_UP_DOMAIN, warm_up_rows
 from simulation.world import SOURCES
-from sink.bronze.arrow import bronze_schema
 
 CATALOG = load_catalog(REPOSITORY / "domains" / "domains.yaml")
 DAY = date(2026, 3, 1)

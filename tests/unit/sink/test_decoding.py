@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.contract import ColumnType, load_contract
-from sink.bronze.arrow import bronze_schema, to_table
+from sink.bronze.arrow import to_table
 from sink.buffer import Row
 from sink.decoding import Decoder, Reason, Record, Refusal
 from tests.rigs.sink_samples import EVENT, NOW, ORDER, encoded

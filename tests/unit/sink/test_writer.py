@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from platform_core.clock import FakeClock
+from platform_core.domain.bronze_schema import PLATFORM_COLUMNS, bronze_schema
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from platform_kafka.records import kafka_timestamp
-from sink.bronze.arrow import PROVENANCE, bronze_schema
 from sink.bronze.store import LakeStore
 from sink.loop import Sink
 from tests.rigs.memory_kafka import MemoryBroker, MemoryMessage, MemoryPublisher
@@ -42,7 +42,7 @@ def test_a_file_lies_where_the_lake_finds_it_and_has_the_columns_of_the_schema(c
     )
     table = pq.read_table(lake.path(file.name), filesystem=lake.filesystem, partitioning=None)
     assert table.schema.equals(bronze_schema(domain.contract))
-    assert table.schema.names == [*domain.contract.by_name, *(field.name for field in PROVENANCE)]
+    assert table.schema.names == [*domain.contract.by_name, *(field.name for field in PLATFORM_COLUMNS)]
     metadata = pq.read_metadata(lake.path(file.name))
     assert metadata.metadata[b"pdp.domain"] == b"events"
     assert metadata.row_group(0).column(0).compression == "SNAPPY"
