@@ -13,10 +13,10 @@ from datetime import date, time
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from platform_core.domain import source as sources
 from platform_core.domain.contract import ColumnType, Contract, load_contract
@@ -138,7 +138,7 @@ class Quality(Entry):
 class Domain(Entry):
     """One domain, everything the framework needs to know of it."""
 
-    name: str = Field(pattern=NAME)
+    name: str = Field(pattern=NAME, exclude=True)
     description: str
     owner: str
     plugin: str
@@ -153,7 +153,7 @@ class Domain(Entry):
     gold: Gold
     warehouse_schema: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
     quality: Quality = Quality()
-    folder: Path
+    folder: Path = Field(exclude=True)
 
     @field_validator("owner")
     @classmethod
@@ -170,7 +170,7 @@ class Domain(Entry):
         return self
 
     @model_validator(mode="after")
-    def _source_has_a_command(self) -> Domain:
+    def _command_is_free(self) -> Domain:
         if self.source is not None and self.command in sources.COMMANDS_OF_THE_PROGRAM:
             raise ValueError(f"`{self.command}` is another command of `python -m producers`; set `source.command`")
         return self
@@ -203,20 +203,14 @@ class Domain(Entry):
             ConfigurationError: the contract is missing or wrong.
         """
         contract = load_contract(self.name, self.folder / "contract.json")
-        for what, names, kinds in (
-            ("bronze.timestamp_col", [self.bronze.timestamp_col], [ColumnType.TIMESTAMP]),
-            ("topic.key", [self.topic.key], [ColumnType.STRING, ColumnType.INTEGER]),
-        ):
-            for name in names:
-                column = contract.by_name.get(name)
-                if column is None or column.type not in kinds or column.nullable:
-                    raise ConfigurationError(
-                        f"Domain `{self.name}`: `{what}` is `{name}`, which must be a required property of type"
-                        f" {' or '.join(kinds)} in `{contract.path}`."
-                    )
-        for key, value, wanted in self.source.mistakes(contract) if self.source else ():
+        mistakes = [
+            *sources.unless(contract, "bronze.timestamp_col", self.bronze.timestamp_col, ColumnType.TIMESTAMP),
+            *sources.unless(contract, "topic.key", self.topic.key, ColumnType.STRING, ColumnType.INTEGER),
+            *(self.source.mistakes(contract) if self.source else ()),
+        ]
+        for key, value, legal in mistakes:
             raise ConfigurationError(
-                f"Domain `{self.name}`: `source.{key}` is `{value}`, which must be {wanted} in `{contract.path}`."
+                f"Domain `{self.name}`: `{key}` is `{value}`, which must be {legal} in `{contract.path}`."
             )
         return contract
 
@@ -328,28 +322,11 @@ def _domain(path: Path, name: str, entry: object) -> Domain:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         # pydantic names the kind of a source as if it were a key.
-        location = tuple(part for n, part in enumerate(first["loc"]) if n != 1 or part not in sources.KINDS)
-        key = ".".join(str(part) for part in location) or "entry"
-        legal = ""
-        if first["type"] == "extra_forbidden":
-            legal = f" Legal keys are {', '.join(_legal_keys(first['loc']))}."
-        raise ConfigurationError(f"`{path}`, domain `{name}`, key `{key}`: {first['msg']}.{legal}") from None
-
-
-def _legal_keys(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = Domain
-    for part in location[:-1]:
-        if part in sources.KINDS:
-            model = next(kind for kind in get_args(get_args(sources.Source)[0]) if _kind(kind) == part)
-        elif isinstance(part, str) and part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                model = annotation
-    return [key for key in model.model_fields if key not in ("name", "folder") or model is not Domain]
-
-
-def _kind(model: type[BaseModel]) -> str:
-    return str(get_args(model.model_fields["kind"].annotation)[0])
+        location = [str(part) for n, part in enumerate(first["loc"]) if n != 1 or part not in sources.KINDS]
+        key = ".".join(location) or "entry"
+        raise ConfigurationError(
+            f"`{path}`, domain `{name}`, key `{key}`: {first['msg'].removeprefix('Value error, ')}."
+        ) from None
 
 
 def _package_folder(path: Path, name: str, plugin: str) -> Path:

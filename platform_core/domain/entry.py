@@ -6,7 +6,9 @@ Only what all blocks share belongs here; the blocks are in `platform_core.domain
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 NAME = r"^[a-z][a-z0-9_]*$"
 
@@ -14,4 +16,13 @@ NAME = r"^[a-z][a-z0-9_]*$"
 class Entry(BaseModel):
     """A frozen block of the file, with its legal keys and no others."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_legal_keys_only(cls, entry: Any) -> Any:
+        unknown = sorted(entry.keys() - cls.model_fields.keys()) if isinstance(entry, dict) else []
+        if unknown:
+            legal = ", ".join(name for name, key in cls.model_fields.items() if not key.exclude)
+            raise ValueError(f"`{unknown[0]}` is unknown. Legal keys are {legal}")
+        return entry

@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from datetime import time
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from platform_core.domain.contract import Column, ColumnType, Contract
+from platform_core.domain.contract import ColumnType, Contract
 from platform_core.domain.entry import NAME, Entry
 
 TABLE = r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$"
 COMMANDS_OF_THE_PROGRAM = ("provision",)
+
+Mistake = tuple[str, str, str]
+"""A key of domains.yaml that does not fit the contract: the key, its value, and what it must be."""
 
 
 class _Source(Entry):
@@ -28,15 +31,8 @@ class _Source(Entry):
 
     command: str | None = Field(None, pattern=NAME)
 
-    @field_validator("command")
-    @classmethod
-    def _command_is_free(cls, value: str | None) -> str | None:
-        if value in COMMANDS_OF_THE_PROGRAM:
-            raise ValueError(f"`{value}` is another command of `python -m producers`")
-        return value
-
-    def mistakes(self, contract: Contract) -> Iterator[tuple[str, str, str]]:
-        """Yield (key, value, what it must be) of each key that does not fit the contract."""
+    def mistakes(self, contract: Contract) -> Iterator[Mistake]:
+        """Yield the keys that do not fit the contract."""
         yield from ()
 
 
@@ -63,61 +59,62 @@ class PostgresTable(_Source):
     deleted_at: str = Field("deleted_at", pattern=NAME)
     columns: dict[str, str] = Field(default_factory=dict)
 
-    def mistakes(self, contract: Contract) -> Iterator[tuple[str, str, str]]:
-        """Yield (key, value, what it must be) of each key that does not fit the contract."""
-        yield from _unless(contract, "key", self.key, ColumnType.INTEGER)
+    def mistakes(self, contract: Contract) -> Iterator[Mistake]:
+        """Yield the keys that do not fit the contract."""
+        yield from unless(contract, "source.key", self.key, ColumnType.INTEGER)
         for name in self.columns:
             if name not in contract.by_name:
-                yield f"columns.{name}", name, "a property"
+                yield f"source.columns.{name}", name, "a property"
 
 
-class PostgresCdc(PostgresTable):
-    """Every version of every row that a poll sees, deleted rows included.
+class PolledTable(PostgresTable):
+    """A table of which a poll reads what changed since the last one.
 
     Attributes:
         version: The column that orders the versions of a row; the table must stamp it after the transaction has its
             number, see docs/architecture.md.
         tombstones: The table of the last versions of rows that were deleted; without one, deletes are not seen.
+    """
+
+    version: str = Field("updated_at", pattern=NAME)
+    tombstones: str | None = Field(None, pattern=TABLE)
+
+    def mistakes(self, contract: Contract) -> Iterator[Mistake]:
+        """Yield the keys that do not fit the contract."""
+        yield from super().mistakes(contract)
+        yield from unless(contract, "source.version", self.version, ColumnType.TIMESTAMP)
+        if self.tombstones:
+            yield from unless(contract, "source.deleted_at", self.deleted_at, ColumnType.TIMESTAMP, nullable=True)
+
+
+class PostgresCdc(PolledTable):
+    """Every version of every row that a poll sees, deleted rows included.
+
+    Attributes:
         interval_seconds: From one poll to the next; `CDC_POLL_INTERVAL_SECONDS` by default.
     """
 
     kind: Literal["postgres_cdc"]
-    version: str = Field("updated_at", pattern=NAME)
-    tombstones: str | None = Field(None, pattern=TABLE)
     interval_seconds: float | None = Field(None, gt=0)
 
-    def mistakes(self, contract: Contract) -> Iterator[tuple[str, str, str]]:
-        """Yield (key, value, what it must be) of each key that does not fit the contract."""
-        yield from super().mistakes(contract)
-        yield from _unless(contract, "version", self.version, ColumnType.TIMESTAMP)
-        if self.tombstones:
-            yield from _unless(contract, "deleted_at", self.deleted_at, ColumnType.TIMESTAMP, nullable=True)
 
-
-class PostgresIncrement(PostgresTable):
+class PostgresIncrement(PolledTable):
     """Once a day, the latest version of each row that changed since the last time.
 
     Attributes:
-        version: As of `postgres_cdc`.
-        tombstones: As of `postgres_cdc`.
         at: The time of day, UTC.
         stamp: The contract field that gets the time of the extraction.
     """
 
     kind: Literal["postgres_increment"]
-    version: str = Field("updated_at", pattern=NAME)
-    tombstones: str | None = Field(None, pattern=TABLE)
     # Shortly before midnight, so that a date's partition holds the changes of that date.
     at: time = time(23, 55)
     stamp: str
 
-    def mistakes(self, contract: Contract) -> Iterator[tuple[str, str, str]]:
-        """Yield (key, value, what it must be) of each key that does not fit the contract."""
+    def mistakes(self, contract: Contract) -> Iterator[Mistake]:
+        """Yield the keys that do not fit the contract."""
         yield from super().mistakes(contract)
-        yield from _unless(contract, "version", self.version, ColumnType.TIMESTAMP)
-        yield from _unless(contract, "stamp", self.stamp, ColumnType.TIMESTAMP)
-        if self.tombstones:
-            yield from _unless(contract, "deleted_at", self.deleted_at, ColumnType.TIMESTAMP, nullable=True)
+        yield from unless(contract, "source.stamp", self.stamp, ColumnType.TIMESTAMP)
 
 
 class PostgresSnapshot(PostgresTable):
@@ -134,28 +131,26 @@ class PostgresSnapshot(PostgresTable):
     stamp: str
     parts: dict[str, str] = Field(default_factory=dict)
 
-    def mistakes(self, contract: Contract) -> Iterator[tuple[str, str, str]]:
-        """Yield (key, value, what it must be) of each key that does not fit the contract."""
+    def mistakes(self, contract: Contract) -> Iterator[Mistake]:
+        """Yield the keys that do not fit the contract."""
         yield from super().mistakes(contract)
-        yield from _unless(contract, "stamp", self.stamp, ColumnType.TIMESTAMP)
-        yield from _unless(contract, "deleted_at", self.deleted_at, ColumnType.TIMESTAMP, nullable=True)
+        yield from unless(contract, "source.stamp", self.stamp, ColumnType.TIMESTAMP)
+        yield from unless(contract, "source.deleted_at", self.deleted_at, ColumnType.TIMESTAMP, nullable=True)
         for name, key in self.parts.items():
             items = contract.schema["properties"].get(name, {}).get("items", {})
             if name not in contract.by_name or key not in items.get("properties", {}):
-                yield f"parts.{name}", key, "a property of the elements of an array"
+                yield f"source.parts.{name}", key, "a property of the elements of an array"
 
 
 Source = Annotated[
     Clickstream | PostgresCdc | PostgresIncrement | PostgresSnapshot,
     Field(discriminator="kind"),
 ]
-PolledSource = PostgresCdc | PostgresIncrement
 KINDS = ("clickstream", "postgres_cdc", "postgres_increment", "postgres_snapshot")
 
 
-def _unless(
-    contract: Contract, key: str, name: str, kind: ColumnType, *, nullable: bool = False
-) -> Iterator[tuple[str, str, str]]:
-    column: Column | None = contract.by_name.get(name)
-    if column is None or column.type is not kind or column.nullable is not nullable:
-        yield key, name, f"{'an optional' if nullable else 'a required'} property of type {kind}"
+def unless(contract: Contract, key: str, name: str, *kinds: ColumnType, nullable: bool = False) -> Iterator[Mistake]:
+    """Yield a mistake unless a contract field has one of the types, and is required or optional as it must be."""
+    column = contract.by_name.get(name)
+    if column is None or column.type not in kinds or column.nullable is not nullable:
+        yield key, name, f"{'an optional' if nullable else 'a required'} property of type {' or '.join(kinds)}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Column, ColumnType
-from platform_core.domain.source import PolledSource, PostgresIncrement, PostgresSnapshot, PostgresTable
+from platform_core.domain.source import PolledTable, PostgresIncrement, PostgresSnapshot, PostgresTable
 
 UTC_TIME = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
 
@@ -46,7 +46,7 @@ FROM (
 def changes_query(domain: Domain) -> str:
     """Return the query of a `FencedReader`: (key, version, document) of rows and tombstones behind a position."""
     source = domain.source
-    assert isinstance(source, PolledSource)
+    assert isinstance(source, PolledTable)
     names = {"version": _quoted(source.version), "key": _quoted(source.key)}
     columns = _columns(domain, source)
     # The driver reads a percent sign as the beginning of a parameter.
