@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -25,6 +26,7 @@ from platform_core.errors import ConfigurationError, PlatformError, TransientErr
 
 log = logging.getLogger(__name__)
 
+Route = tuple[str, str]
 Answer = tuple[HTTPStatus, bytes, str]
 
 LOOPBACK = "127.0.0.1"
@@ -82,8 +84,14 @@ class ProbeServer:
         host: str = LOOPBACK,
         actions: Mapping[str, Callable[[], dict[str, Any]]] | None = None,
     ) -> None:
+        routes: dict[Route, Callable[[], Answer]] = {
+            ("GET", "/metrics"): lambda: (HTTPStatus.OK, generate_latest(registry), CONTENT_TYPE_LATEST),
+            ("GET", "/healthz"): lambda: _health_answer(health()),
+        }
+        for name, act in (actions or {}).items():
+            routes["POST", f"/{name}"] = partial(_action_answer, act)
         try:
-            self._server = _Server((host, port), registry, health, dict(actions or {}))
+            self._server = _Server((host, port), routes)
         except OSError as error:
             raise ConfigurationError(
                 f"The metrics endpoint cannot listen on `{host}:{port}`: {error.strerror}. Set `METRICS_PORT` to a"
@@ -119,15 +127,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(
-        self,
-        address: tuple[str, int],
-        registry: CollectorRegistry,
-        health: Callable[[], Health],
-        actions: dict[str, Callable[[], dict[str, Any]]],
-    ) -> None:
-        self.address_family = _family(address[0])
-        self.registry, self.health, self.actions = registry, health, actions
+    def __init__(self, address: tuple[str, int], routes: Mapping[Route, Callable[[], Answer]]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.routes = routes
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -143,42 +145,27 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = REQUEST_SECONDS
 
     def do_GET(self) -> None:
-        server, path = cast(_Server, self.server), self.path.partition("?")[0]
-        if path == "/metrics":
-            self._answer(lambda: (HTTPStatus.OK, generate_latest(server.registry), CONTENT_TYPE_LATEST))
-        elif path == "/healthz":
-            self._answer(lambda: _health_answer(server.health()))
-        else:
-            self._answer(lambda: self._unknown(path))
-
-    def do_POST(self) -> None:
-        path = self.path.partition("?")[0]
+        routes = cast(_Server, self.server).routes
+        route = (self.command, self.path.partition("?")[0])
         # Unread, a body would be taken for the next request, or make the kernel drop the answer at the close.
-        self.close_connection = True
+        self.close_connection = self.command == "POST"
         with contextlib.suppress(ValueError, OSError):
             self.rfile.read(max(0, min(int(self.headers.get("Content-Length", "0")), BODY_BYTES)))
-        action = cast(_Server, self.server).actions.get(path.removeprefix("/"))
-        if action is None:
-            self._answer(lambda: self._unknown(path))
+        if route in routes:
+            self._answer(routes[route])
         else:
-            self._answer(lambda: _json_answer(HTTPStatus.OK, action()))
+            known = ", ".join(" ".join(each) for each in routes)
+            hint = f"There is no `{' '.join(route)}`; there are {known}."
+            self._answer(lambda: _json_answer(HTTPStatus.NOT_FOUND, {"error": hint}))
+
+    do_POST = do_GET
 
     def log_message(self, format: str, *args: Any) -> None:
         log.debug("probe_request client=%s %s", self.address_string(), format % args)
 
-    def _unknown(self, path: str) -> Answer:
-        actions = "".join(f", POST /{name}" for name in cast(_Server, self.server).actions)
-        hint = f"There is no `{self.command} {path}`; there are GET /metrics, GET /healthz{actions}."
-        return _json_answer(HTTPStatus.NOT_FOUND, {"error": hint})
-
     def _answer(self, compute: Callable[[], Answer]) -> None:
         try:
             status, body, content_type = compute()
-        except PlatformError as error:
-            conflict = not isinstance(error, TransientError)
-            status, body, content_type = _json_answer(
-                HTTPStatus.CONFLICT if conflict else HTTPStatus.GATEWAY_TIMEOUT, {**error.facts, "error": error.message}
-            )
         except Exception as error:
             log.exception("probe_failed path=%s", self.path)
             hint = f"`{self.command} {self.path}` failed with `{type(error).__name__}`; the log has the cause."
@@ -201,5 +188,9 @@ def _json_answer(status: HTTPStatus, answer: Mapping[str, Any]) -> Answer:
     return status, json.dumps(answer, default=str).encode() + b"\n", "application/json"
 
 
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+def _action_answer(act: Callable[[], dict[str, Any]]) -> Answer:
+    try:
+        return _json_answer(HTTPStatus.OK, act())
+    except PlatformError as error:
+        status = HTTPStatus.GATEWAY_TIMEOUT if isinstance(error, TransientError) else HTTPStatus.CONFLICT
+        return _json_answer(status, {**error.facts, "error": error.message})

@@ -6,14 +6,13 @@ and carrying it to Kafka or Slack belongs to `alerting`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
@@ -127,17 +126,12 @@ class AlertLog:
         by_key = {alert.key: alert for alert in alerts}
         if not by_key:
             return []
-        for attempt in range(ATTEMPTS):
-            table = self._table.open_or_create()
+
+        def unknown(table: DeltaTable) -> list[LoggedAlert]:
             known = set(table.to_pyarrow_table(columns=["key"])["key"].to_pylist())
-            fresh = [alert for key, alert in by_key.items() if key not in known]
-            if not fresh:
-                return []
-            logged = [LoggedAlert(alert, self._clock.now(), ()) for alert in fresh]
-            if self._merge(table, logged):
-                return fresh
-            pause(attempt)
-        raise self._contended()
+            return [LoggedAlert(alert, self._clock.now(), ()) for key, alert in by_key.items() if key not in known]
+
+        return [entry.alert for entry in self._store(unknown)]
 
     def delivered(self, key: str, channel: str) -> None:
         """Note that a channel has taken an alert; a second time changes nothing.
@@ -145,16 +139,15 @@ class AlertLog:
         Raises:
             TransientError: other writers won every attempt.
         """
-        for attempt in range(ATTEMPTS):
-            table = self._table.open()
-            logged = _logged(table, "key", key) if table is not None else []
-            if table is None or not logged or channel in logged[0].channels:
-                return
-            noted = LoggedAlert(logged[0].alert, logged[0].raised_at, (*logged[0].channels, channel))
-            if self._merge(table, [noted]):
-                return
-            pause(attempt)
-        raise self._contended()
+
+        def delivered_to(table: DeltaTable) -> list[LoggedAlert]:
+            return [
+                replace(entry, channels=(*entry.channels, channel))
+                for entry in _entries(table)
+                if entry.alert.key == key and channel not in entry.channels
+            ]
+
+        self._store(delivered_to)
 
     def pending(self, channel: str, since: datetime | None = None) -> list[Alert]:
         """Return what a channel has not taken yet, oldest first.
@@ -163,7 +156,7 @@ class AlertLog:
             channel: The channel's name.
             since: Leave out what was raised before.
         """
-        return [entry.alert for entry in self._all(None, since) if channel not in entry.channels]
+        return [entry.alert for entry in self.read(since=since) if channel not in entry.channels]
 
     def read(self, domain: str | None = None, since: datetime | None = None) -> list[LoggedAlert]:
         """Return alerts in the order in which they happened.
@@ -172,11 +165,23 @@ class AlertLog:
             domain: Only those of one domain.
             since: Leave out what was raised before.
         """
-        return self._all(domain, since)
-
-    def _all(self, domain: str | None, since: datetime | None) -> list[LoggedAlert]:
         table = self._table.open()
-        return _logged(table, "domain", domain, since) if table is not None else []
+        entries = _entries(table, since) if table is not None else []
+        # Not a filter of the scan: a merge leaves files with string_view columns, which it cannot compare.
+        return [entry for entry in entries if domain in (None, entry.alert.domain)]
+
+    def _store(self, entries_for: Callable[[DeltaTable], list[LoggedAlert]]) -> list[LoggedAlert]:
+        """Store what is to be noted in the table as it is, and again when another writer was first."""
+        for attempt in range(ATTEMPTS):
+            table = self._table.open_or_create()
+            entries = entries_for(table)
+            if not entries or self._merge(table, entries):
+                return entries
+            pause(attempt)
+        raise TransientError(
+            f"The alert log `{self._table.uri}`: {ATTEMPTS} commits in a row lost against other writers. The next"
+            " tick tries again; look for a second orchestrator if it stays so."
+        )
 
     def _merge(self, table: DeltaTable, entries: Sequence[LoggedAlert]) -> bool:
         """Store entries by key; False when another writer was first, and nothing is stored."""
@@ -196,21 +201,10 @@ class AlertLog:
             self._table.compact()
         return True
 
-    def _contended(self) -> TransientError:
-        return TransientError(
-            f"The alert log `{self._table.uri}`: {ATTEMPTS} commits in a row lost against other writers. The next"
-            " tick tries again; look for a second orchestrator if it stays so."
-        )
 
-
-def _logged(table: DeltaTable, column: str, value: str | None, since: datetime | None = None) -> list[LoggedAlert]:
-    """Return entries in the order in which they happened; without a value those of all values."""
-    rows: pa.Table = table.to_pyarrow_table(
-        columns=SCHEMA.names, filters=[("raised_at", ">=", since)] if since else None
-    )
-    if value is not None:
-        # Not a filter of the scan: a merge leaves files with string_view columns, which it cannot compare.
-        rows = rows.filter(pc.equal(rows[column], value))
+def _entries(table: DeltaTable, since: datetime | None = None) -> list[LoggedAlert]:
+    """Return entries in the order in which they happened."""
+    rows = table.to_pyarrow_table(columns=SCHEMA.names, filters=[("raised_at", ">=", since)] if since else None)
     entries = []
     for row in rows.to_pylist():
         raised_at, channels = row.pop("raised_at"), row.pop("channels")

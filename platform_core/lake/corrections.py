@@ -104,32 +104,22 @@ def difference(before: pa.Table, after: pa.Table, keys: Sequence[str]) -> list[R
     changes = []
     for key in sorted(old.keys() | new.keys()):
         was, now = old.get(key), new.get(key)
-        if was is not None and now is not None:
-            names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
-            if names:
-                changes.append(
-                    RowChange(
-                        "updated",
-                        key,
-                        _json({name: was.get(name) for name in names}),
-                        _json({name: now.get(name) for name in names}),
-                    )
-                )
-        elif now is not None:
-            changes.append(RowChange("inserted", key, None, _json(now)))
-        else:
-            changes.append(RowChange("deleted", key, _json(was or {}), None))
+        if was is None or now is None:
+            changes.append(RowChange("inserted" if was is None else "deleted", key, _json(was), _json(now)))
+        elif names := [name for name in {**was, **now} if was.get(name) != now.get(name)]:
+            before_and_after = (_json({name: row.get(name) for name in names}) for row in (was, now))
+            changes.append(RowChange("updated", key, *before_and_after))
     return changes or [RowChange("none", "{}", None, None)]
 
 
 def _by_key(table: pa.Table, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-    return {
-        _json({name: row[name] for name in keys}): {name: v for name, v in row.items() if name not in keys}
-        for row in table.to_pylist()
-    }
+    rows = table.to_pylist()
+    return {str(_json({name: row.pop(name) for name in keys})): row for row in rows}
 
 
-def _json(values: Mapping[str, Any]) -> str:
+def _json(values: Mapping[str, Any] | None) -> str | None:
+    if values is None:
+        return None
     return json.dumps(values, default=lambda v: str(v) if isinstance(v, Decimal) else v.isoformat())
 
 

@@ -48,6 +48,24 @@ def is_bronze_file(base_name: str) -> bool:
 class Lake:
     """Paths and file access below one root, a local folder or an object store."""
 
+    partition_meta = "pipeline-metadata/partition_meta"
+    """The table of partition states."""
+
+    partition_history = "pipeline-metadata/partition_history"
+    """The table of partition transitions."""
+
+    corrections = "pipeline-metadata/corrections"
+    """The ledger of what each reprocess changed in Gold."""
+
+    alerts = "pipeline-metadata/alerts"
+    """The alerts that were raised, and where each was delivered."""
+
+    offset_coverage = "pipeline-metadata/offset_coverage.json"
+    """Which offsets Bronze and the dead letters hold, one JSON object."""
+
+    sink_journal = "pipeline-metadata/sink_journal"
+    """Folder of what the sinks were about to put, one JSON object an entry."""
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.root = settings.lake_uri
@@ -82,36 +100,6 @@ class Lake:
         """One Gold table."""
         prefix = domain.gold.prefix.strip("/")
         return "/".join(part for part in (domain.gold.bucket, prefix, table) if part)
-
-    @property
-    def corrections(self) -> str:
-        """The ledger of what each reprocess changed in Gold."""
-        return "pipeline-metadata/corrections"
-
-    @property
-    def alerts(self) -> str:
-        """The alerts that were raised, and where each was delivered."""
-        return "pipeline-metadata/alerts"
-
-    @property
-    def offset_coverage(self) -> str:
-        """Which offsets Bronze and the dead letters hold, one JSON object."""
-        return "pipeline-metadata/offset_coverage.json"
-
-    @property
-    def sink_journal(self) -> str:
-        """Folder of what the sinks were about to put, one JSON object an entry."""
-        return "pipeline-metadata/sink_journal"
-
-    @property
-    def partition_meta(self) -> str:
-        """The table of partition states."""
-        return "pipeline-metadata/partition_meta"
-
-    @property
-    def partition_history(self) -> str:
-        """The table of partition transitions."""
-        return "pipeline-metadata/partition_history"
 
     @cached_property
     def filesystem(self) -> pafs.FileSystem:
