@@ -24,14 +24,6 @@ SLACK_TEXT = 2000
 """Characters of what happened; Slack cuts a message at 4,000 where people read it."""
 
 
-class AlertNotSentError(TransientError):
-    """The channel did not take the alert; it stays pending."""
-
-
-class AlertRefusedError(PermanentError):
-    """The channel refused this alert; the others may pass."""
-
-
 class Channel(Protocol):
     """Carries an alert to where people look."""
 
@@ -44,34 +36,18 @@ class Channel(Protocol):
         """Send one alert and return when it was taken.
 
         Raises:
-            AlertNotSentError: the channel does not answer; it may later.
-            AlertRefusedError: the channel answers, and does not take this alert.
+            TransientError: the channel does not answer; it may later.
+            PermanentError: the channel answers, and does not take this alert.
         """
         ...
 
 
 def configured(settings: Settings) -> list[Channel]:
     """Return the channels of a configuration: Kafka always, Slack with SLACK_WEBHOOK_URL."""
-    channels: list[Channel] = [KafkaChannel(settings)]
+    channels: list[Channel] = [AlertTopic(settings)]
     if settings.slack_webhook_url is not None:
         channels.append(SlackChannel(settings.slack_webhook_url, settings.ui_url))
     return channels
-
-
-class KafkaChannel:
-    """Writes to the topic `pipeline-alerts`."""
-
-    name = "kafka"
-
-    def __init__(self, settings: Settings) -> None:
-        self._topic = AlertTopic(settings)
-
-    def send(self, alert: Alert) -> None:
-        """Send one alert, see `Channel.send`."""
-        try:
-            self._topic.send(alert)
-        except TransientError as error:
-            raise AlertNotSentError(f"{error.message} It stays pending.") from error
 
 
 class SlackChannel:
@@ -108,8 +84,8 @@ class SlackChannel:
             return
         what = f"Alert `{alert.key}` was not taken by the Slack webhook: {problem or f'HTTP {status}'}."
         if 400 <= status < 500 and status not in (requests.codes.too_many_requests, requests.codes.request_timeout):
-            raise AlertRefusedError(f"{what} Check SLACK_WEBHOOK_URL: Slack answers so for a revoked webhook.")
-        raise AlertNotSentError(f"{what} It stays pending; the next tick tries again.")
+            raise PermanentError(f"{what} Check SLACK_WEBHOOK_URL: Slack answers so for a revoked webhook.")
+        raise TransientError(f"{what} It stays pending; the next tick tries again.")
 
 
 def slack_text(alert: Alert, ui_url: str) -> str:

@@ -7,20 +7,25 @@ those facts belongs to `watch`, sending to `dispatch`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
-from platform_core.clock import SystemClock
 from platform_core.lake.alerts import Alert, AlertKind
 from platform_core.partitions.freshness import Freshness
 from platform_core.partitions.partition_meta import Partition, Transition
 from platform_core.partitions.partition_state import State
 
+if TYPE_CHECKING:
+    from audit.offset_coverage.coverage import Gap
+
 BLOCKING_CHECK = "BlockingCheckFailedError"
 """The error's name as `claim` writes it to a transition's detail."""
 
 MESSAGE = 1500
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -50,20 +55,25 @@ def dead_alerts(rows: Iterable[Partition], history: Iterable[Transition], ui_url
         history: Recent transitions.
         ui_url: Base URL of Dagster's UI.
     """
-    rows = list(rows)
     by_date = {(row.domain, row.partition_date): row for row in rows}
-    alerts = {}
-    for t in history:
-        if t.to_status == State.DEAD:
-            row = by_date.get((t.domain, t.partition_date))
-            alert = _dead(t.domain, t.partition_date, t.at, t.run_id, _detail(t, "cause") or _message(row), ui_url)
-            alerts[alert.key] = alert
-    for row in rows:
-        if row.status is State.DEAD:
-            # SQL that sets only the status may leave a row without a time; its key then stays the same for ever.
-            at = row.updated_at or row.created_at or datetime(1970, 1, 1, tzinfo=UTC)
-            alert = _dead(row.domain, row.partition_date, at, row.run_id, _message(row), ui_url)
-            alerts.setdefault(alert.key, alert)
+    died = [
+        (t.domain, t.partition_date, t.at, t.run_id, _detail(t, "cause") or _message(by_date, t))
+        for t in history
+        if t.to_status == State.DEAD
+    ]
+    died += [
+        # SQL that sets only the status may leave a row without a time; its key then stays the same for ever.
+        (row.domain, row.partition_date, row.updated_at or row.created_at or EPOCH, row.run_id, row.error_message or "")
+        for row in by_date.values()
+        if row.status is State.DEAD
+    ]
+    alerts: dict[str, Alert] = {}
+    for domain, day, at, run_id, cause in died:
+        last_error = f" Last error: {cause[:MESSAGE]}" if cause else ""
+        what = f"`{domain}` {day} is DEAD: it is not tried again until a person revives it.{last_error}"
+        command, key = f"pdp partitions revive {domain} {day}", f"{domain}:{day}:{at.isoformat()}"
+        alert = _alert(AlertKind.DEAD, key, what, command, at, ui_url, domain, [day], run_id)
+        alerts.setdefault(alert.key, alert)
     return list(alerts.values())
 
 
@@ -80,42 +90,28 @@ def check_alerts(rows: Iterable[Partition], history: Iterable[Transition], ui_ur
     for t in history:
         if t.to_status != State.FAILED or _detail(t, "error") != BLOCKING_CHECK:
             continue
-        row = by_date.get((t.domain, t.partition_date))
-        # Another run may have failed since with a message of its own.
-        message = _message(row) if row is not None and row.run_id == t.run_id else ""
-        alerts.append(
-            Alert(
-                key=f"check_failed:{t.domain}:{t.partition_date}:{t.at.isoformat()}",
-                kind=AlertKind.CHECK_FAILED,
-                domain=t.domain,
-                partition_date=t.partition_date,
-                what=f"`{t.domain}` {t.partition_date}: a blocking check failed; the warehouse keeps the rows that it"
-                f" had. {message}".rstrip(),
-                where=_where(t.domain, [t.partition_date], t.run_id, ui_url),
-                command=f"pdp partitions show {t.domain} {t.partition_date}",
-                at=t.at,
-            )
-        )
+        domain, day = t.domain, t.partition_date
+        what = f"`{domain}` {day}: a blocking check failed; the warehouse keeps the rows that it had."
+        what = f"{what} {_message(by_date, t, same_run=True)}".rstrip()
+        key = f"{domain}:{day}:{t.at.isoformat()}"
+        kind, command = AlertKind.CHECK_FAILED, _look_at(domain, [day])
+        alerts.append(_alert(kind, key, what, command, t.at, ui_url, domain, [day], t.run_id))
     return alerts
 
 
 def sla_alerts(of_domains: Iterable[Freshness], ui_url: str) -> list[Alert]:
     """Return an alert for each domain whose due date is missing: one a date, however long it stays missing."""
-    return [
-        Alert(
-            key=f"sla_missed:{f.domain}:{f.due}",
-            kind=AlertKind.SLA_MISSED,
-            domain=f.domain,
-            partition_date=f.due,
-            what=f"`{f.domain}` {f.due} is not DONE, and was due at {f.deadline:%Y-%m-%d %H:%M} UTC."
-            f" The newest date that is DONE is {f.newest_done or 'none'}.",
-            where=_where(f.domain, [f.due], None, ui_url),
-            command=f"pdp partitions show {f.domain} {f.due}",
-            at=f.deadline,
+    alerts = []
+    for f in of_domains:
+        if f.fresh or f.due is None or f.deadline is None:
+            continue
+        what = (
+            f"`{f.domain}` {f.due} is not DONE, and was due at {f.deadline:%Y-%m-%d %H:%M} UTC."
+            f" The newest date that is DONE is {f.newest_done or 'none'}."
         )
-        for f in of_domains
-        if not f.fresh and f.due is not None and f.deadline is not None
-    ]
+        key, command = f"{f.domain}:{f.due}", _look_at(f.domain, [f.due])
+        alerts.append(_alert(AlertKind.SLA_MISSED, key, what, command, f.deadline, ui_url, f.domain, [f.due]))
+    return alerts
 
 
 def run_alerts(runs: Iterable[FailedRun], history: Sequence[Transition], ui_url: str) -> list[Alert]:
@@ -132,87 +128,71 @@ def run_alerts(runs: Iterable[FailedRun], history: Sequence[Transition], ui_url:
         of_domain = f" of `{run.domain}`" if run.domain else f" of job `{run.job}`"
         what = f"Run {run.run_id[:8]}{of_domain} failed"
         if failed:
-            what += f": {_counted(failed)} of {max(len(run.days), len(failed))} failed, {_listed(failed)}."
+            dates = f"{len(failed)} date{'s' if len(failed) > 1 else ''}"
+            what += f": {dates} of {max(len(run.days), len(failed))} failed, {_dates(failed)}."
         elif run.days:
-            what += f"; it was to process {_listed(run.days)}, and no date noted an error of its own."
+            what += f"; it was to process {_dates(run.days)}, and no date noted an error of its own."
         else:
             what += "."
-        about = failed or list(run.days)
-        alerts.append(
-            Alert(
-                key=f"run_failed:{run.run_id}",
-                kind=AlertKind.RUN_FAILED,
-                domain=run.domain,
-                partition_date=about[0] if len(about) == 1 else None,
-                what=what,
-                where=_where(run.domain or f"job {run.job}", about, run.run_id, ui_url),
-                command=_look_at(run.domain, about),
-                at=run.ended_at,
-            )
-        )
+        days = failed or list(run.days)
+        command, at = _look_at(run.domain, days), run.ended_at
+        kind, about = AlertKind.RUN_FAILED, run.domain
+        alerts.append(_alert(kind, run.run_id, what, command, at, ui_url, about, days, run.run_id, run.job))
     return alerts
 
 
-def offset_gap_alert(
-    domain: str,
-    topic: str,
-    partition: int,
-    first: int,
-    last: int,
-    ui_url: str,
-    at: datetime | None = None,
-    *,
-    still_in_kafka: bool = True,
-) -> Alert:
+def offset_gap_alert(gap: Gap, ui_url: str) -> Alert:
     """Return the alert for offsets that Kafka had and Bronze has not.
 
-    Args:
-        first: The first missing offset.
-        last: The last missing offset, included.
-        ui_url: Base URL of Dagster's UI.
-        at: When it was found; now by default.
-        still_in_kafka: Whether the topic still has them; then the sink can read them again.
+    While the topic still has them, the sink can read them again.
     """
-    rewind = f"pdp offsets reset --topic {topic} --partition {partition} --to-offset {first}"
+    rewind = f"pdp offsets reset --topic {gap.topic} --partition {gap.partition} --to-offset {gap.first}"
     todo = (
         "The topic still has them, until its retention ends: stop every sink, run the command with the sink's"
         " environment, start the sink. It reads on from there and writes new files; Silver drops what comes twice."
-        if still_in_kafka
+        if gap.still_in_kafka
         else "Retention has dropped some or all of them from the topic: produce the records of that time again from"
         " their source; the pipeline takes them as late data."
     )
     return Alert(
-        key=f"offset_gap:{topic}:{partition}:{first}-{last}",
+        key=f"offset_gap:{gap.topic}:{gap.partition}:{gap.first}-{gap.last}",
         kind=AlertKind.OFFSET_GAP,
-        domain=domain,
+        domain=gap.domain,
         partition_date=None,
-        what=f"`{domain}`: {last - first + 1} offsets of `{topic}` partition {partition}, {first} to {last}, are"
-        f" neither in Bronze nor among the dead letters. {todo}",
-        where=f"{domain}, {topic}[{partition}]@{first}-{last}, {ui_url.rstrip('/')}/assets/bronze/{domain}",
-        command=rewind if still_in_kafka else "python -m producers --help",
-        at=at or SystemClock().now(),
+        what=f"`{gap.domain}`: {gap.last - gap.first + 1} offsets of `{gap.topic}` partition {gap.partition},"
+        f" {gap.first} to {gap.last}, are neither in Bronze nor among the dead letters. {todo}",
+        where=f"{gap.domain}, {gap.topic}[{gap.partition}]@{gap.first}-{gap.last},"
+        f" {ui_url.rstrip('/')}/assets/bronze/{gap.domain}",
+        command=rewind if gap.still_in_kafka else "python -m producers --help",
+        at=gap.found_at,
     )
 
 
-def _dead(domain: str, day: date, at: datetime, run_id: str | None, cause: str, ui_url: str) -> Alert:
+def _alert(
+    kind: AlertKind,
+    key: str,
+    what: str,
+    command: str,
+    at: datetime,
+    ui_url: str,
+    domain: str | None,
+    days: Sequence[date],
+    run_id: str | None = None,
+    job: str = "",
+) -> Alert:
+    """Return an alert about dates; without a domain it is about a job."""
+    about, base = domain or f"job {job}", ui_url.rstrip("/")
+    link = [f"run {run_id}", f"{base}/runs/{run_id}"] if run_id else [f"{base}/assets/snowflake/{about}"]
     return Alert(
-        key=f"dead:{domain}:{day}:{at.isoformat()}",
-        kind=AlertKind.DEAD,
+        key=f"{kind.value.lower()}:{key}",
+        kind=kind,
         domain=domain,
-        partition_date=day,
-        what=f"`{domain}` {day} is DEAD: it is not tried again until a person revives it."
-        f" {f'Last error: {cause}' if cause else ''}".rstrip(),
-        where=_where(domain, [day], run_id, ui_url),
-        command=f"pdp partitions revive {domain} {day}",
+        partition_date=days[0] if len(days) == 1 else None,
+        what=what,
+        where=", ".join(part for part in [about, _dates(days), *link] if part),
+        command=command,
         at=at,
     )
-
-
-def _where(about: str, days: Sequence[date | None], run_id: str | None, ui_url: str) -> str:
-    base = ui_url.rstrip("/")
-    parts = [about, _listed([day for day in days if day is not None])]
-    parts += [f"run {run_id}", f"{base}/runs/{run_id}"] if run_id else [f"{base}/assets/snowflake/{about}"]
-    return ", ".join(part for part in parts if part)
 
 
 def _look_at(domain: str | None, days: Sequence[date]) -> str:
@@ -220,24 +200,23 @@ def _look_at(domain: str | None, days: Sequence[date]) -> str:
         return "pdp partitions list"
     if len(days) == 1:
         return f"pdp partitions show {domain} {days[0]}"
-    return (
-        f"pdp partitions list {domain} --from {min(days)} --to {max(days)}" if days else f"pdp partitions list {domain}"
-    )
+    between = f" --from {min(days)} --to {max(days)}" if days else ""
+    return f"pdp partitions list {domain}{between}"
 
 
-def _listed(days: Sequence[date]) -> str:
+def _dates(days: Sequence[date]) -> str:
     """Return dates in words; many in a row by their ends."""
     if len(days) > 3 and (days[-1] - days[0]).days == len(days) - 1:
         return f"{days[0]} to {days[-1]}"
     return ", ".join(day.isoformat() for day in days)
 
 
-def _counted(days: Sequence[date]) -> str:
-    return f"{len(days)} date{'s' if len(days) > 1 else ''}"
-
-
-def _message(row: Partition | None) -> str:
-    return ((row.error_message if row else None) or "")[:MESSAGE]
+def _message(by_date: Mapping[tuple[str, date], Partition], t: Transition, *, same_run: bool = False) -> str:
+    """Return the error of a transition's row; with `same_run` not the one that another run has left since."""
+    row = by_date.get((t.domain, t.partition_date))
+    if row is None or (same_run and row.run_id != t.run_id):
+        return ""
+    return (row.error_message or "")[:MESSAGE]
 
 
 def _detail(transition: Transition, name: str) -> str:

@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from alerting.channels import AlertRefusedError, Channel
+from alerting.channels import Channel
 from platform_core.clock import Clock, SystemClock
+from platform_core.errors import PermanentError
 from platform_core.lake.alerts import Alert, AlertLog
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def _send_pending(log_of_alerts: AlertLog, channel: Channel, pending: Iterable[A
         try:
             channel.send(alert)
             log_of_alerts.delivered(alert.key, channel.name)
-        except AlertRefusedError as error:
+        except PermanentError as error:
             failed += 1
             log.error("alert_refused channel=%s key=%s error=%s", channel.name, alert.key, error)
         except Exception as error:

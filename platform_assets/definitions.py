@@ -45,21 +45,14 @@ def domain_defs(domain: Domain, settings: Settings) -> dg.Definitions:
     )
 
 
-def build_defs(
-    catalog: Catalog, resources: dict[str, object] | None = None, settings: Settings | None = None
-) -> dg.Definitions:
-    """Return the definitions of a catalog.
-
-    Args:
-        resources: Replacements by name, for tests.
-        settings: Those of the environment by default.
-    """
+def build_defs(catalog: Catalog, settings: Settings | None = None) -> dg.Definitions:
+    """Return the definitions of a catalog, with the settings of the environment by default."""
     settings = settings or environment()
     domains = dg.Definitions.merge(*(domain_defs(domain, settings) for domain in catalog))
     platform = dg.Definitions(
         assets=source_specs(catalog),
         sensors=[watch_sensor(catalog, settings), coverage_sensor(catalog, settings)],
-        resources={**RESOURCES, **(resources or {})},
+        resources=RESOURCES,
     )
     return dg.Definitions.merge(domains, platform)
 
@@ -68,4 +61,4 @@ def build_defs(
 def defs() -> dg.Definitions:
     """The definitions of the catalog that `DOMAINS_FILE` names."""
     settings = environment()
-    return build_defs(load_catalog(settings.domains_file, settings.partitions_start_date), settings=settings)
+    return build_defs(load_catalog(settings.domains_file, settings.partitions_start_date), settings)

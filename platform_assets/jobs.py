@@ -5,6 +5,7 @@ What a run does belongs to `platform_assets.assets.pipeline`; what launches it, 
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 REASON_TAG = "pdp/reason"
 """Why discovery launched a run; a person's run has none, and reprocesses DONE dates too."""
+
+PARTITION = "dagster/partition"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
 
 
 def job_name(domain: Domain) -> str:
@@ -45,3 +50,14 @@ def is_running(instance: dg.DagsterInstance, run_id: str) -> bool:
     """Return whether a run exists and is queued, starting or running."""
     run = instance.get_run_by_id(run_id)
     return run is not None and not run.is_finished
+
+
+def days_of(run: dg.DagsterRun) -> tuple[date, ...]:
+    """Return the dates that a run is to process, sorted; none for a run without partitions, or of other ones."""
+    tags = run.tags
+    try:
+        first = date.fromisoformat(tags[PARTITION] if PARTITION in tags else tags[RANGE_START])
+        last = date.fromisoformat(tags[PARTITION] if PARTITION in tags else tags[RANGE_END])
+    except (ValueError, KeyError):
+        return ()
+    return tuple(first + timedelta(days=n) for n in range((last - first).days + 1))

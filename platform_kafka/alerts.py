@@ -23,7 +23,13 @@ ACKNOWLEDGE_SECONDS = 5.0
 
 
 class AlertTopic:
-    """Writes alerts; the connection is kept between them."""
+    """Writes alerts; the connection is kept between them.
+
+    Attributes:
+        name: Under which the log of alerts notes what this topic has taken.
+    """
+
+    name = "kafka"
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -94,9 +94,6 @@ class Claims:
     def __init__(self, run: RunContext, is_running: Callable[[str], bool], end_session: Callable[[str], None]) -> None:
         self._run = run
         self._domain = run.domain
-        self._lake = run.lake
-        self._partitions = run.partitions
-        self._run_id = run.run_id
         self._is_running = is_running
         self._end_session = end_session
         self._code = code_version(run.domain)
@@ -110,8 +107,8 @@ class Claims:
             TransientError: Bronze or partition_meta did not answer.
         """
         name = self._domain.name
-        files = tuple(file.name for file in self._lake.list_date(self._domain, day))
-        row = self._partitions.get(name, day)
+        files = tuple(file.name for file in self._run.lake.list_date(self._domain, day))
+        row = self._run.partitions.get(name, day)
         if not files:
             return Skipped(day, f"Bronze of domain `{name}` has no file for {day}.")
         if self._run.discovered and (row is None or row.status not in STARTABLE):
@@ -120,7 +117,7 @@ class Claims:
         reprocess, detail = self._difference(row, files)
         fingerprint = file_hash(files)
         self._end_what_a_dead_run_left(row)
-        self._partitions.apply(
+        self._run.partitions.apply(
             [
                 *way,
                 Change(
@@ -128,8 +125,8 @@ class Claims:
                     day,
                     startable,
                     Event.RUN_STARTED,
-                    run_id=self._run_id,
-                    set={"run_id": self._run_id, "source_files": files, "file_hash": fingerprint},
+                    run_id=self._run.run_id,
+                    set={"run_id": self._run.run_id, "source_files": files, "file_hash": fingerprint},
                     detail=detail,
                 ),
             ]
@@ -149,11 +146,11 @@ class Claims:
             "retry_count": 0,
             "error_message": None,
             "processed_at": self._run.clock.now(),
-            "silver_path": self._lake.uri(self._lake.silver(self._domain)),
-            "gold_path": self._lake.uri(self._lake.gold(self._domain, "").rstrip("/")),
+            "silver_path": self._run.lake.uri(self._run.lake.silver(self._domain)),
+            "gold_path": self._run.lake.uri(self._run.lake.gold(self._domain, "").rstrip("/")),
         }
         counts = {"bronze": silver.bronze_rows, "silver": silver.silver_rows, "gold": gold_rows, "code": self._code}
-        self._partitions.apply([self._own(day, Event.SUCCEEDED, found, counts)])
+        self._run.partitions.apply([self._own(day, Event.SUCCEEDED, found, counts)])
 
     def give_up(self, day: date, error: Exception) -> None:
         """Make the date FAILED; a permanent error leaves it no retry. A date that was taken over stays as it is."""
@@ -161,12 +158,14 @@ class Claims:
         if isinstance(error, PermanentError):
             changed["retry_count"] = self._domain.max_retries  # the same input fails again: no retry, DEAD next
         try:
-            self._partitions.apply([self._own(day, Event.RUN_FAILED, changed, {"error": type(error).__name__})])
+            self._run.partitions.apply([self._own(day, Event.RUN_FAILED, changed, {"error": type(error).__name__})])
         except StateConflictError:
-            log.warning("claim_lost domain=%s date=%s run=%s", self._domain.name, day, self._run_id)
+            log.warning("claim_lost domain=%s date=%s run=%s", self._domain.name, day, self._run.run_id)
 
     def _own(self, day: date, event: Event, changed: dict[str, Any], detail: dict[str, Any]) -> Change:
-        return Change(self._domain.name, day, State.IN_FLIGHT, event, run_id=self._run_id, set=changed, detail=detail)
+        return Change(
+            self._domain.name, day, State.IN_FLIGHT, event, run_id=self._run.run_id, set=changed, detail=detail
+        )
 
     def _way_to_startable(self, day: date, row: Partition | None) -> tuple[list[Change], State]:
         """Return the transitions that must come before the start, and the state that they lead to."""
@@ -177,10 +176,10 @@ class Claims:
             return [], row.status
         if row.status is State.LATE:
             return [Change(name, day, State.LATE, Event.QUEUED)], State.REPROCESSING
-        cause = {"cause": "backfill", "by": f"run {self._run_id}"}
+        cause = {"cause": "backfill", "by": f"run {self._run.run_id}"}
         if row.status is not State.IN_FLIGHT:
             return [Change(name, day, row.status, Event.RESET, set={"retry_count": 0}, detail=cause)], State.PENDING
-        alive = row.run_id is not None and row.run_id != self._run_id and self._is_running(row.run_id)
+        alive = row.run_id is not None and row.run_id != self._run.run_id and self._is_running(row.run_id)
         if alive and not lease_expired(row, self._run.clock.now(), self._run.settings):
             raise StateConflictError(
                 f"Domain `{name}` {day} is being processed by run {row.run_id}. Wait for it or cancel it first.",
@@ -198,7 +197,7 @@ class Claims:
         detail: dict[str, Any] = {"files": len(files), "new_files": new, "gone_files": gone, "code": self._code}
         if row is None or row.processed_at is None:
             return None, detail
-        history = self._partitions.history(row.domain, row.partition_date)
+        history = self._run.partitions.history(row.domain, row.partition_date)
         done = max((n for n, t in enumerate(history) if t.event == Event.SUCCEEDED), default=-1)
         since = history[done + 1 :]
         attempts = [json.loads(t.detail) for t in since if t.event == Event.RUN_STARTED]
@@ -206,7 +205,7 @@ class Claims:
             # A failed attempt pinned its files already: count on from what it found.
             new, gone = new + attempts[-1].get("new_files", 0), gone + attempts[-1].get("gone_files", 0)
         first = next((a for a in attempts if "gold_before" in a), None)
-        versions = first["gold_before"] if first else gold_versions(self._lake, self._domain)
+        versions = first["gold_before"] if first else gold_versions(self._run.lake, self._domain)
         reprocess = Reprocess(
             last_done=row.processed_at,
             gold_versions=versions,
@@ -228,7 +227,7 @@ class Claims:
         return " + ".join(causes) or "backfill"
 
     def _end_what_a_dead_run_left(self, row: Partition | None) -> None:
-        if row is None or row.run_id in (None, self._run_id, *self._ended):
+        if row is None or row.run_id in (None, self._run.run_id, *self._ended):
             return
         if row.status in (State.DONE, State.LATE, State.REPROCESSING):
             return  # that run ended well, and its session with it

@@ -73,19 +73,11 @@ class WarehouseDone:
 
 
 @dataclass(frozen=True)
-class Corrected:
-    """The correction ledger has what a reprocess changed: changed Gold rows, and why."""
+class Noted:
+    """What a person reads in the run's log: the date is DONE, or what its correction changed."""
 
     day: date
-    cause: str
-    changed_rows: int
-
-
-@dataclass(frozen=True)
-class Done:
-    """The date is DONE in partition_meta."""
-
-    day: date
+    text: str
 
 
 @dataclass(frozen=True)
@@ -96,7 +88,7 @@ class Failed:
     error: Exception
 
 
-Step = Claimed | SilverDone | GoldDone | WarehouseDone | Corrected | Done | Skipped | Failed
+Step = Claimed | SilverDone | GoldDone | WarehouseDone | Noted | Skipped | Failed
 
 
 class Processor:
@@ -126,8 +118,8 @@ class Processor:
     def process(self, day: date) -> Iterator[Step]:
         """Process one date, yielding each step as it is finished.
 
-        The last step is `Done`, `Skipped` or `Failed`; an error of the date is yielded, not raised. An interruption
-        (a cancelled run) frees the date and is raised.
+        The last step notes that the date is DONE, or is `Skipped` or `Failed`; an error of the date is yielded, not
+        raised. An interruption (a cancelled run) frees the date and is raised.
         """
         try:
             claim = self._claims.claim(day)
@@ -137,12 +129,12 @@ class Processor:
         yield claim
         if isinstance(claim, Skipped):
             return
-        lease = self._lease(day)
+        lease = Lease(self._run, day, self._spark.interruptAll)
         try:
             with lease:
                 silver, loads = yield from self._layers(claim, lease)
             self._claims.finish(day, silver, sum(load.rows for load in loads))
-            yield Done(day)
+            yield Noted(day, "DONE")
         except Exception as error:
             log.exception("date_failed domain=%s date=%s", self._domain.name, day)
             cause = lease.timed_out or error  # an interrupted query says only that it was interrupted
@@ -151,18 +143,6 @@ class Processor:
         except BaseException:
             self._claims.give_up(day, PlatformError("The run was cancelled or interrupted."))
             raise
-
-    def _lease(self, day: date) -> Lease:
-        config = self._run.settings
-        return Lease(
-            self._run.partitions,
-            self._domain.name,
-            day,
-            self._run.run_id,
-            config.partition_lease_seconds,
-            config.partition_timeout_seconds,
-            self._spark.interruptAll,
-        )
 
     def _layers(self, claim: Claimed, lease: Lease) -> Generator[Step, None, tuple[SilverResult, list[TableLoad]]]:
         silver = yield from self._silver(claim)
@@ -231,7 +211,7 @@ class Processor:
         except TransientError as error:
             log.error("alert_not_raised key=%s error=%s", alert.key, error)
 
-    def _record_correction(self, claim: Claimed, silver: SilverResult, after: list[GoldPartition]) -> Corrected:
+    def _record_correction(self, claim: Claimed, silver: SilverResult, after: list[GoldPartition]) -> Noted:
         why = claim.reprocess
         assert why is not None
         lines = [
@@ -257,7 +237,8 @@ class Processor:
             )
         ]
         CorrectionLedger(self._lake).record(lines)
-        return Corrected(claim.day, why.cause, sum(line.change != "none" for line in lines))
+        changed = sum(line.change != "none" for line in lines)
+        return Noted(claim.day, f"{changed} Gold rows changed by {why.cause}")
 
     def _withdraw_gold(self, versions: Mapping[str, int]) -> None:
         """Take back the merges of a date that its checks refused: this run is the only writer of the tables."""

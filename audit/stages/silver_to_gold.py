@@ -69,15 +69,15 @@ def _compare_table(
         *(pair.gold for pair in pairs),
     )
     problems = []
+    compared: dict[str, Any] = {}  # a total as a number, which the UI plots; in words where it differs
     unique = distinct == rows and not null_keys
     if not unique:
         problems.append(_repeated_keys(domain, day, table, gold, rows - distinct + null_keys))
     for pair, total in zip(pairs, totals, strict=True):
+        compared[pair.gold] = total
         if exact(total) != exact(expected[pair.silver]):
+            compared[pair.gold] = f"Gold {total}, Silver {expected[pair.silver]}"
             problems.append(_difference(domain, day, pair, gold, silver, (total, expected[pair.silver])))
-    compared = {
-        pair.gold: f"Gold {total}, Silver {expected[pair.silver]}" for pair, total in zip(pairs, totals, strict=True)
-    }
     equal = all(problem.kind is not Kind.DIFFERS for problem in problems)
     facts = {"rows": rows, "distinct_keys": distinct, "null_keys": null_keys}
     outcomes = [

@@ -28,6 +28,14 @@ SHOWN_GAPS = 20
 MakeCoverage = Callable[[Settings, Lake, Catalog], "Coverage"]
 
 
+def open_coverage(settings: Settings, lake: Lake, catalog: Catalog) -> "Coverage":
+    """Return the comparison of the offsets that Kafka and the lake have."""
+    # Imported late: the sink's modules take 0.2 s, and not every process of the orchestrator compares.
+    from audit.offset_coverage.coverage import Coverage
+
+    return Coverage(settings, lake, catalog)
+
+
 def evaluate(domain: Domain, report: "CoverageReport") -> ReportedCheck:
     """Evaluate the domain's check.
 
@@ -57,30 +65,21 @@ def evaluate(domain: Domain, report: "CoverageReport") -> ReportedCheck:
 
 
 def coverage_check(
-    domain: Domain, settings: Settings, coverage: MakeCoverage | None = None
+    domain: Domain, settings: Settings, coverage: MakeCoverage = open_coverage
 ) -> dg.AssetChecksDefinition:
     """Return the domain's check, to be run from the UI; it blocks nothing.
 
     Args:
         coverage: Makes the comparison.
     """
-    make = coverage or open_coverage
     spec = dg.AssetCheckSpec(CHECK, asset=bronze_key(domain), description=DESCRIPTION)
 
     @dg.multi_asset_check(name=f"offset_coverage_{domain.name}", specs=[spec])
     def no_offset_gap(metadata_store: MetadataStore) -> Iterator[dg.AssetCheckResult]:
         # Only what the sensor noted: a second writer of the state could put an older one over a newer one.
-        yield evaluate(domain, make(settings, metadata_store.lake(), Catalog([domain])).known()).result()
+        yield evaluate(domain, coverage(settings, metadata_store.lake(), Catalog([domain])).known()).result()
 
     return no_offset_gap
-
-
-def open_coverage(settings: Settings, lake: Lake, catalog: Catalog) -> "Coverage":
-    """Return the comparison of the offsets that Kafka and the lake have."""
-    # Imported late: the sink's modules take 0.2 s, and not every process of the orchestrator compares.
-    from audit.offset_coverage.coverage import Coverage
-
-    return Coverage(settings, lake, catalog)
 
 
 def _shown(gap: "Gap") -> str:

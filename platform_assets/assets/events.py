@@ -7,30 +7,28 @@ belongs to `processing`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
-from audit.report import CheckOutcome
 from platform_assets.assets.bronze import DATA_VERSION, BronzeEvent, bronze_events
 from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
-from platform_assets.assets.metadata import lineage_metadata, shown, table_metadata
+from platform_assets.assets.metadata import shown, table_metadata
 from platform_core.domain.catalog import Domain
 from platform_core.domain.code_version import code_version
 from platform_core.lake.lake import Lake
 from processing.claim import Claimed, Skipped
-from processing.one_date import Corrected, Done, Failed, GoldDone, SilverDone, Step, WarehouseDone
-
-if TYPE_CHECKING:
-    from spark_jobs.lineage import DomainLineage
+from processing.one_date import Failed, GoldDone, Noted, SilverDone, Step, WarehouseDone
 
 Event = BronzeEvent | dg.AssetCheckEvaluation
 
 CODE_VERSION = "dagster/code_version"
 INPUT_VERSION = "dagster/input_data_version"
 INPUT_POINTER = "dagster/input_event_pointer"
+
+TOTALS_CHECK = "reconciles_with_silver"
 
 
 class Report:
@@ -40,8 +38,7 @@ class Report:
         instance: To look up what an asset was made of.
         log: The run's log.
         lake: For paths and schemas.
-        lineage: Returns what the domain's columns are made of, or None when that is not known; called at each
-            materialization.
+        lineage: What the catalog shows of each asset's columns, see `lineage_metadata`.
     """
 
     def __init__(
@@ -50,7 +47,7 @@ class Report:
         log: logging.Logger,
         domain: Domain,
         lake: Lake,
-        lineage: Callable[[], DomainLineage | None] = lambda: None,
+        lineage: Mapping[dg.AssetKey, Mapping[str, Any]],
     ) -> None:
         self._instance = instance
         self._log = log
@@ -63,62 +60,30 @@ class Report:
 
     def events(self, step: Step) -> Iterator[Event]:
         """Yield what one finished step means to the catalog, and log it."""
-        domain = self._domain
+        about = f"{self._domain.name} {step.day}"
         match step:
-            case Claimed(day=day):
-                self._claims[day] = step
-                self._log.info(f"{domain.name} {day}: {step.was} → IN_FLIGHT, {len(step.files)} files pinned")
+            case Claimed():
+                self._claims[step.day] = step
+                self._log.info(f"{about}: {step.was} → IN_FLIGHT, {len(step.files)} files pinned")
                 yield from self._bronze(step)
-            case SilverDone(day=day, result=silver, checks=checks):
-                if silver.published:
-                    of_contract = {column.name: column.description for column in domain.contract.columns}
-                    yield self._materialized(
-                        silver_key(domain),
-                        [bronze_key(domain)],
-                        day,
-                        {
-                            **table_metadata(self._lake, self._lake.silver(domain), silver.silver_rows, of_contract),
-                            **self._silver_lineage(),
-                            "bronze_rows": silver.bronze_rows,
-                            "duplicates": silver.offset_duplicates + silver.key_duplicates,
-                            "quarantined": sum(silver.quarantined.values()),
-                            "late_records": self._late_records(day, silver.bronze_rows),
-                            "seconds": round(silver.seconds, 2),
-                        },
-                    )
-                yield from self._evaluations(day, checks)
-            case GoldDone(day=day, result=gold, checks=checks):
-                refused = any(check.blocks for check in checks)
-                for table, rows in () if refused else gold.rows.items():
-                    of_table = domain.gold_tables[table].columns
-                    metadata = {
-                        **table_metadata(self._lake, self._lake.gold(domain, table), rows, of_table),
-                        **self._gold_lineage(table),
-                        "seconds": round(gold.seconds, 2),
-                    }
-                    yield self._materialized(gold_key(table), [silver_key(domain)], day, metadata)
-                yield from self._evaluations(day, checks)
-            case WarehouseDone(day=day, loads=loads, checks=checks):
-                rows = sum(load.rows for load in loads)
-                metadata = {
-                    "dagster/partition_row_count": rows,
-                    "rows": rows,
-                    "tables": shown({load.table: _load_facts(load) for load in loads}),
-                    "seconds": round(step.seconds, 2),
-                    **self._warehouse_lineage(),
-                }
-                tables = [gold_key(table) for table in domain.gold.tables]
-                yield self._materialized(warehouse_key(domain), tables, day, metadata)
-                yield from self._evaluations(day, checks)
-            case Corrected(day=day):
-                self._log.info(f"{domain.name} {day}: {step.changed_rows} Gold rows changed by {step.cause}")
-            case Done(day=day):
-                self._log.info(f"{domain.name} {day}: DONE")
-            case Skipped(day=day, reason=reason):
-                self._log.warning(f"{domain.name} {day}: skipped. {reason}")
-            case Failed(day=day, error=error):
-                self._failures[day] = error
-                self._log.error(f"{domain.name} {day}: FAILED. {error}")
+            case SilverDone():
+                if step.result.published:
+                    yield self._silver(step)
+                yield from self._evaluations(step)
+            case GoldDone():
+                if not any(check.blocks for check in step.checks):
+                    yield from self._gold(step)
+                yield from self._evaluations(step)
+            case WarehouseDone():
+                yield self._warehouse(step)
+                yield from self._evaluations(step)
+            case Noted():
+                self._log.info(f"{about}: {step.text}")
+            case Skipped():
+                self._log.warning(f"{about}: skipped. {step.reason}")
+            case Failed():
+                self._failures[step.day] = step.error
+                self._log.error(f"{about}: FAILED. {step.error}")
 
     def raise_failures(self) -> None:
         """Fail the run when a date failed; the other dates keep their outcome."""
@@ -136,30 +101,50 @@ class Report:
         if latest is None or latest.event_log_entry.tags.get(DATA_VERSION) != claim.fingerprint:
             yield from bronze_events(self._domain, claim.day, claim.fingerprint, {"files": len(claim.files)})
 
-    def _late_records(self, day: date, bronze_rows: int) -> int:
-        """Return how many records came after the date was last DONE."""
-        why = self._claims[day].reprocess
-        return max(bronze_rows - why.records_before, 0) if why else 0
+    def _silver(self, step: SilverDone) -> dg.AssetMaterialization:
+        domain, silver = self._domain, step.result
+        why = self._claims[step.day].reprocess
+        described = {column.name: column.description for column in domain.contract.columns}
+        metadata = {
+            **table_metadata(self._lake, self._lake.silver(domain), silver.silver_rows, described),
+            "bronze_rows": silver.bronze_rows,
+            "duplicates": silver.offset_duplicates + silver.key_duplicates,
+            "quarantined": sum(silver.quarantined.values()),
+            "late_records": max(silver.bronze_rows - why.records_before, 0) if why else 0,
+            "seconds": round(silver.seconds, 2),
+        }
+        return self._materialized(silver_key(domain), [bronze_key(domain)], step.day, metadata)
 
-    def _silver_lineage(self) -> dict[str, Any]:
-        lineage = self._lineage()
-        return lineage_metadata(_of(bronze_key(self._domain), lineage.silver)) if lineage else {}
+    def _gold(self, step: GoldDone) -> Iterator[dg.AssetMaterialization]:
+        domain = self._domain
+        for table, rows in step.result.rows.items():
+            described = domain.gold_tables[table].columns
+            # The totals that were compared with Silver, revenue for example: the UI plots them over the dates.
+            totals = [check.facts for check in step.checks if (check.table, check.name) == (table, TOTALS_CHECK)]
+            metadata = {
+                **table_metadata(self._lake, self._lake.gold(domain, table), rows, described),
+                **{name: shown(total) for facts in totals for name, total in facts.items() if total is not None},
+                "seconds": round(step.result.seconds, 2),
+            }
+            yield self._materialized(gold_key(table), [silver_key(domain)], step.day, metadata)
 
-    def _gold_lineage(self, table: str) -> dict[str, Any]:
-        lineage = self._lineage()
-        return lineage_metadata(_of(silver_key(self._domain), lineage.gold[table])) if lineage else {}
+    def _warehouse(self, step: WarehouseDone) -> dg.AssetMaterialization:
+        rows = sum(load.rows for load in step.loads)
+        facts = {
+            load.table: {name: getattr(load, name) for name in ("rows", "inserted", "updated", "deleted")}
+            for load in step.loads
+        }
+        metadata = {
+            "dagster/partition_row_count": rows,
+            "rows": rows,
+            "tables": shown(facts),
+            "seconds": round(step.seconds, 2),
+        }
+        tables = [gold_key(table) for table in self._domain.gold.tables]
+        return self._materialized(warehouse_key(self._domain), tables, step.day, metadata)
 
-    def _warehouse_lineage(self) -> dict[str, Any]:
-        """Return each column's origin: the column of its name in every Gold table that has one."""
-        lineage = self._lineage()
-        columns: dict[str, list[tuple[dg.AssetKey, str]]] = {}
-        for table, names in lineage.gold.items() if lineage else ():
-            for name in names:
-                columns.setdefault(name, []).append((gold_key(table), name))
-        return lineage_metadata(columns) if columns else {}
-
-    def _evaluations(self, day: date, checks: list[CheckOutcome]) -> Iterator[dg.AssetCheckEvaluation]:
-        for outcome in checks:
+    def _evaluations(self, step: SilverDone | GoldDone | WarehouseDone) -> Iterator[dg.AssetCheckEvaluation]:
+        for outcome in step.checks:
             yield dg.AssetCheckEvaluation(
                 asset_key=dg.AssetKey([outcome.layer, outcome.table]),
                 check_name=outcome.name,
@@ -168,7 +153,7 @@ class Report:
                 metadata={name: shown(value) for name, value in outcome.facts.items()},
                 # Not Dagster's gate: `processing` has stopped the date, and the run's other dates go on.
                 blocking=False,
-                partition=day.isoformat(),
+                partition=step.day.isoformat(),
             )
 
     def _materialized(
@@ -178,7 +163,7 @@ class Report:
         return dg.AssetMaterialization(
             asset_key=key,
             partition=day.isoformat(),
-            metadata={**metadata, "bronze_fingerprint": version},
+            metadata={**metadata, **self._lineage.get(key, {}), "bronze_fingerprint": version},
             tags={DATA_VERSION: version, CODE_VERSION: self._code, **self._provenance(made_of, day)},
         )
 
@@ -201,11 +186,3 @@ class Report:
         fetch = self._instance.fetch_observations if observed else self._instance.fetch_materializations
         records = fetch(wanted, limit=1).records
         return records[0] if records else None
-
-
-def _of(key: dg.AssetKey, columns: Mapping[str, Iterable[str]]) -> dict[str, list[tuple[dg.AssetKey, str]]]:
-    return {name: [(key, column) for column in made_of] for name, made_of in columns.items()}
-
-
-def _load_facts(load: Any) -> dict[str, int]:
-    return {"rows": load.rows, "inserted": load.inserted, "updated": load.updated, "deleted": load.deleted}

@@ -7,8 +7,11 @@ The catalog's side is https://docs.dagster.io/guides/build/assets/metadata-and-t
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import dagster as dg
+
+from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
 from platform_core.domain.catalog import Domain
 from platform_core.domain.code_version import code_version
 
@@ -40,3 +43,30 @@ def known_lineage(spark: SparkSession, domain: Domain) -> DomainLineage | None:
             log.warning("lineage_unknown domain=%s", domain.name, exc_info=True)
             _known[key] = None
     return _known[key]
+
+
+def lineage_metadata(domain: Domain, lineage: DomainLineage | None) -> dict[dg.AssetKey, dict[str, Any]]:
+    """Return for each of a domain's assets what its columns are made of, as the catalog shows it.
+
+    A column of the warehouse has its origin in the column of its name in every Gold table that has one; a constant or
+    a count of rows has none.
+    """
+    if lineage is None:
+        return {}
+    silver, warehouse = silver_key(domain), warehouse_key(domain)
+    made_of: dict[dg.AssetKey, dict[str, set[tuple[dg.AssetKey, str]]]] = {warehouse: {}}
+    layers = [(silver, bronze_key(domain), lineage.silver)]
+    layers += [(gold_key(table), silver, columns) for table, columns in lineage.gold.items()]
+    for key, origin, columns in layers:
+        made_of[key] = {name: {(origin, column) for column in of} for name, of in columns.items()}
+    for table, columns in lineage.gold.items():
+        for name in columns:
+            made_of[warehouse].setdefault(name, set()).add((gold_key(table), name))
+    return {
+        key: {
+            "dagster/column_lineage": dg.TableColumnLineage(
+                {name: [dg.TableColumnDep(*dep) for dep in sorted(deps)] for name, deps in columns.items()}
+            )
+        }
+        for key, columns in made_of.items()
+    }

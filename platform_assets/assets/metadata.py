@@ -1,12 +1,12 @@
-"""What the catalog shows of a table: column schemas, column lineage, row counts, paths.
+"""What the catalog shows of a table: column schemas, row counts, paths.
 
-Everything is read from the contract, the plan or the table itself, so that the UI cannot say what is not there. Which
+Everything is read from the contract or the table itself, so that the UI cannot say what is not there. Which
 event carries it belongs to `events`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -51,23 +51,6 @@ def table_metadata(lake: Lake, name: str, rows: int, described: Mapping[str, str
         "rows": rows,
         "dagster/uri": lake.uri(name),
         "delta_version": table.version(),
-    }
-
-
-def lineage_metadata(columns: Mapping[str, Iterable[tuple[dg.AssetKey, str]]]) -> dict[str, Any]:
-    """Return what a table's columns are made of, as the catalog shows it.
-
-    Args:
-        columns: For each column of the table, the columns of other assets that its value is made of; none for a
-            constant or a count of rows.
-    """
-    return {
-        "dagster/column_lineage": dg.TableColumnLineage(
-            {
-                name: [dg.TableColumnDep(asset_key, column) for asset_key, column in sorted(made_of)]
-                for name, made_of in columns.items()
-            }
-        )
     }
 
 

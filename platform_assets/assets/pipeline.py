@@ -12,7 +12,7 @@ import dagster as dg
 from platform_assets.asset_checks.of_a_date import check_specs
 from platform_assets.assets.events import Event, Report
 from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
-from platform_assets.assets.lineage import known_lineage
+from platform_assets.assets.lineage import known_lineage, lineage_metadata
 from platform_assets.jobs import REASON_TAG, is_running
 from platform_assets.partitions import daily
 from platform_assets.resources.metadata_store import MetadataStore
@@ -29,40 +29,33 @@ from processing.one_date import Processor
 def pipeline_specs(domain: Domain) -> list[dg.AssetSpec]:
     """Return Silver, the Gold tables and the warehouse tables, in reading order."""
     version = code_version(domain)
-    silver = dg.AssetSpec(
-        silver_key(domain),
-        deps=[bronze_key(domain)],
-        group_name=domain.name,
-        description=f"{domain.description}: typed, deduplicated, one row per {', '.join(domain.silver.primary_key)}.",
-        kinds={"spark", "deltalake"},
-        owners=[domain.owner],
-        skippable=True,
-        code_version=version,
-    )
-    gold = [
-        dg.AssetSpec(
-            gold_key(table),
-            deps=[silver_key(domain)],
+
+    def spec(key: dg.AssetKey, made_of: list[dg.AssetKey], description: str, *kinds: str) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            key,
+            deps=made_of,
             group_name=domain.name,
-            description=f"{domain.gold_tables[table].description} One row per {', '.join(keys)}.",
-            kinds={"spark", "deltalake"},
+            description=description,
+            kinds=set(kinds),
             owners=[domain.owner],
             skippable=True,
             code_version=version,
         )
+
+    one_row = f"typed, deduplicated, one row per {', '.join(domain.silver.primary_key)}."
+    silver = spec(silver_key(domain), [bronze_key(domain)], f"{domain.description}: {one_row}", "spark", "deltalake")
+    gold = [
+        spec(
+            gold_key(table),
+            [silver_key(domain)],
+            f"{domain.gold_tables[table].description} One row per {', '.join(keys)}.",
+            "spark",
+            "deltalake",
+        )
         for table, keys in domain.gold.tables.items()
     ]
-    warehouse = dg.AssetSpec(
-        warehouse_key(domain),
-        deps=[gold_key(table) for table in domain.gold.tables],
-        group_name=domain.name,
-        description=f"The Gold tables in schema {domain.warehouse_schema} of the warehouse.",
-        kinds={"snowflake"},
-        owners=[domain.owner],
-        skippable=True,
-        code_version=version,
-    )
-    return [silver, *gold, warehouse]
+    in_warehouse = f"The Gold tables in schema {domain.warehouse_schema} of the warehouse."
+    return [silver, *gold, spec(warehouse_key(domain), [each.key for each in gold], in_warehouse, "snowflake")]
 
 
 def pipeline_assets(domain: Domain, settings: Settings) -> dg.AssetsDefinition:
@@ -94,7 +87,8 @@ def pipeline_assets(domain: Domain, settings: Settings) -> dg.AssetsDefinition:
         days = [date.fromisoformat(key) for key in sorted(context.partition_keys)]
         claims = Claims(run, lambda other: is_running(context.instance, other), spark_endpoint.end_session)
         with spark_endpoint.session(run.run_id) as spark:
-            report = Report(context.instance, context.log, domain, run.lake, lambda: known_lineage(spark, domain))
+            lineage = lineage_metadata(domain, known_lineage(spark, domain))
+            report = Report(context.instance, context.log, domain, run.lake, lineage)
             processor = Processor(run, claims, spark, warehouse.connect)
             for number, day in enumerate(days, start=1):
                 context.log.info(f"{domain.name} {day}: date {number} of {len(days)}")

@@ -14,11 +14,6 @@ from warehouse.load import Connection
 class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens connections to the warehouse that the environment names."""
 
-    @property
-    def database(self) -> str:
-        """The database of the Gold schemas."""
-        return settings().snowflake_database
-
     def connect(self, query_tag: str) -> AbstractContextManager[Connection]:
         """Open a connection, as `warehouse.connection.connect` does."""
         return connect(settings(), query_tag)

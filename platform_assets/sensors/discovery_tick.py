@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ import dagster as dg
 
 from platform_assets.assets.bronze import BronzeEvent, bronze_events
 from platform_assets.assets.keys import silver_key
-from platform_assets.jobs import REASON_TAG, is_running, job_name
+from platform_assets.jobs import RANGE_END, RANGE_START, REASON_TAG, days_of, is_running, job_name
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Domain
@@ -36,16 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ACTIVE = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
-PARTITION = "dagster/partition"
+FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+UNFINISHED = [status for status in dg.DagsterRunStatus if status not in FINISHED]
 RUN_KEY = "dagster/run_key"
 
 DELTA_FILES = 500
@@ -129,37 +121,23 @@ def tick(
 def _with_delta(
     change: Change, changed: dict[date, list[BronzeFile]], partitions: PartitionMetaReader, lake: Lake
 ) -> Change:
-    """Add to a date that became LATE what came: files and records."""
+    """Add to a date that became LATE how its files differ from those that it was processed with.
+
+    The new records are counted by footers, unless there are very many files.
+    """
     if change.event is not Event.FILES_CHANGED:
         return change
     row = partitions.get(change.domain, change.day)
-    delta = late_delta(row, [file.name for file in changed[change.day]], lake)
-    log.info("late_data domain=%s date=%s %s", change.domain, change.day, delta)
-    return replace(change, detail={**change.detail, **delta})
-
-
-def late_delta(row: Partition | None, files: Collection[str], lake: Lake) -> dict[str, int]:
-    """Return how Bronze differs from what a date was processed with.
-
-    Args:
-        row: The date's row, with its files.
-        files: The date's files now.
-        lake: To read the footers of the new ones.
-
-    Returns:
-        `new_files`, `gone_files`, and `new_records` unless there are very many files, or one cannot be read.
-    """
-    before = set(row.source_files) if row else set()
-    new = sorted(set(files) - before)
-    delta = {"new_files": len(new), "gone_files": len(before - set(files))}
-    if len(new) > DELTA_FILES:
-        return delta
+    before, now = set(row.source_files if row else ()), {file.name for file in changed[change.day]}
+    delta = {"new_files": len(now - before), "gone_files": len(before - now)}
     try:
-        return {**delta, "new_records": lake.count_records(new)}
+        if delta["new_files"] <= DELTA_FILES:
+            delta["new_records"] = lake.count_records(sorted(now - before))
     except TransientError as error:
         # A file that cannot be read must fail its date, not the discovery of all others.
         log.warning("late_delta_not_counted error=%s", error)
-        return delta
+    log.info("late_data domain=%s date=%s %s", change.domain, change.day, delta)
+    return replace(change, detail={**change.detail, **delta})
 
 
 def _claimed(domain: Domain, instance: dg.DagsterInstance, rows: Mapping[date, Partition]) -> frozenset[date]:
@@ -169,25 +147,15 @@ def _claimed(domain: Domain, instance: dg.DagsterInstance, rows: Mapping[date, P
     gone, which the orchestrator still calls started: its lease expired, and the date must not wait for it.
     """
     days: set[date] = set()
-    for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE)):
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         ours = run.job_name == job_name(domain) or silver_key(domain) in (run.asset_selection or ())
         if not ours:
             continue
-        day, end = _range(run.tags)
-        while day is not None and end is not None and day <= end:
+        for day in days_of(run):
             row = rows.get(day)
             if row is None or row.run_id != run.run_id or row.status is State.IN_FLIGHT:
                 days.add(day)
-            day += timedelta(days=1)
     return frozenset(days)
-
-
-def _range(tags: Mapping[str, str]) -> tuple[date | None, date | None]:
-    if PARTITION in tags:
-        return date.fromisoformat(tags[PARTITION]), date.fromisoformat(tags[PARTITION])
-    if RANGE_START in tags:
-        return date.fromisoformat(tags[RANGE_START]), date.fromisoformat(tags[RANGE_END])
-    return None, None
 
 
 def _request(domain: Domain, chunk: list[Ready], instance: dg.DagsterInstance) -> dg.RunRequest:

@@ -3,14 +3,13 @@
 Only reading a run's tags and selection belongs here; what alert follows belongs to `alerting.collect`.
 """
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from alerting.collect import FailedRun
 from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
-from platform_assets.jobs import job_name
-from platform_assets.sensors.discovery_tick import PARTITION, RANGE_END, RANGE_START
+from platform_assets.jobs import days_of, job_name
 from platform_core.domain.catalog import Catalog, Domain
 
 
@@ -28,7 +27,7 @@ def failed_runs(instance: dg.DagsterInstance, catalog: Catalog, since: datetime)
             record.dagster_run.run_id,
             record.dagster_run.job_name,
             _domain_of(record.dagster_run, catalog),
-            _days_of(record.dagster_run),
+            days_of(record.dagster_run),
             datetime.fromtimestamp(record.end_time, UTC) if record.end_time else record.update_timestamp,
         )
         for record in records
@@ -45,15 +44,3 @@ def _domain_of(run: dg.DagsterRun, catalog: Catalog) -> str | None:
 def _keys(domain: Domain) -> set[dg.AssetKey]:
     gold = {gold_key(table) for table in domain.gold.tables}
     return {bronze_key(domain), silver_key(domain), warehouse_key(domain), *gold}
-
-
-def _days_of(run: dg.DagsterRun) -> tuple[date, ...]:
-    try:
-        if PARTITION in run.tags:
-            return (date.fromisoformat(run.tags[PARTITION]),)
-        if RANGE_START not in run.tags:
-            return ()
-        first, last = (date.fromisoformat(run.tags[tag]) for tag in (RANGE_START, RANGE_END))
-    except (ValueError, KeyError):
-        return ()  # somebody's own partitions, which are no dates
-    return tuple(first + timedelta(days=n) for n in range((last - first).days + 1))

@@ -4,10 +4,13 @@ A sensor reports an outcome when it changes, and every quarter of an hour: the U
 was evaluated after the asset's latest materialization. What is judged belongs to `platform_assets.asset_checks`.
 """
 
-import json
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from pydantic import TypeAdapter, ValidationError
 
 from platform_assets.asset_checks.reported_check import ReportedCheck
 
@@ -21,9 +24,11 @@ class LastReported:
 
     Attributes:
         states: A check's id to its state, and when it was reported, UTC.
+        looked_at: When the last tick looked, UTC; None before the first.
     """
 
     states: Mapping[str, tuple[str, datetime]] = field(default_factory=dict)
+    looked_at: datetime | None = None
 
     def is_due(self, outcome: ReportedCheck, now: datetime) -> bool:
         """Return whether an outcome must be reported: it changed, or was reported long ago."""
@@ -32,21 +37,23 @@ class LastReported:
 
     def after(
         self, outcomes: Iterable[ReportedCheck], reported: Iterable[ReportedCheck], now: datetime
-    ) -> "LastReported":
+    ) -> LastReported:
         """Return the state for the next tick; checks of domains that are gone are dropped."""
         known = {outcome.id for outcome in outcomes}
         kept = {name: before for name, before in self.states.items() if name in known}
-        return LastReported({**kept, **{outcome.id: (outcome.state, now) for outcome in reported}})
+        return LastReported({**kept, **{outcome.id: (outcome.state, now) for outcome in reported}}, now)
 
     def to_json(self) -> str:
         """Return the state as text."""
-        return json.dumps({name: [state, at.isoformat()] for name, (state, at) in self.states.items()})
+        return _STORED.dump_json(self).decode()
 
     @classmethod
-    def from_json(cls, text: str | None) -> "LastReported":
+    def from_json(cls, text: str | None) -> LastReported:
         """Read a stored state; one that cannot be read, of another version say, is as good as none."""
         try:
-            stored = json.loads(text or "{}")
-            return cls({str(name): (str(state), datetime.fromisoformat(at)) for name, (state, at) in stored.items()})
-        except (ValueError, TypeError, AttributeError):
+            return _STORED.validate_json(text or "{}")
+        except ValidationError:
             return cls()
+
+
+_STORED = TypeAdapter(LastReported)

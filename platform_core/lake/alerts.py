@@ -17,26 +17,9 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from platform_core.clock import Clock, SystemClock
-from platform_core.errors import TransientError
-from platform_core.lake.contended_table import ContendedTable, pause
+from platform_core.lake.contended_table import ContendedTable
 from platform_core.lake.lake import Lake
-
-UTC_MICROS = pa.timestamp("us", tz="UTC")
-
-SCHEMA = pa.schema(
-    [
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("domain", pa.string()),
-        pa.field("partition_date", pa.date32()),
-        pa.field("what", pa.string(), nullable=False),
-        pa.field("where", pa.string(), nullable=False),
-        pa.field("command", pa.string(), nullable=False),
-        pa.field("at", UTC_MICROS, nullable=False),
-        pa.field("raised_at", UTC_MICROS, nullable=False),
-        pa.field("channels", pa.list_(pa.string())),
-    ]
-)
+from platform_core.lake.row_schema import schema_of
 
 ATTEMPTS = 8
 COMPACT_EVERY_COMMITS = 200
@@ -86,6 +69,15 @@ class Alert:
             "partition_date": self.partition_date.isoformat() if self.partition_date else None,
             "at": self.at.isoformat(),
         }
+
+
+SCHEMA = pa.schema(
+    [
+        *schema_of(Alert),
+        pa.field("raised_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("channels", pa.list_(pa.string())),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -172,16 +164,12 @@ class AlertLog:
 
     def _store(self, entries_for: Callable[[DeltaTable], list[LoggedAlert]]) -> list[LoggedAlert]:
         """Store what is to be noted in the table as it is, and again when another writer was first."""
-        for attempt in range(ATTEMPTS):
-            table = self._table.open_or_create()
+        entries: list[LoggedAlert] = []
+        for table in self._table.attempts(ATTEMPTS):
             entries = entries_for(table)
             if not entries or self._merge(table, entries):
-                return entries
-            pause(attempt)
-        raise TransientError(
-            f"The alert log `{self._table.uri}`: {ATTEMPTS} commits in a row lost against other writers. The next"
-            " tick tries again; look for a second orchestrator if it stays so."
-        )
+                break
+        return entries
 
     def _merge(self, table: DeltaTable, entries: Sequence[LoggedAlert]) -> bool:
         """Store entries by key; False when another writer was first, and nothing is stored."""

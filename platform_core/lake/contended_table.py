@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
+from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 
 
@@ -59,6 +60,21 @@ class ContendedTable:
             if table is None:
                 raise
             return table
+
+    def attempts(self, number: int) -> Iterator[DeltaTable]:
+        """Yield a fresh snapshot for each attempt of a commit that other writers may win.
+
+        Raises:
+            TransientError: every attempt was made.
+        """
+        for attempt in range(number):
+            if attempt:
+                pause(attempt - 1)
+            yield self.open_or_create()
+        raise TransientError(
+            f"`{self.uri}`: {number} commits in a row lost against other writers. The next tick tries again; look for"
+            " a second orchestrator if it stays so."
+        )
 
     def compact(self, target_size: int | None = None, keep_files_hours: int | None = None) -> None:
         """Merge small files and write a checkpoint; a writer who comes in between makes it a later turn's work.

@@ -20,25 +20,7 @@ from deltalake import write_deltalake
 from platform_core.errors import TransientError
 from platform_core.lake.contended_table import ContendedTable
 from platform_core.lake.lake import Lake
-
-SCHEMA = pa.schema(
-    [
-        pa.field("correction_id", pa.string(), nullable=False),
-        pa.field("domain", pa.string(), nullable=False),
-        pa.field("partition_date", pa.date32(), nullable=False),
-        pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("cause", pa.string(), nullable=False),
-        pa.field("new_files", pa.int64(), nullable=False),
-        pa.field("gone_files", pa.int64(), nullable=False),
-        pa.field("record_difference", pa.int64(), nullable=False),
-        pa.field("gold_table", pa.string(), nullable=False),
-        pa.field("change", pa.string(), nullable=False),
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("before", pa.string()),
-        pa.field("after", pa.string()),
-    ]
-)
+from platform_core.lake.row_schema import schema_of
 
 
 @dataclass(frozen=True)
@@ -74,6 +56,9 @@ class Correction:
     key: str
     before: str | None
     after: str | None
+
+
+SCHEMA = schema_of(Correction)
 
 
 def correction_id(domain: str, day: date, last_done: datetime) -> str:

@@ -7,10 +7,11 @@ partition's state is decided by `plan`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+
+from pydantic import TypeAdapter, ValidationError
 
 from platform_core.lake.lake import BronzeFile
 from platform_core.partitions.partition_meta import Partition
@@ -36,27 +37,18 @@ class DiscoveryCursor:
 
     def to_json(self) -> str:
         """Return the cursor as Dagster stores it."""
-        return json.dumps(
-            {
-                "ledger": None if self.ledger is None else {str(p): offset for p, offset in self.ledger.items()},
-                "relist": sorted(day.isoformat() for day in self.relist),
-                "swept": self.swept.isoformat() if self.swept else None,
-            }
-        )
+        return _STORED.dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str | None) -> DiscoveryCursor:
         """Read a stored cursor; one that is missing or unreadable begins with the first tick."""
         try:
-            value = json.loads(text or "{}")
-            ledger = value["ledger"]
-            return cls(
-                None if ledger is None else {int(p): int(offset) for p, offset in ledger.items()},
-                frozenset(date.fromisoformat(day) for day in value["relist"]),
-                date.fromisoformat(value["swept"]) if value["swept"] else None,
-            )
-        except (ValueError, KeyError, AttributeError, TypeError):
+            return _STORED.validate_json(text or "{}")
+        except ValidationError:
             return cls()
+
+
+_STORED = TypeAdapter(DiscoveryCursor)
 
 
 @dataclass

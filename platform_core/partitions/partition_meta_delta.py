@@ -6,6 +6,7 @@ a local disk by atomic rename and on an object store by conditional PUT, and no 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
@@ -17,46 +18,16 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from platform_core.clock import Clock, SystemClock
 from platform_core.errors import TransientError
-from platform_core.lake.contended_table import ContendedTable, pause
+from platform_core.lake.contended_table import ContendedTable
 from platform_core.lake.lake import Lake
+from platform_core.lake.row_schema import schema_of
 from platform_core.partitions.partition_meta import Change, Partition, Transition, UnknownStatusError, fold
 from platform_core.partitions.partition_state import State
 
-UTC_MICROS = pa.timestamp("us", tz="UTC")
+log = logging.getLogger(__name__)
 
-META_SCHEMA = pa.schema(
-    [
-        pa.field("domain", pa.string(), nullable=False),
-        pa.field("partition_date", pa.date32(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        pa.field("run_id", pa.string()),
-        pa.field("record_count", pa.int64()),
-        pa.field("source_files", pa.list_(pa.string())),
-        pa.field("file_hash", pa.string()),
-        pa.field("silver_records", pa.int64()),
-        pa.field("gold_records", pa.int64()),
-        pa.field("retry_count", pa.int32()),
-        pa.field("error_message", pa.string()),
-        pa.field("created_at", UTC_MICROS),
-        pa.field("updated_at", UTC_MICROS),
-        pa.field("processed_at", UTC_MICROS),
-        pa.field("silver_path", pa.string()),
-        pa.field("gold_path", pa.string()),
-    ]
-)
-
-HISTORY_SCHEMA = pa.schema(
-    [
-        pa.field("domain", pa.string(), nullable=False),
-        pa.field("partition_date", pa.date32(), nullable=False),
-        pa.field("at", UTC_MICROS, nullable=False),
-        pa.field("from_status", pa.string(), nullable=False),
-        pa.field("to_status", pa.string(), nullable=False),
-        pa.field("event", pa.string(), nullable=False),
-        pa.field("run_id", pa.string()),
-        pa.field("detail", pa.string()),
-    ]
-)
+META_SCHEMA = schema_of(Partition)
+HISTORY_SCHEMA = schema_of(Transition)
 
 ATTEMPTS = 12
 STORE_ATTEMPTS = 3
@@ -84,6 +55,7 @@ class DeltaPartitionMeta:
         self._meta = ContendedTable(lake, lake.partition_meta, META_SCHEMA, ["domain"])
         self._history = ContendedTable(lake, lake.partition_history, HISTORY_SCHEMA)
         self._clock = clock or SystemClock()
+        self._unwritten: list[Transition] = []
 
     def get(self, domain: str, day: date) -> Partition | None:
         """Return one row with its file list, or None."""
@@ -127,33 +99,26 @@ class DeltaPartitionMeta:
         """
         if not changes:
             return []
-        for attempt in range(ATTEMPTS):
-            table = self._meta.open_or_create()
+        for attempt, table in enumerate(self._meta.attempts(ATTEMPTS), start=1):
             now = self._clock.now()
-            current = self._current(table, changes)
-            rows, transitions = fold(changes, current, now)
+            rows, transitions = fold(changes, self._current(table, changes), now)
             try:
-                self._merge(table, {(row.domain, row.partition_date): row for row in rows}, current)
+                self._merge(table, {(row.domain, row.partition_date): row for row in rows})
             except (OSError, DeltaError) as error:
                 # A commit may stand although its reply was lost: the client's own second attempt then meets the first
                 # one as a conflict. Taken for a failure, the run would lose its own claim and the history a line.
                 if not self._stands(rows, changes):
-                    if isinstance(error, CommitFailedError) or attempt + 1 < STORE_ATTEMPTS:
-                        pause(attempt)
+                    if isinstance(error, CommitFailedError) or attempt < STORE_ATTEMPTS:
                         continue
                     raise TransientError(
                         f"partition_meta in `{self._meta.uri}` could not be written: {error}. It is tried again.",
                     ) from error
-            if transitions:
+            if transitions or self._unwritten:
                 self._remember(transitions)
             if table.version() % COMPACT_EVERY_COMMITS == 0:
                 self._meta.compact(COMPACT_TO_BYTES, KEEP_FILES_HOURS)
-            return rows
-        raise TransientError(
-            f"partition_meta in `{self._meta.uri}`: {ATTEMPTS} commits in a row lost"
-            f" against other writers ({len(changes)} changes, first `{changes[0].domain}` {changes[0].day})."
-            " Check that only one orchestrator writes it."
-        )
+            break
+        return rows
 
     def _stands(self, rows: Sequence[Partition], changes: Sequence[Change]) -> bool:
         """Return whether the table has these rows; run and time tell them from everybody else's.
@@ -178,26 +143,11 @@ class DeltaPartitionMeta:
         rows = [_partition(row) for row in _read(table, META_SCHEMA.names, filters)]
         return {(row.domain, row.partition_date): row for row in rows}
 
-    def _merge(
-        self,
-        table: DeltaTable,
-        rows: Mapping[tuple[str, date], Partition],
-        current: Mapping[tuple[str, date], Partition],
-    ) -> None:
-        source = pa.Table.from_pylist(
-            [
-                {
-                    **asdict(row),
-                    "status": row.status.value,
-                    "_expected": (current[key].status if key in current else State.UNDISCOVERED).value,
-                }
-                for key, row in rows.items()
-            ],
-            schema=META_SCHEMA.append(pa.field("_expected", pa.string())),
-        )
+    def _merge(self, table: DeltaTable, rows: Mapping[tuple[str, date], Partition]) -> None:
+        """Store rows over the snapshot that they were made from; a commit that came in between refuses this one."""
+        source = pa.Table.from_pylist([asdict(row) for row in rows.values()], schema=META_SCHEMA)
         domains = ", ".join(f"'{name}'" for name in sorted({domain for domain, _ in rows}))
         days = ", ".join(f"date'{day.isoformat()}'" for day in sorted({day for _, day in rows}))
-        columns = {name: f"s.{name}" for name in META_SCHEMA.names}
         metrics = (
             table.merge(
                 source,
@@ -206,33 +156,36 @@ class DeltaPartitionMeta:
                 source_alias="s",
                 target_alias="t",
             )
-            .when_matched_update(columns, predicate="t.status = s._expected")
-            .when_not_matched_insert(columns, predicate=f"s._expected = '{State.UNDISCOVERED}'")
+            .when_matched_update_all()
+            .when_not_matched_insert_all()
             .execute()
         )
         done = metrics["num_target_rows_inserted"] + metrics["num_target_rows_updated"]
         if done != len(rows):
-            # The snapshot was checked before, so only a row that is there twice can bring us here.
             raise TransientError(
                 f"partition_meta: {done} rows changed instead of {len(rows)}; look for duplicate rows of"
                 f" {', '.join(f'`{name}` {day}' for name, day in rows)} and delete all but the newest.",
             )
 
     def _remember(self, transitions: list[Transition]) -> None:
-        data = pa.Table.from_pylist([asdict(t) for t in transitions], schema=HISTORY_SCHEMA)
-        for attempt in range(ATTEMPTS):
-            try:
-                table = self._history.open_or_create()
-                write_deltalake(table, data, mode="append")
-            except (OSError, DeltaError):
-                # The state is stored, so its line must come; and once, where only the reply of the append was lost.
-                if not self._is_remembered(transitions):
-                    pause(attempt)
-                    continue
+        """Write history lines; those that a store does not take are tried again with the next change."""
+        self._unwritten = lines = [*self._unwritten, *transitions]
+        data = pa.Table.from_pylist([asdict(line) for line in lines], schema=HISTORY_SCHEMA)
+        try:
+            for table in self._history.attempts(ATTEMPTS):
+                try:
+                    write_deltalake(table, data, mode="append")
+                except (OSError, DeltaError):
+                    # The state is stored, so its line must come; and once, where only the append's reply was lost.
+                    if not self._is_remembered(lines):
+                        continue
+                else:
+                    if table.version() % COMPACT_EVERY_COMMITS == 0:
+                        self._history.compact(COMPACT_TO_BYTES, KEEP_FILES_HOURS)
+                self._unwritten = []
                 return
-            if table.version() % COMPACT_EVERY_COMMITS == 0:
-                self._history.compact(COMPACT_TO_BYTES, KEEP_FILES_HOURS)
-            return
+        except (TransientError, OSError, DeltaError) as error:
+            log.error("history_not_written lines=%s error=%s", lines, error)
 
     def _is_remembered(self, transitions: Sequence[Transition]) -> bool:
         first = transitions[0]

@@ -12,10 +12,10 @@ import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from alerting.channels import AlertNotSentError, KafkaChannel
 from alerting.dispatch import dispatch
 from infra.embedded.services.kafka import Kafka
 from platform_core.domain.catalog import load_catalog
+from platform_core.errors import TransientError
 from platform_core.lake.alerts import Alert, AlertKind, AlertLog
 from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings
@@ -73,7 +73,7 @@ def records(settings: Settings, key: str) -> list[Message]:
 
 
 def test_an_alert_is_there_once_when_it_is_sent_twice(connection: Settings, log: AlertLog) -> None:
-    alert, channel = an_alert(), KafkaChannel(connection)
+    alert, channel = an_alert(), alerts.AlertTopic(connection)
     assert dispatch(log, [alert], [channel]).sent == 1
     assert dispatch(log, [alert], [channel]).sent == 0
     [message] = records(connection, alert.key)
@@ -94,13 +94,13 @@ def test_a_broker_that_is_away_leaves_it_pending_and_gets_one_copy_later(
 ) -> None:
     monkeypatch.setattr(alerts, "ACKNOWLEDGE_SECONDS", 1.0)
     alert = an_alert()
-    away = KafkaChannel(connection.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"}))
+    away = alerts.AlertTopic(connection.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"}))
     started = time.monotonic()
     assert dispatch(log, [alert], [away]).failed == 1
     assert time.monotonic() - started < 5
-    with pytest.raises(AlertNotSentError, match=r"127\.0\.0\.1:1"):
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:1"):
         away.send(alert)
     assert [a.key for a in log.pending("kafka")] == [alert.key]
     monkeypatch.setattr(alerts, "ACKNOWLEDGE_SECONDS", 5.0)
-    assert dispatch(log, [alert], [KafkaChannel(connection)]).sent == 1
+    assert dispatch(log, [alert], [alerts.AlertTopic(connection)]).sent == 1
     assert len(records(connection, alert.key)) == 1

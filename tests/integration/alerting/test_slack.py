@@ -16,8 +16,9 @@ import pytest
 from pydantic import SecretStr
 
 from alerting import channels
-from alerting.channels import AlertNotSentError, AlertRefusedError, SlackChannel, configured
+from alerting.channels import SlackChannel, configured
 from alerting.dispatch import dispatch
+from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.alerts import Alert, AlertKind, AlertLog
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
@@ -97,11 +98,11 @@ def test_the_message_says_what_where_and_the_command(slack: Slack) -> None:
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (500, AlertNotSentError),
-        (429, AlertNotSentError),
-        (302, AlertNotSentError),
-        (403, AlertRefusedError),
-        (404, AlertRefusedError),
+        (500, TransientError),
+        (429, TransientError),
+        (302, TransientError),
+        (403, PermanentError),
+        (404, PermanentError),
     ],
 )
 def test_another_answer_than_200_is_no_delivery(slack: Slack, status: int, error: type[Exception]) -> None:
@@ -135,7 +136,7 @@ def test_the_url_is_in_no_log_and_no_error(slack: Slack, log: AlertLog, caplog: 
         dispatch(log, [ALERT], [slack.channel()])
     nobody = SlackChannel(SecretStr(f"http://127.0.0.1:1/services/{SECRET}"), "http://ui.test")
     dispatch(log, [ALERT], [nobody])
-    with pytest.raises(AlertNotSentError, match="ConnectionError") as raised:
+    with pytest.raises(TransientError, match="ConnectionError") as raised:
         nobody.send(ALERT)
     assert raised.value.__context__ is None
     assert "alert_not_sent channel=slack" in caplog.text

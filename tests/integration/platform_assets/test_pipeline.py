@@ -92,6 +92,8 @@ def test_a_date_goes_from_bronze_to_the_warehouse(pipeline_rig: PipelineRig) -> 
         "late_records": 0,
     }
 
+    assert shown(pipeline_rig, ["gold", "events"])["sum(events)"] == 42, "a total is a number, which the UI plots"
+
     silver = pipeline_rig.lake.delta("silver/events").to_pyarrow_table()
     assert silver.num_rows == 42
     assert warehouse_rows("SELECT SUM(EVENTS), COUNT(DISTINCT CITY) FROM DB.EVENTS.EVENTS") == [(42, 2)]

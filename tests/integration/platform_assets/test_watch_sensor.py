@@ -10,16 +10,17 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from alerting.channels import AlertNotSentError, Channel
+from alerting.channels import Channel
 from platform_assets.asset_checks.watch import watch_checks
 from platform_assets.assets.external import bronze_spec
 from platform_assets.jobs import job_name
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.sensors.failed_runs import failed_runs
 from platform_assets.sensors.last_reported import LastReported
-from platform_assets.sensors.watch import Cursor, watch_sensor
+from platform_assets.sensors.watch import watch_sensor
 from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog, load_catalog
+from platform_core.errors import TransientError
 from platform_core.lake.alerts import Alert, AlertLog
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
@@ -43,7 +44,7 @@ class Recorder:
 
     def send(self, alert: Alert) -> None:
         if self.broken:
-            raise AlertNotSentError("down")
+            raise TransientError("down")
         self.taken.append(alert)
 
     @property
@@ -257,11 +258,11 @@ def test_the_checks_run_as_a_person_runs_them(watch: Watch) -> None:
     assert set(found) == {"fresh", "no_dead_partition"}
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", "no json", "[]", '{"reported": {"a": 1}}'])
+@pytest.mark.parametrize("text", [None, "", "{}", "no json", "[]", '{"states": {"a": 1}}'])
 def test_a_cursor_that_cannot_be_read_is_as_good_as_none(text: str | None) -> None:
-    assert Cursor.from_json(text) == Cursor()
+    assert LastReported.from_json(text) == LastReported()
 
 
 def test_a_cursor_is_read_as_it_was_written() -> None:
-    cursor = Cursor(TODAY, LastReported({"snowflake/orders:fresh": ("passed", TODAY)}))
-    assert Cursor.from_json(cursor.to_json()) == cursor
+    cursor = LastReported({"snowflake/orders:fresh": ("passed", TODAY)}, TODAY)
+    assert LastReported.from_json(cursor.to_json()) == cursor

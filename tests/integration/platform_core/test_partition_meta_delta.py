@@ -127,6 +127,24 @@ def test_a_commit_whose_reply_was_lost_stands_and_has_one_line(
     assert lake.delta(lake.partition_history).to_pyarrow_table().num_rows == 1
 
 
+def test_a_history_line_that_the_store_did_not_take_comes_with_the_next_change(
+    meta: DeltaPartitionMeta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(partition_meta_delta, "ATTEMPTS", 1)
+        patched.setattr(partition_meta_delta, "write_deltalake", lambda *_, **__: _refuse())
+        meta.apply([found(DAY)])
+    assert meta.history("events", DAY) == []
+    start = Change("events", DAY, State.PENDING, Event.RUN_STARTED, run_id="r", set={"run_id": "r"})
+    meta.apply([start])
+    meta.apply([Change("events", DAY, State.IN_FLIGHT, Event.RENEWED, run_id="r")])
+    assert [t.event for t in meta.history("events", DAY)] == ["files_found", "run_started"]
+
+
+def _refuse() -> None:
+    raise OSError("the store is out")
+
+
 def test_an_operator_changes_the_state_by_sql(meta: DeltaPartitionMeta, lake: Lake) -> None:
     meta.apply([found(DAY)])
     table = lake.delta(lake.partition_meta)

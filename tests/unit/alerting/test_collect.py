@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from alerting import collect
 from alerting.collect import FailedRun
+from audit.offset_coverage.coverage import Gap
 from platform_core.clock import FakeClock
 from platform_core.lake.alerts import AlertKind
 from platform_core.partitions.freshness import Freshness
-from platform_core.partitions.partition_meta import Change, InMemoryPartitionMeta, Partition
+from platform_core.partitions.partition_meta import Change, Partition
 from platform_core.partitions.partition_state import Event, State
+from tests.rigs.memory_partition_meta import InMemoryPartitionMeta
 
 DAY = date(2026, 11, 20)
 NOW = datetime(2026, 11, 21, 6, 5, tzinfo=UTC)
 UI = "http://ui.test"
 RUN = "0a1b2c3d-0000-0000-0000-000000000000"
+GAP = Gap("orders", "raw-orders", 2, 100, 119, NOW, still_in_kafka=True)
 
 
 @pytest.fixture
@@ -150,7 +154,7 @@ def test_a_run_that_died_before_any_date_names_all_of_its_dates() -> None:
 
 
 def test_an_offset_gap_names_the_offsets() -> None:
-    alert = collect.offset_gap_alert("orders", "raw-orders", 2, 100, 119, UI)
+    alert = collect.offset_gap_alert(GAP, UI)
     assert (alert.kind, alert.domain, alert.key) == (
         AlertKind.OFFSET_GAP,
         "orders",
@@ -160,6 +164,6 @@ def test_an_offset_gap_names_the_offsets() -> None:
     assert alert.command == "pdp offsets reset --topic raw-orders --partition 2 --to-offset 100"
     assert "stop every sink" in alert.what
     assert f"{UI}/assets/bronze/orders" in alert.where
-    dropped = collect.offset_gap_alert("orders", "raw-orders", 2, 100, 119, UI, still_in_kafka=False)
+    dropped = collect.offset_gap_alert(replace(GAP, still_in_kafka=False), UI)
     assert dropped.key == alert.key
     assert "Retention has dropped" in dropped.what and "offsets reset" not in dropped.command

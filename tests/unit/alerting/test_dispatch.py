@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from alerting.channels import AlertNotSentError, AlertRefusedError, Channel
+from alerting.channels import Channel
 from alerting.dispatch import PENDING_FOR, Dispatched, dispatch
 from platform_core.clock import FakeClock
+from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.alerts import Alert, AlertKind, AlertLog
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
@@ -43,7 +44,7 @@ class Recorder:
     def send(self, alert: Alert) -> None:
         self.tried.append(alert.key)
         if alert.key == self.refuses:
-            raise AlertRefusedError("No.")
+            raise PermanentError("No.")
         if self.failures:
             raise self.failures.pop(0)
         self.taken.append(alert.key)
@@ -62,7 +63,7 @@ def log(tmp_path: Path, clock: FakeClock) -> AlertLog:
 def test_a_channel_that_failed_once_gets_it_once_and_the_other_is_not_told_again(
     log: AlertLog, clock: FakeClock
 ) -> None:
-    kafka, slack = Recorder("kafka"), Recorder("slack", AlertNotSentError("down"))
+    kafka, slack = Recorder("kafka"), Recorder("slack", TransientError("down"))
     channels: list[Channel] = [slack, kafka]
     assert dispatch(log, [alert(1)], channels, clock) == Dispatched(raised=1, sent=1, failed=1)
     assert (kafka.taken, slack.taken) == ([alert(1).key], [])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-from platform_core.partitions.partition_meta import InMemoryPartitionMeta, PartitionMetaStore
+from platform_core.partitions.partition_meta import PartitionMetaStore
+from tests.rigs.memory_partition_meta import InMemoryPartitionMeta
 from tests.rigs.partition_machine import PartitionMachine
 
 

@@ -9,11 +9,16 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from platform_core.clock import SystemClock
-from platform_core.partitions.partition_meta import Change, InMemoryPartitionMeta
+from platform_core.domain.catalog import load_catalog
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_state import Event, State
 from platform_core.partitions.plan import lost_run
+from platform_core.settings import Settings
 from processing import lease as lease_module
+from processing.context import RunContext
 from processing.lease import DateTimeoutError, Lease, LeaseLostError
+from tests.rigs.memory_partition_meta import InMemoryPartitionMeta
 
 DAY = date(2026, 11, 20)
 
@@ -30,6 +35,12 @@ def meta() -> InMemoryPartitionMeta:
     return store
 
 
+def run(meta: InMemoryPartitionMeta, seconds: float, timeout: float) -> RunContext:
+    settings = Settings(partition_lease_seconds=seconds, partition_timeout_seconds=timeout)
+    domain = load_catalog(settings.domains_file)["events"]
+    return RunContext(settings, Lake(settings), domain, meta, "a", discovered=True)
+
+
 def renewed_at(meta: InMemoryPartitionMeta) -> datetime:
     row = meta.get("events", DAY)
     assert row is not None
@@ -39,7 +50,7 @@ def renewed_at(meta: InMemoryPartitionMeta) -> datetime:
 
 def test_it_is_renewed_in_the_background_without_a_line_in_the_history(meta: InMemoryPartitionMeta) -> None:
     before = renewed_at(meta)
-    with Lease(meta, "events", DAY, "a", seconds=0.06, timeout=60, on_lost=lambda: None) as lease:
+    with Lease(run(meta, seconds=0.06, timeout=60), DAY, on_lost=lambda: None) as lease:
         deadline = time.monotonic() + 5
         while renewed_at(meta) - before < timedelta(seconds=0.1):
             assert time.monotonic() < deadline
@@ -54,7 +65,7 @@ def test_a_run_whose_date_was_taken_over_is_told_and_refused(
 ) -> None:
     monkeypatch.setattr(lease_module, "FRESH_SECONDS", 0.0)
     told = threading.Event()
-    with Lease(meta, "events", DAY, "a", seconds=0.06, timeout=60, on_lost=told.set) as lease:
+    with Lease(run(meta, seconds=0.06, timeout=60), DAY, on_lost=told.set) as lease:
         row = meta.get("events", DAY)
         assert row is not None
         meta.apply(
@@ -71,7 +82,7 @@ def test_a_run_whose_date_was_taken_over_is_told_and_refused(
 
 def test_the_check_itself_asks(meta: InMemoryPartitionMeta, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "FRESH_SECONDS", 0.0)
-    with Lease(meta, "events", DAY, "a", seconds=600, timeout=600, on_lost=lambda: None) as lease:
+    with Lease(run(meta, seconds=600, timeout=600), DAY, on_lost=lambda: None) as lease:
         lease.check()
         meta.apply([Change("events", DAY, State.IN_FLIGHT, Event.RESET)])
         with pytest.raises(LeaseLostError):
@@ -80,7 +91,7 @@ def test_the_check_itself_asks(meta: InMemoryPartitionMeta, monkeypatch: pytest.
 
 def test_the_end_of_the_work_is_no_loss(meta: InMemoryPartitionMeta) -> None:
     lost: list[str] = []
-    lease = Lease(meta, "events", DAY, "a", seconds=0.03, timeout=60, on_lost=lambda: lost.append("lost"))
+    lease = Lease(run(meta, seconds=0.03, timeout=60), DAY, on_lost=lambda: lost.append("lost"))
     with lease:
         pass
     meta.apply([Change("events", DAY, State.IN_FLIGHT, Event.SUCCEEDED, run_id="a")])
@@ -90,7 +101,7 @@ def test_the_end_of_the_work_is_no_loss(meta: InMemoryPartitionMeta) -> None:
 
 def test_a_date_that_takes_too_long_is_given_up(meta: InMemoryPartitionMeta) -> None:
     told = threading.Event()
-    with Lease(meta, "events", DAY, "a", seconds=0.06, timeout=0.2, on_lost=told.set) as lease:
+    with Lease(run(meta, seconds=0.06, timeout=0.2), DAY, on_lost=told.set) as lease:
         assert told.wait(5)
         before = renewed_at(meta)
         time.sleep(0.1)
