@@ -35,5 +35,9 @@ class TransientError(PlatformError):
     """The same input may succeed later: an outage, a timeout, a conflict."""
 
 
+class ServiceDownError(TransientError):
+    """A service does not answer at all: nothing is wrong with what was asked of it."""
+
+
 class ConfigurationError(PermanentError):
     """A setting, `domains.yaml` or a domain package is wrong; the process does not start."""

@@ -7,9 +7,11 @@ the next run. What the columns mean is the contract's business.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
-import pyarrow.fs as pafs
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
@@ -17,8 +19,10 @@ from pyspark.sql.pandas.types import from_arrow_type
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Contract
-from platform_core.errors import PermanentError
+from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
+
+FOOTERS_AT_ONCE = 8
 
 
 def spark_schema(contract: Contract) -> T.StructType:
@@ -37,29 +41,55 @@ def read_bronze(spark: SparkSession, lake: Lake, domain: Domain, day: date, file
     Args:
         day: The partition date, for messages.
         files: Paths below the lake's root.
-
-    Raises:
-        PermanentError: a file does not exist.
     """
     schema = spark_schema(domain.contract)
     if not files:
         return spark.createDataFrame([], schema)
-    names = sorted(set(files))
-    _refuse_missing(lake, domain, day, names)
-    return spark.read.schema(schema).parquet(*[lake.spark_uri(name) for name in names])
+    return spark.read.schema(schema).parquet(*[lake.spark_uri(name) for name in sorted(set(files))])
 
 
-def _refuse_missing(lake: Lake, domain: Domain, day: date, names: Sequence[str]) -> None:
-    # Sail reads a file that is not there as no rows; the date would silently be too small.
-    present: set[str] = set()
-    for folder in {name.rpartition("/")[0] for name in names}:
-        listed = lake.filesystem.get_file_info(pafs.FileSelector(lake.path(folder), allow_not_found=True))
-        present.update(f"{folder}/{info.base_name}" for info in listed if info.type == pafs.FileType.File)
-    missing = [name for name in names if name not in present]
-    if missing:
-        raise PermanentError(
-            f"Domain `{domain.name}`, date {day.isoformat()}: {len(missing)} of {len(names)} Bronze files do not exist,"
-            f" first `{lake.uri(missing[0])}`. Bronze is immutable: restore it, or reset the date so that its files"
-            " are listed again.",
-            missing=missing,
-        )
+def footer_rows(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> int:
+    """Return the rows of Bronze files as their footers count them, whatever the engine makes of the files.
+
+    Sail reads a file that is not there, or is empty, as no rows, and ends its session over one that is damaged.
+
+    Args:
+        day: The partition date, for messages.
+        files: Paths below the lake's root.
+
+    Raises:
+        PermanentError: a file does not exist or is no Parquet file.
+        TransientError: the store did not answer.
+    """
+
+    def count(name: str) -> int:
+        about = f"Domain `{domain.name}`, date {day.isoformat()}: Bronze file `{lake.uri(name)}`"
+        try:
+            return int(pq.read_metadata(lake.path(name), filesystem=lake.filesystem).num_rows)
+        except FileNotFoundError as error:
+            raise PermanentError(f"{about} does not exist. Bronze is immutable: restore it.", file=name) from error
+        except (OSError, pa.ArrowException) as error:
+            if isinstance(error, OSError) and "thrift" not in str(error):
+                raise TransientError(f"{about} could not be read: {error}. It is tried again.") from error
+            raise PermanentError(
+                f"{about} is damaged: {error}. Nothing was written. Restore it from the store's versions, or read its"
+                " offsets again with `pdp offsets reset` and remove it.",
+                file=name,
+            ) from error
+
+    with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
+        return sum(pool.map(count, sorted(set(files))))
+
+
+def unreadable_file(lake: Lake, domain: Domain, files: Sequence[str]) -> str:
+    """Return the first Bronze file that cannot be read by the contract, and why; empty when all can.
+
+    Engines do not say which of a date's files it was.
+    """
+    schema = bronze_schema(domain.contract)
+    for name in sorted(set(files)):
+        try:
+            pq.read_table(lake.path(name), filesystem=lake.filesystem, schema=schema, partitioning=None)
+        except (OSError, pa.ArrowException) as error:
+            return f"`{lake.uri(name)}`: {str(error).splitlines()[0]}"
+    return ""

@@ -30,7 +30,7 @@ from platform_core.domain.quality import refusals
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
 from spark_jobs import cli, steps, tables
-from spark_jobs.bronze import read_bronze
+from spark_jobs.bronze import footer_rows, read_bronze, unreadable_file
 from spark_jobs.failures import translate_engine_errors
 from spark_jobs.session import suit
 
@@ -92,17 +92,18 @@ def run(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: Seque
         The counts; each Bronze row is in exactly one of them.
 
     Raises:
-        PermanentError: a file is gone, the plugin or a rule is wrong, or the counts do not add up.
+        PermanentError: a file is gone or damaged, the plugin or a rule is wrong, or the counts do not add up.
         TransientError: the engine or the store failed.
     """
     started = time.monotonic()
-    with translate_engine_errors(JOB, domain, day):
+    with translate_engine_errors(JOB, domain, day, lambda: unreadable_file(lake, domain, files)):
         suit(spark, len(files))
+        expected = footer_rows(lake, domain, day, files)
         bronze = read_bronze(spark, lake, domain, day, files)
         judged = _judged(bronze, domain, day)
         # Evaluating the rows again is cheaper than a cache of them: the tally needs neither the sort nor, for a good
         # row, the hash, and only a date with bad rows is evaluated a third time. Sail has no cache.
-        tally = _tallied(judged, domain, day, bronze.count())
+        tally = _tallied(judged, domain, day, bronze, expected)
         quarantined = sum(tally.bad_records.values())
         _write_quarantine(judged, lake, domain, day, quarantined)
         # Audit before publishing: a refused date leaves Silver as it was, and its bad rows in the quarantine.
@@ -160,14 +161,19 @@ def _refuse_lost_columns(given: Sequence[str], returned: Sequence[str], domain: 
         )
 
 
-def _tallied(judged: DataFrame, domain: Domain, day: date, bronze_rows: int) -> _Tally:
+def _tallied(judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, expected: int) -> _Tally:
     lines = steps.tally(judged, domain.silver.primary_key).collect()
     total = sum(line["rows"] for line in lines)
-    if total != bronze_rows:
-        raise PermanentError(
-            f"Domain `{domain.name}`, date {day.isoformat()}, `{domain.folder / 'transform.py'}`: {bronze_rows} Bronze"
-            f" rows became {total}. `Transform` must neither drop nor multiply rows; nothing was written."
+    if total != expected:
+        read = bronze.count()
+        cause = (
+            f"`{domain.folder / 'transform.py'}`: {read} Bronze rows became {total}. `Transform` must neither drop nor"
+            " multiply rows"
+            if read == expected
+            else f"the engine read {read} rows of Bronze files whose footers count {expected}. Look for a damaged file"
+            f" with `pdp audit --domain {domain.name} --date {day} --stage bronze`"
         )
+        raise PermanentError(f"Domain `{domain.name}`, date {day.isoformat()}: {cause}; nothing was written.")
     bad: Counter[str] = Counter()
     warned: Counter[str] = Counter()
     for line in lines:

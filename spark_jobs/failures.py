@@ -6,41 +6,76 @@ configuration that the jobs can write themselves are raised where they are found
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 
-from pyspark.errors import AnalysisException, ParseException, PySparkException
+import pyspark.errors as pe
 
 from platform_core.domain.catalog import Domain
-from platform_core.errors import PermanentError, PlatformError, TransientError
+from platform_core.errors import PermanentError, PlatformError, ServiceDownError, TransientError
 
-_CONFLICT = ("DELTA_CONCURRENT", "ConcurrentModification", "transaction conflict")
+_REFUSED_PLAN = (pe.AnalysisException, pe.ParseException, pe.IllegalArgumentException, pe.UnsupportedOperationException)
+_REFUSED_VALUE = (pe.ArithmeticException, pe.NumberFormatException, pe.DateTimeException)
+
+# Both engines raise some errors of data under a general class; then the text tells.
+_VALUE = re.compile(
+    r"ARITHMETIC_OVERFLOW|NUMERIC_VALUE_OUT_OF_RANGE|DIVIDE_BY_ZERO|DATETIME_OVERFLOW|CAST_INVALID_INPUT|CAST_OVERFLOW"
+    r"|CANNOT_PARSE|[Dd]ivi(?:sion|de) by zero|Cast error|Arithmetic overflow|Invalid argument error"
+)
+_FILE = re.compile(r"FAILED_READ_FILE\.(?!NO_HINT)|CANNOT_READ_FILE_FOOTER|[Cc]orrupt|Invalid Parquet file")
+_PASSES = re.compile(r"DELTA_CONCURRENT|ConcurrentModification|transaction conflict|INVALID_HANDLE|[Oo]bject.?[Ss]tore")
+_QUOTED, _HIDDEN = re.compile(r"'[^'\n]*'"), "'…'"
+_UNREACHABLE = re.compile(r"StatusCode\.UNAVAILABLE|failed to connect|Connection refused")
 
 
 @contextmanager
-def translate_engine_errors(job: str, domain: Domain, day: date) -> Iterator[None]:
+def translate_engine_errors(
+    job: str, domain: Domain, day: date, unreadable_file: Callable[[], str] = str
+) -> Iterator[None]:
     """Turn an engine's exception into a `PlatformError` that names job, domain and date.
 
-    A plan that the engine refuses (an unknown column, a wrong expression) is permanent. Anything else, from a lost
-    connection to a full disk, may pass: the partition state machine bounds how often it is tried.
+    What the same input would meet again is permanent: a plan that the engine refuses (an unknown column, a wrong
+    expression), a value that an expression cannot take, a damaged file. Anything else, from a lost connection to a
+    full disk, may pass: the partition state machine bounds how often it is tried. Values are left out of the text:
+    they may be a person's.
+
+    Args:
+        unreadable_file: Finds the file that the engine could not read, and why.
 
     Raises:
-        PermanentError: the engine refused the plan.
+        PermanentError: the engine refused the plan, a value or a file.
+        ServiceDownError: the engine is gone.
         TransientError: the engine failed otherwise.
     """
     try:
         yield
     except PlatformError:
         raise
-    except (PySparkException, OSError, ConnectionError) as error:
+    except (pe.PySparkException, OSError, ConnectionError) as error:
         text = str(error).split("\n\nJVM stacktrace")[0].strip()
         where = f"Job `{job}`, domain `{domain.name}`, date {day.isoformat()}"
-        if isinstance(error, AnalysisException | ParseException) and not any(mark in text for mark in _CONFLICT):
-            raise PermanentError(
-                f"{where}: the engine refused the query: {text}. Correct the domain's transform, aggregation or"
-                " rules, then reset the date."
-            ) from error
+        if _UNREACHABLE.search(text):
+            raise ServiceDownError(f"{where}: the engine is gone. The date waits until it is back.") from error
+        if not _PASSES.search(text):
+            if isinstance(error, _REFUSED_VALUE) or _VALUE.search(text):
+                raise PermanentError(
+                    f"{where}: an expression of the domain's transform, aggregation or rules met a value that it cannot"
+                    f" take: {_QUOTED.sub(_HIDDEN, text)}. Mend the expression (`try_` functions give NULL instead) or"
+                    " quarantine such rows by a rule, then reset the date."
+                ) from error
+            if _FILE.search(text):
+                which = _QUOTED.sub(_HIDDEN, unreadable_file() or text)
+                raise PermanentError(
+                    f"{where}: the engine could not read a file, {which}. Restore it from the store's versions, then"
+                    " reset the date."
+                ) from error
+            if isinstance(error, _REFUSED_PLAN):
+                raise PermanentError(
+                    f"{where}: the engine refused the query: {text}. Correct the domain's transform, aggregation or"
+                    " rules, then reset the date."
+                ) from error
         raise TransientError(
             f"{where}: the engine failed: {text}. It is tried again; if it stays, look at the Spark server's log."
         ) from error

@@ -7,8 +7,14 @@ the server's configuration, so that one setting of the deployment changes it for
 from __future__ import annotations
 
 import os
+import socket
+from urllib.parse import urlsplit
 
 from pyspark.sql import SparkSession
+
+from platform_core.errors import ServiceDownError
+
+CONNECT_SECONDS = 5.0
 
 # Days and hours are UTC in every layer, and both engines take the zone from the session.
 _SESSION_CONFIGURATION = {"spark.sql.session.timeZone": "UTC"}
@@ -33,7 +39,11 @@ def connect(remote: str, session_id: str | None = None) -> SparkSession:
     Args:
         remote: The endpoint, for example `sc://127.0.0.1:15002`.
         session_id: A UUID for the session, so that `end` can find it when this process is gone; random by default.
+
+    Raises:
+        ServiceDownError: nothing listens there.
     """
+    _refuse_unreachable(remote)
     # `getOrCreate` would hand a second caller the first one's session, with its temporary views and its fate.
     spark = SparkSession.builder.remote(_named(remote, session_id)).create()
     for key, value in _SESSION_CONFIGURATION.items():
@@ -55,6 +65,18 @@ def end(remote: str, session_id: str) -> None:
         spark.interruptAll()
     finally:
         spark.stop()
+
+
+def _refuse_unreachable(remote: str) -> None:
+    # The client repeats its first request for ten minutes before it says that nobody answers.
+    endpoint = urlsplit(remote)
+    try:
+        socket.create_connection((endpoint.hostname or "", endpoint.port or 15002), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ServiceDownError(
+            f"The engine does not answer at {endpoint.hostname}:{endpoint.port} (SPARK_REMOTE). Dates wait until it is"
+            " back: start it, or look at its log."
+        ) from error
 
 
 def _named(remote: str, session_id: str | None) -> str:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from platform_core.errors import PermanentError, TransientError
+from platform_core.errors import PermanentError, ServiceDownError
 from warehouse import ddl
 from warehouse.totals import scales, totals_of_gold, totals_of_warehouse
 
@@ -81,7 +81,7 @@ class LoadMismatchError(PermanentError):
     """Staging, target and Gold disagree; the transaction was rolled back."""
 
 
-class WarehouseUnavailableError(TransientError):
+class WarehouseUnavailableError(ServiceDownError):
     """The warehouse could not be reached or refused the connection."""
 
 

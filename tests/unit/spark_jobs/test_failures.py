@@ -1,0 +1,73 @@
+"""What an engine's exception means: what repeats is permanent, what may pass is not; values stay out of the text."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pyspark.errors as pe
+import pytest
+from pyspark.errors.exceptions.connect import SparkConnectGrpcException
+
+from platform_core.domain.catalog import Domain, load_catalog
+from platform_core.errors import PermanentError, PlatformError, ServiceDownError, TransientError
+from platform_core.settings import REPOSITORY
+from spark_jobs.failures import translate_engine_errors
+
+DAY = date(2026, 11, 20)
+
+
+@pytest.fixture(scope="module")
+def users() -> Domain:
+    return load_catalog(REPOSITORY / "domains" / "domains.yaml")["users"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "says"),
+    [
+        (pe.ArithmeticException("[ARITHMETIC_OVERFLOW] long overflow"), PermanentError, "met a value"),
+        (
+            pe.SparkRuntimeException("Cast error: Cannot cast string 'Jane' to Int32"),
+            PermanentError,
+            "'…'",
+        ),
+        (
+            pe.SparkRuntimeException("Invalid argument error: 1 is too large"),
+            PermanentError,
+            "met",
+        ),
+        (pe.AnalysisException("Division by zero"), PermanentError, "met a value"),
+        (pe.NumberFormatException("[CAST_INVALID_INPUT] The value 'Jane' cannot be cast"), PermanentError, "'…'"),
+        (SparkConnectGrpcException("Job aborted: [NUMERIC_VALUE_OUT_OF_RANGE] x"), PermanentError, "met a value"),
+        (pe.IllegalArgumentException("invalid argument: found end of input"), PermanentError, "refused the query"),
+        (pe.UnsupportedOperationException("unknown function: nope"), PermanentError, "refused the query"),
+        (pe.ParseException("[PARSE_SYNTAX_ERROR]"), PermanentError, "refused the query"),
+        (
+            pe.SparkRuntimeException("Parquet argument error: snappy: corrupt"),
+            PermanentError,
+            "`part-1`: why",
+        ),
+        (
+            pe.AnalysisException("[FAILED_READ_FILE.PARQUET_COLUMN_DATA_TYPE_MISMATCH] column `a`"),
+            PermanentError,
+            "`part-1`: why",
+        ),
+        (SparkConnectGrpcException("[FAILED_READ_FILE.NO_HINT] Connection reset"), TransientError, "tried again"),
+        (
+            pe.SparkRuntimeException("Object Store error: corrupt reply"),
+            TransientError,
+            "tried again",
+        ),
+        (pe.AnalysisException("[DELTA_CONCURRENT_APPEND]"), TransientError, "tried again"),
+        (OSError("No space left on device"), TransientError, "tried again"),
+        (SparkConnectGrpcException("status = StatusCode.UNAVAILABLE"), ServiceDownError, "until it is back"),
+    ],
+)
+def test_what_repeats_is_permanent(users: Domain, error: Exception, kind: type[PlatformError], says: str) -> None:
+    with (
+        pytest.raises(PlatformError) as caught,
+        translate_engine_errors("bronze_to_silver", users, DAY, lambda: "`part-1`: why"),
+    ):
+        raise error
+    assert type(caught.value) is kind
+    assert says in caught.value.message and "Jane" not in caught.value.message
+    assert "Job `bronze_to_silver`, domain `users`, date 2026-11-20" in caught.value.message
