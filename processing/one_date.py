@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from deltalake.exceptions import DeltaError
 
 from audit.alert import audit_alert
 from audit.checks import check_silver
 from audit.date_check import check_audit
-from audit.report import CheckOutcome, StageResult
+from audit.report import CheckOutcome, Stage, StageResult
 from audit.stages import gold_to_warehouse
 from audit.stages.silver_to_gold import compare as compare_gold
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.alerts import AlertLog
-from platform_core.lake.corrections import Correction, CorrectionLedger, correction_id, difference
+from platform_core.lake.corrections import Correction, CorrectionLedger, RowChange, correction_id, difference
 from processing.claim import Claimed, Claims, Skipped, gold_versions
 from processing.context import RunContext
 from processing.lease import Lease
@@ -123,7 +124,8 @@ class Processor:
         """
         try:
             claim = self._claims.claim(day)
-        except PlatformError as error:
+        except Exception as error:  # whatever it is, it is this date's: the run's others are still tried
+            log.exception("date_not_claimed domain=%s date=%s", self._domain.name, day)
             yield Failed(day, error)
             return
         yield claim
@@ -138,7 +140,10 @@ class Processor:
         except Exception as error:
             log.exception("date_failed domain=%s date=%s", self._domain.name, day)
             cause = lease.timed_out or error  # an interrupted query says only that it was interrupted
-            self._claims.give_up(day, cause)
+            try:
+                self._claims.give_up(day, cause)
+            except Exception:  # the store is out: the lease expires, and discovery frees the date
+                log.exception("date_not_freed domain=%s date=%s", self._domain.name, day)
             yield Failed(day, cause)
         except BaseException:
             self._claims.give_up(day, PlatformError("The run was cancelled or interrupted."))
@@ -147,9 +152,8 @@ class Processor:
     def _layers(self, claim: Claimed, lease: Lease) -> Generator[Step, None, tuple[SilverResult, list[TableLoad]]]:
         silver = yield from self._silver(claim)
         lease.check()
-        gold = yield from self._merge_gold(claim.day)
+        gold, partitions = yield from self._merge_gold(claim.day)
         lease.check()
-        partitions = [self._gold_partition(table, claim.day) for table in self._domain.gold.tables]
         loads = yield from self._load(claim, partitions, gold)
         if claim.reprocess is not None:
             yield self._record_correction(claim, silver, partitions)
@@ -167,18 +171,34 @@ class Processor:
         self._stop_if_blocked(checks)
         return silver
 
-    def _merge_gold(self, day: date) -> Generator[Step, None, StageResult]:
+    def _merge_gold(self, day: date) -> Generator[Step, None, tuple[StageResult, list[GoldPartition]]]:
+        """Merge what the checks have passed: whatever kills a run, Gold never has rows that they would refuse."""
         from spark_jobs import silver_to_gold
 
-        before = gold_versions(self._lake, self._domain)
-        gold = silver_to_gold.run(self._spark, self._lake, self._domain, day)
-        compared = compare_gold(self._lake, self._domain, day)
-        checks = list(compared.checks)
-        if any(check.blocks for check in checks):
-            self._withdraw_gold(before)
-        yield GoldDone(day, gold, checks)
-        self._stop_if_blocked(checks)
-        return compared
+        before, judged = gold_versions(self._lake, self._domain), dict[str, pa.Table]()
+        compared = StageResult(Stage.GOLD, self._domain.name, day)
+
+        def judge(rows: Mapping[str, pa.Table]) -> None:
+            nonlocal compared
+            judged.update(rows)
+            compared = compare_gold(self._lake, self._domain, day, rows)
+            self._stop_if_blocked(compared.checks)
+
+        try:
+            gold = silver_to_gold.run(self._spark, self._lake, self._domain, day, judge)
+        except BlockingCheckFailedError:
+            yield GoldDone(day, silver_to_gold.GoldResult(), list(compared.checks))
+            raise
+        partitions = [self._gold_partition(table, day) for table in self._domain.gold.tables]
+        for part in partitions:
+            if any(row.change != "none" for row in difference(judged[part.table], part.data, part.keys)):
+                self._withdraw_gold(before)
+                raise TransientError(
+                    f"Gold table `{part.table}` {day} has other rows than were merged, and was taken back. Look for a"
+                    " second writer of the table; the date is tried again."
+                )
+        yield GoldDone(day, gold, list(compared.checks))
+        return compared, partitions
 
     def _load(
         self, claim: Claimed, partitions: list[GoldPartition], gold: StageResult
@@ -232,25 +252,30 @@ class Processor:
                 after=row.after,
             )
             for gold in after
-            for row in difference(
-                self._gold_before(gold, claim.day, why.gold_versions.get(gold.table)), gold.data, gold.keys
-            )
+            for row in self._changes(gold, claim.day, why.gold_versions.get(gold.table))
         ]
         CorrectionLedger(self._lake).record(lines)
         changed = sum(line.change != "none" for line in lines)
         return Noted(claim.day, f"{changed} Gold rows changed by {why.cause}")
 
     def _withdraw_gold(self, versions: Mapping[str, int]) -> None:
-        """Take back the merges of a date that its checks refused: this run is the only writer of the tables."""
+        """Take back the merges of a date: this run is the only writer of the tables."""
         from spark_jobs import tables
 
         for table in self._domain.gold.tables:
             tables.take_back(self._lake, self._lake.gold(self._domain, table), versions.get(table))
 
-    def _gold_before(self, gold: GoldPartition, day: date, version: int | None) -> pa.Table:
+    def _changes(self, gold: GoldPartition, day: date, version: int | None) -> list[RowChange]:
+        """Return what differs from a version of the table; from none, when an aggregation did not exist then."""
         if version is None:
-            return gold.data.schema.empty_table()  # the table is new: an aggregation that did not exist then
-        return self._gold(gold.table, day, version)
+            return difference(gold.data.schema.empty_table(), gold.data, gold.keys)
+        try:
+            before = self._gold(gold.table, day, version)
+        except (OSError, DeltaError) as error:
+            # A date may wait for its correction for longer than Delta keeps versions; it is loaded by now.
+            log.warning("correction_unknown table=%s version=%s error=%s", gold.table, version, error)
+            return [RowChange("unknown", "{}", None, None)]
+        return difference(before, gold.data, gold.keys)
 
     def _gold(self, table: str, day: date, version: int | None = None) -> pa.Table:
         delta = self._lake.delta(self._lake.gold(self._domain, table), version)
@@ -259,7 +284,7 @@ class Processor:
     def _gold_partition(self, table: str, day: date) -> GoldPartition:
         return GoldPartition(table, self._domain.gold.tables[table], self._gold(table, day))
 
-    def _stop_if_blocked(self, checks: list[CheckOutcome]) -> None:
+    def _stop_if_blocked(self, checks: Sequence[CheckOutcome]) -> None:
         failed = [check for check in checks if check.blocks]
         if failed:
             what = "; ".join(f"{c.layer}/{c.table} `{c.name}`: {c.facts}" for c in failed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -19,6 +19,8 @@ if __name__ == "__main__":
     # top-level modules.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -49,33 +51,46 @@ class GoldResult:
     seconds: float = 0.0
 
 
-def run(spark: SparkSession, lake: Lake, domain: Domain, day: date) -> GoldResult:
+def run(
+    spark: SparkSession,
+    lake: Lake,
+    domain: Domain,
+    day: date,
+    judge: Callable[[Mapping[str, pa.Table]], object] = lambda _: None,
+) -> GoldResult:
     """Make one date of each Gold table equal to the aggregate of that date of Silver.
 
     Args:
         spark: A session, Spark's or Sail's, whose zone is UTC.
         day: The partition date, UTC.
+        judge: Called with the rows of all tables before the first is merged; what it raises leaves Gold as it was.
 
     Raises:
         PermanentError: Silver does not exist, or the plugin returned other tables, other keys, or a group twice.
         TransientError: the engine or the store failed.
     """
     started = time.monotonic()
-    result = GoldResult()
     with translate_engine_errors(JOB, domain, day):
         silver = _read_silver(spark, lake, domain, day)
         aggregates = _tables(load_aggregation(domain).aggregate(silver, domain, day), domain)
-        for table, keys in domain.gold.tables.items():
-            # Counting, the check for duplicates and the MERGE see one evaluation in Spark; a no-op in Sail.
-            aggregate = aggregates[table].persist()
-            try:
-                result.rows[table] = _rows_with_unique_keys(aggregate, domain, table, keys, day)
-                result.changes[table] = tables.merge_partition(
-                    spark, aggregate, lake, lake.gold(domain, table), keys, day
+        # What is judged and the MERGE see one evaluation in Spark; a no-op in Sail.
+        kept = {table: aggregates[table].persist() for table in domain.gold.tables}
+        try:
+            rows = {table: aggregate.toArrow() for table, aggregate in kept.items()}
+            for table, keys in domain.gold.tables.items():
+                _refuse_repeated_keys(rows[table], domain, table, keys, day)
+            judge(rows)
+            changes = {
+                table: tables.merge_partition(
+                    spark, aggregate, lake, lake.gold(domain, table), domain.gold.tables[table], day
                 )
-            finally:
+                for table, aggregate in kept.items()
+            }
+        finally:
+            for aggregate in kept.values():
                 aggregate.unpersist()
-    result = GoldResult(result.rows, result.changes, round(time.monotonic() - started, 3))
+    counts = {table: merged.num_rows for table, merged in rows.items()}
+    result = GoldResult(counts, changes, round(time.monotonic() - started, 3))
     log.info(
         "gold_merged domain=%s date=%s rows=%s seconds=%.1f", domain.name, day.isoformat(), result.rows, result.seconds
     )
@@ -111,19 +126,15 @@ def _tables(returned: DataFrame | dict[str, DataFrame], domain: Domain) -> dict[
     return found
 
 
-def _rows_with_unique_keys(aggregate: DataFrame, domain: Domain, table: str, keys: Sequence[str], day: date) -> int:
-    groups = aggregate.groupBy(*keys).count().select(F.struct(*keys).alias("key"), F.col("count").alias("rows"))
-    summary = groups.agg(
-        F.coalesce(F.sum("rows"), F.lit(0)), F.count("key"), F.max(F.when(F.col("rows") > 1, F.col("key")))
-    )
-    rows, distinct, example = summary.collect()[0]
-    if rows != distinct:
+def _refuse_repeated_keys(rows: pa.Table, domain: Domain, table: str, keys: Sequence[str], day: date) -> None:
+    groups = rows.group_by(list(keys)).aggregate([([], "count_all")])
+    if groups.num_rows != rows.num_rows:
+        repeated = groups.filter(pc.greater(groups["count_all"], 1)).select(list(keys)).slice(0, 1).to_pylist()
         raise PermanentError(
-            f"Domain `{domain.name}`, Gold table `{table}`, date {day.isoformat()}: {rows} rows for {distinct}"
-            f" combinations of the merge keys {list(keys)}, for example {example.asDict() if example else None}."
+            f"Domain `{domain.name}`, Gold table `{table}`, date {day.isoformat()}: {rows.num_rows} rows for"
+            f" {groups.num_rows} combinations of the merge keys {list(keys)}, for example {repeated[0]}."
             f" Group by exactly these keys in `{domain.folder / 'aggregation.py'}`; nothing was merged."
         )
-    return int(rows)
 
 
 if __name__ == "__main__":

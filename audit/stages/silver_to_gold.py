@@ -10,24 +10,31 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+import pyarrow as pa
 from deltalake.exceptions import TableNotFoundError
 
-from audit.duckdb_tables import DeltaDate, exact, names
+from audit.duckdb_tables import DateRows, DeltaDate, exact, names
 from audit.report import MAX_NAMED, CheckOutcome, Equation, Kind, Problem, Stage, StageResult
 from platform_core.domain.catalog import Domain, Reconciliation
 from platform_core.lake.lake import Lake
 
 
-def compare(lake: Lake, domain: Domain, day: date) -> StageResult:
+def compare(lake: Lake, domain: Domain, day: date, unmerged: Mapping[str, pa.Table] | None = None) -> StageResult:
     """Compare one date of the Gold tables with Silver.
+
+    Args:
+        unmerged: The rows that are to be merged into each table; the tables' own without.
 
     Returns:
         The result; its checks are `unique_key` and `reconciles_with_silver` of each table.
     """
     try:
         silver = DeltaDate(lake, lake.silver(domain), domain.partition_key, day)
-        tables = {
-            table: DeltaDate(lake, lake.gold(domain, table), domain.partition_key, day) for table in domain.gold.tables
+        tables: dict[str, DateRows] = {
+            table: DateRows(unmerged[table])
+            if unmerged
+            else DeltaDate(lake, lake.gold(domain, table), domain.partition_key, day)
+            for table in domain.gold.tables
         }
     except TableNotFoundError as error:
         return _no_table(domain, day, str(error).split("\n", 1)[0])
@@ -57,7 +64,7 @@ def _no_table(domain: Domain, day: date, text: str) -> StageResult:
 
 
 def _compare_table(
-    domain: Domain, day: date, table: str, gold: DeltaDate, silver: DeltaDate, expected: Mapping[str, Any]
+    domain: Domain, day: date, table: str, gold: DateRows, silver: DeltaDate, expected: Mapping[str, Any]
 ) -> tuple[list[CheckOutcome], list[Problem]]:
     keys = domain.gold.tables[table]
     pairs = [pair for pair in domain.gold.reconcile if pair.table == table]
@@ -87,7 +94,7 @@ def _compare_table(
     return outcomes, problems
 
 
-def _repeated_keys(domain: Domain, day: date, table: str, gold: DeltaDate, count: int) -> Problem:
+def _repeated_keys(domain: Domain, day: date, table: str, gold: DateRows, count: int) -> Problem:
     keys = domain.gold.tables[table]
     any_null = " or ".join(f'"{key}" is null' for key in keys)
     repeated = gold.rows(
@@ -100,7 +107,7 @@ def _repeated_keys(domain: Domain, day: date, table: str, gold: DeltaDate, count
 
 
 def _difference(
-    domain: Domain, day: date, pair: Reconciliation, gold: DeltaDate, silver: DeltaDate, totals: tuple[Any, Any]
+    domain: Domain, day: date, pair: Reconciliation, gold: DateRows, silver: DeltaDate, totals: tuple[Any, Any]
 ) -> Problem:
     # The groups are a hint: of a session that visits two cities Gold counts one.
     groups = [
@@ -125,6 +132,6 @@ def _difference(
     )
 
 
-def _by_group(table: DeltaDate, groups: list[str], total: str) -> dict[tuple[Any, ...], Any]:
+def _by_group(table: DateRows, groups: list[str], total: str) -> dict[tuple[Any, ...], Any]:
     rows = table.rows(f"select {names(groups)}, {total} from audited group by {names(groups)}")
     return {tuple(row[:-1]): row[-1] for row in rows}

@@ -36,7 +36,8 @@ class Correction:
         new_files: Bronze files that the date has gained since it was last DONE.
         gone_files: Bronze files that it has lost.
         record_difference: Bronze records now minus before.
-        change: `inserted`, `updated`, `deleted`, or `none` for the one line of a table that stayed as it was.
+        change: `inserted`, `updated`, `deleted`, or `none` for the one line of a table that stayed as it was; `unknown`
+            for that of a table whose rows before are no longer kept.
         key: The row's merge keys, JSON.
         before: The row's values before, JSON; None for an inserted row.
         after: The row's values after, JSON; None for a deleted row.

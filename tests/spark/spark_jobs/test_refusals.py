@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from platform_core.domain.catalog import Catalog, Domain, Quality, Rule
-from platform_core.errors import PermanentError, TransientError
+from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from spark_jobs import bronze_to_silver, silver_to_gold, tables
+from spark_jobs.bronze import read_bronze
 from tests.rigs import bronze_days
 from tests.rigs.bronze_days import DAY
 from tests.spark.conftest import Engine
@@ -48,16 +52,51 @@ def use_aggregate(monkeypatch: pytest.MonkeyPatch, aggregate: Callable[[DataFram
 
 def test_a_pinned_file_that_is_gone(sail: Engine, users: Domain, files: list[str]) -> None:
     Path(sail.lake.path(files[1])).unlink()
-    with pytest.raises(PermanentError, match=r"1 of 3 Bronze files do not exist.*part-.*parquet") as caught:
+    with pytest.raises(PermanentError, match=r"date 2026-11-20: Bronze file `.*` does not exist") as caught:
         bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
-    assert caught.value.missing == [files[1]]
+    assert caught.value.file == files[1]
     assert not tables.exists(sail.lake, sail.lake.silver(users))
 
 
-def test_a_file_that_is_no_parquet_may_pass(sail: Engine, users: Domain, files: list[str]) -> None:
-    Path(sail.lake.path(files[1])).write_bytes(b"half a file")
-    with pytest.raises((TransientError, PermanentError), match="`bronze_to_silver`, domain `users`, date 2026-11-20"):
+@pytest.mark.parametrize("content", [b"", b"half a file", b"PAR1" + b"x" * 100 + b"PAR1"], ids=["empty", "cut", "junk"])
+def test_a_file_that_is_no_parquet_is_never_taken_for_no_rows(
+    sail: Engine, users: Domain, files: list[str], content: bytes
+) -> None:
+    Path(sail.lake.path(files[1])).write_bytes(content)
+    with pytest.raises(PermanentError, match=r"`users`, date 2026-11-20: Bronze file .* is damaged") as caught:
         bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
+    assert caught.value.file == files[1]
+    assert not tables.exists(sail.lake, sail.lake.silver(users))
+
+
+def test_a_file_with_another_schema_is_named(sail: Engine, users: Domain, files: list[str]) -> None:
+    table = pq.read_table(sail.lake.path(files[1]), partitioning=None)
+    wrong = table.set_column(table.schema.get_field_index("user_id"), "user_id", pa.array(["x"] * table.num_rows))
+    pq.write_table(wrong, sail.lake.path(files[1]))
+    with pytest.raises(PermanentError, match=rf"could not read a file, `.*{Path(files[1]).name}`: "):
+        bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
+
+
+def test_an_engine_that_reads_other_rows_than_the_footers_count_is_refused(
+    sail: Engine, users: Domain, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reading_two(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: list[str]) -> DataFrame:
+        return read_bronze(spark, lake, domain, day, files[:2])
+
+    monkeypatch.setattr(bronze_to_silver, "read_bronze", reading_two)
+    with pytest.raises(PermanentError, match=r"the engine read \d rows of Bronze files whose footers count 9"):
+        bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
+    assert not tables.exists(sail.lake, sail.lake.silver(users))
+
+
+def test_gold_that_is_judged_badly_is_not_merged(sail: Engine, users: Domain, files: list[str]) -> None:
+    def judge(rows: object) -> None:
+        raise PermanentError("no")
+
+    bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
+    with pytest.raises(PermanentError, match="no"):
+        silver_to_gold.run(sail.spark, sail.lake, users, DAY, judge)
+    assert not tables.exists(sail.lake, sail.lake.gold(users, "users"))
 
 
 @pytest.mark.parametrize(
