@@ -6,6 +6,7 @@ those facts belongs to `watch`, sending to `dispatch`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 BLOCKING_CHECK = "BlockingCheckFailedError"
 """The error's name as `claim` writes it to a transition's detail."""
 
+OUTAGE = "ServiceDownError"
+"""The error's name as a run's step fails with when a service is down before any date was claimed."""
+
 MESSAGE = 1500
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,6 +40,7 @@ class FailedRun:
         domain: The domain; None when it belongs to none or to several.
         days: The dates that it was to process, sorted; empty for a run without partitions.
         ended_at: When it failed, UTC.
+        error: What failed outside of any date, for example that the engine is down; empty when nobody knows.
     """
 
     run_id: str
@@ -43,6 +48,7 @@ class FailedRun:
     domain: str | None
     days: tuple[date, ...]
     ended_at: datetime
+    error: str = ""
 
 
 def dead_alerts(rows: Iterable[Partition], history: Iterable[Transition], ui_url: str) -> list[Alert]:
@@ -75,6 +81,19 @@ def dead_alerts(rows: Iterable[Partition], history: Iterable[Transition], ui_url
         alert = _alert(AlertKind.DEAD, key, what, command, at, ui_url, domain, [day], run_id)
         alerts.setdefault(alert.key, alert)
     return list(alerts.values())
+
+
+def illegal_alerts(rows: Iterable[Partition], ui_url: str) -> list[Alert]:
+    """Return an alert for each date whose status somebody set to none of the legal ones; all others go on."""
+    alerts = []
+    for row in rows:
+        if row.status is State.ILLEGAL:
+            domain, day = row.domain, row.partition_date
+            at = row.updated_at or row.created_at or EPOCH
+            what = f"`{domain}` {day} is left alone. {row.error_message or ''}"
+            key, command = f"{domain}:{day}:{at.isoformat()}", f"pdp partitions reset {domain} {day}"
+            alerts.append(_alert(AlertKind.ILLEGAL_STATUS, key, what, command, at, ui_url, domain, [day]))
+    return alerts
 
 
 def check_alerts(rows: Iterable[Partition], history: Iterable[Transition], ui_url: str) -> list[Alert]:
@@ -124,21 +143,64 @@ def run_alerts(runs: Iterable[FailedRun], history: Sequence[Transition], ui_url:
     """
     alerts = []
     for run in runs:
-        failed = sorted({t.partition_date for t in history if t.run_id == run.run_id and t.to_status == State.FAILED})
+        of_run = [t for t in history if t.run_id == run.run_id and t.to_status == State.FAILED]
+        failed = sorted({t.partition_date for t in of_run})
         of_domain = f" of `{run.domain}`" if run.domain else f" of job `{run.job}`"
-        what = f"Run {run.run_id[:8]}{of_domain} failed"
+        what, key = f"Run {run.run_id[:8]}{of_domain} failed", run.run_id
+        outages = {_detail(t, "error") for t in of_run if _detail(t, "service_down")}
         if failed:
             dates = f"{len(failed)} date{'s' if len(failed) > 1 else ''}"
             what += f": {dates} of {max(len(run.days), len(failed))} failed, {_dates(failed)}."
         elif run.days:
-            what += f"; it was to process {_dates(run.days)}, and no date noted an error of its own."
+            what += (
+                f"; it was to process {_dates(run.days)}, and no date noted an error of its own. {run.error}".rstrip()
+            )
         else:
-            what += "."
+            what += f". {run.error}".rstrip()
+        if outages or (OUTAGE in run.error and not failed):
+            # The runs of all domains meet the same outage, and new ones are launched while it lasts: once a UTC day.
+            cause = ", ".join(sorted(outages)) or hashlib.sha256(run.error.encode()).hexdigest()[:16]
+            key = f"{cause}:{run.ended_at:%Y-%m-%d}"
         days = failed or list(run.days)
         command, at = _look_at(run.domain, days), run.ended_at
         kind, about = AlertKind.RUN_FAILED, run.domain
-        alerts.append(_alert(kind, run.run_id, what, command, at, ui_url, about, days, run.run_id, run.job))
+        alerts.append(_alert(kind, key, what, command, at, ui_url, about, days, run.run_id, run.job))
     return alerts
+
+
+def failing_sensor_alert(name: str, since: datetime, error: str, ui_url: str) -> Alert:
+    """Return the alert for a sensor or schedule of which every tick fails.
+
+    Args:
+        since: When its last good tick was.
+        error: What the last of them failed with.
+    """
+    return Alert(
+        key=f"sensor_failing:{name}:{since.isoformat()}",
+        kind=AlertKind.SENSOR_FAILING,
+        domain=None,
+        partition_date=None,
+        what=f"Every tick of `{name}` has failed since {since:%Y-%m-%d %H:%M} UTC: {error[:MESSAGE]}",
+        where=f"{name}, {ui_url.rstrip('/')}/automation",
+        command="pdp partitions list",
+        at=since,
+    )
+
+
+def missing_files_alert(domain: str, day: date, files: Sequence[str], at: datetime, ui_url: str) -> Alert:
+    """Return the alert for a date that Bronze has no longer all files of.
+
+    Args:
+        files: The files that are gone, sorted; which they are makes it another alert.
+    """
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    what = (
+        f"`{domain}` {day}: Bronze has lost `{files[0]}`{more}. The date keeps what is published and is not processed"
+        " again: restore the files, from the store's versions for example. If their rows are to go, accept the loss."
+    )
+    which = hashlib.sha256("\n".join(files).encode()).hexdigest()[:16]
+    command = f"pdp partitions reset {domain} {day} --accept-loss"
+    return _alert(AlertKind.FILE_MISSING, f"{domain}:{day}:{which}", what, command, at, ui_url, domain, [day])
 
 
 def offset_gap_alert(gap: Gap, ui_url: str) -> Alert:
@@ -225,4 +287,4 @@ def _detail(transition: Transition, name: str) -> str:
     except (TypeError, ValueError):
         return ""
     value = detail.get(name) if isinstance(detail, dict) else None
-    return value[:MESSAGE] if isinstance(value, str) else ""
+    return str(value)[:MESSAGE] if value else ""

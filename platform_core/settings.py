@@ -117,6 +117,9 @@ class Settings(BaseSettings):
     partition_settle_seconds: float = Field(
         60.0, ge=0, description="A date whose newest Bronze file is younger than this waits"
     )
+    partition_settle_max_seconds: float = Field(
+        600.0, ge=0, description="A date that never rests waits for the settle interval no longer than this"
+    )
     partition_retry_backoff_seconds: float = Field(
         60.0, ge=0, description="Pause before the first retry of a FAILED date; doubles each time"
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from audit.dates import open_table
 from platform_core.domain.catalog import Domain
 from platform_core.domain.code_version import code_version
-from platform_core.errors import PermanentError
+from platform_core.errors import PermanentError, ServiceDownError
 from platform_core.lake.lake import Lake
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.partition_meta import (
@@ -26,7 +26,7 @@ from platform_core.partitions.partition_meta import (
     Transition,
 )
 from platform_core.partitions.partition_state import STARTABLE, Event, State
-from platform_core.partitions.plan import lease_expired, lost_run
+from platform_core.partitions.plan import lost_run
 from processing.context import RunContext
 
 if TYPE_CHECKING:
@@ -104,11 +104,18 @@ class Claims:
 
         Raises:
             StateConflictError: another run holds the date.
+            PermanentError: Bronze has lost files that the date was made of; it keeps what is published.
             TransientError: Bronze or partition_meta did not answer.
         """
         name = self._domain.name
         files = tuple(file.name for file in self._run.lake.list_date(self._domain, day))
         row = self._run.partitions.get(name, day)
+        if gone := sorted(set(row.source_files if row else ()) - set(files)):
+            raise PermanentError(
+                f"Bronze of domain `{name}`, {day}, has lost {len(gone)} files, first `{self._run.lake.uri(gone[0])}`."
+                " The date keeps what is published. Restore the files; if their rows are to go, accept the loss:"
+                f" pdp partitions reset {name} {day} --accept-loss"
+            )
         if not files:
             return Skipped(day, f"Bronze of domain `{name}` has no file for {day}.")
         if self._run.discovered and (row is None or row.status not in STARTABLE):
@@ -153,12 +160,21 @@ class Claims:
         self._run.partitions.apply([self._own(day, Event.SUCCEEDED, found, counts)])
 
     def give_up(self, day: date, error: Exception) -> None:
-        """Make the date FAILED; a permanent error leaves it no retry. A date that was taken over stays as it is."""
+        """Make the date FAILED; a date that was taken over stays as it is.
+
+        A permanent error leaves it no retry. A service that is down costs none: the date is tried again, after the
+        longest pause, until the service is back.
+        """
         changed: dict[str, Any] = {"error_message": f"{type(error).__name__}: {error}"[:4000]}
+        detail: dict[str, Any] = {"error": type(error).__name__}
         if isinstance(error, PermanentError):
             changed["retry_count"] = self._domain.max_retries  # the same input fails again: no retry, DEAD next
+        elif isinstance(error, ServiceDownError):
+            row = self._run.partitions.get(self._domain.name, day)
+            changed["retry_count"] = max(min(row.retry_count if row else 0, self._domain.max_retries - 1), 0)
+            detail["service_down"] = True
         try:
-            self._run.partitions.apply([self._own(day, Event.RUN_FAILED, changed, {"error": type(error).__name__})])
+            self._run.partitions.apply([self._own(day, Event.RUN_FAILED, changed, detail)])
         except StateConflictError:
             log.warning("claim_lost domain=%s date=%s run=%s", self._domain.name, day, self._run.run_id)
 
@@ -179,8 +195,7 @@ class Claims:
         cause = {"cause": "backfill", "by": f"run {self._run.run_id}"}
         if row.status is not State.IN_FLIGHT:
             return [Change(name, day, row.status, Event.RESET, set={"retry_count": 0}, detail=cause)], State.PENDING
-        alive = row.run_id is not None and row.run_id != self._run.run_id and self._is_running(row.run_id)
-        if alive and not lease_expired(row, self._run.clock.now(), self._run.settings):
+        if row.run_id is not None and row.run_id != self._run.run_id and self._is_running(row.run_id):
             raise StateConflictError(
                 f"Domain `{name}` {day} is being processed by run {row.run_id}. Wait for it or cancel it first.",
                 domain=name,
@@ -192,8 +207,7 @@ class Claims:
 
     def _difference(self, row: Partition | None, files: Sequence[str]) -> tuple[Reprocess | None, dict[str, Any]]:
         """Return what has changed since the last success, and the claim's detail for the history."""
-        before = set(row.source_files) if row else set()
-        new, gone = len(set(files) - before), len(before - set(files))
+        new, gone = len(set(files) - set(row.source_files if row else ())), 0
         detail: dict[str, Any] = {"files": len(files), "new_files": new, "gone_files": gone, "code": self._code}
         if row is None or row.processed_at is None:
             return None, detail
@@ -203,7 +217,9 @@ class Claims:
         attempts = [json.loads(t.detail) for t in since if t.event == Event.RUN_STARTED]
         if attempts:
             # A failed attempt pinned its files already: count on from what it found.
-            new, gone = new + attempts[-1].get("new_files", 0), gone + attempts[-1].get("gone_files", 0)
+            new += attempts[-1].get("new_files", 0)
+        resets = [json.loads(t.detail) for t in since if t.event == Event.RESET]
+        gone = sum(reset.get("gone_files", 0) for reset in resets)  # of a loss that a person accepted
         first = next((a for a in attempts if "gold_before" in a), None)
         versions = first["gold_before"] if first else gold_versions(self._run.lake, self._domain)
         reprocess = Reprocess(
@@ -212,7 +228,7 @@ class Claims:
             new_files=new,
             gone_files=gone,
             records_before=row.record_count or 0,
-            cause=self._cause(history[done] if done >= 0 else None, since, changed=bool(new or gone)),
+            cause=self._cause(history[done] if done >= 0 else None, since, changed=new > 0),
         )
         return reprocess, {**detail, "new_files": new, "gone_files": gone, "gold_before": versions}
 

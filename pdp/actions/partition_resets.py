@@ -6,12 +6,13 @@ how the answer is shown belongs to the command line, which transitions are legal
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any
 
+from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.partition_meta import Change, Partition, PartitionMetaStore, StateConflictError
 from platform_core.partitions.partition_state import Event, State
 
@@ -62,6 +63,7 @@ def reset(
     detail: Mapping[str, Any],
     *,
     force: bool = False,
+    repeat: bool = False,
 ) -> list[ResetOutcome]:
     """Plan to process dates again from the start, with their retries counted from zero.
 
@@ -69,6 +71,7 @@ def reset(
         rows: The domain's rows by date.
         detail: What the history remembers: at least `cause` and `by`.
         force: Take a date away from the run that holds it; whatever that run still reports is refused.
+        repeat: Reset a date that is PENDING already, too.
     """
     outcomes = []
     for day in sorted(set(days)):
@@ -78,7 +81,7 @@ def reset(
             outcomes.append(ResetOutcome(domain, day, State.UNDISCOVERED, Verdict.REFUSED, reason))
         elif row.status is State.IN_FLIGHT and not force:
             outcomes.append(_held(row))
-        elif _waits(row):
+        elif _waits(row) and not repeat:
             outcomes.append(_already_pending(row))
         else:
             outcomes.append(_reset(row, detail))
@@ -148,6 +151,52 @@ def _backfilled(
     if state is State.IN_FLIGHT:
         return _held(row)
     return _already_pending(row) if _waits(row) else _reset(row, detail)
+
+
+def guard_bronze(
+    outcomes: Iterable[ResetOutcome],
+    start: date,
+    pinned: Callable[[date], Collection[str]],
+    listed: Callable[[date], Collection[str]],
+    *,
+    accept_loss: bool = False,
+) -> list[ResetOutcome]:
+    """Refuse the resets that no run could end, and those of dates that Bronze has lost files of.
+
+    Args:
+        outcomes: A plan for dates of one domain.
+        start: The domain's first date.
+        pinned: Returns the files that a date was made of.
+        listed: Returns the files that Bronze has of it now.
+        accept_loss: Take the files that are left for all there is; rows of the others leave what is published.
+    """
+    guarded = []
+    for outcome in outcomes:
+        if outcome.change is not None:
+            before, now = set(pinned(outcome.day)), set(listed(outcome.day))
+            gone, change = sorted(before - now), outcome.change
+            reason = ""
+            if outcome.day < start:
+                reason = f"it is before the domain's start_date, {start}"
+            elif not now:
+                reason = "Bronze has no file of it, so there is nothing to process; what is published stays"
+            elif gone and not accept_loss:
+                reason = f"Bronze has lost {len(gone)} files, first `{gone[0]}`: restore them, or give --accept-loss"
+            elif gone:
+                kept = tuple(sorted(before & now))
+                loss = {"cause": "loss accepted", "gone_files": len(gone)}
+                change = replace(
+                    change,
+                    set={**change.set, "source_files": kept, "file_hash": file_hash(kept)},
+                    detail={**change.detail, **loss},
+                )
+            outcome = (
+                replace(outcome, verdict=Verdict.REFUSED, reason=reason, change=None)
+                if reason
+                else replace(outcome, change=change)
+            )
+        guarded.append(outcome)
+    return guarded
 
 
 def carry_out(store: PartitionMetaStore, outcomes: Sequence[ResetOutcome]) -> list[ResetOutcome]:

@@ -171,6 +171,9 @@ def reset(
     first: FromText = None,
     last: ToText = None,
     force: Annotated[bool, typer.Option("--force", help="Take dates away from the run that holds them")] = False,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Bronze has lost files: their rows leave what is published")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Process dates again: they become PENDING, their retries are counted from zero."""
@@ -182,7 +185,12 @@ def reset(
     rows = rows_by_day(platform, found)
     if not limits.is_open:
         wanted |= {day for day in rows if day in limits}
-    plan = partition_resets.reset(found.name, wanted, rows, detail("reset"), force=force)
+    plan = guarded(
+        platform,
+        found,
+        partition_resets.reset(found.name, wanted, rows, detail("reset"), force=force, repeat=accept_loss),
+        accept_loss=accept_loss,
+    )
     finish(platform, plan, as_json, "There is no row in this range: nothing was reset.")
 
 
@@ -203,13 +211,30 @@ def revive(
     plan = [
         outcome
         for found in domains
-        for outcome in partition_resets.revive(found.name, wanted, rows_by_day(platform, found), detail("revive"))
+        for outcome in guarded(
+            platform, found, partition_resets.revive(found.name, wanted, rows_by_day(platform, found), detail("revive"))
+        )
     ]
     if not plan:
         output.answer(as_json, output.outcome_document([]))
         output.note("No date is DEAD.")
         return
     finish(platform, plan, as_json, "")
+
+
+def guarded(
+    platform: Platform, domain: Domain, plan: Sequence[ResetOutcome], *, accept_loss: bool = False
+) -> list[ResetOutcome]:
+    """Return a plan without the resets that the Bronze of now does not allow."""
+
+    def pinned(day: date) -> Sequence[str]:
+        row = platform.partitions.get(domain.name, day)
+        return row.source_files if row else ()
+
+    def listed(day: date) -> Sequence[str]:
+        return [file.name for file in platform.lake.list_date(domain, day)]
+
+    return partition_resets.guard_bronze(plan, domain.start_date, pinned, listed, accept_loss=accept_loss)
 
 
 def rows_by_day(platform: Platform, domain: Domain) -> dict[date, Partition]:

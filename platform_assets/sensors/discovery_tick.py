@@ -10,12 +10,13 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from alerting.collect import missing_files_alert
 from platform_assets.assets.bronze import BronzeEvent, bronze_events
 from platform_assets.assets.keys import silver_key
 from platform_assets.jobs import RANGE_END, RANGE_START, REASON_TAG, days_of, is_running, job_name
@@ -23,12 +24,13 @@ from platform_assets.resources.metadata_store import MetadataStore
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
+from platform_core.lake.alerts import AlertLog
 from platform_core.lake.lake import BronzeFile, Lake
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.listing import DiscoveryCursor, list_bronze, to_relist
 from platform_core.partitions.partition_meta import Change, Partition, PartitionMetaReader, StateConflictError
 from platform_core.partitions.partition_state import Event, State
-from platform_core.partitions.plan import Ready, chunks, plan, waiting
+from platform_core.partitions.plan import Ready, chunks, expired_leases, plan, waiting
 from platform_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,8 +42,16 @@ FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagster
 UNFINISHED = [status for status in dg.DagsterRunStatus if status not in FINISHED]
 RUN_KEY = "dagster/run_key"
 
+AGAIN_AFTER = timedelta(seconds=30)
+AGAIN_AT_LEAST_EVERY = timedelta(minutes=15)
+"""The pause after a run that claimed none of its dates doubles between these."""
+
 DELTA_FILES = 500
 """A late delta is counted in records, by footers, up to so many new files: 500 take about 0.2 s on a local disk."""
+
+
+GONE_DATES = 10
+"""Dates without a folder that a tick looks at, the newest first: each costs a read, and a person must act anyway."""
 
 
 @dataclass(frozen=True)
@@ -81,32 +91,50 @@ def tick(
     partitions, lake, now = store.partitions(), store.lake(), SystemClock().now()
     news = ledger.since(cursor.ledger) if ledger else None
     announced = cursor.relist | {day for name, day in (news.dates if news else ()) if name == domain.name}
-    partition_rows = partitions.rows(domain.name)
+    # Dates before the domain's start concern only themselves: no partition of Dagster stands for them.
+    partition_rows = [row for row in partitions.rows(domain.name) if row.partition_date >= domain.start_date]
+    present = [day for day in lake.list_dates(domain) if day >= domain.start_date]
     rows = {row.partition_date: row for row in partition_rows}
+    leases = cursor.leases_seen(partition_rows, now)
     claimed = _claimed(domain, instance, rows)
     listing = list_bronze(
         lambda day: lake.list_date(domain, day),
-        lake.list_dates(domain),
+        present,
         rows,
         waiting(domain, rows, now, settings, claimed),
         announced,
         cursor.swept,
         settings.discovery_scan_files,
     )
+    # A date without a folder is not listed, and has lost all its files if it had any.
+    gone = sorted((day for day in rows.keys() - set(present) if rows[day].file_hash), reverse=True)[:GONE_DATES]
+    pinned = _Pinned(partitions, rows)
     decided = plan(
-        domain, listing.bronze, partition_rows, now, settings, lambda run_id: is_running(instance, run_id), claimed
+        domain,
+        {**dict.fromkeys(gone, ()), **listing.bronze},
+        partition_rows,
+        now,
+        settings,
+        lambda run_id: is_running(instance, run_id),
+        claimed,
+        pinned.files,
+        expired_leases(leases, now, settings),
     )
+    alerts = [
+        missing_files_alert(domain.name, day, files, now, settings.ui_url) for day, files in decided.missing.items()
+    ]
     try:
-        after = partitions.apply([_with_delta(change, decided.changed, partitions, lake) for change in decided.changes])
+        AlertLog(lake).new(alerts)
+        after = partitions.apply([_with_delta(change, decided.changed, pinned, lake) for change in decided.changes])
     except StateConflictError as conflict:
         # A run or an operator was faster. Nothing was stored; the next tick sees the new state.
         return Tick([], [], f"retry next tick: {conflict}", None)
     rows |= {row.partition_date: row for row in after}
-    requests = [_request(domain, chunk, instance) for chunk in chunks(decided.queue, settings.run_max_dates)]
+    requests = [_request(domain, chunk, rows, instance, now) for chunk in chunks(decided.queue, settings.run_max_dates)]
     events = [event for day, files in decided.changed.items() for event in _events(domain, day, files)]
     queued = ", ".join(f"{item.day} {item.reason}" for item in decided.queue)
     return Tick(
-        requests,
+        [request for request in requests if request is not None],
         events,
         f"{listing.files} files of {len(listing.bronze)} dates listed; {len(decided.changes)} transitions;"
         f" to run: {queued or 'nothing'}",
@@ -114,25 +142,41 @@ def tick(
             news.position if news else cursor.ledger,
             to_relist(listing, announced, rows, decided.unsettled),
             listing.swept,
+            leases,
         ),
     )
 
 
-def _with_delta(
-    change: Change, changed: dict[date, list[BronzeFile]], partitions: PartitionMetaReader, lake: Lake
-) -> Change:
+class _Pinned:
+    """The files that dates were claimed with, read when somebody asks, and once a tick."""
+
+    def __init__(self, partitions: PartitionMetaReader, rows: Mapping[date, Partition]) -> None:
+        self._partitions = partitions
+        self._rows = dict(rows)
+        self._known: dict[date, frozenset[str]] = {}
+
+    def files(self, day: date) -> frozenset[str]:
+        if day not in self._known:
+            before = self._rows[day]
+            row = self._partitions.get(before.domain, day)
+            # A run that has claimed the date since may have pinned files that came after the listing.
+            same = row is not None and row.file_hash == before.file_hash
+            self._known[day] = frozenset(row.source_files if row and same else ())
+        return self._known[day]
+
+
+def _with_delta(change: Change, changed: dict[date, list[BronzeFile]], pinned: _Pinned, lake: Lake) -> Change:
     """Add to a date that became LATE how its files differ from those that it was processed with.
 
     The new records are counted by footers, unless there are very many files.
     """
     if change.event is not Event.FILES_CHANGED:
         return change
-    row = partitions.get(change.domain, change.day)
-    before, now = set(row.source_files if row else ()), {file.name for file in changed[change.day]}
-    delta = {"new_files": len(now - before), "gone_files": len(before - now)}
+    new = {file.name for file in changed[change.day]} - pinned.files(change.day)
+    delta = {"new_files": len(new)}
     try:
-        if delta["new_files"] <= DELTA_FILES:
-            delta["new_records"] = lake.count_records(sorted(now - before))
+        if len(new) <= DELTA_FILES:
+            delta["new_records"] = lake.count_records(sorted(new))
     except TransientError as error:
         # A file that cannot be read must fail its date, not the discovery of all others.
         log.warning("late_delta_not_counted error=%s", error)
@@ -158,21 +202,28 @@ def _claimed(domain: Domain, instance: dg.DagsterInstance, rows: Mapping[date, P
     return frozenset(days)
 
 
-def _request(domain: Domain, chunk: list[Ready], instance: dg.DagsterInstance) -> dg.RunRequest:
-    """Return the run of consecutive dates.
+def _request(
+    domain: Domain, chunk: list[Ready], rows: Mapping[date, Partition], instance: dg.DagsterInstance, now: datetime
+) -> dg.RunRequest | None:
+    """Return the run of consecutive dates; None while one that came to nothing a moment ago is not tried again yet.
 
     A run key is used once for ever, so it carries what makes this run needed: the content (fingerprint), the
     attempt, and the moment the state was entered. A run that ended without claiming its dates left the state as it
-    was; the first key that no run has is the next one.
+    was, for example because the engine is down; the next one has the first key that no run has, and waits longer each
+    time.
     """
     first, last = chunk[0].day.isoformat(), chunk[-1].day.isoformat()
-    what = "|".join(f"{r.day}:{r.fingerprint}:{r.attempt}:{r.since}" for r in chunk)
+    what = "|".join(f"{r.day}:{r.fingerprint}:{r.attempt}:{rows[r.day].updated_at}" for r in chunk)
     need = f"{domain.name}:{first}:{last}:{hashlib.md5(what.encode(), usedforsecurity=False).hexdigest()}"
-    key = next(
-        key
-        for key in (f"{need}#{before}" for before in count())
-        if not instance.get_runs_count(dg.RunsFilter(tags={RUN_KEY: key}))
-    )
+    not_before = now
+    for before in count():
+        key = f"{need}#{before}"
+        earlier = instance.get_run_records(dg.RunsFilter(tags={RUN_KEY: key}), limit=1)
+        if not earlier:
+            break
+        not_before = earlier[0].update_timestamp + min(AGAIN_AFTER * 2**before, AGAIN_AT_LEAST_EVERY)
+    if now < not_before:
+        return None
     tags = {REASON_TAG: ", ".join(sorted({ready.reason.value for ready in chunk}))}
     if attempt := max(ready.attempt for ready in chunk):
         tags["pdp/retry"] = str(attempt)

@@ -213,7 +213,9 @@ class Lake:
 
 
 def _date(text: str) -> date | None:
+    """Return the date of a folder that the sink may have made; `20261125` is a date in ISO 8601 too, and is not."""
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         return None
+    return day if day.isoformat() == text else None

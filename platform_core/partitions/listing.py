@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -29,11 +29,23 @@ class DiscoveryCursor:
         ledger: Kafka partition of `processed-events` to the next offset to read; None before the first tick.
         relist: Dates that were announced and whose files could not be compared yet.
         swept: The date that the moving slice listed last; it goes from the newest date to the oldest.
+        leases: Dates in flight, with when their leases were renewed by the run's clock, and first seen so by ours.
     """
 
     ledger: Mapping[int, int] | None = None
     relist: frozenset[date] = frozenset()
     swept: date | None = None
+    leases: Mapping[date, tuple[datetime, datetime]] = field(default_factory=dict)
+
+    def leases_seen(self, rows: Iterable[Partition], now: datetime) -> dict[date, tuple[datetime, datetime]]:
+        """Return the leases of now; one that was not renewed since the last tick keeps the time of its first sight."""
+        seen = {}
+        for row in rows:
+            if row.status is State.IN_FLIGHT and row.updated_at is not None:
+                before = self.leases.get(row.partition_date)
+                unchanged = before is not None and before[0] == row.updated_at
+                seen[row.partition_date] = before if before and unchanged else (row.updated_at, now)
+        return seen
 
     def to_json(self) -> str:
         """Return the cursor as Dagster stores it."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Protocol
 
-from platform_core.errors import PermanentError, TransientError
+from platform_core.errors import TransientError
 from platform_core.partitions.partition_state import Event, State, next_state
 
 
@@ -125,10 +125,6 @@ class Transition:
 
 class StateConflictError(TransientError):
     """A compare-and-set found another state than the expected one."""
-
-
-class UnknownStatusError(PermanentError):
-    """Somebody wrote a status that is none of the legal ones."""
 
 
 class PartitionMetaReader(Protocol):

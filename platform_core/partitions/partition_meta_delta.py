@@ -21,13 +21,15 @@ from platform_core.errors import TransientError
 from platform_core.lake.contended_table import ContendedTable
 from platform_core.lake.lake import Lake
 from platform_core.lake.row_schema import schema_of
-from platform_core.partitions.partition_meta import Change, Partition, Transition, UnknownStatusError, fold
+from platform_core.partitions.partition_meta import Change, Partition, Transition, fold
 from platform_core.partitions.partition_state import State
 
 log = logging.getLogger(__name__)
 
 META_SCHEMA = schema_of(Partition)
 HISTORY_SCHEMA = schema_of(Transition)
+
+LEGAL = [state.value for state in State if state not in (State.UNDISCOVERED, State.ILLEGAL)]
 
 ATTEMPTS = 12
 STORE_ATTEMPTS = 3
@@ -198,19 +200,15 @@ def _read(table: DeltaTable, columns: Sequence[str], filters: Any) -> list[dict[
 
 
 def _partition(row: dict[str, Any]) -> Partition:
-    try:
-        status = State(row["status"])
-    except ValueError:
-        raise UnknownStatusError(
-            f"Partition `{row['domain']}` {row['partition_date']} has the status `{row['status']}`; legal are"
-            f" {', '.join(s for s in State if s is not State.UNDISCOVERED)}. Correct it with UPDATE partition_meta.",
-            domain=row["domain"],
-            day=row["partition_date"],
-        ) from None
+    status, message = row["status"], row["error_message"]
+    if status not in LEGAL:
+        message = f"Its status is `{status}`; legal are {', '.join(LEGAL)}. Reset the date, or correct it by SQL."
+        status = State.ILLEGAL
     return Partition(
         **{
             **row,
-            "status": status,
+            "status": State(status),
+            "error_message": message,
             "source_files": tuple(row.get("source_files") or ()),
             "retry_count": row["retry_count"] or 0,
         }

@@ -13,7 +13,10 @@ from platform_core.errors import PermanentError
 
 
 class State(StrEnum):
-    """Where a partition is on its way; `UNDISCOVERED` means that it has no row."""
+    """Where a partition is on its way; `UNDISCOVERED` means that it has no row.
+
+    `ILLEGAL` stands for whatever else somebody wrote into the column; only a reset leaves it.
+    """
 
     UNDISCOVERED = "UNDISCOVERED"
     PENDING = "PENDING"
@@ -24,6 +27,7 @@ class State(StrEnum):
     DEAD = "DEAD"
     LATE = "LATE"
     REPROCESSING = "REPROCESSING"
+    ILLEGAL = "ILLEGAL"
 
 
 class Event(StrEnum):

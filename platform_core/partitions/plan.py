@@ -32,7 +32,6 @@ class Ready:
         reason: The state that brought it here: PENDING, LATE, RETRYING or REPROCESSING.
         fingerprint: md5 of the Bronze files seen by this tick.
         attempt: Retries so far.
-        since: When the row last changed; makes the run's key new for each stay in a state.
         urgent: A correction, or the newest date: it goes before the backlog.
     """
 
@@ -40,7 +39,6 @@ class Ready:
     reason: State
     fingerprint: str
     attempt: int
-    since: datetime | None
     urgent: bool
 
 
@@ -49,6 +47,7 @@ class TickPlan:
     """What one tick decides for one domain.
 
     Attributes:
+        missing: Dates that Bronze has no longer all files of, with the files that are gone; they stay as they are.
         changes: Transitions to make before runs are launched, in this order.
         queue: Dates to launch runs for: corrections and the newest date first, then oldest first.
         changed: Dates whose Bronze content is new since the last tick that saw them, with their files.
@@ -59,6 +58,7 @@ class TickPlan:
     queue: list[Ready] = field(default_factory=list)
     changed: dict[date, list[BronzeFile]] = field(default_factory=dict)
     unsettled: set[date] = field(default_factory=set)
+    missing: dict[date, list[str]] = field(default_factory=dict)
 
 
 def ready_at(day: date, settings: Settings) -> datetime:
@@ -73,11 +73,33 @@ def retry_at(partition: Partition, settings: Settings) -> datetime:
     return since + timedelta(seconds=seconds)
 
 
-def lease_expired(partition: Partition, now: datetime, settings: Settings) -> bool:
-    """Whether a date is IN_FLIGHT and its run has not renewed its lease in time."""
-    if partition.status is not State.IN_FLIGHT or partition.updated_at is None:
-        return False
-    return now - partition.updated_at > timedelta(seconds=settings.partition_lease_seconds)
+def is_settled(files: Collection[BronzeFile], waits_since: datetime, now: datetime, settings: Settings) -> bool:
+    """Whether a date's files may be processed: none came lately, or the date has waited for that long enough.
+
+    What comes later is late data anyway, so a date that never rests waits for `PARTITION_SETTLE_MAX_SECONDS` at most.
+    A file's time is the store's: one that lies in the future tells of another clock, and not that the file is young.
+
+    Args:
+        files: The date's files.
+        waits_since: Since when nothing but this rule keeps the date from a run.
+    """
+    age = abs(now - max(file.modified_at for file in files))
+    waited = abs(now - waits_since)
+    return age.total_seconds() >= settings.partition_settle_seconds or (
+        waited.total_seconds() >= settings.partition_settle_max_seconds
+    )
+
+
+def expired_leases(
+    leases: Mapping[date, tuple[datetime, datetime]], now: datetime, settings: Settings
+) -> frozenset[date]:
+    """Return the dates whose runs have not renewed their leases in time.
+
+    Counted from when the renewal was first seen, on the clock that counts: the clock of the run's host may be
+    another. No two of them are compared.
+    """
+    limit = timedelta(seconds=settings.partition_lease_seconds)
+    return frozenset(day for day, (_, seen) in leases.items() if now - seen > limit)
 
 
 def queue_room(claimed: Collection[date], settings: Settings) -> int:
@@ -116,6 +138,8 @@ def plan(
     settings: Settings,
     is_running: Callable[[str], bool],
     claimed: Collection[date] = frozenset(),
+    pinned: Callable[[date], Collection[str]] = lambda _: (),
+    expired: Collection[date] = frozenset(),
 ) -> TickPlan:
     """Decide what one tick must do, all of it: what changes, and which dates runs are launched for now.
 
@@ -123,9 +147,11 @@ def plan(
         bronze: The dates that this tick listed, with their files; a date that is not here is not compared.
         partitions: All rows of the domain in partition_meta.
         now: The tick's time, UTC.
-        settings: Readiness, settle interval, lease, backoff, and dates a run.
+        settings: Readiness, settle interval, backoff, and dates a run.
         is_running: Whether the run with this id is queued or running.
         claimed: Dates for which a run is queued or running already.
+        pinned: Returns the files that a date's row names; asked only of dates whose files differ.
+        expired: Dates whose runs have not renewed their leases in time.
     """
     result = TickPlan()
     rows = {row.partition_date: row for row in partitions}
@@ -135,24 +161,33 @@ def plan(
         rows[decided.day] = decided.apply(rows.get(decided.day), now)
 
     for row in partitions:
-        if (decided := _without_listing(row, domain, now, settings, is_running)) is not None:
+        if (decided := _without_listing(row, domain, now, settings, is_running, expired)) is not None:
             change(decided)
     ready = []
     for day, files in bronze.items():
+        known, fingerprint = rows.get(day), file_hash(file.name for file in files)
+        before = set(pinned(day)) if known is not None and known.file_hash != fingerprint else set()
+        if gone := before - {file.name for file in files}:
+            # Bronze is immutable: files that are gone were lost, and what was made of them is all that is left.
+            result.missing[day] = sorted(gone)
+            continue
         if not files:
             continue
-        settled = now - max(file.modified_at for file in files) >= timedelta(seconds=settings.partition_settle_seconds)
-        fingerprint = file_hash(file.name for file in files)
-        if (decided := _by_listing(domain, day, rows.get(day), files, fingerprint)) is not None:
-            if decided.event is Event.FILES_CHANGED and not settled:
+        if known is not None and known.status is State.DONE and known.file_hash != fingerprint:
+            came = min((file.modified_at for file in files if file.name not in before), default=now)
+            if not is_settled(files, came, now, settings):
                 result.unsettled.add(day)
                 continue
+        if (decided := _by_listing(domain, day, known, files, fingerprint)) is not None:
             change(decided)
             result.changed[day] = list(files)
-        row = rows[day]
-        if settled and row.status in WAITING and day not in claimed and now >= ready_at(day, settings):
-            urgent = _is_urgent(day, row.status, now)
-            ready.append(Ready(day, row.status, fingerprint, row.retry_count, row.updated_at, urgent))
+        waiting_row, due = rows[day], ready_at(day, settings)
+        if waiting_row.status not in WAITING or day in claimed or now < due:
+            continue
+        waits_since = max(due, waiting_row.updated_at or now)
+        if waiting_row.status is State.LATE or is_settled(files, waits_since, now, settings):
+            urgent = _is_urgent(day, waiting_row.status, now)
+            ready.append(Ready(day, waiting_row.status, fingerprint, waiting_row.retry_count, urgent))
     ready.sort(key=lambda item: (not item.urgent, item.day))
     for item in ready[: queue_room(claimed, settings)]:
         result.queue.append(item)
@@ -162,11 +197,16 @@ def plan(
 
 
 def _without_listing(
-    row: Partition, domain: Domain, now: datetime, settings: Settings, is_running: Callable[[str], bool]
+    row: Partition,
+    domain: Domain,
+    now: datetime,
+    settings: Settings,
+    is_running: Callable[[str], bool],
+    expired: Collection[date],
 ) -> Change | None:
     """Return what happened to a date whatever its files are: its run was lost, its retry is due, its retries ended."""
     if row.status is State.IN_FLIGHT:
-        if lease_expired(row, now, settings):
+        if row.partition_date in expired:
             return lost_run(row, "its lease expired: the process is gone or hangs")
         if not (row.run_id and is_running(row.run_id)):
             return lost_run(row, "it ended without reporting: killed, out of memory, or cancelled")

@@ -31,6 +31,7 @@ class PipelineRig:
         self.instance = instance
         self.partitions = DeltaPartitionMeta(lake)
         self.defs = build_defs(catalog)
+        self.cursor: str | None = None
         self._offset = 0
 
     def with_quality(self, **changes: Any) -> None:
@@ -90,11 +91,14 @@ class PipelineRig:
         )
 
     def sensor_tick(self) -> Any:
-        """Evaluate the discovery sensor of events once."""
+        """Evaluate the discovery sensor of events once; it goes on where the last tick ended."""
         context = dg.build_sensor_context(
             instance=self.instance,
+            cursor=self.cursor,
             repository_def=self.defs.get_repository_def(),
             resources={"metadata_store": MetadataStore()},
         )
         sensor = self.defs.resolve_sensor_def("discover_events")
-        return sensor.evaluate_tick(context)
+        done = sensor.evaluate_tick(context)
+        self.cursor = done.cursor
+        return done

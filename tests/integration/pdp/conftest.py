@@ -65,19 +65,20 @@ def meta(lake: Lake) -> DeltaPartitionMeta:
 
 @pytest.fixture
 def put(lake: Lake, meta: DeltaPartitionMeta) -> Put:
-    """Bring a date into a state, by legal events in one commit, with a Bronze file unless told otherwise."""
+    """Bring a date into a state, by legal events in one commit, with its Bronze files unless told otherwise."""
     catalog = load_catalog(settings().domains_file)
 
     def do(domain: str, day: str, state: State | None, *, bronze: bool = True) -> None:
         when = date.fromisoformat(day)
         folder = lake.bronze_partition(catalog[domain], when)
-        if bronze:
-            path = Path(lake.uri(folder)) / "part-1.parquet"
+        names = [f"{folder}/part-{n}.parquet" for n in range(1, 8 if state else 2)]
+        for name in names if bronze else ():
+            path = Path(lake.uri(name))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"")
         if state is None:
             return
-        found = {"source_files": tuple(f"{folder}/part-{n}.parquet" for n in range(1, 8))}
+        found = {"source_files": tuple(names)}
         changes = [Change(domain, when, State.UNDISCOVERED, Event.FILES_FOUND, set=found)]
         for event in _EVENTS[state]:
             expected = _AFTER[changes[-1].event]

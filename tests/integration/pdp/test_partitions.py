@@ -6,11 +6,13 @@ import getpass
 import json
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import Result
 
+from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import State
 
@@ -128,6 +130,44 @@ def test_reset_of_a_range_refuses_what_a_run_holds_and_does_the_rest(
     row = meta.get("orders", date(2026, 11, 19))
     assert row is not None
     assert row.status is State.PENDING
+
+
+def test_reset_of_a_date_that_lost_bronze_waits_for_the_loss_to_be_accepted(
+    pdp_json: Callable[..., Any], put: Callable[..., None], meta: DeltaPartitionMeta, lake: Lake
+) -> None:
+    put("orders", "2026-11-20", State.DONE)
+    row = meta.get("orders", date(2026, 11, 20))
+    assert row is not None
+    Path(lake.uri(row.source_files[2])).unlink()
+    [refused] = pdp_json("partitions", "reset", "orders", "2026-11-20", code=1)["dates"]
+    assert "has lost 1 files" in refused["reason"] and row.source_files[2] in refused["reason"]
+    assert meta.get("orders", date(2026, 11, 20)) == row
+    [done] = pdp_json("partitions", "reset", "orders", "2026-11-20", "--accept-loss")["dates"]
+    assert done["verdict"] == "reset"
+    after = meta.get("orders", date(2026, 11, 20))
+    assert after is not None and after.status is State.PENDING
+    assert set(row.source_files) - set(after.source_files) == {row.source_files[2]}
+    detail = json.loads(meta.history("orders", date(2026, 11, 20))[-1].detail)
+    assert (detail["cause"], detail["gone_files"]) == ("loss accepted", 1)
+
+
+@pytest.mark.parametrize("accept", [(), ("--accept-loss",)])
+def test_reset_of_a_date_without_bronze_is_refused(
+    pdp_json: Callable[..., Any], put: Callable[..., None], meta: DeltaPartitionMeta, accept: tuple[str, ...]
+) -> None:
+    put("orders", "2026-11-20", State.DONE, bronze=False)
+    [refused] = pdp_json("partitions", "reset", "orders", "2026-11-20", *accept, code=1)["dates"]
+    assert "nothing to process" in refused["reason"]
+    row = meta.get("orders", date(2026, 11, 20))
+    assert row is not None and row.status is State.DONE
+
+
+def test_revive_of_a_date_before_the_domains_start_is_refused(
+    pdp_json: Callable[..., Any], put: Callable[..., None]
+) -> None:
+    put("orders", "1999-01-01", State.DEAD)
+    [refused] = pdp_json("partitions", "revive", "orders", "1999-01-01", code=1)["dates"]
+    assert "before the domain's start_date" in refused["reason"]
 
 
 @pytest.mark.usefixtures("week")

@@ -30,7 +30,7 @@ from platform_core.partitions.listing import DiscoveryCursor
 from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
 from processing import one_date
-from spark_jobs import bronze_to_silver
+from spark_jobs import bronze_to_silver, tables
 from spark_jobs.session import connect
 from tests.rigs.pipeline_rig import DAY, PipelineRig
 
@@ -130,6 +130,40 @@ def test_a_correction_survives_a_failed_attempt(pipeline_rig: PipelineRig, monke
     assert {(line.new_files, line.record_difference) for line in lines} == {(2, 5)}
 
 
+def test_a_correction_whose_history_is_gone_says_so_and_the_date_is_done(
+    pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline_rig.events_file(DAY, 10)
+    assert pipeline_rig.run(DAY).success
+    pipeline_rig.events_file(DAY, 4, city="Rome")
+    pipeline_rig.sensor_tick()
+    with monkeypatch.context() as patch:
+        patch.setattr(one_date, "load_date", lambda *_, **__: 1 / 0)
+        assert not pipeline_rig.run(DAY, discovered=True).success
+    for table in ("gold/events", "gold/events_funnel"):
+        pipeline_rig.lake.delta(table).vacuum(0, dry_run=False, enforce_retention_duration=False)
+    assert pipeline_rig.sensor_tick().run_requests
+    assert pipeline_rig.run(DAY, discovered=True).success
+    assert status(pipeline_rig) is State.DONE
+    lines = CorrectionLedger(pipeline_rig.lake).read("events", DAY)
+    assert [(line.gold_table, line.change) for line in lines] == [("events", "unknown"), ("events_funnel", "unknown")]
+
+
+def test_an_engine_that_is_down_costs_no_date_a_retry(
+    pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline_rig.events_file(DAY, 5)
+    pipeline_rig.sensor_tick()
+    before = pipeline_rig.partitions.get("events", DAY)
+    with monkeypatch.context() as patch:
+        patch.setenv("SPARK_REMOTE", "sc://127.0.0.1:1")
+        settings.cache_clear()
+        assert not pipeline_rig.run(DAY, discovered=True).success
+    settings.cache_clear()
+    assert pipeline_rig.partitions.get("events", DAY) == before
+    assert pipeline_rig.run(DAY, discovered=True).success
+
+
 def test_a_file_that_lands_during_the_run_makes_the_date_late(
     pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,7 +248,7 @@ def test_an_unusual_volume_warns_and_is_published(pipeline_rig: PipelineRig) -> 
     assert status(pipeline_rig, days[3]) is State.DONE
 
 
-def test_gold_that_fails_its_check_is_taken_back(pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gold_that_fails_its_check_is_never_merged(pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline_rig.events_file(DAY, 12)
     assert pipeline_rig.run(DAY).success
     before = {table: files_of(pipeline_rig, table) for table in TABLES[1:]} | {"loads": loads(pipeline_rig)}
@@ -222,10 +256,32 @@ def test_gold_that_fails_its_check_is_taken_back(pipeline_rig: PipelineRig, monk
     with monkeypatch.context() as patch:
         wrong = CheckOutcome("gold", "events", "reconciles_with_silver", False, {"planted": 1})
         patch.setattr(one_date, "compare_gold", lambda *_: StageResult(Stage.GOLD, "events", DAY, checks=(wrong,)))
+        merged = {table: pipeline_rig.lake.delta(table).version() for table in TABLES[1:]}
         assert not pipeline_rig.run(DAY).success
+    assert {table: pipeline_rig.lake.delta(table).version() for table in TABLES[1:]} == merged, "it never was published"
     assert {table: files_of(pipeline_rig, table) for table in TABLES[1:]} | {"loads": loads(pipeline_rig)} == before
     assert pipeline_rig.run(DAY).success
     assert loads(pipeline_rig) != before["loads"]
+
+
+def test_gold_that_is_not_what_was_merged_is_taken_back(
+    pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline_rig.events_file(DAY, 12)
+    assert pipeline_rig.run(DAY).success
+    before = {table: files_of(pipeline_rig, table) for table in TABLES[1:]} | {"loads": loads(pipeline_rig)}
+    pipeline_rig.events_file(DAY, 3, city="Rome")
+    merge = tables.merge_partition
+
+    def merging_less(spark: Any, df: Any, *args: Any) -> Any:
+        return merge(spark, df.where("city <> 'Rome'"), *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "merge_partition", merging_less)
+        assert not pipeline_rig.run(DAY).success
+    assert {table: files_of(pipeline_rig, table) for table in TABLES[1:]} | {"loads": loads(pipeline_rig)} == before
+    row = pipeline_rig.partitions.get("events", DAY)
+    assert row is not None and "has other rows than were merged" in str(row.error_message)
 
 
 def test_the_catalog_shows_what_is_stale(pipeline_rig: PipelineRig) -> None:

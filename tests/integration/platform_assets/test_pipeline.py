@@ -227,6 +227,14 @@ def test_a_group_that_vanished_leaves_gold_and_the_warehouse(pipeline_rig: Pipel
     assert pipeline_rig.run(DAY).success
     assert warehouse_rows("SELECT COUNT(*) FROM DB.EVENTS.EVENTS WHERE CITY = 'Nowhere'") == [(1,)]
     Path(pipeline_rig.lake.uri(wrong)).unlink()
+    before = pipeline_rig.partitions.get("events", DAY)
+    assert before is not None
+    assert not pipeline_rig.run(DAY).success, "a file that was lost is no correction"
+    assert pipeline_rig.partitions.get("events", DAY) == before
+    assert warehouse_rows("SELECT COUNT(*) FROM DB.EVENTS.EVENTS WHERE CITY = 'Nowhere'") == [(1,)]
+    kept = tuple(name for name in before.source_files if name != wrong)
+    reset = Change("events", DAY, State.DONE, Event.RESET, set={"source_files": kept}, detail={"gone_files": 1})
+    pipeline_rig.partitions.apply([reset])  # as `pdp partitions reset --accept-loss` does
     assert pipeline_rig.run(DAY).success
     assert warehouse_rows("SELECT COUNT(*) FROM DB.EVENTS.EVENTS WHERE CITY = 'Nowhere'") == [(0,)]
 

@@ -16,7 +16,7 @@ from deltalake import write_deltalake
 
 from platform_core.lake.lake import Lake
 from platform_core.partitions import partition_meta_delta
-from platform_core.partitions.partition_meta import Change, StateConflictError, UnknownStatusError
+from platform_core.partitions.partition_meta import Change, StateConflictError
 from platform_core.partitions.partition_meta_delta import META_SCHEMA, DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import REPOSITORY, Settings
@@ -146,15 +146,19 @@ def _refuse() -> None:
 
 
 def test_an_operator_changes_the_state_by_sql(meta: DeltaPartitionMeta, lake: Lake) -> None:
-    meta.apply([found(DAY)])
+    meta.apply([found(DAY), found(DAY + timedelta(days=1))])
     table = lake.delta(lake.partition_meta)
     table.update({"status": "'DEAD'", "retry_count": "3"}, predicate=f"domain = 'events' and partition_date = '{DAY}'")
-    [row] = meta.rows("events")
+    row, other = meta.rows("events")
     assert (row.status, row.retry_count) == (State.DEAD, 3)
     table = lake.delta(lake.partition_meta)
-    table.update({"status": "'done'"}, predicate="domain = 'events'")
-    with pytest.raises(UnknownStatusError, match="has the status `done`; legal are"):
-        meta.rows("events")
+    table.update({"status": "'done'"}, predicate=f"partition_date = '{DAY}'")
+    row, untouched = meta.rows("events")
+    assert row.status is State.ILLEGAL
+    assert "Its status is `done`; legal are PENDING, IN_FLIGHT" in str(row.error_message)
+    assert untouched == other, "it concerns only its row"
+    [reset] = meta.apply([Change("events", DAY, State.ILLEGAL, Event.RESET)])
+    assert reset.status is State.PENDING
 
 
 def test_another_engine_reads_the_table(meta: DeltaPartitionMeta, lake: Lake) -> None:

@@ -110,10 +110,12 @@ def test_only_a_blocking_check_is_a_failed_check(meta: InMemoryPartitionMeta) ->
     assert RUN in alert.where
 
 
-def test_the_name_of_the_blocking_check_error_is_the_one_that_runs_raise() -> None:
+def test_the_names_of_errors_are_those_that_runs_raise() -> None:
+    from platform_core.errors import ServiceDownError
     from processing.one_date import BlockingCheckFailedError
 
     assert BlockingCheckFailedError.__name__ == collect.BLOCKING_CHECK
+    assert ServiceDownError.__name__ == collect.OUTAGE
 
 
 def test_a_missed_deadline_is_one_alert_a_date_however_late_it_gets() -> None:
@@ -167,3 +169,35 @@ def test_an_offset_gap_names_the_offsets() -> None:
     dropped = collect.offset_gap_alert(replace(GAP, still_in_kafka=False), UI)
     assert dropped.key == alert.key
     assert "Retention has dropped" in dropped.what and "offsets reset" not in dropped.command
+
+
+def test_an_outage_is_one_alert_a_day_whoever_meets_it(meta: InMemoryPartitionMeta) -> None:
+    down = "platform_core.errors.ServiceDownError: The engine does not answer at 127.0.0.1:15002 (SPARK_REMOTE)."
+    ended = [NOW + timedelta(minutes=n) for n in (0, 5, 24 * 60)]
+    domains = ("orders", "users")
+    runs = [FailedRun(f"r{n}", "job", name, (DAY,), at, down) for n, at in enumerate(ended) for name in domains]
+    alerts = collect.run_alerts(runs, [], UI)
+    assert len({alert.key for alert in alerts}) == 2
+    assert all(down in alert.what for alert in alerts)
+    fail(meta, DAY, "WarehouseUnavailableError")
+    lines = [replace(t, detail='{"error": "WarehouseUnavailableError", "service_down": true}') for t in meta.history()]
+    loads = [FailedRun(RUN, "job", "orders", (DAY,), at) for at in ended[:2]]
+    assert len({alert.key for alert in collect.run_alerts(loads, lines, UI)}) == 1
+    assert len({alert.key for alert in collect.run_alerts(loads, meta.history(), UI)}) == 1, "the same run"
+    other = replace(loads[0], run_id="other")
+    assert len({alert.key for alert in collect.run_alerts([*loads, other], meta.history(), UI)}) == 2
+
+
+def test_a_status_that_is_none_is_an_alert_of_its_own() -> None:
+    illegal = Partition("orders", DAY, State.ILLEGAL, error_message="Its status is `done`.")
+    [alert] = collect.illegal_alerts([illegal, Partition("users", DAY, State.DONE)], UI)
+    assert alert.kind is AlertKind.ILLEGAL_STATUS and "`done`" in alert.what
+    assert alert.command == "pdp partitions reset orders 2026-11-20"
+
+
+def test_files_that_are_gone_are_named_and_other_ones_are_another_alert() -> None:
+    one = collect.missing_files_alert("orders", DAY, ["a", "b"], NOW, UI)
+    assert "`a` and 1 more" in one.what and one.kind is AlertKind.FILE_MISSING
+    assert one.command == "pdp partitions reset orders 2026-11-20 --accept-loss"
+    assert one.key == collect.missing_files_alert("orders", DAY, ["a", "b"], NOW + timedelta(hours=1), UI).key
+    assert one.key != collect.missing_files_alert("orders", DAY, ["a", "c"], NOW, UI).key

@@ -15,7 +15,7 @@ from tests.rigs.partition_machine import DESIGN
 
 DESIGNED = DESIGN | {
     (state, "reset"): "PENDING"
-    for state in ("PENDING", "IN_FLIGHT", "DONE", "FAILED", "RETRYING", "DEAD", "LATE", "REPROCESSING")
+    for state in ("PENDING", "IN_FLIGHT", "DONE", "FAILED", "RETRYING", "DEAD", "LATE", "REPROCESSING", "ILLEGAL")
 }
 DAY = date(2026, 11, 20)
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.lake.lake import BronzeFile
 from platform_core.partitions.fingerprint import file_hash
+from platform_core.partitions.listing import DiscoveryCursor
 from platform_core.partitions.partition_meta import Partition, fold
 from platform_core.partitions.partition_state import Event, State
-from platform_core.partitions.plan import QUEUED_RUNS, Ready, TickPlan, chunks, plan, waiting
+from platform_core.partitions.plan import QUEUED_RUNS, Ready, TickPlan, chunks, expired_leases, plan, waiting
 from platform_core.settings import REPOSITORY, Settings
 
 DAY = date(2026, 11, 20)
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 OLD = NOON - timedelta(hours=3)
+SETTINGS = Settings()
 ELSEWHERE = [DAY - timedelta(days=1000 + n) for n in range(QUEUED_RUNS)]
 
 
@@ -32,7 +35,14 @@ def file(name: str, modified_at: datetime = OLD) -> BronzeFile:
 
 def row(state: State, files: list[BronzeFile], **columns: object) -> Partition:
     base = Partition(
-        "events", DAY, state, run_id="r", file_hash=file_hash(f.name for f in files), updated_at=OLD, created_at=OLD
+        "events",
+        DAY,
+        state,
+        run_id="r",
+        source_files=tuple(f.name for f in files),
+        file_hash=file_hash(f.name for f in files),
+        updated_at=OLD,
+        created_at=OLD,
     )
     return replace(base, **columns)  # type: ignore[arg-type]
 
@@ -45,8 +55,10 @@ def decide(
     *,
     running: bool = False,
     claimed: frozenset[date] = frozenset(),
+    expired: frozenset[date] = frozenset(),
 ) -> TickPlan:
-    return plan(events, {DAY: files}, rows, now, Settings(), lambda _: running, claimed)
+    pinned = {row.partition_date: row.source_files for row in rows}
+    return plan(events, {DAY: files}, rows, now, SETTINGS, lambda _: running, claimed, lambda day: pinned[day], expired)
 
 
 def test_a_new_date_is_pending_and_runs_in_the_same_tick(events: Domain) -> None:
@@ -114,13 +126,28 @@ def test_a_run_that_died_frees_its_date(events: Domain) -> None:
 
 
 def test_an_expired_lease_frees_a_date_whatever_the_orchestrator_says(events: Domain) -> None:
-    lease = timedelta(seconds=Settings().partition_lease_seconds)
-    in_time = row(State.IN_FLIGHT, [file("a")], updated_at=NOON - lease)
-    assert not decide(events, [file("a")], [in_time], running=True).changes
-    expired = row(State.IN_FLIGHT, [file("a")], updated_at=NOON - lease - timedelta(seconds=1))
-    [change] = decide(events, [file("a")], [expired], running=True).changes
+    held = row(State.IN_FLIGHT, [file("a")])
+    assert not decide(events, [file("a")], [held], running=True).changes
+    [change] = decide(events, [file("a")], [held], running=True, expired=frozenset({DAY})).changes
     assert change.event is Event.RUN_FAILED
     assert "lease expired" in change.set["error_message"]
+
+
+@pytest.mark.parametrize("minutes_off", [-5, 0, 60])
+def test_a_lease_expires_by_the_clock_that_looks_whatever_the_runs_clock_says(minutes_off: int) -> None:
+    limit, cursor, off = Settings().partition_lease_seconds, DiscoveryCursor(), timedelta(minutes=minutes_off)
+
+    def look(seconds: float, renewed: float) -> frozenset[date]:
+        nonlocal cursor
+        now, renewed_at = NOON + timedelta(seconds=seconds), NOON + timedelta(seconds=renewed) + off
+        leases = cursor.leases_seen([row(State.IN_FLIGHT, [file("a")], updated_at=renewed_at)], now)
+        cursor = DiscoveryCursor.from_json(DiscoveryCursor(leases=leases).to_json())
+        return expired_leases(leases, now, Settings())
+
+    assert not any(look(30.0 * n, 30.0 * n - 5) for n in range(20)), "a lease that is renewed never expires"
+    last = 30.0 * 19
+    assert not look(last + limit, last - 5)
+    assert look(last + limit + 1, last - 5) == {DAY}
 
 
 def test_a_lost_run_is_decided_without_listing_its_date(events: Domain) -> None:
@@ -134,6 +161,50 @@ def test_a_done_date_that_still_grows_is_remembered(events: Domain) -> None:
     decided = decide(events, young, [row(State.DONE, [file("a")])])
     assert not decided.changes
     assert decided.unsettled == {DAY}
+
+
+def test_bronze_that_lost_files_is_never_taken_for_data(events: Domain) -> None:
+    made_of = [file("a"), file("b"), file("c")]
+    for state in (State.DONE, State.PENDING, State.RETRYING, State.REPROCESSING, State.LATE, State.DEAD):
+        for left in ([file("a"), file("d")], []):
+            decided = decide(events, left, [row(state, made_of)])
+            assert decided.missing == {DAY: sorted({f.name for f in made_of} - {f.name for f in left})}
+            assert not decided.changes and not decided.queue, f"{state}: the date keeps what is published"
+    assert decide(events, [*made_of, file("d")], [row(State.DONE, made_of)]).missing == {}
+
+
+def ticks_of_a_day(events: Domain, writes: list[datetime], until: datetime) -> list[datetime]:
+    """Tick every 30 s against sinks that write at these times; a run takes no time. Return when runs began."""
+    files = [file(str(n), at) for n, at in enumerate(writes)]
+    rows: list[Partition] = []
+    runs, now = [], writes[0]
+    while now < until:
+        written = [f for f in files if f.modified_at <= now]
+        decided = decide(events, written, rows, now)
+        after, _ = fold(decided.changes, {(r.domain, r.partition_date): r for r in rows}, now)
+        rows = after[-1:] or rows
+        if decided.queue:
+            runs.append(now)
+            rows = [row(State.DONE, written, updated_at=now, created_at=now)]
+        now += timedelta(seconds=30)
+    return runs
+
+
+@pytest.mark.parametrize(("every", "hours"), [(60, 24), (20, 3)])
+def test_a_date_that_never_rests_is_processed_and_corrected_all_the_same(
+    events: Domain, every: int, hours: int
+) -> None:
+    first, six = datetime(2026, 11, 21, 5, tzinfo=UTC), datetime(2026, 11, 21, 6, tzinfo=UTC)
+    writes = [first + timedelta(seconds=every * n + n % 7) for n in range(hours * 3600 // every)]
+    runs = ticks_of_a_day(events, writes, writes[-1])
+    cap = timedelta(seconds=Settings().partition_settle_max_seconds + 60)
+    assert runs[0] - six <= cap
+    assert all(later - earlier <= cap + timedelta(seconds=every) for earlier, later in pairwise(runs))
+
+
+def test_a_store_whose_clock_is_ahead_starves_no_date(events: Domain) -> None:
+    writes = [NOON + timedelta(hours=1), NOON + timedelta(hours=1, minutes=1)]
+    assert decide(events, [file(str(n), at) for n, at in enumerate(writes)], []).queue
 
 
 def test_corrections_and_the_newest_date_go_before_the_backlog(events: Domain) -> None:
@@ -186,13 +257,6 @@ def test_the_changes_of_a_plan_can_be_stored_in_their_order(events: Domain) -> N
     assert [(DAY - r.day).days for r in decided.queue] == [1, 0, 5, 2]
 
 
-def test_a_run_is_asked_for_anew_each_time_its_date_enters_a_state(events: Domain) -> None:
-    changed = decide(events, [file("a"), file("b")], [row(State.DONE, [file("a")], retry_count=2)])
-    assert [(r.since, r.attempt) for r in changed.queue] == [(NOON, 2)]
-    stays = decide(events, [file("a")], [row(State.PENDING, [file("a")])])
-    assert [r.since for r in stays.queue] == [OLD]
-
-
 def test_a_date_with_a_queued_run_is_not_queued_again(events: Domain) -> None:
     assert not decide(events, [file("a")], [row(State.PENDING, [file("a")])], claimed=frozenset({DAY})).queue
 
@@ -210,11 +274,11 @@ def test_dead_dates_stay_dead(events: Domain) -> None:
 
 def test_runs_take_consecutive_dates_of_one_urgency_up_to_the_limit() -> None:
     days = [DAY + timedelta(days=n) for n in (0, 1, 2, 3, 7, 8)]
-    queue = [Ready(day, State.PENDING, "x", 0, None, urgent=day == days[-1]) for day in days]
+    queue = [Ready(day, State.PENDING, "x", 0, urgent=day == days[-1]) for day in days]
     assert [[r.day for r in chunk] for chunk in chunks(queue, 3)] == [days[:3], days[3:4], days[4:5], days[5:]]
 
 
 def test_a_queue_that_one_run_can_take_is_not_split_by_urgency() -> None:
     days = [DAY, DAY + timedelta(days=1), DAY + timedelta(days=2)]
-    queue = [Ready(day, State.PENDING, "x", 0, None, urgent=day == days[2]) for day in (days[2], days[0], days[1])]
+    queue = [Ready(day, State.PENDING, "x", 0, urgent=day == days[2]) for day in (days[2], days[0], days[1])]
     assert [[r.day for r in chunk] for chunk in chunks(queue, 3)] == [days]
