@@ -59,8 +59,14 @@ class Report:
         self._claims: dict[date, Claimed] = {}
 
     def events(self, step: Step) -> Iterator[Event]:
-        """Yield what one finished step means to the catalog, and log it."""
+        """Yield what one finished step means to the catalog, and log it; what cannot be shown stops no date."""
         about = f"{self._domain.name} {step.day}"
+        try:
+            yield from self._events(step, about)
+        except Exception:
+            self._log.exception(f"{about}: {type(step).__name__} could not be shown in the catalog")
+
+    def _events(self, step: Step, about: str) -> Iterator[Event]:
         match step:
             case Claimed():
                 self._claims[step.day] = step

@@ -13,6 +13,7 @@ from alerting.channels import Channel, configured
 from alerting.dispatch import dispatch
 from platform_assets.asset_checks.reported_check import ReportedCheck
 from platform_assets.resources.metadata_store import MetadataStore
+from platform_assets.sensors.failing_ticks import failing_sensor_alerts
 from platform_assets.sensors.last_reported import LastReported
 from platform_core.clock import Clock, SystemClock
 from platform_core.lake.alerts import Alert, AlertLog
@@ -31,6 +32,7 @@ class CheckReporter:
     ) -> None:
         self._make_channels = channels or (lambda: configured(settings))
         self._channels: Sequence[Channel] = ()
+        self._ui_url = settings.ui_url
         self.clock = clock or SystemClock()
 
     def report(
@@ -43,6 +45,7 @@ class CheckReporter:
         """Send what is new among the alerts, and return the outcomes that are due with the cursor."""
         self._channels = self._channels or self._make_channels()
         now, before = self.clock.now(), LastReported.from_json(context.cursor)
+        alerts = [*alerts, *failing_sensor_alerts(context.instance, now, self._ui_url)]
         done = dispatch(AlertLog(store.lake(), self.clock), alerts, self._channels, self.clock)
         due = [outcome for outcome in outcomes if before.is_due(outcome, now)]
         failed = ", ".join(outcome.id for outcome in outcomes if not outcome.passed)

@@ -29,10 +29,21 @@ def failed_runs(instance: dg.DagsterInstance, catalog: Catalog, since: datetime)
             _domain_of(record.dagster_run, catalog),
             days_of(record.dagster_run),
             datetime.fromtimestamp(record.end_time, UTC) if record.end_time else record.update_timestamp,
+            _error_of(instance, record.dagster_run.run_id),
         )
         for record in records
     ]
     return sorted(runs, key=lambda run: run.ended_at)
+
+
+def _error_of(instance: dg.DagsterInstance, run_id: str) -> str:
+    """Return the first line of what a run's step failed with; empty when its process ended without a word."""
+    failures = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records
+    event = failures[0].event_log_entry.dagster_event if failures else None
+    error = event.step_failure_data.error if event else None
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.splitlines()[0] if error and error.message else ""
 
 
 def _domain_of(run: dg.DagsterRun, catalog: Catalog) -> str | None:

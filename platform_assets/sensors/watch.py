@@ -87,6 +87,7 @@ def find_alerts(
     of_runs = [t for domain in sorted(earlier) for t in partitions.history(domain, since=since - timedelta(days=1))]
     alerts = [
         *collect.dead_alerts(rows, history, ui_url),
+        *collect.illegal_alerts(rows, ui_url),
         *collect.check_alerts(rows, history, ui_url),
         *collect.sla_alerts([freshness(domain, rows, now) for domain in catalog], ui_url),
         *collect.run_alerts(runs, of_runs, ui_url),

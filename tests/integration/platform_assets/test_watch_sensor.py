@@ -9,6 +9,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, TickData, TickStatus
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster_shared.error import SerializableErrorInfo
 
 from alerting.channels import Channel
 from platform_assets.asset_checks.watch import watch_checks
@@ -16,12 +21,13 @@ from platform_assets.assets.external import bronze_spec
 from platform_assets.jobs import job_name
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.sensors.failed_runs import failed_runs
+from platform_assets.sensors.failing_ticks import failing_sensor_alerts
 from platform_assets.sensors.last_reported import LastReported
 from platform_assets.sensors.watch import watch_sensor
 from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import TransientError
-from platform_core.lake.alerts import Alert, AlertLog
+from platform_core.lake.alerts import Alert, AlertKind, AlertLog
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
@@ -223,9 +229,65 @@ def test_a_failed_run_raises_an_alert_with_its_dates_and_a_cancelled_one_is_not(
     watch.tick()
     [alert] = watch.channel.taken
     assert (alert.key, alert.domain) == (f"run_failed:{failed.run_id}", "orders")
-    assert "2026-11-01 to 2026-11-04" in alert.what
+    assert "2026-11-01 to 2026-11-04" in alert.what and "ValueError: broken" in alert.what
     assert f"http://ui.test/runs/{failed.run_id}" in alert.where
     assert alert.command == "pdp partitions list orders --from 2026-11-01 --to 2026-11-04"
+
+
+def test_one_illegal_status_keeps_no_alert_of_others_back(watch: Watch) -> None:
+    watch.die(DEAD_DAY)
+    watch.done(YESTERDAY)
+    table = watch.store.lake().delta(watch.store.lake().partition_meta)
+    table.update({"status": "'done'"}, predicate=f"partition_date = '{YESTERDAY}'")
+    watch.tick()
+    assert sorted(watch.channel.kinds) == ["DEAD", "ILLEGAL_STATUS"]
+
+
+@pytest.fixture
+def watch_of_ticks(watch: Watch) -> Iterator[Watch]:
+    """The same over an instance that keeps ticks."""
+    with dg.instance_for_test() as instance:
+        watch.instance = instance
+        yield watch
+
+
+def test_a_sensor_of_which_every_tick_fails_is_an_alert_once(watch_of_ticks: Watch) -> None:
+    watch = watch_of_ticks
+    location = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="platform_assets.definitions"))
+    state = InstigatorState(
+        RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "pdp"), "discover_orders"),
+        InstigatorType.SENSOR,
+        InstigatorStatus.DECLARED_IN_CODE,
+    )
+    watch.instance.add_instigator_state(state)
+
+    def ticked(minutes: float, status: TickStatus) -> None:
+        error = SerializableErrorInfo("DagsterUnknownPartitionError: 1999-01-01\n", [], None)
+        at = (watch.clock.now() - timedelta(minutes=minutes)).timestamp()
+        tick = TickData(
+            state.instigator_origin_id,
+            "discover_orders",
+            InstigatorType.SENSOR,
+            status,
+            at,
+            run_ids=[],
+            error=error if status is TickStatus.FAILURE else None,
+            selector_id=state.selector_id,
+        )
+        watch.instance.create_tick(tick)
+
+    ticked(8, TickStatus.SKIPPED)
+    ticked(4, TickStatus.FAILURE)
+    ticked(0.5, TickStatus.FAILURE)
+    watch.tick()
+    watch.clock.advance(seconds=30)
+    ticked(0, TickStatus.FAILURE)
+    watch.tick()
+    [alert] = watch.channel.taken
+    assert (alert.kind, "DagsterUnknownPartitionError" in alert.what) == (AlertKind.SENSOR_FAILING, True)
+    assert "`discover_orders`" in alert.what
+    ticked(0, TickStatus.SUCCESS)
+    assert failing_sensor_alerts(watch.instance, watch.clock.now(), "http://ui.test") == []
 
 
 def test_a_run_of_selected_assets_belongs_to_its_domain(watch: Watch) -> None:
