@@ -8,13 +8,15 @@ process a date alike.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+import duckdb
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
@@ -24,6 +26,7 @@ from audit.date_check import check_audit
 from audit.report import CheckOutcome, Stage, StageResult
 from audit.stages import gold_to_warehouse
 from audit.stages.silver_to_gold import compare as compare_gold
+from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.alerts import AlertLog
 from platform_core.lake.corrections import Correction, CorrectionLedger, RowChange, correction_id, difference
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
     from spark_jobs.silver_to_gold import GoldResult
 
 log = logging.getLogger(__name__)
+
+_VALUE = re.compile(r"'[^']*'")
+"""A value in DuckDB's messages, which may be a person's."""
 
 
 class BlockingCheckFailedError(PermanentError):
@@ -90,6 +96,22 @@ class Failed:
 
 
 Step = Claimed | SilverDone | GoldDone | WarehouseDone | Noted | Skipped | Failed
+
+
+@contextmanager
+def sql_of_the_domain(domain: Domain) -> Iterator[None]:
+    """Name the domain and its file where DuckDB refuses SQL that somebody wrote there: it would do so again.
+
+    Raises:
+        PermanentError: an aggregate is no SQL, names no column, or cannot be computed from the rows.
+    """
+    try:
+        yield
+    except (duckdb.ProgrammingError, duckdb.DataError) as error:
+        raise PermanentError(
+            f"Domain `{domain.name}`, `gold.reconcile` or `quality.source.silver` in domains.yaml:"
+            f" {_VALUE.sub('…', str(error).splitlines()[0])}. Correct the aggregate, then reset the date."
+        ) from error
 
 
 class Processor:
@@ -166,7 +188,8 @@ class Processor:
         day, domain, lake = claim.day, self._domain, self._lake
         silver = bronze_to_silver.run(self._spark, lake, domain, day, claim.files)
         dsn = self._run.settings.postgres_dsn.get_secret_value()
-        checks = check_silver(lake, domain, day, silver, self._run.partitions, dsn)
+        with sql_of_the_domain(domain):
+            checks = check_silver(lake, domain, day, silver, self._run.partitions, dsn)
         yield SilverDone(day, silver, checks)
         self._stop_if_blocked(checks)
         return silver
@@ -181,7 +204,8 @@ class Processor:
         def judge(rows: Mapping[str, pa.Table]) -> None:
             nonlocal compared
             judged.update(rows)
-            compared = compare_gold(self._lake, self._domain, day, rows)
+            with sql_of_the_domain(self._domain):
+                compared = compare_gold(self._lake, self._domain, day, rows)
             self._stop_if_blocked(compared.checks)
 
         try:
