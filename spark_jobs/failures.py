@@ -24,7 +24,9 @@ _VALUE = re.compile(
     r"ARITHMETIC_OVERFLOW|NUMERIC_VALUE_OUT_OF_RANGE|DIVIDE_BY_ZERO|DATETIME_OVERFLOW|CAST_INVALID_INPUT|CAST_OVERFLOW"
     r"|CANNOT_PARSE|[Dd]ivi(?:sion|de) by zero|Cast error|Arithmetic overflow|Invalid argument error"
 )
-_FILE = re.compile(r"FAILED_READ_FILE\.(?!NO_HINT)|CANNOT_READ_FILE_FOOTER|[Cc]orrupt|Invalid Parquet file")
+_FILE = re.compile(
+    r"FAILED_READ_FILE\.(?!NO_HINT)|CANNOT_READ_FILE_FOOTER|[Cc]orrupt|Invalid Parquet file|Schema error"
+)
 _PASSES = re.compile(r"DELTA_CONCURRENT|ConcurrentModification|transaction conflict|INVALID_HANDLE|[Oo]bject.?[Ss]tore")
 _QUOTED, _HIDDEN = re.compile(r"'[^'\n]*'"), "'…'"
 _UNREACHABLE = re.compile(r"StatusCode\.UNAVAILABLE|failed to connect|Connection refused")

@@ -51,6 +51,7 @@ def users() -> Domain:
             PermanentError,
             "`part-1`: why",
         ),
+        (pe.SparkRuntimeException("Schema error: Fail to merge schema field 'a'"), PermanentError, "`part-1`: why"),
         (SparkConnectGrpcException("[FAILED_READ_FILE.NO_HINT] Connection reset"), TransientError, "tried again"),
         (
             pe.SparkRuntimeException("Object Store error: corrupt reply"),
