@@ -1,85 +1,175 @@
-"""What the audit asks of Kafka: bounds, committed offsets, dead letters, the ledger, and where records are.
+"""What the audit asks of Kafka: bounds, committed offsets, the ledger, dead letters, and where records are.
 
-It asks through the watch's client, which joins no group and moves no offset; only the questions of the audit are
-added here. What the answers mean is decided in the stages.
+It reads and never joins a group, so that it neither disturbs the sink nor moves an offset. What the answers mean is
+decided in the stages and in `audit.offset_coverage.coverage`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from audit.collected_offsets import collect
+from platform_core.errors import TransientError
 from platform_core.settings import Settings
 from platform_kafka.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.ledger_record import LedgerRecord
-from platform_kafka.offset_ranges import OffsetRanges
-from platform_kafka.records import Message
-from platform_kafka.topic_log import ConfluentLog, KafkaTopic
-from platform_kafka.topics import PROCESSED_EVENTS
+from platform_kafka.offset_ranges import OffsetRanges, Range
+from platform_kafka.records import Message, TopicPartition
+from platform_kafka.topics import PROCESSED_EVENTS, SINK_GROUP, kafka_client_config
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
+log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class KafkaTopic:
+    """A topic as Kafka has it now.
+
+    Attributes:
+        id: Kafka's id of the topic.
+        bounds: Partition to the first offset that is kept and the offset that the next record gets.
+    """
+
+    id: str
+    bounds: dict[int, tuple[int, int]]
 
 
 class AuditLog:
-    """The questions; close it when done."""
+    """The questions; the connection is kept between them, and each may raise `KafkaUnreachableError`."""
 
     def __init__(self, settings: Settings) -> None:
-        self._log = ConfluentLog(settings)
+        from platform_kafka.topic_reader import TopicReader
+
+        self._settings = settings
+        self._reader = TopicReader(settings, "audit", answer_seconds=ANSWER_SECONDS)
+        self._admin: AdminClient | None = None
+
+    def topics(self, names: Collection[str]) -> dict[str, KafkaTopic]:
+        """Return id and bounds of the topics; one that does not exist is left out."""
+        import confluent_kafka as ck
+
+        bounds = self._reader.bounds(names)
+        if not bounds:
+            return {}
+        with self._asking("topics") as admin:
+            described = admin.describe_topics(ck.TopicCollection(list(bounds)), request_timeout=ANSWER_SECONDS)
+            return {name: KafkaTopic(str(described[name].result().topic_id), bounds[name]) for name in bounds}
 
     def topic(self, name: str) -> KafkaTopic | None:
-        """Return a topic's id and bounds, None if there is no such topic.
+        """Return a topic's id and bounds, None if there is no such topic."""
+        return self.topics([name]).get(name)
 
-        Raises:
-            KafkaUnreachableError: no broker answers.
-        """
-        return self._log.topics([name]).get(name)
-
-    def committed(self, name: str, partitions: Mapping[int, object]) -> dict[int, int]:
+    def committed(self, name: str, partitions: Collection[int]) -> dict[int, int]:
         """Return what the sink has committed, by partition; one without a commit is left out."""
-        found = self._log.committed([(name, partition) for partition in partitions])
-        return {partition: offset for (_, partition), offset in found.items()}
+        from platform_kafka.clients import committed_offsets
 
-    def letters(self, dead_letters: str, name: str) -> dict[int, OffsetRanges]:
-        """Return the offsets of a topic that have a dead letter, by partition."""
-        offsets: dict[int, set[int]] = {}
-        for message in self.all_of(dead_letters):
-            source = DeadLetterHeaders.parse(message.headers()).source
-            if source is not None and source[0] == name:
-                offsets.setdefault(source[1], set()).add(source[2])
-        return {partition: OffsetRanges.from_offsets(some) for partition, some in offsets.items()}
+        with self._asking("committed offsets") as admin:
+            offsets = committed_offsets(admin, SINK_GROUP, [(name, p) for p in partitions], ANSWER_SECONDS)
+        return {partition: offset for (_, partition), offset in offsets.items()}
 
-    def ledger(self, name: str) -> dict[int, OffsetRanges]:
-        """Return the offsets of a topic that the sink has said it put into files, by partition."""
-        result: dict[int, OffsetRanges] = {}
-        for message in self.all_of(PROCESSED_EVENTS):
-            try:
-                record = LedgerRecord.from_json(message.value())
-            except ValueError:
-                continue
-            for partition, ranges in record.offsets.items() if record.topic == name else ():
-                result[partition] = result.get(partition, OffsetRanges()) | ranges
-        return result
-
-    def with_records(self, name: str, wanted: Mapping[int, OffsetRanges]) -> dict[int, OffsetRanges]:
-        """Return at which of the offsets a consumer gets a record: no marker, no aborted or compacted record.
-
-        Raises:
-            TransientError: the topic could not be read to the end of the ranges.
-        """
-        found: dict[int, list[int]] = {}
-        spans = {p: (ranges.first or 0, (ranges.last or 0) + 1) for p, ranges in wanted.items() if ranges}
-        for message in self._log.read_all(name, spans):
-            partition, offset = message.partition(), message.offset()
-            if offset in wanted.get(partition, OffsetRanges()):
-                found.setdefault(partition, []).append(offset)
-        return {partition: OffsetRanges.from_offsets(offsets) for partition, offsets in found.items()}
+    def read(self, name: str, position: dict[int, int], ends: Mapping[int, int], seconds: float) -> Iterator[Message]:
+        """Yield the records up to the ends that come within `seconds`, and move the position on."""
+        reached = {(name, p): offset for p, offset in position.items()}
+        yield from self._reader.read(reached, {(name, p): end for p, end in ends.items()}, seconds)
+        position.update({p: offset for (_, p), offset in reached.items()})
 
     def between(self, name: str, spans: Mapping[int, tuple[int, int]]) -> Iterator[Message]:
-        """Iterate over the records of `[first, end)` of each partition."""
-        return self._log.read_all(name, spans)
+        """Iterate over the records of `[first, end)` of each partition.
+
+        Raises:
+            TransientError: the topic cannot be read to the ends.
+        """
+        reached = {(name, p): first for p, (first, _) in spans.items()}
+        ends = {(name, p): end for p, (_, end) in spans.items()}
+        yield from self._reader.read_all(reached, ends)
+        if any(reached[tp] < end for tp, end in ends.items()):
+            raise TransientError(
+                f"Topic `{name}` could not be read to its end: it stopped at {sorted(reached.items())}. Look at the"
+                " broker, then try again.",
+                topic=name,
+            )
 
     def all_of(self, name: str) -> Iterator[Message]:
         """Iterate over everything that a topic keeps; nothing if there is no such topic."""
         topic = self.topic(name)
-        return self._log.read_all(name, topic.bounds) if topic else iter(())
+        return self.between(name, topic.bounds) if topic else iter(())
+
+    def letters(self, dead_letters: str, name: str) -> dict[int, OffsetRanges]:
+        """Return the offsets of a topic that have a dead letter, by partition."""
+        return _of_topic(name, map(dead_lettered, self.all_of(dead_letters)))
+
+    def ledger(self, name: str) -> dict[int, OffsetRanges]:
+        """Return the offsets of a topic that the sink has said it put into files, by partition."""
+        return _of_topic(name, map(announced, self.all_of(PROCESSED_EVENTS)))
+
+    def with_records(
+        self, name: str, offsets: Mapping[int, OffsetRanges], seconds: float | None = None
+    ) -> dict[int, OffsetRanges]:
+        """Return at which of the offsets a consumer gets a record: no marker, no aborted or compacted record.
+
+        Args:
+            seconds: Read for so long; what lies behind counts as having records. By default all is read.
+
+        Raises:
+            TransientError: the topic could not be read to the end of the ranges.
+        """
+        spans = {p: (ranges.first or 0, (ranges.last or 0) + 1) for p, ranges in offsets.items() if ranges}
+        position = {p: first for p, (first, _) in spans.items()}
+        ends = {p: end for p, (_, end) in spans.items()}
+        messages = self.between(name, spans) if seconds is None else self.read(name, position, ends, seconds)
+        records = _of_topic(name, ([((name, m.partition()), (m.offset(), m.offset()))] for m in messages))
+        for partition, end in ends.items():
+            if seconds is not None and position[partition] < end:
+                unread = OffsetRanges(((position[partition], end - 1),))
+                records[partition] = records.get(partition, OffsetRanges()) | unread & offsets[partition]
+        return {p: ranges & offsets[p] for p, ranges in records.items()}
 
     def close(self) -> None:
-        """Give up the connection."""
-        self._log.close()
+        """Give up the connection; the next question opens another."""
+        self._reader.close()
+        self._admin = None
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[AdminClient]:
+        import confluent_kafka as ck
+        from confluent_kafka.admin import AdminClient
+
+        from platform_kafka.clients import unanswered
+
+        if self._admin is None:
+            self._admin = AdminClient(kafka_client_config(self._settings))
+        try:
+            yield self._admin
+        except ck.KafkaException as error:
+            self.close()
+            raise unanswered(self._settings, what, error) from error
+
+
+def announced(message: Message) -> list[tuple[TopicPartition, Range]]:
+    """Return the offsets that a record of the ledger names; none of one that cannot be read."""
+    try:
+        record = LedgerRecord.from_json(message.value())
+    except ValueError as error:
+        # The columns of its file name them too.
+        log.warning("ledger_record_unreadable offset=%d error=%s", message.offset(), error)
+        return []
+    return [((record.topic, p), span) for p, ranges in record.offsets.items() for span in ranges]
+
+
+def dead_lettered(message: Message) -> list[tuple[TopicPartition, Range]]:
+    """Return the offset that a dead letter was at; none of a producer's own, whose record never was in the topic."""
+    origin = DeadLetterHeaders.parse(message.headers()).source
+    return [] if origin is None else [(origin[:2], (origin[2], origin[2]))]
+
+
+def _of_topic(name: str, offsets: Iterable[Iterable[tuple[TopicPartition, Range]]]) -> dict[int, OffsetRanges]:
+    collected = collect(pair for some in offsets for pair in some if pair[0][0] == name)
+    return {partition: ranges for (_, partition), ranges in collected.items()}

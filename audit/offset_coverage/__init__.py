@@ -1,4 +1,5 @@
-"""The watch over offsets: whether each offset of a topic is in Bronze, refused, or a gap.
+"""Whether each offset of a topic is in Bronze, refused, or a gap, asked every minute at the cost of what is new.
 
-Add here what the watch remembers or reads. Reconciling two layers on demand belongs to `audit.stages`.
+Add here what is compared and remembered from minute to minute. Reconciling two layers on demand belongs to
+`audit.stages`.
 """

@@ -1,30 +1,30 @@
-"""The watch over offsets: whether every committed offset is in Bronze or in a dead letter.
+"""Whether every committed offset is in Bronze or in a dead letter.
 
 Ledger records and dead letters are added up between two looks, and what they leave open is verified before it is called
-a gap. Asking Kafka belongs to `platform_kafka.topic_log`, reading Bronze to `audit.offset_coverage.bronze_files`, the
-memory to `audit.offset_coverage.state`; docs/architecture.md has the sink's promise.
+a gap. Asking Kafka belongs to `audit.kafka_log`, reading Bronze to `audit.file_offsets`, what is remembered to
+`audit.offset_coverage.state`; docs/architecture.md has the sink's promise.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from audit.offset_coverage import bronze_files
-from audit.offset_coverage.state import CoverageState, Hole, KnownGap, Reader, StateFile, TopicState, Tracked
+from audit.collected_offsets import collect
+from audit.file_offsets import FileOffsets, list_files
+from audit.kafka_log import AuditLog, KafkaTopic, announced, dead_lettered
+from audit.offset_coverage import state as states
+from audit.offset_coverage.state import CoverageState, Gap
 from platform_core.clock import Clock, SystemClock
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
-from platform_kafka.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.errors import KafkaUnreachableError
-from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
-from platform_kafka.records import Message, TopicPartition
-from platform_kafka.topic_log import ConfluentLog, KafkaLog, KafkaTopic
+from platform_kafka.records import TopicPartition
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
 
 log = logging.getLogger(__name__)
@@ -41,29 +41,9 @@ PROBE_SECONDS = 3.0
 HELD_BACK = timedelta(hours=6)
 """A file may be older than the commit that covers it: an outage of the store holds back the offsets of all dates."""
 
-MAX_OFFSET = 2**63 - 1
+NEVER = datetime(1970, 1, 1, tzinfo=UTC) + HELD_BACK
 
-
-@dataclass(frozen=True)
-class Gap:
-    """Offsets that were committed and are neither in Bronze nor in a dead letter.
-
-    Attributes:
-        partition: The Kafka partition.
-        first: The first missing offset.
-        last: The last missing offset, included.
-        found_at: When it was verified, UTC.
-        still_in_kafka: Whether the topic still has what is missing; otherwise retention has dropped some or all of
-            it, and whether there was a record at each offset can no longer be told.
-    """
-
-    domain: str
-    topic: str
-    partition: int
-    first: int
-    last: int
-    found_at: datetime
-    still_in_kafka: bool
+Offsets = dict[int, OffsetRanges]
 
 
 @dataclass(frozen=True)
@@ -71,22 +51,19 @@ class DomainCoverage:
     """One domain.
 
     Attributes:
-        settled: Number of offsets that are accounted for.
+        accounted: Number of offsets that are accounted for.
         waiting: Number of committed offsets that wait for their grace period or their verification.
-        duplicates: Number of offsets that a second file holds again, since the watch began.
         gaps: What is missing, by partition and offset.
     """
 
-    domain: str
-    settled: int
+    accounted: int
     waiting: int
-    duplicates: int
     gaps: tuple[Gap, ...]
 
 
 @dataclass(frozen=True)
 class CoverageReport:
-    """What a look found.
+    """What is known after a look.
 
     Attributes:
         looked_at: The last look that saw everything, UTC; None if there was none.
@@ -99,17 +76,13 @@ class CoverageReport:
     domains: Mapping[str, DomainCoverage]
 
 
-Search = Callable[[Domain, datetime | None, datetime | None, float], bronze_files.BronzeOffsets]
-
-
 class Coverage:
-    """The watch; one object may be kept between looks, and it then keeps its connection to Kafka.
+    """The comparison; one object may be kept between looks, and it then keeps its connection to Kafka.
 
     Args:
-        lake: Bronze, and the place of the state.
+        lake: Bronze, and the home of the state.
         grace: How long committed offsets may be without a ledger record before they are verified.
         kafka: Answers instead of a client made from the settings.
-        search: Reads Bronze instead of `bronze_offsets.search`.
     """
 
     def __init__(
@@ -120,15 +93,15 @@ class Coverage:
         *,
         clock: Clock | None = None,
         grace: timedelta = GRACE,
-        kafka: KafkaLog | None = None,
-        search: Search | None = None,
+        kafka: AuditLog | None = None,
     ) -> None:
+        self._lake = lake
         self._catalog = catalog
         self._clock = clock or SystemClock()
         self._grace = grace
-        self._kafka = kafka or ConfluentLog(settings)
-        self._search = search or (lambda *window: bronze_files.search(lake, *window))
-        self._file = StateFile(lake)
+        self._kafka = kafka or AuditLog(settings)
+        # What a search of Bronze has read that had to stop: the next look goes on from there.
+        self._read_files: dict[str, FileOffsets] = {}
 
     def update(self) -> CoverageReport:
         """Look once: read what is new, verify what has been open for too long, and remember it.
@@ -138,14 +111,14 @@ class Coverage:
         Raises:
             TransientError: the lake did not answer.
         """
-        state, now = self._file.load(), self._clock.now()
+        state = states.load(self._lake)
         try:
-            after, complete = self._look(state, now)
+            complete = self._look(state, self._clock.now())
         except KafkaUnreachableError as error:
             log.warning("offset_coverage_without_kafka error=%s", error)
-            return self._report(state, complete=False)
-        self._file.save(after)
-        return self._report(after, complete=complete)
+            return self.known()
+        states.save(self._lake, state)
+        return self._report(state, complete=complete)
 
     def known(self) -> CoverageReport:
         """Return what the last look found, without asking Kafka.
@@ -153,276 +126,112 @@ class Coverage:
         Raises:
             TransientError: the lake did not answer.
         """
-        return self._report(self._file.load(), complete=False)
+        return self._report(states.load(self._lake), complete=False)
 
-    def _look(self, state: CoverageState, now: datetime) -> tuple[CoverageState, bool]:
+    def _look(self, state: CoverageState, now: datetime) -> bool:
         started = time.monotonic()
-        raw = self._kafka.topics([domain.topic.name for domain in self._catalog])
+        topics = self._kafka.topics([domain.topic.name for domain in self._catalog])
         # The offsets are asked for first: what the group had committed by then has been in the ledger's and the
         # dead letters' topics ever since, or is about to be.
-        committed = self._kafka.committed([(name, p) for name, topic in raw.items() for p in topic.bounds])
-        letters = {dlq_name(domain): domain for domain in self._catalog}
-        platform = self._kafka.topics([PROCESSED_EVENTS, *letters])
-        tracked = _Tracking(state, raw)
+        committed = {name: self._kafka.committed(name, list(topic.bounds)) for name, topic in topics.items()}
+        state.follow(topics)
+        if not self._read_what_is_new(state, started + READ_SECONDS):
+            return False
+        state.looked_at = now
+        for domain in self._catalog:
+            topic = topics.get(domain.topic.name)
+            if topic is None:
+                continue
+            partitions = state.topics[domain.topic.name].partitions
+            for partition, (low, high) in topic.bounds.items():
+                partitions[partition].follow(low, min(committed[domain.topic.name].get(partition, 0), high))
+            judged = self._judge(domain, topic, state, now, started + LOOK_SECONDS)
+            for each in partitions.values():
+                if each.due_since is None or (judged and each.is_due(now, self._grace)):
+                    each.begin_grace(now)
+        return True
 
-        state, complete = self._read(state, PROCESSED_EVENTS, platform, tracked.add_files, started + READ_SECONDS)
-        for name in letters:
-            state, read = self._read(state, name, platform, tracked.add_letters, started + READ_SECONDS, optional=True)
-            complete = complete and read
-        duplicates = {d.name: state.duplicates.get(d.name, 0) + tracked.duplicates(d) for d in self._catalog}
-        if complete:
-            for domain in self._catalog:
-                if domain.topic.name in raw:
-                    self._judge(domain, tracked, raw[domain.topic.name], committed, now, started + LOOK_SECONDS)
-        after = replace(
-            state, looked_at=now if complete else state.looked_at, topics=tracked.topics(), duplicates=duplicates
-        )
-        return after, complete
+    def _read_what_is_new(self, state: CoverageState, deadline: float) -> bool:
+        """Account for what the ledger and the dead letters name; return whether both were read to their ends."""
+        parsers = {PROCESSED_EVENTS: announced, **{dlq_name(domain): dead_lettered for domain in self._catalog}}
+        topics = self._kafka.topics(list(parsers))
+        complete = PROCESSED_EVENTS in topics
+        if not complete:
+            log.warning("ledger_missing topic=%s", PROCESSED_EVENTS)
+        before, state.read_to = state.read_to, {}
+        for name, topic in topics.items():
+            place = f"{name}/{topic.id}"
+            position = before.get(place, {})
+            for partition, (low, high) in topic.bounds.items():
+                offset = position.get(partition, low)
+                position[partition] = offset if low <= offset <= high else low
+            ends = {partition: high for partition, (_, high) in topic.bounds.items()}
+            messages = self._kafka.read(name, position, ends, max(0.0, deadline - time.monotonic()))
+            state.account(collect(pair for message in messages for pair in parsers[name](message)))
+            state.read_to[place] = position
+            complete = complete and all(position[partition] >= end for partition, end in ends.items())
+        return complete
 
-    def _read(
-        self,
-        state: CoverageState,
-        name: str,
-        platform: Mapping[str, KafkaTopic],
-        add: Callable[[Sequence[Message]], None],
-        deadline: float,
-        *,
-        optional: bool = False,
-    ) -> tuple[CoverageState, bool]:
-        topic = platform.get(name)
-        if topic is None:
-            if not optional:
-                log.warning("ledger_missing topic=%s", name)
-            return state, optional
-        reader = state.readers.get(name, Reader())
-        known = reader.position if reader.topic_id in ("", topic.id) else {}
-        position = {}
-        for partition, (low, high) in topic.bounds.items():
-            offset = known.get(partition, low)
-            position[partition] = low if offset > high else max(low, offset)
-        ends = {partition: high for partition, (_, high) in topic.bounds.items()}
-        while True:
-            chunk = self._kafka.read(name, position, ends, max(0.0, deadline - time.monotonic()))
-            add(chunk.messages)
-            position = chunk.position
-            if chunk.complete or not chunk.messages or time.monotonic() > deadline:
-                return state.with_reader(name, Reader(topic.id, position)), chunk.complete
-
-    def _judge(
-        self,
-        domain: Domain,
-        tracked: _Tracking,
-        topic: KafkaTopic,
-        committed: Mapping[TopicPartition, int],
-        now: datetime,
-        deadline: float,
-    ) -> None:
+    def _judge(self, domain: Domain, topic: KafkaTopic, state: CoverageState, now: datetime, deadline: float) -> bool:
+        """Find out what the due offsets are that are still open, and return whether there was time to."""
         name = domain.topic.name
-        due: dict[int, list[Hole]] = {}
-        for partition, (low, high) in topic.bounds.items():
-            where = (name, partition)
-            tracked.find_holes(where, low, min(committed.get(where, 0), high), now)
-            mature = [hole for hole in tracked[where].holes if now - hole.seen_at >= self._grace]
-            open_ = [hole for hole in mature if self._probe(tracked, where, hole.first, hole.last, low, deadline)]
-            if open_:
-                due[partition] = open_
-        if not due or time.monotonic() > deadline:
-            return
-        holes = [hole for of_partition in due.values() for hole in of_partition]
-        found = self._search(domain, *_window(holes), max(0.0, deadline - time.monotonic()))
-        log.info("bronze_searched domain=%s files=%d complete=%s", domain.name, found.files, found.read_to is None)
-        for partition, of_partition in due.items():
-            where, low = (name, partition), topic.bounds[partition][0]
-            for hole in of_partition:
-                tracked.settle(where, found.offsets.get(where, OffsetRanges()) & _offsets(hole))
-                if found.read_to is not None:
-                    tracked.searched(where, hole, found.read_to)
-                    continue
-                # What is left may be a marker between records that were found; only now is it small enough to tell.
-                left = [
-                    gap
-                    for first, last in _offsets(hole) - tracked[where].settled
-                    for gap in self._probe(tracked, where, first, last, low, deadline)
-                ]
-                if time.monotonic() <= deadline:
-                    for first, last in left:
-                        log.error("offset_gap topic=%s partition=%d first=%d last=%d", *where, first, last)
-                        tracked.add_gap(where, KnownGap(first, last, now, still_in_kafka=first >= low))
+        partitions = state.topics[name].partitions
 
-    def _probe(
-        self, tracked: _Tracking, where: TopicPartition, first: int, last: int, low: int, deadline: float
-    ) -> list[tuple[int, int]]:
-        """Return where records are, or were before retention, and settle where Kafka has none."""
-        dropped = [(first, min(last, low - 1))] if first < low else []
-        first = max(first, low)
-        if first > last:
-            return dropped
+        def due() -> Offsets:
+            matured = {p: each for p, each in partitions.items() if each.is_due(now, self._grace)}
+            return {p: offsets for p, each in matured.items() if (offsets := each.open(each.due))}
+
+        if not due():
+            return True
         if time.monotonic() > deadline:
-            return [*dropped, (first, last)]
-        extent = self._kafka.extent(where, first, last, PROBE_SECONDS)
-        whole = OffsetRanges(((first, last),))
-        with_records = OffsetRanges((extent,) if extent else ())
-        tracked.settle(where, whole - with_records)
-        return [*dropped, *with_records]
+            return False
+        state.account(self._without_record(name, topic, due()))
+        if due():
+            complete, in_files = self._in_bronze(domain, [partitions[p].clean_at for p in due()], deadline)
+            state.account(
+                {tp: in_files.get(tp, OffsetRanges()) & some for p, some in due().items() for tp in [(name, p)]}
+            )
+            if not complete:
+                return False
+            # What is left may be a marker between records that were in Bronze; only now is it small enough to tell.
+            state.account(self._without_record(name, topic, due()))
+        for partition, offsets in due().items():
+            kept = OffsetRanges((topic.bounds[partition],))
+            for first, last in [*(offsets - kept), *(offsets & kept)]:
+                log.error("offset_gap topic=%s partition=%d first=%d last=%d", name, partition, first, last)
+                gap = Gap(domain.name, name, partition, first, last, now, still_in_kafka=first in kept)
+                partitions[partition].gaps.append(gap)
+            partitions[partition].gaps.sort(key=lambda gap: gap.first)
+        return True
+
+    def _without_record(self, name: str, topic: KafkaTopic, due: Offsets) -> dict[TopicPartition, OffsetRanges]:
+        """Return the offsets at which Kafka has no record; of what retention has dropped nobody can tell."""
+        kept = {p: offsets & OffsetRanges((topic.bounds[p],)) for p, offsets in due.items()}
+        records = self._kafka.with_records(name, kept, PROBE_SECONDS)
+        return {(name, p): offsets - records.get(p, OffsetRanges()) for p, offsets in kept.items()}
+
+    def _in_bronze(
+        self, domain: Domain, clean_at: Sequence[datetime | None], deadline: float
+    ) -> tuple[bool, dict[TopicPartition, OffsetRanges]]:
+        """Return what the files have that may hold offsets committed since then, and whether all were read."""
+        # A partition that was never clean may be in any file.
+        since = min(at or NEVER for at in clean_at) - HELD_BACK
+        names = [file.name for file in list_files(self._lake, domain) if file.modified_at >= since]
+        files = self._read_files.setdefault(domain.name, FileOffsets())
+        complete = files.read(self._lake, names, deadline)
+        log.info("bronze_searched domain=%s files=%d complete=%s", domain.name, len(names), complete)
+        if complete:
+            del self._read_files[domain.name]
+        return complete, files.offsets
 
     def _report(self, state: CoverageState, *, complete: bool) -> CoverageReport:
         domains = {}
         for domain in self._catalog:
             topic = state.topics.get(domain.topic.name)
-            partitions = topic.partitions if topic else {}
+            partitions = topic.partitions.values() if topic else ()
             domains[domain.name] = DomainCoverage(
-                domain.name,
-                sum(t.settled.count for t in partitions.values()),
-                sum(hole.last - hole.first + 1 for t in partitions.values() for hole in t.holes),
-                state.duplicates.get(domain.name, 0),
-                tuple(
-                    Gap(domain.name, domain.topic.name, p, g.first, g.last, g.found_at, g.still_in_kafka)
-                    for p, t in sorted(partitions.items())
-                    for g in t.gaps
-                ),
+                sum(each.accounted.count for each in partitions),
+                sum(each.open(each.committed).count for each in partitions),
+                tuple(gap for each in partitions for gap in each.gaps),
             )
         return CoverageReport(state.looked_at, complete, domains)
-
-
-class _Tracking:
-    """The partitions of all raw topics during one look.
-
-    Args:
-        state: What was remembered.
-        raw: The topics as they are now.
-    """
-
-    def __init__(self, state: CoverageState, raw: Mapping[str, KafkaTopic]) -> None:
-        self._ids = {name: topic.id for name, topic in raw.items()}
-        self._last_look = state.looked_at
-        self._partitions: dict[TopicPartition, Tracked] = {}
-        self._new: set[TopicPartition] = set()
-        self._duplicates: dict[str, int] = {}
-        for name, topic in raw.items():
-            known = state.topics.get(name)
-            same = known is not None and known.topic_id == topic.id
-            for partition, (low, high) in topic.bounds.items():
-                before = known.partitions.get(partition) if known else None
-                if before is not None and not (same and before.end <= high):
-                    log.warning("topic_made_anew topic=%s partition=%d first=%d end=%d", name, partition, low, high)
-                    before = None
-                if before is None:
-                    self._new.add((name, partition))
-                self._partitions[name, partition] = before or Tracked(low)
-
-    def __getitem__(self, where: TopicPartition) -> Tracked:
-        return self._partitions[where]
-
-    def add_files(self, messages: Iterable[Message]) -> None:
-        """Add the offsets that ledger records name."""
-        counts: dict[TopicPartition, int] = {}
-        ranges: dict[TopicPartition, list[tuple[int, int]]] = {}
-        for message in messages:
-            try:
-                record = LedgerRecord.from_json(message.value())
-            except ValueError as error:
-                # Its file is then found in Bronze.
-                log.warning("ledger_record_unreadable offset=%d error=%s", message.offset(), error)
-                continue
-            for partition, offsets in record.offsets.items():
-                where = (record.topic, partition)
-                if where not in self._partitions:
-                    continue
-                kept = self._clip(where, offsets)
-                if record.recovered:  # of the same file there may be an earlier record
-                    self.settle(where, kept)
-                    continue
-                counts[where] = counts.get(where, 0) + kept.count
-                ranges.setdefault(where, []).extend(kept)
-        for where, of_partition in ranges.items():
-            grown = self.settle(where, OffsetRanges.of(*of_partition))
-            self._duplicates[where[0]] = self._duplicates.get(where[0], 0) + counts[where] - grown
-
-    def add_letters(self, messages: Iterable[Message]) -> None:
-        """Add the offsets of dead letters."""
-        offsets: dict[TopicPartition, list[int]] = {}
-        for message in messages:
-            source = DeadLetterHeaders.parse(message.headers()).source
-            if source is not None and source[:2] in self._partitions:
-                offsets.setdefault(source[:2], []).append(source[2])
-        for where, of_partition in offsets.items():
-            self.settle(where, self._clip(where, OffsetRanges.from_offsets(of_partition)))
-
-    def settle(self, where: TopicPartition, offsets: OffsetRanges) -> int:
-        """Note offsets as accounted for and return how many of them were not before."""
-        before = self._partitions[where]
-        settled = before.settled | offsets
-        self._partitions[where] = replace(before, settled=settled)
-        return settled.count - before.settled.count
-
-    def find_holes(self, where: TopicPartition, low: int, committed: int, now: datetime) -> None:
-        """Compare a partition with what the group has committed, and give up what has been accounted for since."""
-        tracked = self._partitions[where]
-        gaps = [
-            replace(gap, still_in_kafka=low <= left.first)
-            for gap in tracked.gaps
-            if (left := _offsets(gap) - tracked.settled).first is not None
-        ]
-        open_ = tracked.settled.gaps(tracked.start, committed - 1)
-        for gap in gaps:
-            open_ = open_ - _offsets(gap)
-        holes: list[Hole] = []
-        for hole in tracked.holes:
-            still = open_ & _offsets(hole)
-            holes += [replace(hole, first=first, last=last) for first, last in still]
-            open_ = open_ - still
-        clean_at = None if where in self._new else self._last_look
-        holes += [Hole(first, last, now, clean_at) for first, last in open_]
-        self._partitions[where] = replace(
-            tracked, gaps=tuple(gaps), holes=tuple(sorted(holes, key=lambda hole: hole.first))
-        )
-
-    def searched(self, where: TopicPartition, hole: Hole, read_to: datetime) -> None:
-        """Note how far Bronze was searched for a hole."""
-        tracked = self._partitions[where]
-        noted = replace(hole, unsearched=read_to)
-        self._partitions[where] = replace(tracked, holes=tuple(noted if h == hole else h for h in tracked.holes))
-
-    def add_gap(self, where: TopicPartition, gap: KnownGap) -> None:
-        """Note that offsets are missing."""
-        tracked = self._partitions[where]
-        gaps = sorted([*tracked.gaps, gap], key=lambda known: known.first)
-        self._partitions[where] = replace(tracked, gaps=tuple(gaps))
-
-    def duplicates(self, domain: Domain) -> int:
-        """Return how many offsets of this look were in a file before."""
-        return self._duplicates.get(domain.topic.name, 0)
-
-    def topics(self) -> dict[str, TopicState]:
-        """Return what is to be remembered: without the holes that were closed during this look."""
-        result = {name: TopicState(topic_id, {}) for name, topic_id in self._ids.items()}
-        for (name, partition), tracked in self._partitions.items():
-            explained = tracked.settled
-            for gap in tracked.gaps:
-                explained = explained | _offsets(gap)
-            holes = tuple(
-                replace(hole, first=first, last=last)
-                for hole in tracked.holes
-                for first, last in _offsets(hole) - explained
-            )
-            result[name].partitions[partition] = replace(tracked, holes=holes)
-        return result
-
-    def _clip(self, where: TopicPartition, offsets: OffsetRanges) -> OffsetRanges:
-        start = self._partitions[where].start
-        if offsets.first is None or offsets.first >= start:
-            return offsets
-        return offsets & OffsetRanges(((start, MAX_OFFSET),))
-
-
-def _window(holes: Iterable[Hole]) -> tuple[datetime | None, datetime | None]:
-    """Return when the files that could fill holes were modified."""
-    holes = list(holes)
-    begins = [hole.clean_at for hole in holes]
-    ends = [hole.unsearched for hole in holes]
-    since = None if None in begins else min(at for at in begins if at is not None) - HELD_BACK
-    return since, None if None in ends else max(at for at in ends if at is not None)
-
-
-def _offsets(bounds: Hole | KnownGap) -> OffsetRanges:
-    return OffsetRanges(((bounds.first, bounds.last),))

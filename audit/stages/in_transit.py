@@ -87,7 +87,7 @@ class OnTheWay:
         # Both are asked for before Bronze is listed: what was committed is there, what was not lies between them.
         topic = kafka.topic(name)
         bounds = topic.bounds if topic else {}
-        committed = kafka.committed(name, bounds)
+        committed = kafka.committed(name, list(bounds))
         waiting, refused, processed = self._in_bronze(connection, day, row)
         for each in wanted:
             if each in refused:

@@ -1,6 +1,6 @@
 """Kafka → Bronze: every committed offset is in a Bronze row or in a dead letter, or Kafka has no record there.
 
-What an offset is explained by is decided here; reading files belongs to `verified_offsets`, talking to Kafka to
+What an offset is explained by is decided here; reading files belongs to `file_offsets`, talking to Kafka to
 `kafka_log`. Nothing is taken from what the sink reported: docs/architecture.md has its promise, this is the proof.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from audit.file_offsets import FileOffsets, list_files
 from audit.kafka_log import AuditLog
-from audit.offset_coverage.state import StateFile, Tracked
+from audit.offset_coverage.state import PartitionCoverage, load
 from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult
-from audit.stages.file_offsets import VerifiedOffsets
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
 from platform_kafka.offset_ranges import OffsetRanges
@@ -55,12 +55,11 @@ def compare(lake: Lake, domain: Domain, kafka: AuditLog) -> StageResult:
     before = kafka.topic(name)
     if before is None:
         return StageResult(Stage.BRONZE, domain.name, not_checked=f"Kafka has no topic `{name}`")
-    committed = kafka.committed(name, before.bounds)
-    files = VerifiedOffsets()
-    names = _listed(lake, domain)
-    files.read(lake, names)
+    committed = kafka.committed(name, list(before.bounds))
+    files = FileOffsets()
+    files.read(lake, [file.name for file in list_files(lake, domain)])
     topic = kafka.topic(name) or before
-    known = StateFile(lake).load().topics.get(name)
+    known = load(lake).topics.get(name)
     made_anew = topic.id != before.id or (known is not None and known.topic_id != topic.id)
     watched = known.partitions if known is not None and not made_anew else {}
 
@@ -75,14 +74,10 @@ def compare(lake: Lake, domain: Domain, kafka: AuditLog) -> StageResult:
     holes = due(files.offsets)
     if holes:
         # The sink may have put a file between the listing and now, and recovery may have put one back.
-        files.read(lake, [new for new in _listed(lake, domain) if new not in set(names)])
+        files.read(lake, [file.name for file in list_files(lake, domain)])
         holes = due(files.offsets)
     account = _account(domain, kafka, topic.bounds, committed, files, holes, watched)
     return _result(domain, topic.bounds, files, account, made_anew)
-
-
-def _listed(lake: Lake, domain: Domain) -> list[str]:
-    return [file.name for day in lake.list_dates(domain) for file in lake.list_date(domain, day)]
 
 
 def _account(
@@ -90,9 +85,9 @@ def _account(
     kafka: AuditLog,
     bounds: Mapping[int, tuple[int, int]],
     committed: Mapping[int, int],
-    files: VerifiedOffsets,
+    files: FileOffsets,
     holes: Offsets,
-    watched: Mapping[int, Tracked],
+    watched: Mapping[int, PartitionCoverage],
 ) -> _Account:
     name, account = domain.topic.name, _Account()
     for partition, (low, high) in bounds.items():
@@ -127,11 +122,11 @@ def _account(
 
 
 def _judge_expired(
-    account: _Account, partition: int, expired: OffsetRanges, written: OffsetRanges, watched: Tracked | None
+    account: _Account, partition: int, expired: OffsetRanges, written: OffsetRanges, watched: PartitionCoverage | None
 ) -> None:
     """Decide by what was noted while Kafka had the offsets: the sink's ledger of files, and the watch's verdict."""
     gaps = OffsetRanges.of(*((gap.first, gap.last) for gap in watched.gaps)) if watched else OffsetRanges()
-    settled = watched.settled if watched else OffsetRanges()
+    settled = watched.accounted if watched else OffsetRanges()
     account.lost_before_expiry[partition] = expired & (gaps | written)
     rest = expired - account.lost_before_expiry[partition]
     account.settled[partition] = rest & settled
@@ -141,7 +136,7 @@ def _judge_expired(
 def _result(
     domain: Domain,
     bounds: Mapping[int, tuple[int, int]],
-    files: VerifiedOffsets,
+    files: FileOffsets,
     account: _Account,
     made_anew: bool,
 ) -> StageResult:
@@ -181,7 +176,7 @@ def _kafka_equation(bounds: Mapping[int, tuple[int, int]], account: _Account) ->
 def _bronze_equation(
     name: str,
     bounds: Mapping[int, tuple[int, int]],
-    files: VerifiedOffsets,
+    files: FileOffsets,
     in_kafka: int,
     beyond: int,
     made_anew: bool,
@@ -228,7 +223,7 @@ def _offset_problems(domain: Domain, account: _Account, phantom: Offsets) -> lis
     ]
 
 
-def _file_problems(domain: Domain, files: VerifiedOffsets) -> list[Problem]:
+def _file_problems(domain: Domain, files: FileOffsets) -> list[Problem]:
     listed = (
         (Kind.FOOTER_DIFFERS, files.lying, "the footer names other offsets than the rows have"),
         (Kind.UNREADABLE_FILE, list(files.unreadable), next(iter(files.unreadable.values()), "")),
@@ -240,7 +235,7 @@ def _file_problems(domain: Domain, files: VerifiedOffsets) -> list[Problem]:
     ]
 
 
-def _beyond(name: str, bounds: Mapping[int, tuple[int, int]], files: VerifiedOffsets) -> Offsets:
+def _beyond(name: str, bounds: Mapping[int, tuple[int, int]], files: FileOffsets) -> Offsets:
     """Return the offsets of the topic's rows that Kafka has not given out, also in partitions that it has not."""
     result = {}
     for (topic, partition), there in files.offsets.items():

@@ -17,7 +17,8 @@ from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 
 if TYPE_CHECKING:
-    from audit.offset_coverage.coverage import Coverage, CoverageReport, Gap
+    from audit.offset_coverage.coverage import Coverage, CoverageReport
+    from audit.offset_coverage.state import Gap
 
 CHECK = "no_offset_gap"
 DESCRIPTION = "Every offset that the sink has committed is in Bronze or among the dead letters"
@@ -44,9 +45,8 @@ def evaluate(domain: Domain, report: "CoverageReport") -> ReportedCheck:
     """
     offsets = report.domains[domain.name]
     facts = {
-        "settled_offsets": offsets.settled,
+        "accounted_offsets": offsets.accounted,
         "waiting_offsets": offsets.waiting,
-        "duplicate_offsets": offsets.duplicates,
         "gaps": len(offsets.gaps),
         "missing": ", ".join(_shown(gap) for gap in offsets.gaps[:SHOWN_GAPS]) or "none",
         "looked_at": report.looked_at.isoformat() if report.looked_at else "never",

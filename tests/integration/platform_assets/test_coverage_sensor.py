@@ -11,7 +11,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from audit.offset_coverage.coverage import CoverageReport, DomainCoverage, Gap
+from audit.offset_coverage.coverage import CoverageReport, DomainCoverage
+from audit.offset_coverage.state import Gap
 from platform_assets.asset_checks.offset_coverage import coverage_check
 from platform_assets.assets.external import bronze_spec
 from platform_assets.resources.metadata_store import MetadataStore
@@ -23,7 +24,7 @@ from platform_core.lake.alerts import Alert
 from platform_core.settings import REPOSITORY, Settings, settings
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-NONE = DomainCoverage("orders", 100, 0, 0, ())
+NONE = DomainCoverage(100, 0, ())
 GAP = Gap("orders", "raw-orders", 2, 100, 119, NOW, still_in_kafka=True)
 OTHER = replace(GAP, first=300, last=300, still_in_kafka=False)
 

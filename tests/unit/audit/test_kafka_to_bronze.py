@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from audit.kafka_log import AuditLog
+from audit.kafka_log import AuditLog, KafkaTopic
+from audit.offset_coverage.state import CoverageState, PartitionCoverage, TopicCoverage, save
 from audit.report import Reason, Stage, StageResult
 from audit.stages import kafka_to_bronze
 from platform_core.settings import Settings
 from platform_kafka.offset_ranges import OffsetRanges
-from platform_kafka.topic_log import KafkaTopic
 from tests.rigs.audit_lake import FIRST_DAY, AuditLake
 
 
@@ -42,7 +42,9 @@ class Log(AuditLog):
     def ledger(self, name: str) -> dict[int, OffsetRanges]:
         return {}
 
-    def with_records(self, name: str, wanted: Mapping[int, OffsetRanges]) -> dict[int, OffsetRanges]:
+    def with_records(
+        self, name: str, offsets: Mapping[int, OffsetRanges], seconds: float | None = None
+    ) -> dict[int, OffsetRanges]:
         return by_partition(self.records)
 
 
@@ -107,23 +109,19 @@ def test_what_the_sink_stores_and_commits_during_a_look_is_no_loss(settings):
 
 
 def test_a_topic_made_anew_explains_offsets_beyond_its_end(settings):
-    from audit.offset_coverage.state import CoverageState, StateFile, TopicState
-
     made = bronze_only(settings)
     log = Log(made)
     made._offsets[0] -= 5
     log.commits = made.ends
     kinds = [problem.kind.value for problem in look(made, log).problems]
     assert kinds == ["phantom"]
-    StateFile(made.lake).save(CoverageState(topics={"raw-orders": TopicState("another", {})}))
+    save(made.lake, CoverageState(topics={"raw-orders": TopicCoverage(topic_id="another")}))
     result = look(made, log)
     assert result.ok
     assert result.explained[Reason.TOPIC_MADE_ANEW] > 0
 
 
-def test_offsets_below_what_kafka_keeps_are_unverifiable_unless_the_watch_has_settled_them(settings):
-    from audit.offset_coverage.state import CoverageState, StateFile, TopicState, Tracked
-
+def test_offsets_below_what_kafka_keeps_are_unverifiable_unless_they_were_accounted_for_before(settings):
     made = bronze_only(settings)
     log = Log(made)
     log.dead = set()
@@ -132,6 +130,6 @@ def test_offsets_below_what_kafka_keeps_are_unverifiable_unless_the_watch_has_se
     result = look(made, log)
     assert {problem.kind.value for problem in result.problems} == {"expired_unverifiable"}
     assert offset in result.problems[0].offsets[partition]
-    settled = {p: Tracked(0, OffsetRanges.of((0, end))) for p, end in made.ends.items()}
-    StateFile(made.lake).save(CoverageState(topics={"raw-orders": TopicState("one", settled)}))
+    accounted = {p: PartitionCoverage(start=0, accounted=OffsetRanges.of((0, end))) for p, end in made.ends.items()}
+    save(made.lake, CoverageState(topics={"raw-orders": TopicCoverage(topic_id="one", partitions=accounted)}))
     assert look(made, log).ok
