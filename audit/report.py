@@ -6,7 +6,8 @@ reasons and the kinds of problem are listed in docs/operations.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -68,7 +69,7 @@ class Reason(StrEnum):
     NOT_POLLED_YET = "not_polled_yet"
     NOT_PROCESSED_YET = "not_processed_yet"
     ACCOUNTED_BEFORE_EXPIRY = "accounted_before_expiry"
-    TOPIC_MADE_ANEW = "topic_made_anew"
+    TOPIC_RECREATED = "topic_recreated"
     DELIVERED_AGAIN = "delivered_again"
     OLDER_VERSION = "older_version"
     QUARANTINED = "quarantined"
@@ -211,7 +212,7 @@ class StageResult:
     Attributes:
         day: The date, None where the stage has none.
         equations: The counts.
-        explained: Reason to count.
+        uncounted: Reasons that no equation has, and how often each.
         problems: What nothing explains.
         not_checked: Why the stage could not be looked at, empty when it was.
         checks: The asset checks that the comparison answers, where a run evaluates them.
@@ -221,10 +222,18 @@ class StageResult:
     domain: str
     day: date | None = None
     equations: tuple[Equation, ...] = ()
-    explained: Mapping[Reason, int] = field(default_factory=dict)
+    uncounted: Mapping[Reason, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     not_checked: str = ""
     checks: tuple[CheckOutcome, ...] = ()
+
+    @property
+    def explained(self) -> Counter[Reason]:
+        """How often each reason explains a difference."""
+        explained = Counter(self.uncounted)
+        for equation in self.equations:
+            explained.update({part: count for part, count in equation.parts.items() if isinstance(part, Reason)})
+        return explained
 
     @property
     def ok(self) -> bool:
@@ -298,21 +307,34 @@ class AuditReport:
         }
 
 
+def problems_of(
+    stage: Stage, domain: str, day: date | None, listed: Iterable[tuple[Kind, Sequence[object], str]]
+) -> tuple[Problem, ...]:
+    """Return a problem of each kind that has any keys, files or expressions.
+
+    Args:
+        listed: Kind, what it is about, and how it is known.
+    """
+    return tuple(
+        Problem(
+            stage, domain, day, kind, len(some), keys=tuple(dict.fromkeys(map(str, some)))[:MAX_NAMED], detail=detail
+        )
+        for kind, some, detail in listed
+        if some
+    )
+
+
 def _together(results: Sequence[StageResult]) -> StageResult:
     equations: dict[str, Equation] = {}
-    explained: dict[Reason, int] = {}
     for result in results:
         for equation in result.equations:
             known = equations.get(equation.whole)
             equations[equation.whole] = equation if known is None else known + equation
-        for reason, count in result.explained.items():
-            explained[reason] = explained.get(reason, 0) + count
     return StageResult(
         results[0].stage,
         results[0].domain,
-        None,
-        tuple(equations.values()),
-        explained,
-        tuple(problem for result in results for problem in result.problems),
-        "; ".join(dict.fromkeys(result.not_checked for result in results if result.not_checked)),
+        equations=tuple(equations.values()),
+        uncounted=sum((Counter(result.uncounted) for result in results), Counter()),
+        problems=tuple(problem for result in results for problem in result.problems),
+        not_checked="; ".join(dict.fromkeys(result.not_checked for result in results if result.not_checked)),
     )

@@ -8,6 +8,7 @@ not judged again; a quarantined record is one that the quarantine table has.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 import duckdb
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from audit.dates import open_table
 from audit.duckdb_tables import PLACE, database, exists, fetch, load_bronze, load_delta, names, one, same
-from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult
+from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
@@ -29,7 +30,7 @@ def not_processed(lake: Lake, domain: Domain, day: date) -> StageResult:
     """Return the result of a date that no run has finished: every Bronze record waits."""
     waiting = lake.count_records([file.name for file in lake.list_date(domain, day)])
     equation = Equation("bronze rows", waiting, {Reason.NOT_PROCESSED_YET: waiting})
-    return StageResult(Stage.SILVER, domain.name, day, (equation,), {Reason.NOT_PROCESSED_YET: waiting})
+    return StageResult(Stage.SILVER, domain.name, day, (equation,))
 
 
 def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> StageResult:
@@ -58,20 +59,13 @@ def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> Stag
         _expected_rows(connection, domain)
         _different_rows(connection, domain)
         result = _result(connection, domain, day, lake.count_records(newer))
-        if gone:
-            problem = Problem(
-                Stage.SILVER,
-                domain.name,
-                day,
-                Kind.FILE_MISSING,
-                len(gone),
-                keys=tuple(gone[:MAX_NAMED]),
-                detail="Silver was made of files that Bronze does not have any more",
-            )
-            # Rows of Silver that came from a lost file are no phantoms, so nothing else can be said of the date.
-            others = tuple(p for p in result.problems if p.kind is not Kind.PHANTOM)
-            return StageResult(Stage.SILVER, domain.name, day, result.equations, result.explained, (problem, *others))
-    return result
+    if not gone:
+        return result
+    detail = "Silver was made of files that Bronze does not have any more"
+    missing = problems_of(Stage.SILVER, domain.name, day, [(Kind.FILE_MISSING, gone, detail)])
+    # Rows of Silver that came from a lost file are no phantoms, so nothing else can be said of the date.
+    others = [problem for problem in result.problems if problem.kind is not Kind.PHANTOM]
+    return replace(result, problems=(*missing, *others))
 
 
 def _expected_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
@@ -157,12 +151,6 @@ def _result(connection: duckdb.DuckDBPyConnection, domain: Domain, day: date, wa
             Kind.MISSING_IN_SILVER: missing,
         },
     )
-    explained = {
-        Reason.OLDER_VERSION: older,
-        Reason.DELIVERED_AGAIN: rows - records,
-        Reason.QUARANTINED: refused,
-        Reason.NOT_PROCESSED_YET: waiting,
-    }
     found = [
         ("missing", Kind.MISSING_IN_SILVER, missing, "in Bronze, neither in Silver nor in the quarantine"),
         ("outdated", Kind.WRONG_VERSION, None, "Bronze has a later version of the key"),
@@ -172,12 +160,8 @@ def _result(connection: duckdb.DuckDBPyConnection, domain: Domain, day: date, wa
         ("refused_nowhere", Kind.PHANTOM, None, "a quarantined row whose offset Bronze does not have"),
         ("refused_twice", Kind.DUPLICATE, None, "the quarantine has the record more than once"),
     ]
-    problems = []
-    for table, kind, count, detail in found:
-        problem = _problem(connection, domain, day, table, kind, count, detail)
-        if problem is not None:
-            problems.append(problem)
-    return StageResult(Stage.SILVER, domain.name, day, (bronze,), explained, tuple(problems))
+    problems = [_problem(connection, domain, day, *each) for each in found]
+    return StageResult(Stage.SILVER, domain.name, day, (bronze,), problems=tuple(filter(None, problems)))
 
 
 def _problem(

@@ -7,16 +7,13 @@ The load compares the same totals inside its transaction, and `of_loads` is the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-import pyarrow as pa
-
-from audit.dates import open_table
-from audit.report import MAX_NAMED, CheckOutcome, Equation, Kind, Problem, Stage, StageResult
+from audit.dates import read_date
+from audit.report import CheckOutcome, Equation, Kind, Problem, Stage, StageResult, problems_of
 from audit.warehouse_tables import WarehouseTables
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
@@ -45,17 +42,50 @@ def compare(lake: Lake, domain: Domain, day: date, warehouse: WarehouseTables) -
     problems: list[Problem] = []
     in_gold = in_warehouse = missing = surplus = 0
     for table, keys in domain.gold.tables.items():
-        gold = _gold(lake, domain, table, day)
+        gold = read_date(lake, lake.gold(domain, table), domain.partition_key, day)
         totals = warehouse.totals(table, day, gold.schema)
         in_gold, in_warehouse = in_gold + gold.num_rows, in_warehouse + totals.rows
         if totals == totals_of_gold(gold):
             continue
-        rows = _BothSides.read(warehouse, table, keys, gold, day)
-        missing, surplus = missing + len(rows.missing), surplus + rows.surplus
-        problems += _problems(domain, day, table, rows)
-    return StageResult(
-        Stage.WAREHOUSE, domain.name, day, _equations(in_gold, in_warehouse, missing, surplus), {}, tuple(problems)
-    )
+        columns = [name for name in gold.column_names if ddl.identifier(name) in warehouse.columns(table)]
+        by_key = {_key(row, keys): row for row in gold.to_pylist()}
+        loaded = warehouse.rows(table, columns, day)
+        counted = Counter(_key(row, keys) for row in loaded)
+        missing += len(by_key.keys() - counted.keys())
+        surplus += len(loaded) - len(by_key.keys() & counted.keys())
+        listed = _differences(keys, columns, by_key, loaded, counted)
+        if columns:
+            lacking = [name for name in gold.column_names if name not in columns]
+            listed.append((Kind.DIFFERS, lacking, "columns that the warehouse's table does not have"))
+        described = [(kind, some, f"table `{table}`: {detail}") for kind, some, detail in listed]
+        problems += problems_of(Stage.WAREHOUSE, domain.name, day, described)
+    equations = _equations(in_gold, in_warehouse, missing, surplus)
+    return StageResult(Stage.WAREHOUSE, domain.name, day, equations, problems=tuple(problems))
+
+
+def _differences(
+    keys: Sequence[str], columns: Sequence[str], gold: dict[Key, Row], loaded: Sequence[Row], counted: Counter[Key]
+) -> list[tuple[Kind, list[str], str]]:
+    """Return the rows of one date and table that differ: a row each, named by its key."""
+    again = counted - Counter(counted.keys())
+
+    def named(rows: Iterable[Key]) -> list[str]:
+        texts = (" ".join(f"{name}={value}" for name, value in zip(keys, key, strict=True)) for key in rows)
+        return sorted(texts)
+
+    unequal = []
+    for row in loaded:
+        key = _key(row, keys)
+        of_gold = gold.get(key, row)
+        name = next((name for name in columns if _plain(row[name]) != _plain(of_gold[name])), None)
+        if name is not None:
+            unequal += [f"{text} ({name}: Gold {of_gold[name]}, warehouse {row[name]})" for text in named([key])]
+    return [
+        (Kind.MISSING, named(gold.keys() - counted.keys()), "in Gold, not in the warehouse"),
+        (Kind.PHANTOM, named(key for key in counted.elements() if key not in gold), "in the warehouse, not in Gold"),
+        (Kind.DUPLICATE, named(key for key in again.elements() if key in gold), "more than once in the warehouse"),
+        (Kind.DIFFERS, unequal, "another value in the warehouse than in Gold"),
+    ]
 
 
 def _equations(in_gold: int, in_warehouse: int, missing: int, surplus: int) -> tuple[Equation, Equation]:
@@ -63,109 +93,6 @@ def _equations(in_gold: int, in_warehouse: int, missing: int, surplus: int) -> t
         Equation("gold rows", in_gold, {"warehouse": in_warehouse - surplus, Kind.MISSING: missing}),
         Equation("warehouse rows", in_warehouse, {"gold": in_gold - missing, Kind.PHANTOM: surplus}),
     )
-
-
-def _gold(lake: Lake, domain: Domain, table: str, day: date) -> pa.Table:
-    delta = open_table(lake, lake.gold(domain, table))
-    if delta is None:
-        return pa.table({})
-    return delta.to_pyarrow_table(filters=[(domain.partition_key, "=", day)])
-
-
-@dataclass(frozen=True)
-class _BothSides:
-    """One date of one table: the rows of Gold by key, and those of the warehouse.
-
-    Attributes:
-        keys: The merge keys.
-        columns: The columns that both sides have.
-        lacking: The columns that the warehouse's table does not have.
-        gold: Gold's rows by key.
-        loaded: The warehouse's rows.
-    """
-
-    keys: Sequence[str]
-    columns: Sequence[str]
-    lacking: Sequence[str]
-    gold: dict[Key, Row]
-    loaded: Sequence[Row]
-    counted: Counter[Key]
-
-    @staticmethod
-    def read(warehouse: WarehouseTables, table: str, keys: Sequence[str], gold: pa.Table, day: date) -> _BothSides:
-        present = warehouse.columns(table)
-        columns = [name for name in gold.column_names if ddl.identifier(name) in present]
-        loaded = warehouse.rows(table, columns, day)
-        return _BothSides(
-            keys,
-            columns,
-            [name for name in gold.column_names if present and name not in columns],
-            {_key(row, keys): row for row in gold.to_pylist()},
-            loaded,
-            Counter(_key(row, keys) for row in loaded),
-        )
-
-    @property
-    def missing(self) -> list[Key]:
-        return sorted(self.gold.keys() - self.counted.keys(), key=str)
-
-    @property
-    def unknown(self) -> list[Key]:
-        return sorted(self.counted.keys() - self.gold.keys(), key=str)
-
-    @property
-    def doubled(self) -> list[Key]:
-        return sorted((key for key, count in self.counted.items() if count > 1 and key in self.gold), key=str)
-
-    @property
-    def surplus(self) -> int:
-        """Rows of the warehouse beyond one for each key of Gold."""
-        return len(self.loaded) - len(self.gold.keys() & self.counted.keys())
-
-    def unequal(self) -> Iterator[str]:
-        """Yield the first column that differs of each row whose key both sides have."""
-        for row in self.loaded:
-            gold = self.gold.get(_key(row, self.keys))
-            name = next((name for name in self.columns if gold and _plain(row[name]) != _plain(gold[name])), None)
-            if gold is not None and name is not None:
-                yield f"{self.named(_key(row, self.keys))} ({name}: Gold {gold[name]}, warehouse {row[name]})"
-
-    def named(self, key: Key) -> str:
-        return " ".join(f"{name}={value}" for name, value in zip(self.keys, key, strict=True))
-
-
-def _problems(domain: Domain, day: date, table: str, rows: _BothSides) -> list[Problem]:
-    counted, unequal = rows.counted, list(rows.unequal())
-    listed = (
-        (Kind.MISSING, len(rows.missing), map(rows.named, rows.missing), "in Gold, not in the warehouse"),
-        (
-            Kind.PHANTOM,
-            sum(counted[key] for key in rows.unknown),
-            map(rows.named, rows.unknown),
-            "in the warehouse, not in Gold",
-        ),
-        (
-            Kind.DUPLICATE,
-            sum(counted[key] - 1 for key in rows.doubled),
-            map(rows.named, rows.doubled),
-            "more than once in the warehouse",
-        ),
-        (Kind.DIFFERS, len(unequal), unequal, "another value in the warehouse than in Gold"),
-        (Kind.DIFFERS, len(rows.lacking), rows.lacking, "columns that the warehouse's table does not have"),
-    )
-    return [
-        Problem(
-            Stage.WAREHOUSE,
-            domain.name,
-            day,
-            kind,
-            count,
-            keys=tuple(named)[:MAX_NAMED],
-            detail=f"table `{table}`: {detail}",
-        )
-        for kind, count, named, detail in listed
-        if count
-    ]
 
 
 def _key(row: Row, keys: Collection[str]) -> Key:

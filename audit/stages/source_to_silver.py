@@ -8,6 +8,7 @@ the totals (`compare_totals`), because rows may be on their way.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -20,7 +21,7 @@ import pyarrow as pa
 from audit.dates import COMPARABLE, open_table
 from audit.duckdb_tables import DeltaDate, database, exact, fetch, load_delta, names, one
 from audit.kafka_log import AuditLog
-from audit.report import MAX_NAMED, CheckOutcome, Equation, Kind, Problem, Reason, Stage, StageResult
+from audit.report import CheckOutcome, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from audit.source_database import SourceUnavailableError, read_source, read_source_rows, read_tombstones
 from audit.stages.in_transit import OnTheWay, SourceRow
 from platform_core.domain.bronze_schema import bronze_schema
@@ -179,8 +180,8 @@ class _Rows:
 
     total: int
     behind: list[SourceRow]
-    different: list[tuple[Any, ...]]
-    gone: list[tuple[Any, ...]]
+    different: list[str]
+    gone: list[str]
 
 
 def _differences(connection: duckdb.DuckDBPyConnection, domain: Domain, columns: Sequence[str], dsn: str) -> _Rows:
@@ -202,8 +203,8 @@ def _differences(connection: duckdb.DuckDBPyConnection, domain: Domain, columns:
     return _Rows(
         count + len(deleted),
         [SourceRow(row[: len(keys)], row[-1]) for row in behind] + [SourceRow(*row) for row in deleted.items()],
-        different,
-        [key for key in gone if key not in deleted],
+        [_text(key) for key in different],
+        [_text(key) for key in gone if key not in deleted],
     )
 
 
@@ -219,21 +220,20 @@ def _tombstones(domain: Domain, dsn: str, version: str, keys: Sequence[tuple[Any
 
 def _result(domain: Domain, day: date, rows: _Rows, reasons: Mapping[SourceRow, Reason]) -> StageResult:
     missing = [row for row in rows.behind if row not in reasons]
-    counted = {reason: sum(each is reason for each in reasons.values()) for reason in Reason}
-    parts: dict[str, int] = {"silver": rows.total - len(rows.behind) - len(rows.different)}
-    parts |= {reason: count for reason, count in counted.items() if count}
-    parts |= {Kind.MISSING: len(missing), Kind.DIFFERS: len(rows.different)}
+    parts: dict[str, int] = {
+        "silver": rows.total - len(rows.behind) - len(rows.different),
+        **Counter(reasons.values()),
+        Kind.MISSING: len(missing),
+        Kind.DIFFERS: len(rows.different),
+    }
     listed = (
-        (Kind.MISSING, list(map(str, missing)), "in the source, polled, and neither in Silver nor on its way"),
-        (Kind.DIFFERS, list(map(_text, rows.different)), "the same version has other values in Silver"),
-        (Kind.PHANTOM, list(map(_text, rows.gone)), "in Silver, not in the source any more"),
+        (Kind.MISSING, missing, "in the source, polled, and neither in Silver nor on its way"),
+        (Kind.DIFFERS, rows.different, "the same version has other values in Silver"),
+        (Kind.PHANTOM, rows.gone, "in Silver, not in the source any more"),
     )
-    problems = tuple(
-        Problem(Stage.SOURCE, domain.name, day, kind, len(some), keys=tuple(some[:MAX_NAMED]), detail=detail)
-        for kind, some, detail in listed
-        if some
-    )
-    return StageResult(Stage.SOURCE, domain.name, day, (Equation("source rows", rows.total, parts),), counted, problems)
+    equation = Equation("source rows", rows.total, parts)
+    problems = problems_of(Stage.SOURCE, domain.name, day, listed)
+    return StageResult(Stage.SOURCE, domain.name, day, (equation,), problems=problems)
 
 
 def _text(key: Sequence[Any]) -> str:

@@ -108,7 +108,7 @@ def test_what_the_sink_stores_and_commits_during_a_look_is_no_loss(settings):
     assert look(made, log).problems == ()
 
 
-def test_a_topic_made_anew_explains_offsets_beyond_its_end(settings):
+def test_a_recreated_topic_explains_offsets_beyond_its_end(settings):
     made = bronze_only(settings)
     log = Log(made)
     made._offsets[0] -= 5
@@ -118,7 +118,7 @@ def test_a_topic_made_anew_explains_offsets_beyond_its_end(settings):
     save(made.lake, CoverageState(topics={"raw-orders": TopicCoverage(topic_id="another")}))
     result = look(made, log)
     assert result.ok
-    assert result.explained[Reason.TOPIC_MADE_ANEW] > 0
+    assert result.explained[Reason.TOPIC_RECREATED] > 0
 
 
 def test_offsets_below_what_kafka_keeps_are_unverifiable_unless_they_were_accounted_for_before(settings):
