@@ -17,11 +17,11 @@ from audit.duckdb_tables import DeltaDate, names
 from audit.report import CheckOutcome
 from audit.stages.source_to_silver import compare_totals
 from platform_core.domain.catalog import Domain
-from platform_core.domain.contract import Column, ColumnType
 from platform_core.domain.quality import ratio_of, refused_rules, volume_verdict
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaReader
 from platform_core.partitions.partition_state import State
+from sink.bronze.arrow import TIMESTAMP, arrow_type
 
 if TYPE_CHECKING:
     from spark_jobs.bronze_to_silver import SilverResult
@@ -154,25 +154,13 @@ def _against_contract(domain: Domain, schema: pa.Schema) -> tuple[list[str], dic
             continue  # the domain's Transform decides how a nested value is kept
         if column.name not in schema.names:
             missing.append(column.name)
-        elif not _is_type(schema.field(column.name).type, column):
+        elif _comparable(schema.field(column.name).type) != _comparable(arrow_type(column)):
             wrong[column.name] = f"{schema.field(column.name).type} instead of {column.type}"
     return missing, wrong
 
 
-def _is_type(kind: pa.DataType, column: Column) -> bool:
-    match column.type:
-        case ColumnType.STRING:
-            return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-        case ColumnType.INTEGER:
-            return bool(pa.types.is_int64(kind))
-        case ColumnType.NUMBER:
-            return bool(pa.types.is_float64(kind))
-        case ColumnType.BOOLEAN:
-            return bool(pa.types.is_boolean(kind))
-        case ColumnType.DECIMAL:
-            return bool(pa.types.is_decimal(kind)) and (kind.precision, kind.scale) == (column.precision, column.scale)
-        case ColumnType.TIMESTAMP:
-            return bool(pa.types.is_timestamp(kind))
-        case ColumnType.DATE:
-            return bool(pa.types.is_date(kind))
-    return True
+def _comparable(kind: pa.DataType) -> pa.DataType:
+    """Return a type as every engine writes it: the width of an offset and the unit of a time are its own business."""
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    return TIMESTAMP if pa.types.is_timestamp(kind) else kind

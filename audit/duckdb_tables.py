@@ -15,7 +15,6 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.fs as pafs
 from deltalake import DeltaTable
 
 from platform_core.domain.bronze_schema import bronze_schema
@@ -174,17 +173,6 @@ def _take(
         ) from error
     finally:
         connection.unregister("_source")
-
-
-def exists(lake: Lake, files: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split files into those that are there and those that are not."""
-    if not files:
-        return [], []
-    there: set[str] = set()
-    for folder in {name.rpartition("/")[0] for name in files}:
-        found = lake.filesystem.get_file_info(pafs.FileSelector(lake.path(folder), allow_not_found=True))
-        there |= {f"{folder}/{info.base_name}" for info in found if info.type == pafs.FileType.File}
-    return [name for name in files if name in there], [name for name in files if name not in there]
 
 
 def one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from datetime import date
-from functools import partial
+from functools import cached_property, partial
 
 from audit.dates import COMPARABLE, UNAVAILABLE, dates_of, while_unchanged, why
 from audit.kafka_log import AuditLog
 from audit.report import AuditReport, Reason, Stage, StageResult
 from audit.source_database import SourceUnavailableError
 from audit.stages import bronze_to_silver, gold_to_warehouse, kafka_to_bronze, silver_to_gold, source_to_silver
-from audit.warehouse_tables import WarehouseTables, translate_warehouse_errors
+from audit.warehouse_tables import WarehouseTables
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.lake.lake import Lake
@@ -41,7 +41,6 @@ def audit(
     domains: Sequence[str] | None = None,
     dates: DateRange | None = None,
     stages: Collection[Stage] | None = None,
-    warehouse: Callable[[], Connection] | None = None,
     progress: Progress | None = None,
 ) -> AuditReport:
     """Reconcile neighbouring layers; nothing is changed anywhere.
@@ -50,7 +49,6 @@ def audit(
         domains: Only these; all by default.
         dates: Only these dates. Kafka → Bronze has no dates, an offset is lost or not, and ignores it.
         stages: Only these; a service is asked only by the stages that need it.
-        warehouse: Opens a connection; by default that of the settings.
         progress: Told what is looked at, before each domain's stage and date.
 
     Returns:
@@ -59,11 +57,10 @@ def audit(
     Raises:
         ConfigurationError: there is no such domain.
     """
-    tell = progress or (lambda _: None)
     chosen = [catalog[name] for name in domains] if domains is not None else list(catalog)
     wanted = set(stages) if stages is not None else set(Stage)
-    checks = _Checks(settings, lake, dates or DateRange(), warehouse, tell)
-    with checks:
+    with ExitStack() as stack:
+        checks = _Checks(settings, lake, dates or DateRange(), stack, progress or (lambda _: None))
         results = [
             result for domain in chosen for stage in Stage if stage in wanted for result in checks.of(stage, domain)
         ]
@@ -71,31 +68,23 @@ def audit(
 
 
 class _Checks:
-    """The stages, with connections that are opened when first needed and closed at the end."""
+    """The stages, with connections that are opened when first needed."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        lake: Lake,
-        dates: DateRange,
-        warehouse: Callable[[], Connection] | None,
-        tell: Progress,
-    ) -> None:
+    def __init__(self, settings: Settings, lake: Lake, dates: DateRange, stack: ExitStack, tell: Progress) -> None:
         self._settings = settings
         self._lake = lake
         self._dates = dates
-        self._open = warehouse
+        self._stack = stack
         self._tell = tell
-        self._stack = ExitStack()
-        self._kafka: AuditLog | None = None
-        self._connection: Connection | None = None
         self._partitions = DeltaPartitionMeta(lake)
 
-    def __enter__(self) -> _Checks:
-        return self
+    @cached_property
+    def _kafka(self) -> AuditLog:
+        return self._stack.enter_context(closing(AuditLog(self._settings)))
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    @cached_property
+    def _warehouse(self) -> Connection:
+        return self._stack.enter_context(connect(self._settings, "pdp:audit"))
 
     def of(self, stage: Stage, domain: Domain) -> Iterator[StageResult]:
         """Yield the results of a stage; one that could not be looked at says why."""
@@ -114,7 +103,7 @@ class _Checks:
                 access = source_to_silver.SourceAccess(
                     self._settings.postgres_dsn.get_secret_value(),
                     source_to_silver.watermark(self._settings.state_dir, domain),
-                    self._kafka_log,
+                    lambda: self._kafka,
                 )
                 known = dates_of(lake, domain, self._partitions)
                 more = source_to_silver.dates_to_compare(known, SystemClock().now().date())
@@ -122,7 +111,7 @@ class _Checks:
                     stage, domain, lambda day, row: source_to_silver.compare(lake, domain, day, row, access), more
                 )
             case Stage.BRONZE:
-                return [kafka_to_bronze.compare(lake, domain, self._kafka_log())]
+                return [kafka_to_bronze.compare(lake, domain, self._kafka)]
             case Stage.SILVER:
                 return self._each_date(
                     stage,
@@ -136,7 +125,7 @@ class _Checks:
             case Stage.GOLD:
                 return self._each_processed_date(stage, domain, lambda day: silver_to_gold.compare(lake, domain, day))
             case Stage.WAREHOUSE:
-                tables = WarehouseTables(self._warehouse(), self._settings.snowflake_database, domain)
+                tables = WarehouseTables(self._warehouse, self._settings.snowflake_database, domain)
                 return self._each_processed_date(
                     stage, domain, lambda day: gold_to_warehouse.compare(lake, domain, day, tables), tables.dates()
                 )
@@ -172,20 +161,3 @@ class _Checks:
                 return
             except UNAVAILABLE as error:
                 yield StageResult(stage, domain.name, day, not_checked=why(error))
-
-    def _kafka_log(self) -> AuditLog:
-        if self._kafka is None:
-            self._kafka = self._stack.enter_context(closing(AuditLog(self._settings)))
-        return self._kafka
-
-    def _warehouse(self) -> Connection:
-        if self._connection is None:
-            if self._open is not None:
-                with translate_warehouse_errors():
-                    self._connection = self._open()
-                close = getattr(self._connection, "close", None)
-                if close is not None:
-                    self._stack.callback(close)
-            else:
-                self._connection = self._stack.enter_context(connect(self._settings, "pdp:audit"))
-        return self._connection

@@ -21,7 +21,7 @@ import pyarrow.dataset as ds
 from audit.dates import open_table
 from audit.kafka_log import AuditLog
 from audit.source_database import read_source_row
-from audit.warehouse_tables import translate_warehouse_errors
+from audit.warehouse_tables import WarehouseTables
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.contract import ColumnType
@@ -33,8 +33,7 @@ from platform_kafka.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.records import Message
 from platform_kafka.topics import dlq_name
 from platform_kafka.wire_format import unframe
-from warehouse import ddl
-from warehouse.load import Connection
+from warehouse.connection import connect
 
 PLACE = re.compile(r"(?P<topic>[A-Za-z0-9._-]+):(?P<partition>\d+):(?P<offset>\d+)")
 MAX_VALUE = 4_000
@@ -92,7 +91,6 @@ def trace(
     *,
     domain: str | None = None,
     day: date | None = None,
-    warehouse: Callable[[], Connection],
 ) -> list[Trace]:
     """Look for a record at every stage; nothing is changed anywhere.
 
@@ -100,7 +98,6 @@ def trace(
         subject: A business key, or `TOPIC:PARTITION:OFFSET`.
         domain: Only this domain; by default the topic's, or every domain whose key may look like that.
         day: Only this date; by default that of the source row, or every date of Bronze.
-        warehouse: Opens a connection.
 
     Returns:
         One trace a domain.
@@ -123,9 +120,7 @@ def trace(
             subject=subject,
         )
     with closing(AuditLog(settings)) as kafka:
-        return [
-            _Search(settings, lake, partitions, kafka, warehouse, each, subject, place, day).run() for each in chosen
-        ]
+        return [_Search(settings, lake, partitions, kafka, each, subject, place, day).run() for each in chosen]
 
 
 class _Search:
@@ -137,14 +132,13 @@ class _Search:
         lake: Lake,
         partitions: PartitionMetaReader,
         kafka: AuditLog,
-        warehouse: Callable[[], Connection],
         domain: Domain,
         subject: str,
         place: Place | None,
         day: date | None,
     ) -> None:
         self._settings, self._lake, self._partitions, self._kafka = settings, lake, partitions, kafka
-        self._open_warehouse, self._domain, self._subject = warehouse, domain, subject
+        self._domain, self._subject = domain, subject
         self._places = {place} if place else set[Place]()
         self._key = None if place else _value(domain, subject)
         self._day = day
@@ -294,17 +288,11 @@ class _Search:
         if not groups:
             return []
         rows = []
-        home = f"{ddl.identifier(self._settings.snowflake_database)}.{self._domain.warehouse_schema}"
-        with translate_warehouse_errors():
-            connection = self._open_warehouse()
-            cursor = connection.cursor()
+        with connect(self._settings, "pdp:trace") as connection:
+            tables = WarehouseTables(connection, self._settings.snowflake_database, self._domain)
             for table, group in groups:
                 given = {key: value for key, value in group.items() if value is not None}
-                where = " AND ".join(f"{ddl.identifier(key)} = %({key})s" for key in given)
-                texts = {key: value.isoformat() if isinstance(value, date) else value for key, value in given.items()}
-                found = cursor.execute(f"SELECT * FROM {home}.{ddl.identifier(table)} WHERE {where}", texts).fetchall()
-                names = [column[0].lower() for column in cursor.description]
-                rows += [{"table": table, **dict(zip(names, row, strict=True))} for row in found]
+                rows += [{"table": table, **row} for row in tables.group(table, given)]
         return rows
 
     def _states(self) -> list[Row]:

@@ -5,7 +5,7 @@ It only reads; what the answers must agree with is decided in `gold_to_warehouse
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import Any
@@ -35,7 +35,7 @@ class WarehouseTables:
     def __init__(self, connection: Connection, database: str, domain: Domain) -> None:
         self._domain = domain
         self._database = ddl.identifier(database)
-        with translate_warehouse_errors():
+        with _translated_errors():
             self._cursor = connection.cursor()
         self._types = self._column_types()
 
@@ -60,7 +60,7 @@ class WarehouseTables:
         if not types:
             return Totals(0)
         measures = {name: scale for name, scale in scales(gold).items() if types.get(name) in MEASURE_TYPES}
-        with translate_warehouse_errors():
+        with _translated_errors():
             return totals_of_warehouse(self._cursor, self._name(table), measures, self._dated(day))
 
     def rows(self, table: str, columns: Sequence[str], day: date) -> list[dict[str, Any]]:
@@ -70,6 +70,14 @@ class WarehouseTables:
         listed = ", ".join(ddl.identifier(name) for name in columns)
         rows = self._query(f"SELECT {listed} FROM {self._name(table)} WHERE {self._dated(day)}")
         return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def group(self, table: str, group: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the rows that have the values of some columns, by column."""
+        condition = " AND ".join(f"{ddl.identifier(key)} = %({key})s" for key in group)
+        values = {key: value.isoformat() if isinstance(value, date) else value for key, value in group.items()}
+        rows = self._query(f"SELECT * FROM {self._name(table)} WHERE {condition}", values)
+        names = [column[0].lower() for column in self._cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
     def _column_types(self) -> dict[str, dict[str, str]]:
         schema = ddl.literal(self._domain.warehouse_schema)
@@ -89,13 +97,13 @@ class WarehouseTables:
     def _dated(self, day: date) -> str:
         return f"{ddl.identifier(self._domain.partition_key)} = '{day.isoformat()}'"
 
-    def _query(self, statement: str) -> list[tuple[Any, ...]]:
-        with translate_warehouse_errors():
-            return [tuple(row) for row in self._cursor.execute(statement).fetchall()]
+    def _query(self, statement: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        with _translated_errors():
+            return [tuple(row) for row in self._cursor.execute(statement, values).fetchall()]
 
 
 @contextmanager
-def translate_warehouse_errors() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     """Turn the connector's errors into `WarehouseUnavailableError`."""
     from snowflake.connector.errors import Error
 

@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from audit.dates import open_table
-from audit.duckdb_tables import PLACE, database, exists, fetch, load_bronze, load_delta, names, one, same
+from audit.duckdb_tables import PLACE, database, fetch, load_bronze, load_delta, names, one, same
 from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
@@ -46,12 +46,12 @@ def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> Stag
         TransientError: a store did not answer.
     """
     silver, quarantine = open_table(lake, lake.silver(domain)), open_table(lake, lake.quarantine(domain))
-    there, gone = exists(lake, files)
-    newer = sorted({file.name for file in lake.list_date(domain, day)} - set(files))
+    listed = {file.name for file in lake.list_date(domain, day)}
+    gone, newer = [name for name in files if name not in listed], sorted(listed.difference(files))
     keys, order = domain.silver.primary_key, domain.silver.order_by
     schema = bronze_schema(domain.contract)
     with database() as connection:
-        load_bronze(connection, "bronze", lake, domain, there, [*keys, *order])
+        load_bronze(connection, "bronze", lake, domain, sorted(listed.intersection(files)), [*keys, *order])
         kept = {name: schema.field(name).type for name in dict.fromkeys([*keys, *order, *PLACE])}
         load_delta(connection, "silver", silver, domain.partition_key, day, kept)
         places = {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64(), "record_hash": pa.string()}

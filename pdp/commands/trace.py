@@ -6,7 +6,6 @@ the command runs because it brings the clients of Kafka, Postgres and the wareho
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +19,6 @@ from pdp.output import Json
 
 if TYPE_CHECKING:
     from audit.trace import Trace
-    from warehouse.load import Connection
 
 SHOWN = 160
 """Characters of a value in a table; --json has all of it."""
@@ -35,28 +33,17 @@ def trace(
 ) -> None:
     """Show one record at every stage. Exit code 1: it is nowhere."""
     from audit.trace import trace as search
-    from warehouse.connection import connect
 
     platform: Platform = ctx.obj
-    chosen = arguments.domain(platform.catalog, domain).name if domain else None
-    with ExitStack() as stack:
-        opened: list[Connection] = []
-
-        def warehouse() -> Connection:
-            if not opened:
-                opened.append(stack.enter_context(connect(platform.settings, "pdp:trace")))
-            return opened[0]
-
-        traces = search(
-            platform.settings,
-            platform.catalog,
-            platform.lake,
-            platform.partitions,
-            record,
-            domain=chosen,
-            day=arguments.day(day) if day else None,
-            warehouse=warehouse,
-        )
+    traces = search(
+        platform.settings,
+        platform.catalog,
+        platform.lake,
+        platform.partitions,
+        record,
+        domain=arguments.domain(platform.catalog, domain).name if domain else None,
+        day=arguments.day(day) if day else None,
+    )
     shown = [_table(each) for each in traces if each.is_found] or [_table(each) for each in traces]
     output.answer(as_json, {"traces": [each.to_json() for each in traces]}, *shown)
     if not any(each.is_found for each in traces):

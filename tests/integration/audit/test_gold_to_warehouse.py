@@ -18,7 +18,6 @@ from infra.embedded.services.warehouse import WarehouseService
 from platform_core.domain.catalog import Catalog
 from platform_core.settings import Settings
 from tests.rigs.audit_lake import FIRST_DAY, AuditLake
-from warehouse.connection import connect
 from warehouse.load import GoldPartition, LoadMismatchError, load_date
 
 
@@ -30,6 +29,8 @@ class Loaded:
         self.made = AuditLake(Settings(lake_uri=str(folder), snowflake_database=self.env["SNOWFLAKE_DATABASE"])).make()
         self.schema = f"AUDIT_{uuid.uuid4().hex[:8].upper()}"
         self.made.domain = self.made.domain.model_copy(update={"warehouse_schema": self.schema})
+        logins = {name.lower(): value for name, value in self.env.items()}
+        self.settings = Settings(**{"lake_uri": str(folder), **logins})
         self.connection = self.connect()
         for number in range(2):
             self.load(number)
@@ -70,14 +71,8 @@ class Loaded:
         self.connection.cursor().execute(statement.replace("HOME", f"{self.env['SNOWFLAKE_DATABASE']}.{self.schema}"))
 
     def look(self, **arguments) -> AuditReport:
-        arguments = {
-            "settings": self.made.settings,
-            "stages": {Stage.WAREHOUSE},
-            "warehouse": self.connect,
-            **arguments,
-        }
-        configured = arguments.pop("settings")
-        return audit(configured, Catalog([self.made.domain]), self.made.lake, **arguments)
+        configured = arguments.pop("settings", self.settings)
+        return audit(configured, Catalog([self.made.domain]), self.made.lake, stages={Stage.WAREHOUSE}, **arguments)
 
     def problem(self) -> tuple[str, int, str]:
         [found] = self.look().problems
@@ -153,35 +148,21 @@ def test_a_value_that_changed_in_gold_after_the_load_differs_and_no_warehouse_is
     assert (kind, count) == ("differs", 1)
     assert where.startswith(f"order_date={FIRST_DAY} city={city} (net_revenue: ")
 
-    def refuse():
-        raise snowflake.connector.errors.OperationalError("no route")
-
-    report = loaded.look(warehouse=refuse)
+    report = loaded.look(settings=loaded.settings.model_copy(update={"snowflake_port": 1}))
     assert (report.clean, report.exit_code, report.problems) == (False, 2, ())
-    assert "no route" in report.not_checked[0].not_checked
+    assert "refused the login" in report.not_checked[0].not_checked
 
 
 def test_the_login_of_the_settings_is_used_and_a_trace_ends_in_the_warehouse(loaded):
     made, order = loaded.made, loaded.made.silver_rows(FIRST_DAY)[0]
-    logins = {name.lower(): value for name, value in loaded.env.items()}
-    configured = Settings(**{"lake_uri": made.settings.lake_uri, **logins})
-    assert loaded.look(settings=configured, warehouse=None).clean
-    with connect(configured, "test") as connection:
-        [found] = trace(
-            made.settings,
-            Catalog([made.domain]),
-            made.lake,
-            made.meta,
-            str(order["order_id"]),
-            day=FIRST_DAY,
-            warehouse=lambda: connection,
-        )
+    catalog = Catalog([made.domain])
+    [found] = trace(loaded.settings, catalog, made.lake, made.meta, str(order["order_id"]), day=FIRST_DAY)
     [layer] = [each for each in found.layers if each.layer == "warehouse"]
     assert {row["table"]: row["order_date"] for row in layer.rows} == {
         "orders": FIRST_DAY,
         "orders_by_restaurant": FIRST_DAY,
     }
     assert layer.rows[0]["city"] == order["city"]
-    nobody = configured.model_copy(update={"snowflake_password": None})
-    [missing] = loaded.look(settings=nobody, warehouse=None).not_checked
+    nobody = loaded.settings.model_copy(update={"snowflake_password": None})
+    [missing] = loaded.look(settings=nobody).not_checked
     assert "SNOWFLAKE_PASSWORD" in missing.not_checked
