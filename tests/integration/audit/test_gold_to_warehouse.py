@@ -18,6 +18,7 @@ from infra.embedded.services.warehouse import WarehouseService
 from platform_core.domain.catalog import Catalog
 from platform_core.settings import Settings
 from tests.rigs.audit_lake import FIRST_DAY, AuditLake
+from tests.rigs.settings_of import settings_of
 from warehouse.load import GoldPartition, LoadMismatchError, load_date
 
 
@@ -29,8 +30,7 @@ class Loaded:
         self.made = AuditLake(Settings(lake_uri=str(folder), snowflake_database=self.env["SNOWFLAKE_DATABASE"])).make()
         self.schema = f"AUDIT_{uuid.uuid4().hex[:8].upper()}"
         self.made.domain = self.made.domain.model_copy(update={"warehouse_schema": self.schema})
-        logins = {name.lower(): value for name, value in self.env.items()}
-        self.settings = Settings(**{"lake_uri": str(folder), **logins})
+        self.settings = settings_of({**self.env, "LAKE_URI": str(folder)})
         self.connection = self.connect()
         for number in range(2):
             self.load(number)
