@@ -16,12 +16,12 @@ import pyarrow as pa
 from audit.duckdb_tables import DeltaDate, names
 from audit.report import CheckOutcome
 from audit.stages.source_to_silver import compare_totals
+from platform_core.domain.bronze_schema import TIMESTAMP, arrow_type
 from platform_core.domain.catalog import Domain
 from platform_core.domain.quality import ratio_of, refused_rules, volume_verdict
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaReader
 from platform_core.partitions.partition_state import State
-from sink.bronze.arrow import TIMESTAMP, arrow_type
 
 if TYPE_CHECKING:
     from spark_jobs.bronze_to_silver import SilverResult
