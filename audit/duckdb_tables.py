@@ -92,6 +92,11 @@ def same(columns: Sequence[str], left: str, right: str) -> str:
     return " and ".join(f'{left}."{column}" is not distinct from {right}."{column}"' for column in columns)
 
 
+def python_time(column: str) -> str:
+    """Return the SQL of a time, NULL where Python's years 1 to 9999 do not have it."""
+    return f"case when {column} between timestamptz '0001-01-01' and timestamptz '9999-12-31' then {column} end"
+
+
 def load_bronze(
     connection: duckdb.DuckDBPyConnection,
     table: str,
@@ -128,15 +133,16 @@ def load_delta(
     table: str,
     delta: DeltaTable | None,
     partition_key: str,
-    day: date,
+    day: date | None,
     columns: dict[str, pa.DataType],
 ) -> None:
-    """Make a table of one date of a Delta table; one that does not exist, or lacks a column, has no values there.
+    """Make a table of one date of a Delta table, or of all; what does not exist, table or column, has no values.
 
     Args:
         connection: Where to.
         delta: The Delta table, at the version that it was opened with.
         partition_key: Its date column.
+        day: The date; None for all dates.
         columns: Columns to read, with the type that a missing one gets.
 
     Raises:
@@ -148,10 +154,11 @@ def load_delta(
         _take(connection, table, wanted, table)
         return
     present = {field.name for field in delta.schema().fields}
-    dataset = delta.to_pyarrow_dataset(file_pruning_predicate=[(partition_key, "=", day.isoformat())])
-    connection.register("_source", dataset)
+    pruned = [(partition_key, "=", day.isoformat())] if day else None
+    connection.register("_source", delta.to_pyarrow_dataset(file_pruning_predicate=pruned))
     listed = ", ".join(f'"{name}"' if name in present else f'null as "{name}"' for name in wanted)
-    _take(connection, table, [], f"`{delta.table_uri}`", f"{listed}", f"where \"{partition_key}\" = date '{day}'")
+    condition = f"where \"{partition_key}\" = date '{day}'" if day else ""
+    _take(connection, table, [], f"`{delta.table_uri}`", listed, condition)
 
 
 def _take(

@@ -98,18 +98,7 @@ class _Checks:
         lake = self._lake
         match stage:
             case Stage.SOURCE:
-                if domain.quality.source is None:
-                    return []
-                access = source_to_silver.SourceAccess(
-                    self._settings.postgres_dsn.get_secret_value(),
-                    source_to_silver.watermark(self._settings.state_dir, domain),
-                    lambda: self._kafka,
-                )
-                known = dates_of(lake, domain, self._partitions)
-                more = source_to_silver.dates_to_compare(known, SystemClock().now().date())
-                return self._each_date(
-                    stage, domain, lambda day, row: source_to_silver.compare(lake, domain, day, row, access), more
-                )
+                return self._of_source(domain)
             case Stage.BRONZE:
                 return [kafka_to_bronze.compare(lake, domain, self._kafka)]
             case Stage.SILVER:
@@ -129,6 +118,23 @@ class _Checks:
                 return self._each_processed_date(
                     stage, domain, lambda day: gold_to_warehouse.compare(lake, domain, day, tables), tables.dates()
                 )
+
+    def _of_source(self, domain: Domain) -> Iterable[StageResult]:
+        lake, dsn = self._lake, self._settings.postgres_dsn.get_secret_value()
+        if source_to_silver.polled(domain) is None:
+            if domain.quality.source is None:
+                return []
+            compare_totals = partial(source_to_silver.compare_totals, lake, domain, dsn=dsn)
+            return self._each_processed_date(Stage.SOURCE, domain, compare_totals)
+        position = source_to_silver.watermark(self._settings.state_dir, domain)
+        access = source_to_silver.SourceAccess(dsn, position, lambda: self._kafka, self._partitions)
+        if not source_to_silver.is_dated(domain):
+            return [source_to_silver.compare(lake, domain, None, access)]
+        known = dates_of(lake, domain, self._partitions)
+        more = source_to_silver.dates_to_compare(known, SystemClock().now().date())
+        return self._each_date(
+            Stage.SOURCE, domain, lambda day, _: source_to_silver.compare(lake, domain, day, access), more
+        )
 
     def _each_processed_date(
         self, stage: Stage, domain: Domain, compare: Callable[[date], StageResult], more: Collection[date] = ()

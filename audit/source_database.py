@@ -1,11 +1,12 @@
-"""Reading one date of the source database, its totals or its rows, for the reconciliation of Silver.
+"""Reading the source database for the audit: the totals of a date, rows, and the versions of some keys.
 
-Only the connection and the bounds of the date live here; the query is the domain's, what it must agree with is in
-`checks` and in the audit.
+Only the connection and the bounds of a date live here; what the answers must agree with is in
+`audit.stages.source_to_silver`. Values come as text: a row that Python has no value for hides no other row.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
@@ -19,10 +20,10 @@ BATCH_ROWS = 20_000
 
 
 class SourceUnavailableError(TransientError):
-    """The source database did not answer the domain's query."""
+    """The source database did not answer; the message has no password."""
 
 
-def read_source(dsn: str, query: str, day: date) -> tuple[Any, ...]:
+def read_totals(dsn: str, query: str, day: date) -> tuple[Any, ...]:
     """Return the one row of a query over the source database.
 
     Args:
@@ -30,105 +31,97 @@ def read_source(dsn: str, query: str, day: date) -> tuple[Any, ...]:
         query: SQL with `%(start)s` and `%(end)s`, the bounds of the date.
 
     Raises:
-        SourceUnavailableError: no connection, or the query failed; the message has no password.
+        SourceUnavailableError: no connection, or the query failed.
     """
-    with _cursor(dsn, query, day) as cursor:
+    with _session(dsn, f"the query `quality.source` and {day}") as cursor:
+        cursor.execute(query, _bounds(day))
         row = cursor.fetchone()
     return tuple(row or ())
 
 
-def read_source_rows(dsn: str, query: str, day: date) -> Iterator[list[tuple[Any, ...]]]:
+def read_rows(dsn: str, query: str, day: date | None) -> Iterator[list[tuple[Any, ...]]]:
     """Yield all rows of a query over the source database, in batches.
 
     Args:
         dsn: The database's URL, with its password.
-        query: SQL with `%(start)s` and `%(end)s`, the bounds of the date.
+        query: SQL, with `%(start)s` and `%(end)s` if it is for a date.
 
     Raises:
-        SourceUnavailableError: no connection, or the query failed; the message has no password.
+        SourceUnavailableError: no connection, or the query failed.
     """
-    with _cursor(dsn, query, day, name="rows") as cursor:
+    # A cursor with a name is the server's: the client holds one batch.
+    with _session(dsn, str(day or "all rows"), name="rows") as cursor:
+        cursor.execute(query, _bounds(day) if day else {})
         while batch := cursor.fetchmany(BATCH_ROWS):
             yield batch
 
 
-def read_source_row(dsn: str, table: str, key: str, value: object) -> dict[str, Any] | None:
-    """Return one row of a table of the source database by its key.
+def read_row(dsn: str, table: str, key: str, value: object) -> dict[str, Any] | None:
+    """Return one row of a table by its key, as JSON values; None when there is no such row.
 
     Args:
         dsn: The database's URL, with its password.
-        key: Its key column.
-        value: The key.
-
-    Returns:
-        The row by column, empty when there is no such row; None when there is no such table.
 
     Raises:
-        SourceUnavailableError: no connection, or the query failed; the message has no password.
+        SourceUnavailableError: no connection, no such table, or the query failed.
     """
     from psycopg2 import sql
 
-    with _session(dsn, f"`{table}`") as cursor:
-        cursor.execute("select to_regclass(%s)", (table,))
-        if cursor.fetchone()[0] is None:
-            return None
-        query = sql.SQL("select * from {} where {} = %s").format(sql.Identifier(*table.split(".")), sql.Identifier(key))
-        cursor.execute(query, (value,))
+    query = sql.SQL("select row_to_json(r)::text from {} r where {} = %s")
+    with _session(dsn, f"table `{table}`") as cursor:
+        cursor.execute(query.format(sql.Identifier(*table.split(".")), sql.Identifier(key)), (value,))
         row = cursor.fetchone()
-        return dict(zip((column.name for column in cursor.description), row, strict=True)) if row else {}
+    return dict(json.loads(row[0])) if row else None
 
 
-def read_tombstones(dsn: str, table: str, key: str, version: str, values: Sequence[object]) -> list[tuple[Any, Any]]:
-    """Return key and version of rows that a table of tombstones has.
+def read_versions(dsn: str, table: str, key: str, version: str, keys: Sequence[object]) -> dict[Any, str]:
+    """Return the versions, as text, of those keys that a table has.
 
     Args:
         dsn: The database's URL, with its password.
-        table: The table of tombstones.
-        key: Its key column.
+        key: The table's key column.
         version: The column that orders versions.
-        values: The keys to look for.
 
     Raises:
-        SourceUnavailableError: no connection, or the query failed; the message has no password.
+        SourceUnavailableError: no connection, no such table, or the query failed.
     """
     from psycopg2 import sql
 
-    with _session(dsn, f"`{table}`") as cursor:
-        cursor.execute("select to_regclass(%s)", (table,))
-        if cursor.fetchone()[0] is None:
-            return []
-        columns = sql.SQL(", ").join(map(sql.Identifier, (key, version)))
-        query = sql.SQL("select {} from {} where {} = any(%s)").format(
-            columns, sql.Identifier(*table.split(".")), sql.Identifier(key)
-        )
-        cursor.execute(query, (list(values),))
-        return list(cursor.fetchall())
+    query = sql.SQL("select {key}, {version}::text from {table} where {key} = any(%s)")
+    names = {"key": sql.Identifier(key), "version": sql.Identifier(version)}
+    with _session(dsn, f"table `{table}`") as cursor:
+        cursor.execute(query.format(table=sql.Identifier(*table.split(".")), **names), (list(keys),))
+        return dict(cursor.fetchall())
 
 
-@contextmanager
-def _cursor(dsn: str, query: str, day: date, name: str | None = None) -> Iterator[Any]:
+def _bounds(day: date) -> dict[str, datetime]:
     start = datetime.combine(day, time(), UTC)
-    with _session(dsn, str(day), name) as cursor:
-        cursor.execute(query, {"start": start, "end": start + timedelta(days=1)})
-        yield cursor
+    return {"start": start, "end": start + timedelta(days=1)}
 
 
 @contextmanager
 def _session(dsn: str, what: str, name: str | None = None) -> Iterator[Any]:
     import psycopg2
+    from psycopg2.errors import ProgrammingError
 
     options = f"-c statement_timeout={STATEMENT_MILLISECONDS} -c default_transaction_read_only=on -c timezone=UTC"
     try:
         connection = psycopg2.connect(dsn, connect_timeout=CONNECT_SECONDS, options=options)
         try:
-            # A cursor with a name is the server's: the client holds one batch.
             with connection, connection.cursor(name) as cursor:
                 yield cursor
         finally:
             connection.close()
+    except ProgrammingError as error:
+        # A message of this kind names tables and columns, and no value.
+        raise SourceUnavailableError(
+            f"The source database refuses to be asked for {what}: {str(error).splitlines()[0]}. Mend the block `source`"
+            " or `quality.source` in domains.yaml, or the database.",
+            what=what,
+        ) from None
     except psycopg2.Error as error:
         raise SourceUnavailableError(
-            f"The source database did not answer for {what}: {type(error).__name__}. Check `POSTGRES_DSN` and the query"
-            " in domains.yaml (`quality.source`); the date is compared again when it is processed again.",
+            f"The source database did not answer for {what}: {type(error).__name__}. Check `POSTGRES_DSN` and that the"
+            " database is up; a date is compared again when it is processed again.",
             what=what,
         ) from None

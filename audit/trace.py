@@ -20,7 +20,7 @@ import pyarrow.dataset as ds
 
 from audit.dates import open_table
 from audit.kafka_log import AuditLog
-from audit.source_database import read_source_row
+from audit.source_database import read_row
 from audit.warehouse_tables import WarehouseTables
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Catalog, Domain
@@ -147,14 +147,14 @@ class _Search:
     def run(self) -> Trace:
         """Look into every layer; the offsets come from Bronze, so Bronze is read before Kafka."""
         domain = self._domain
-        table = f"table `{domain.source_table or domain.name}` of the source database"
-        source = self._looked("source", table, self._source)
-        by_key = self._key is not None
-        bronze = self._looked("bronze", f"`{self._lake.uri(self._lake.bronze(domain))}`", self._bronze)
-        if self._key is not None and not by_key:  # Bronze knows the key of an offset
+        table = f"table `{domain.source_table}` of the source database" if domain.source_table else "no source table"
+        in_bronze = f"`{self._lake.uri(self._lake.bronze(domain))}`"
+        if self._key is None:  # Bronze knows the key of an offset
+            bronze = self._looked("bronze", in_bronze, self._bronze)
             source = self._looked("source", table, self._source)
-        if source.rows == [] and self._key is not None and not source.not_looked and not self._has_source:
-            source.looked_in += " (the domain has no source table)"
+        else:
+            source = self._looked("source", table, self._source)
+            bronze = self._looked("bronze", in_bronze, self._bronze)
         letters = self._looked("dead letters", f"topic `{dlq_name(domain)}`", self._letters)
         silver = self._looked("silver", f"`{self._lake.uri(self._lake.silver(domain))}`", self._silver)
         quarantine = self._looked("quarantine", f"`{self._lake.uri(self._lake.quarantine(domain))}`", self._quarantine)
@@ -166,7 +166,6 @@ class _Search:
         layers = [source, kafka, letters, bronze, silver, quarantine, gold, warehouse, state]
         return Trace(domain.name, self._subject, layers)
 
-    _has_source = False
     _silver_rows: Sequence[Row] = ()
 
     def _looked(self, layer: str, where: str, look: Callable[[], list[Row]]) -> Found:
@@ -176,17 +175,17 @@ class _Search:
             return Found(layer, where, not_looked=error.message)
 
     def _source(self) -> list[Row]:
-        if self._key is None:
+        table = self._domain.source_table
+        if self._key is None or table is None:
             return []
         dsn = self._settings.postgres_dsn.get_secret_value()
-        table = self._domain.source_table
-        row = read_source_row(dsn, table, self._domain.silver.primary_key[0], self._key) if table else None
-        self._has_source = row is not None
-        if not row:
+        row = read_row(dsn, table, self._domain.silver.primary_key[0], self._key)
+        if row is None:
             return []
-        if not self._days and isinstance(moment := row.get(self._domain.bronze.timestamp_col), datetime):
+        moment = _time(row.get(self._domain.bronze.timestamp_col))
+        if not self._days and moment is not None:
             self._days = {moment.astimezone(UTC).date()}
-        return [{name: _masked(name, value) for name, value in row.items()}]
+        return [_masked_row(row)]
 
     def _bronze(self) -> list[Row]:
         rows: list[Row] = []
@@ -341,6 +340,14 @@ def _message(message: Message) -> Row:
         "value": _masked_text(body.decode(errors="replace"))[:MAX_VALUE],
         **headers,
     }
+
+
+def _time(value: Any) -> datetime | None:
+    """Return a time of the source, None of one that Python cannot have."""
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _masked_row(row: Row) -> Row:

@@ -10,18 +10,19 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 
 from audit.dates import COMPARABLE, open_table
-from audit.duckdb_tables import PLACE, fetch, load_bronze, load_delta, names
+from audit.duckdb_tables import fetch, load_bronze, load_delta, python_time
 from audit.kafka_log import AuditLog
 from audit.report import Reason
 from platform_core.domain.catalog import Domain
+from platform_core.domain.source import PolledTable
 from platform_core.lake.lake import Lake
-from platform_core.partitions.partition_meta import Partition
+from platform_core.partitions.partition_meta import PartitionMetaReader
 from platform_kafka.records import Message
 from platform_kafka.topics import dlq_name
 from platform_kafka.wire_format import unframe
@@ -36,116 +37,140 @@ class SourceRow:
 
     Attributes:
         key: Its business key.
-        version: What orders its versions.
+        version: What orders its versions; None where it is a time that Python cannot have.
     """
 
-    key: tuple[Any, ...]
-    version: Any
+    key: int
+    version: datetime | None
 
     def __str__(self) -> str:
-        return " ".join(str(part) for part in self.key) + f" (version {self.version})"
+        return f"{self.key} (version {self.version})"
 
 
 class OnTheWay:
     """Looks for rows between the source and Silver.
 
     Args:
-        lake: The lake.
-        domain: The domain.
         position: The producer's watermark, read before anything else; without it nothing is explained.
         kafka: Opens Kafka; asked only for rows that are polled and not in Bronze.
+        partitions: What was processed.
     """
 
-    def __init__(self, lake: Lake, domain: Domain, position: Position | None, kafka: Callable[[], AuditLog]) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        domain: Domain,
+        position: Position | None,
+        kafka: Callable[[], AuditLog],
+        partitions: PartitionMetaReader,
+    ) -> None:
         self._domain = domain
         self._lake = lake
         self._position = position
         self._kafka = kafka
-        self._version = (domain.silver.order_by or domain.silver.primary_key)[0]
+        self._partitions = partitions
+        assert isinstance(domain.source, PolledTable)
+        self._key, self._version = domain.source.key, domain.source.version
 
     def explain(
-        self, connection: duckdb.DuckDBPyConnection, day: date, row: Partition | None, behind: Sequence[SourceRow]
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        day: date | None,
+        behind: Sequence[SourceRow],
+        moved: Sequence[SourceRow],
     ) -> dict[SourceRow, Reason]:
         """Return why rows are behind; those that nothing explains are left out.
 
         Args:
             connection: For the tables of the date.
+            day: The date of the rows; None for any.
+            moved: Rows that belong to another date now: only whether they were polled is asked.
 
         Raises:
             TransientError: Kafka or the store did not answer.
         """
-        reasons: dict[SourceRow, Reason] = {}
-        if self._position is None:
-            return reasons
-        for each in behind:
-            if isinstance(each.version, datetime) and not self._position.covers(each.key[0], each.version):
-                reasons[each] = Reason.NOT_POLLED_YET
-        wanted = [each for each in behind if each not in reasons]
-        if not wanted:
+        position = self._position
+        if position is None:
+            return {}
+        reasons = {
+            row: Reason.NOT_POLLED_YET
+            for row in (*behind, *moved)
+            if row.version is not None and not position.covers(row.key, row.version)
+        }
+        left = [row for row in behind if row not in reasons]
+        if not left:
             return reasons
         name, kafka = self._domain.topic.name, self._kafka()
         # Both are asked for before Bronze is listed: what was committed is there, what was not lies between them.
         topic = kafka.topic(name)
         bounds = topic.bounds if topic else {}
         committed = kafka.committed(name, list(bounds))
-        waiting, refused, processed = self._in_bronze(connection, day, row)
-        for each in wanted:
-            if each in refused:
-                reasons[each] = Reason.QUARANTINED
-            elif each in waiting:
-                reasons[each] = Reason.NOT_PROCESSED_YET
-        wanted = [each for each in wanted if each not in reasons and each not in processed]
-        if not wanted:
+        since = [row.version.date() for row in left if row.version is not None]
+        dates = [day] if day else self._lake.list_dates(self._domain)
+        processed = set[SourceRow]()
+        for each in dates:
+            if day is None and each < min(since, default=each):
+                continue
+            for row, is_refused, is_processed in self._in_bronze(connection, each, left):
+                if is_refused:
+                    reasons[row] = Reason.QUARANTINED
+                elif is_processed:
+                    processed.add(row)
+                else:
+                    reasons.setdefault(row, Reason.NOT_PROCESSED_YET)
+        left = [row for row in left if row not in reasons and row not in processed]
+        if not left:
             return reasons
         unread = {p: (max(low, committed.get(p, low)), high) for p, (low, high) in bounds.items()}
         lag = kafka.between(name, {p: span for p, span in unread.items() if span[0] < span[1]})
-        reasons |= dict.fromkeys(self._carried(lag, wanted), Reason.NOT_READ_YET)
-        wanted = [each for each in wanted if each not in reasons]
-        if wanted:
-            reasons |= dict.fromkeys(self._carried(kafka.all_of(dlq_name(self._domain)), wanted), Reason.DEAD_LETTER)
+        reasons |= dict.fromkeys(self._carried(lag, left), Reason.NOT_READ_YET)
+        left = [row for row in left if row not in reasons]
+        if left:
+            reasons |= dict.fromkeys(self._carried(kafka.all_of(dlq_name(self._domain)), left), Reason.DEAD_LETTER)
         return reasons
 
     def _in_bronze(
-        self, connection: duckdb.DuckDBPyConnection, day: date, row: Partition | None
-    ) -> tuple[set[SourceRow], set[SourceRow], set[SourceRow]]:
-        """Return the date's versions that wait for a run, that are in the quarantine, and that a run has taken in."""
-        keys, domain = self._domain.silver.primary_key, self._domain
-        taken = set(row.source_files) if row is not None and row.status in COMPARABLE else set()
+        self, connection: duckdb.DuckDBPyConnection, day: date, rows: Sequence[SourceRow]
+    ) -> list[tuple[SourceRow, bool, bool]]:
+        """Return which of the rows the date's files have; whether they are in the quarantine, and in a run's files."""
+        domain = self._domain
+        partition = self._partitions.get(domain.name, day)
+        processed = partition.source_files if partition is not None and partition.status in COMPARABLE else ()
         listed = [file.name for file in self._lake.list_date(domain, day)]
         places = {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64()}
         quarantine = open_table(self._lake, self._lake.quarantine(domain))
         load_delta(connection, "quarantine", quarantine, domain.partition_key, day, places)
-        found: list[set[SourceRow]] = []
-        refused: set[SourceRow] = set()
-        for files in ([n for n in listed if n not in taken], [n for n in listed if n in taken]):
-            load_bronze(connection, "bronze", self._lake, domain, files, [*keys, self._version])
-            on = f'b."{PLACE[0]}" = q.topic and b."{PLACE[1]}" = q."partition" and b."{PLACE[2]}" = q."offset"'
-            rows = fetch(
+        keys = pa.table({"key": [row.key for row in rows]})
+        version, found = python_time(f'b."{self._version}"'), []
+        for is_processed in (False, True):
+            files = [name for name in listed if (name in processed) is is_processed]
+            load_bronze(connection, "bronze", self._lake, domain, files, [self._key, self._version])
+            connection.register("behind", keys)
+            rows_of_files = fetch(
                 connection,
-                f'select {names(keys, "b")}, b."{self._version}", bool_or(q.topic is not null) from bronze b'
-                f" left join quarantine q on {on} group by all",
+                f'select b."{self._key}", {version}, bool_or(q.topic is not null)'
+                f' from bronze b semi join behind on b."{self._key}" = behind.key left join quarantine q'
+                f' on b._topic = q.topic and b._partition = q."partition" and b._offset = q."offset" group by all',
             )
-            found.append({SourceRow(each[: len(keys)], each[-2]) for each in rows})
-            refused |= {SourceRow(each[: len(keys)], each[-2]) for each in rows if each[-1]}
-        return found[0], refused, found[1]
+            connection.unregister("behind")
+            found += [(SourceRow(key, at), refused, is_processed) for key, at, refused in rows_of_files]
+        return [each for each in found if each[0] in set(rows)]
 
-    def _carried(self, messages: Iterable[Message], wanted: Sequence[SourceRow]) -> set[SourceRow]:
+    def _carried(self, messages: Iterable[Message], rows: Sequence[SourceRow]) -> set[SourceRow]:
         """Return the rows that one of the messages carries; of one that cannot be read only the key is known."""
         by_key: dict[str, list[SourceRow]] = {}
-        for each in wanted:
-            by_key.setdefault(str(each.key[0]), []).append(each)
+        for each in rows:
+            by_key.setdefault(str(each.key), []).append(each)
         carried: set[SourceRow] = set()
         for message in messages:
             for each in by_key.get((message.key() or b"").decode(errors="replace"), ()):
-                if _version(message, self._version) in (None, each.version):
+                if self._version_of(message) in (None, each.version):
                     carried.add(each)
         return carried
 
-
-def _version(message: Message, column: str) -> datetime | None:
-    _, body = unframe(message.value() or b"")
-    try:
-        document = json.loads(body)
-        return datetime.fromisoformat(document[column])
-    except (ValueError, KeyError, TypeError):
-        return None
+    def _version_of(self, message: Message) -> datetime | None:
+        _, body = unframe(message.value() or b"")
+        try:
+            return datetime.fromisoformat(json.loads(body)[self._version])
+        except (ValueError, KeyError, TypeError):
+            return None

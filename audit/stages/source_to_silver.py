@@ -1,38 +1,38 @@
-"""Source → Silver, a date: each row of the source database is in Silver in its present version, or on its way.
+"""Source → Silver: each row of the source's table is in Silver in its present version, or on its way.
 
-The rows are those that the domain's `quality.source` query counts. Whether one was polled is known from the
-producer's watermark, which is read before everything else: what changes later was not polled yet. A run compares only
-the totals (`compare_totals`), because rows may be on their way.
+The table is that of the domain's `source` block. A source whose rows have their date in a column is compared date by
+date; one whose records are dated by their extraction is compared as a whole, with the latest version of each key.
+Whether a row was polled is known from the producer's watermark, which is read before everything else. A run compares
+only the totals (`compare_totals`), because rows may be on their way.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
-from audit.dates import COMPARABLE, open_table
-from audit.duckdb_tables import DeltaDate, database, exact, fetch, load_delta, names, one
+from audit.dates import open_table
+from audit.duckdb_tables import DeltaDate, database, exact, fetch, load_delta, one, python_time
 from audit.kafka_log import AuditLog
 from audit.report import CheckOutcome, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
-from audit.source_database import SourceUnavailableError, read_source, read_source_rows, read_tombstones
+from audit.source_database import SourceUnavailableError, read_rows, read_totals, read_versions
 from audit.stages.in_transit import OnTheWay, SourceRow
-from platform_core.domain.bronze_schema import bronze_schema
-from platform_core.domain.catalog import Domain, Source
+from platform_core.domain.bronze_schema import arrow_type
+from platform_core.domain.catalog import Domain
+from platform_core.domain.source import PolledTable
 from platform_core.lake.lake import Lake
-from platform_core.partitions.partition_meta import Partition
+from platform_core.partitions.partition_meta import PartitionMetaReader
 
 if TYPE_CHECKING:
     from producers.postgres.fence import Position
-
-_SELECT_LIST = re.compile(r"^\s*select\s.+?\sfrom\s", re.IGNORECASE | re.DOTALL)
 
 
 def watermark(state_dir: Path, domain: Domain) -> Position | None:
@@ -46,11 +46,15 @@ def watermark(state_dir: Path, domain: Domain) -> Position | None:
     return saved_position(state_dir, domain)
 
 
-def rows_query(source: Source, columns: Sequence[str]) -> str | None:
-    """Return the domain's query with columns in the place of its totals; None if it is no plain SELECT ... FROM."""
-    listed = ", ".join(f'"{name}"' for name in columns)
-    query, found = _SELECT_LIST.subn(f"select {listed} from ", source.query, count=1)
-    return query if found else None
+def polled(domain: Domain) -> PolledTable | None:
+    """Return the source whose rows can be compared: Silver has one row a key of its table."""
+    source = domain.source
+    return source if isinstance(source, PolledTable) and domain.silver.primary_key == (source.key,) else None
+
+
+def is_dated(domain: Domain) -> bool:
+    """Return whether the source's rows have the date of their records in a column of their own."""
+    return domain.bronze.timestamp_col != getattr(domain.source, "stamp", None)
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,13 @@ class SourceAccess:
         dsn: The source database's URL.
         position: The producer's watermark, read before anything else.
         kafka: Opens Kafka; asked only for rows that are not in Bronze.
+        partitions: What was processed.
     """
 
     dsn: str
     position: Position | None
     kafka: Callable[[], AuditLog]
+    partitions: PartitionMetaReader
 
 
 def dates_to_compare(known: Sequence[date], today: date) -> set[date]:
@@ -74,37 +80,26 @@ def dates_to_compare(known: Sequence[date], today: date) -> set[date]:
     return {first + timedelta(days=number) for number in range((today - first).days + 1)}
 
 
-def compare(lake: Lake, domain: Domain, day: date, partition: Partition | None, source: SourceAccess) -> StageResult:
-    """Compare one date of a domain that has a `quality.source`.
+def compare(lake: Lake, domain: Domain, day: date | None, access: SourceAccess) -> StageResult:
+    """Compare one date of a domain whose source is `polled`, or all of its rows.
 
     Args:
-        lake: The lake.
-        domain: The domain.
-        day: The date.
-        partition: What partition_meta knows of the date.
-        source: The source database, the producer's watermark and Kafka.
+        day: The date; None for all rows, of a source that is not `is_dated`.
 
     Raises:
         TransientError: a service did not answer.
     """
-    assert domain.quality.source is not None
-    columns = _compared_columns(domain, domain.quality.source)
-    query = rows_query(domain.quality.source, columns)
-    if query is None:
-        if partition is None or partition.status not in COMPARABLE:
-            return StageResult(Stage.SOURCE, domain.name, day, (), {Reason.NOT_PROCESSED_YET: 1})
-        return compare_totals(lake, domain, day, source.dsn)
     with database() as connection:
-        _load(connection, lake, domain, day, columns, read_source_rows(source.dsn, query, day))
-        rows = _differences(connection, domain, columns, source.dsn)
-        if rows.behind and source.position is None:
+        _load(connection, lake, domain, day, access.dsn)
+        rows = _differences(connection, domain, access, dated=day is not None)
+        if rows.behind and access.position is None:
             text = (
                 f"{len(rows.behind):,} rows are not in Silver, and the producer's watermark `{domain.name}.json` is"
                 " not in `STATE_DIR` of this machine: whether they were polled cannot be told"
             )
             return StageResult(Stage.SOURCE, domain.name, day, not_checked=text)
-        on_the_way = OnTheWay(lake, domain, source.position, source.kafka)
-        return _result(domain, day, rows, on_the_way.explain(connection, day, partition, rows.behind))
+        on_the_way = OnTheWay(lake, domain, access.position, access.kafka, access.partitions)
+        return _result(domain, day, rows, on_the_way.explain(connection, day, rows.behind, rows.moved))
 
 
 def compare_totals(lake: Lake, domain: Domain, day: date, dsn: str) -> StageResult:
@@ -118,7 +113,7 @@ def compare_totals(lake: Lake, domain: Domain, day: date, dsn: str) -> StageResu
     assert source is not None
     silver = DeltaDate(lake, lake.silver(domain), domain.partition_key, day).query(*source.silver)
     try:
-        totals = read_source(dsn, source.query, day)
+        totals = read_totals(dsn, source.query, day)
     except SourceUnavailableError as error:
         outcome = _totals_check(domain, False, {"not compared": error.message})
         return StageResult(Stage.SOURCE, domain.name, day, not_checked=error.message, checks=(outcome,))
@@ -126,44 +121,53 @@ def compare_totals(lake: Lake, domain: Domain, day: date, dsn: str) -> StageResu
     facts = {name: f"source {a}, Silver {b}" for name, a, b in zip(source.silver, totals, silver, strict=False)}
     detail = "; ".join(f"{name}: {text}" for name, text in facts.items())
     problem = Problem(Stage.SOURCE, domain.name, day, Kind.DIFFERS, 1, detail=detail)
-    return StageResult(
-        Stage.SOURCE,
-        domain.name,
-        day,
-        problems=() if equal else (problem,),
-        checks=(_totals_check(domain, equal, facts),),
-    )
+    checks = (_totals_check(domain, equal, facts),)
+    return StageResult(Stage.SOURCE, domain.name, day, problems=() if equal else (problem,), checks=checks)
 
 
 def _totals_check(domain: Domain, passed: bool, facts: dict[str, Any]) -> CheckOutcome:
     return CheckOutcome("silver", domain.name, "reconciles_with_source", passed, facts, "WARN")
 
 
-def _compared_columns(domain: Domain, source: Source) -> list[str]:
-    """Return the key, the version, the columns whose totals domains.yaml compares, and `deleted_at`."""
-    contract = [column.name for column in domain.contract.columns]
-    summed = [name for name in contract if any(re.search(rf"\b{name}\b", text) for text in source.silver)]
-    deleted = [name for name in contract if name == "deleted_at"]
-    return list(dict.fromkeys([*domain.silver.primary_key, *domain.silver.order_by[:1], *summed, *deleted]))
+def _source(domain: Domain) -> PolledTable:
+    source = polled(domain)
+    assert source is not None
+    return source
 
 
-def _load(
-    connection: duckdb.DuckDBPyConnection,
-    lake: Lake,
-    domain: Domain,
-    day: date,
-    columns: Sequence[str],
-    batches: Iterator[list[tuple[Any, ...]]],
-) -> None:
-    """Make the tables `silver` and `source`, with the same columns."""
-    types = {name: bronze_schema(domain.contract).field(name).type for name in columns}
+def _compared_columns(domain: Domain) -> list[str]:
+    """Return the key, the version, the columns whose totals domains.yaml compares, and the mark of a deleted row."""
+    source = _source(domain)
+    totals = domain.quality.source.silver if domain.quality.source else ()
+    summed = [name for name in domain.contract.by_name if any(re.search(rf"\b{name}\b", text) for text in totals)]
+    deleted = [source.deleted_at] if source.deleted_at in domain.contract.by_name else []
+    return list(dict.fromkeys([source.key, source.version, *summed, *deleted]))
+
+
+def _load(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: Domain, day: date | None, dsn: str) -> None:
+    """Make the tables `silver` and `source`, with the same columns; a row with a value that none can hold is marked."""
+    from producers.postgres.query import rows_query
+
+    source, columns = _source(domain), _compared_columns(domain)
+    types = {name: arrow_type(domain.contract.by_name[name]) for name in columns}
     silver = open_table(lake, lake.silver(domain))
-    load_delta(connection, "silver", silver, domain.partition_key, day, types)
-    connection.execute("create temp table source as select * from silver limit 0")
-    for batch in batches:
-        arrays = [pa.array(values, kind) for values, kind in zip(zip(*batch, strict=True), types.values(), strict=True)]
-        connection.register("_batch", pa.table(arrays, names=list(columns)))
-        connection.execute("insert into source select * from _batch")
+    load_delta(connection, "silver_rows", silver, domain.partition_key, day, types)
+    connection.execute(
+        "create temp table silver as from silver_rows"
+        f' qualify row_number() over (partition by "{source.key}" order by "{source.version}" desc nulls last) = 1'
+        if day is None
+        else "create temp table silver as from silver_rows"
+    )
+    connection.execute("create temp table source as select *, false as unreadable from silver limit 0")
+    kinds = {name: kind for name, kind, *_ in connection.execute("describe silver").fetchall()}
+    values = ", ".join(f'try_cast("{name}" as {kinds[name]})' for name in columns)
+    unreadable = " or ".join(
+        f'("{name}" is not null and try_cast("{name}" as {kinds[name]}) is null)' for name in columns
+    )
+    for batch in read_rows(dsn, rows_query(domain, columns, dated=day is not None), day):
+        arrays = [pa.array(texts, pa.string()) for texts in zip(*batch, strict=True)]
+        connection.register("_batch", pa.table(arrays, names=columns))
+        connection.execute(f"insert into source select {values}, {unreadable} from _batch")
         connection.unregister("_batch")
 
 
@@ -172,69 +176,83 @@ class _Rows:
     """The rows of the source, and which of them Silver has otherwise.
 
     Attributes:
-        total: How many the source has or has deleted.
+        total: How many the source has, has deleted, or has on another date now.
         behind: Those that Silver does not have in their present version.
         different: Keys whose present version has other values in Silver.
+        unreadable: Keys with a value that no layer can hold.
+        moved: Rows that Silver has on this date and the source on another one.
         gone: Keys that only Silver has.
     """
 
     total: int
     behind: list[SourceRow]
-    different: list[str]
-    gone: list[str]
+    different: list[int]
+    unreadable: list[int]
+    moved: list[SourceRow]
+    gone: list[int]
 
 
-def _differences(connection: duckdb.DuckDBPyConnection, domain: Domain, columns: Sequence[str], dsn: str) -> _Rows:
-    keys = domain.silver.primary_key
-    version = domain.silver.order_by[0] if domain.silver.order_by else keys[0]
-    joined = f"source a left join silver b using ({names(keys)})"
-    newer = f'b."{keys[0]}" is null or b."{version}" < a."{version}"'
-    others = [name for name in columns if name not in (*keys, version)]
-    unequal = " or ".join([f'b."{version}" > a."{version}"', *(f'a."{n}" is distinct from b."{n}"' for n in others)])
-    behind = fetch(connection, f'select {names(keys, "a")}, a."{version}" from {joined} where {newer} order by all')
-    different = fetch(
-        connection, f"select {names(keys, 'a')} from {joined} where not ({newer}) and ({unequal}) order by all"
-    )
+def _differences(connection: duckdb.DuckDBPyConnection, domain: Domain, access: SourceAccess, *, dated: bool) -> _Rows:
+    source, columns = _source(domain), _compared_columns(domain)
+    key, version = f'"{source.key}"', f'"{source.version}"'
+    joined = f"source a left join silver b using ({key})"
+    newer = f"b.{key} is null or b.{version} < a.{version}"
+    others = " or ".join(f"a.{name} is distinct from b.{name}" for name in map('"{}"'.format, columns[1:]))
     # A row that is deleted at the source leaves its last version with `deleted_at`, which stays in Silver.
-    alive = 'where "deleted_at" is null' if "deleted_at" in columns else ""
-    gone = fetch(connection, f"select {names(keys)} from (from silver {alive}) anti join source using ({names(keys)})")
-    deleted = _tombstones(domain, dsn, version, gone)
+    alive = f'where "{source.deleted_at}" is null' if source.deleted_at in columns else ""
+    behind = fetch(connection, f"select {key}, {python_time(f'a.{version}')} from {joined} where {newer} order by all")
+    listed: dict[str, list[int]] = {}
+    for name, condition in (("unreadable", "unreadable"), ("different", f"not unreadable and ({others})")):
+        query = f"select {key} from {joined} where not coalesce({newer}, false) and ({condition}) order by all"
+        listed[name] = [row[0] for row in fetch(connection, query)]
+    lone = fetch(connection, f"select {key} from (from silver {alive}) anti join source using ({key}) order by all")
+    gone = [row[0] for row in lone]
+    deleted = _versions(source, access.dsn, source.tombstones, gone)
+    gone = [key for key in gone if key not in deleted]
+    moved = _versions(source, access.dsn, source.table if dated else None, gone)
     [count] = one(connection, "select count(*) from source")
     return _Rows(
-        count + len(deleted),
-        [SourceRow(row[: len(keys)], row[-1]) for row in behind] + [SourceRow(*row) for row in deleted.items()],
-        [_text(key) for key in different],
-        [_text(key) for key in gone if key not in deleted],
+        count + len(deleted) + len(moved),
+        [*(SourceRow(*row) for row in behind), *deleted.values()],
+        moved=list(moved.values()),
+        gone=[key for key in gone if key not in moved],
+        **listed,
     )
 
 
-def _tombstones(domain: Domain, dsn: str, version: str, keys: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], Any]:
-    """Return the last version of rows that the source has deleted, of a source that keeps tombstones."""
-    table = domain.tombstone_table
-    if len(domain.silver.primary_key) != 1 or not keys or table is None:
+def _versions(source: PolledTable, dsn: str, table: str | None, keys: Sequence[int]) -> dict[int, SourceRow]:
+    """Return the present versions of those keys that a table has; a version that Python cannot have is none."""
+    if table is None or not keys:
         return {}
-    values = [key[0] for key in keys]
-    found = read_tombstones(dsn, table, domain.silver.primary_key[0], version, values)
-    return {(key,): at for key, at in found}
+    versions = read_versions(dsn, table, source.key, source.version, keys)
+    return {key: SourceRow(key, _time(text)) for key, text in versions.items()}
 
 
-def _result(domain: Domain, day: date, rows: _Rows, reasons: Mapping[SourceRow, Reason]) -> StageResult:
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _result(domain: Domain, day: date | None, rows: _Rows, reasons: Mapping[SourceRow, Reason]) -> StageResult:
     missing = [row for row in rows.behind if row not in reasons]
+    moved = [row for row in rows.moved if row not in reasons]
+    wrong = len(rows.different) + len(rows.unreadable)
     parts: dict[str, int] = {
-        "silver": rows.total - len(rows.behind) - len(rows.different),
+        "silver": rows.total - len(rows.behind) - len(rows.moved) - wrong,
         **Counter(reasons.values()),
         Kind.MISSING: len(missing),
-        Kind.DIFFERS: len(rows.different),
+        Kind.DIFFERS: wrong,
+        Kind.PHANTOM: len(moved),
     }
     listed = (
         (Kind.MISSING, missing, "in the source, polled, and neither in Silver nor on its way"),
         (Kind.DIFFERS, rows.different, "the same version has other values in Silver"),
-        (Kind.PHANTOM, rows.gone, "in Silver, not in the source any more"),
+        (Kind.DIFFERS, rows.unreadable, "a value at the source that no layer can hold: NaN, infinity, a year before 1"),
+        (Kind.PHANTOM, moved, "the source has the row on another date now"),
+        (Kind.PHANTOM, rows.gone, "in Silver, neither in the source nor among its tombstones"),
     )
     equation = Equation("source rows", rows.total, parts)
     problems = problems_of(Stage.SOURCE, domain.name, day, listed)
     return StageResult(Stage.SOURCE, domain.name, day, (equation,), problems=problems)
-
-
-def _text(key: Sequence[Any]) -> str:
-    return " ".join(str(part) for part in key)

@@ -6,6 +6,8 @@ became of it, belongs to the producers of each kind.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Column, ColumnType
 from platform_core.domain.source import PolledTable, PostgresIncrement, PostgresSnapshot, PostgresTable
@@ -69,6 +71,24 @@ def all_rows_query(domain: Domain) -> str:
         table=_quoted(source.table),
         key=_quoted(source.key),
     )
+
+
+def rows_query(domain: Domain, names: Sequence[str], *, dated: bool) -> str:
+    """Return the query that an audit compares by: contract fields of the live rows, as text whatever they hold.
+
+    Args:
+        dated: Only the rows of one date, from `%(start)s` to before `%(end)s`.
+    """
+    source = domain.source
+    assert isinstance(source, PolledTable)
+
+    def computed(name: str) -> str:
+        return source.columns.get(name, _quoted(name)).replace("%", "%%")
+
+    listed = ", ".join(f"({computed(name)})::text" for name in names)
+    at = computed(domain.bronze.timestamp_col)
+    condition = f" WHERE {at} >= %(start)s AND {at} < %(end)s" if dated else ""
+    return f"SELECT {listed} FROM {_quoted(source.table)}{condition}"
 
 
 def _columns(domain: Domain, source: PostgresTable) -> list[Column]:
