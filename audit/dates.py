@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from platform_core.domain.catalog import Domain
-from platform_core.errors import TransientError
+from platform_core.errors import PlatformError, TransientError
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
 from platform_core.partitions.partition_state import State
@@ -30,16 +30,21 @@ LOOKS = 3
 """How often a date is read again that changed its state meanwhile; a run takes minutes, a look seconds."""
 
 
-UNAVAILABLE = (TransientError, DeltaError, OSError, pa.ArrowException, duckdb.Error)
-"""What a look raises when a service or the store does not answer: the stage is then not checked."""
+UNAVAILABLE = (PlatformError, DeltaError, OSError, pa.ArrowException, duckdb.Error, ValueError, ArithmeticError)
+"""What a look raises when a store does not answer, or holds what cannot be compared: the stage is not checked."""
 
 
 def why(error: Exception) -> str:
     """Return what a person needs to know of an error of `UNAVAILABLE`."""
-    if isinstance(error, TransientError):
+    if isinstance(error, PlatformError):
         return error.message
     first = str(error).strip().split("\n", 1)[0]
-    return f"The lake did not answer: {first}. Check `LAKE_URI` and the variables `S3_*`, then run the audit again."
+    if isinstance(error, (OSError, DeltaError)):
+        return f"The lake did not answer: {first}. Check `LAKE_URI` and the variables `S3_*`, then run the audit again."
+    return (
+        f"The data could not be compared ({type(error).__name__}: {first}); this is no outage, and the same data will"
+        " meet it again. The stage `bronze` names files that are damaged or not the sink's; `pdp trace` shows a record."
+    )
 
 
 def open_table(lake: Lake, name: str) -> DeltaTable | None:

@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
+from audit import file_offsets
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 
 MEMORY_LIMIT = "1GB"
-PLACE = ("_topic", "_partition", "_offset")
+PLACE = tuple(file_offsets.PLACE.names)
 
 
 @contextmanager
@@ -104,7 +105,7 @@ def load_bronze(
     domain: Domain,
     files: Sequence[str],
     more: Sequence[str],
-) -> None:
+) -> dict[str, str]:
     """Make a table of the place in Kafka and the given columns of Bronze files.
 
     Args:
@@ -113,19 +114,33 @@ def load_bronze(
         files: Paths below the lake's root.
         more: Contract columns besides the place.
 
+    Returns:
+        The files that were left out, because they are damaged or none of the sink's, and why.
+
     Raises:
         TransientError: a file could not be read.
     """
-    wanted = list(dict.fromkeys([*PLACE, *more]))
+    columns = list(dict.fromkeys([*PLACE, *more]))
     schema = bronze_schema(domain.contract)
-    schema = pa.schema([pa.field(name, schema.field(name).type) for name in wanted])
-    if not files:
-        connection.register("_source", schema.empty_table())
-    else:
-        paths = [lake.path(name) for name in files]
+    schema = pa.schema([pa.field(name, schema.field(name).type) for name in columns])
+
+    def take(names_of_files: Sequence[str]) -> None:
+        paths = [lake.path(name) for name in names_of_files]
         dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=lake.filesystem)
-        connection.register("_source", dataset)
-    _take(connection, table, wanted, f"Bronze of domain `{domain.name}` in `{lake.uri(lake.bronze(domain))}`")
+        connection.register("_source", dataset if paths else schema.empty_table())
+        _take(connection, table, columns, f"Bronze of domain `{domain.name}` in `{lake.uri(lake.bronze(domain))}`")
+
+    try:
+        take(files)
+        if not one(connection, f"select count(*) from {table} where {' or '.join(f'{c} is null' for c in PLACE)}")[0]:
+            return {}
+    except TransientError:
+        if not (unreadable := file_offsets.unreadable_files(lake, files, schema)):
+            raise
+    else:
+        unreadable = file_offsets.unreadable_files(lake, files, schema)
+    take([name for name in files if name not in unreadable])
+    return unreadable
 
 
 def load_delta(

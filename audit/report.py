@@ -86,9 +86,28 @@ NEXT_STEPS: Mapping[Kind, str] = {
     Kind.WRONG_VERSION: "Check `silver.order_by`, then process the date again: `pdp partitions reset`.",
     Kind.DUPLICATE: "Find a second writer of the table, then process the date again: `pdp partitions reset`.",
     Kind.ALSO_QUARANTINED: "Process the date again: `pdp partitions reset`.",
-    Kind.MISSING: "Follow a key with `pdp trace`; process the date again, or delete the watermark to read all again.",
+    Kind.MISSING: "Follow a key with `pdp trace`, then process the date again: `pdp partitions reset`.",
     Kind.DIFFERS: "Process the date again: `pdp partitions reset`; if it stays, look for a second writer.",
 }
+
+NEXT_STEPS_OF_STAGE: Mapping[tuple[Stage, Kind], str] = {
+    (Stage.SOURCE, Kind.PHANTOM): (
+        "Bronze has never heard that the row is gone, so a reset changes nothing: insert its last version of this date"
+        " into the source's table of tombstones, with `deleted_at` and `updated_at = clock_timestamp()`."
+    ),
+    (Stage.SOURCE, Kind.DIFFERS): (
+        "The source changed the row without a new version, or holds what no layer can: `UPDATE` the row with its"
+        " triggers on, to a value that can be kept, and it is sent again."
+    ),
+    (Stage.SOURCE, Kind.MISSING): (
+        "Follow a key with `pdp trace`; if no layer has it, send it again: stop the producer, `pdp watermark reset`."
+    ),
+    (Stage.BRONZE, Kind.PHANTOM): "Find who wrote the rows, and remove their file by hand: no run does it.",
+    (Stage.SILVER, Kind.UNREADABLE_FILE): (
+        "Restore the file, or remove it if it was never the sink's; then `pdp partitions reset` processes the date again."
+    ),
+}
+"""Where a step that helps at another stage would lead in a circle."""
 
 
 @dataclass(frozen=True)
@@ -157,10 +176,12 @@ class Problem:
     @property
     def next_step(self) -> str:
         """What to do."""
-        text, partition = NEXT_STEPS[self.kind], min(self.offsets, default=None)
+        text = NEXT_STEPS_OF_STAGE.get((self.stage, self.kind), NEXT_STEPS[self.kind])
+        partition = min(self.offsets, default=None)
         if self.kind is Kind.LOST and partition is not None:
             where = f"--topic {self.topic} --partition {partition} --to-offset {self.offsets[partition].first}"
             return text.replace("pdp offsets reset", f"pdp offsets reset {where}")
+        text = text.replace("pdp watermark reset", f"pdp watermark reset {self.domain}")
         return text.replace("pdp partitions reset", f"pdp partitions reset {self.domain} {self.day}")
 
     def to_json(self) -> dict[str, Any]:
@@ -278,15 +299,24 @@ class AuditReport:
 
     @property
     def clean(self) -> bool:
-        """Whether everything was looked at and everything is explained."""
-        return all(result.ok for result in self.results)
+        """Whether anything and everything was looked at, and everything is explained."""
+        return bool(self.results) and all(result.ok for result in self.results)
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 problems, 2 something could not be looked at and nothing else is wrong."""
+        """0 clean, 1 problems, 2 something or everything was not looked at and nothing else is wrong."""
         if self.problems or any(not result.ok and not result.not_checked for result in self.results):
             return 1
-        return 2 if self.not_checked else 0
+        return 0 if self.clean else 2
+
+    @property
+    def scope(self) -> str:
+        """What was looked at, to read."""
+        seen = [result for result in self.results if not result.not_checked]
+        days = sorted({result.day for result in seen if result.day is not None})
+        dates = f", {len(days)} dates from {days[0]} to {days[-1]}" if days else ""
+        stages = ", ".join(dict.fromkeys(result.stage.layers for result in seen))
+        return f"{', '.join(dict.fromkeys(result.domain for result in seen))}; {stages}{dates}" if seen else "nothing"
 
     def of(self, stage: Stage, domain: str) -> Iterator[StageResult]:
         """Iterate over the results of one stage and domain."""
@@ -301,6 +331,7 @@ class AuditReport:
         """Return the report as JSON values."""
         return {
             "clean": self.clean,
+            "looked_at": self.scope,
             "summary": [result.to_json() for result in self.summary()],
             "problems": [problem.to_json() for problem in self.problems],
             "results": [result.to_json() for result in self.results],

@@ -62,7 +62,11 @@ def audit(
     with ExitStack() as stack:
         checks = _Checks(settings, lake, dates or DateRange(), stack, progress or (lambda _: None))
         results = [
-            result for domain in chosen for stage in Stage if stage in wanted for result in checks.of(stage, domain)
+            result
+            for domain in chosen
+            for stage in Stage
+            if stage in wanted and (stage is not Stage.SOURCE or source_to_silver.is_comparable(domain))
+            for result in checks.of(stage, domain)
         ]
     return AuditReport(tuple(results))
 
@@ -89,10 +93,18 @@ class _Checks:
     def of(self, stage: Stage, domain: Domain) -> Iterator[StageResult]:
         """Yield the results of a stage; one that could not be looked at says why."""
         self._tell(f"{domain.name}: {stage}")
+        results: list[StageResult] = []
         try:
-            yield from self._of(stage, domain)
+            for result in self._of(stage, domain):
+                results.append(result)
+                yield result
         except UNAVAILABLE as error:
             yield StageResult(stage, domain.name, not_checked=why(error))
+            return
+        if not results:
+            dates = "no date" if self._dates.is_open else "none of these dates"
+            text = f"there is nothing to look at: `{self._lake.root}` has {dates} of the domain. Check `LAKE_URI`"
+            yield StageResult(stage, domain.name, not_checked=text)
 
     def _of(self, stage: Stage, domain: Domain) -> Iterable[StageResult]:
         lake = self._lake
@@ -122,8 +134,6 @@ class _Checks:
     def _of_source(self, domain: Domain) -> Iterable[StageResult]:
         lake, dsn = self._lake, self._settings.postgres_dsn.get_secret_value()
         if source_to_silver.polled(domain) is None:
-            if domain.quality.source is None:
-                return []
             compare_totals = partial(source_to_silver.compare_totals, lake, domain, dsn=dsn)
             return self._each_processed_date(Stage.SOURCE, domain, compare_totals)
         position = source_to_silver.watermark(self._settings.state_dir, domain)
@@ -139,10 +149,10 @@ class _Checks:
     def _each_processed_date(
         self, stage: Stage, domain: Domain, compare: Callable[[date], StageResult], more: Collection[date] = ()
     ) -> Iterator[StageResult]:
-        """Compare the dates that are DONE or LATE; the others are not processed yet."""
+        """Compare the dates that are DONE or LATE, and those that only another layer knows; the rest wait for a run."""
 
         def look(day: date, row: Partition | None) -> StageResult:
-            if row is None or row.status not in COMPARABLE:
+            if (row is None and day not in more) or (row is not None and row.status not in COMPARABLE):
                 return StageResult(stage, domain.name, day, (), {Reason.NOT_PROCESSED_YET: 1})
             return compare(day)
 

@@ -35,7 +35,8 @@ from platform_kafka.topics import dlq_name
 from platform_kafka.wire_format import unframe
 from warehouse.connection import connect
 
-PLACE = re.compile(r"(?P<topic>[A-Za-z0-9._-]+):(?P<partition>\d+):(?P<offset>\d+)")
+PLACE = re.compile(r"(?P<topic>[A-Za-z0-9._-]+):(?P<partition>\d{1,30}):(?P<offset>\d{1,30})")
+LAST_PARTITION, LAST_OFFSET = 2**31 - 1, 2**63 - 1
 MAX_VALUE = 4_000
 """Characters of a Kafka value that are kept: a whole order has 1,000, a restaurant's menu up to 4,000."""
 
@@ -107,6 +108,10 @@ def trace(
     """
     match = PLACE.fullmatch(subject)
     place = (int(match["partition"]), int(match["offset"])) if match else None
+    if place and (place[0] > LAST_PARTITION or place[1] > LAST_OFFSET):
+        raise PermanentError(
+            f"`{subject}` is no place in Kafka: partitions end at {LAST_PARTITION}, offsets at {LAST_OFFSET}."
+        )
     chosen = [
         each
         for each in catalog

@@ -7,7 +7,7 @@ not judged again; a quarantined record is one that the quarantine table has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from audit.dates import open_table
 from audit.duckdb_tables import PLACE, database, fetch, load_bronze, load_delta, names, one, same
+from audit.file_offsets import count_rows
 from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
@@ -28,9 +29,11 @@ MAX_RANGES_READ = 100_000
 
 def not_processed(lake: Lake, domain: Domain, day: date) -> StageResult:
     """Return the result of a date that no run has finished: every Bronze record waits."""
-    waiting = lake.count_records([file.name for file in lake.list_date(domain, day)])
+    waiting, unreadable = count_rows(lake, [file.name for file in lake.list_date(domain, day)])
     equation = Equation("bronze rows", waiting, {Reason.NOT_PROCESSED_YET: waiting})
-    return StageResult(Stage.SILVER, domain.name, day, (equation,))
+    return StageResult(
+        Stage.SILVER, domain.name, day, (equation,), problems=_file_problems(domain, day, [], unreadable)
+    )
 
 
 def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> StageResult:
@@ -51,21 +54,31 @@ def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> Stag
     keys, order = domain.silver.primary_key, domain.silver.order_by
     schema = bronze_schema(domain.contract)
     with database() as connection:
-        load_bronze(connection, "bronze", lake, domain, sorted(listed.intersection(files)), [*keys, *order])
+        unreadable = load_bronze(
+            connection, "bronze", lake, domain, sorted(listed.intersection(files)), [*keys, *order]
+        )
         kept = {name: schema.field(name).type for name in dict.fromkeys([*keys, *order, *PLACE])}
         load_delta(connection, "silver", silver, domain.partition_key, day, kept)
         places = {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64(), "record_hash": pa.string()}
         load_delta(connection, "quarantine", quarantine, domain.partition_key, day, places)
         _expected_rows(connection, domain)
         _different_rows(connection, domain)
-        result = _result(connection, domain, day, lake.count_records(newer))
-    if not gone:
-        return result
-    detail = "Silver was made of files that Bronze does not have any more"
-    missing = problems_of(Stage.SILVER, domain.name, day, [(Kind.FILE_MISSING, gone, detail)])
-    # Rows of Silver that came from a lost file are no phantoms, so nothing else can be said of the date.
-    others = [problem for problem in result.problems if problem.kind is not Kind.PHANTOM]
-    return replace(result, problems=(*missing, *others))
+        waiting, broken = count_rows(lake, newer)
+        result = _result(connection, domain, day, waiting)
+    # Rows of Silver that came from such a file are no phantoms.
+    others = [problem for problem in result.problems if not (gone or unreadable) or problem.kind is not Kind.PHANTOM]
+    problems = (*_file_problems(domain, day, gone, unreadable | broken), *others)
+    return replace(result, problems=problems)
+
+
+def _file_problems(
+    domain: Domain, day: date, gone: Sequence[str], unreadable: Mapping[str, str]
+) -> tuple[Problem, ...]:
+    listed = (
+        (Kind.FILE_MISSING, gone, "Silver was made of files that Bronze does not have any more"),
+        (Kind.UNREADABLE_FILE, list(unreadable), f"left out: {next(iter(unreadable.values()), '')}"),
+    )
+    return problems_of(Stage.SILVER, domain.name, day, listed)
 
 
 def _expected_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:

@@ -52,6 +52,11 @@ def polled(domain: Domain) -> PolledTable | None:
     return source if isinstance(source, PolledTable) and domain.silver.primary_key == (source.key,) else None
 
 
+def is_comparable(domain: Domain) -> bool:
+    """Return whether the source has anything that Silver must agree with: rows or totals."""
+    return polled(domain) is not None or domain.quality.source is not None
+
+
 def is_dated(domain: Domain) -> bool:
     """Return whether the source's rows have the date of their records in a column of their own."""
     return domain.bronze.timestamp_col != getattr(domain.source, "stamp", None)

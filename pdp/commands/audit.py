@@ -34,21 +34,25 @@ def audit(
         list[str] | None,
         typer.Option("--stage", metavar="STAGE", help=f"Only this, repeatable: {', '.join(STAGES)}"),
     ] = None,
-    day: Annotated[str | None, typer.Option("--date", metavar="DATE", help=f"One date, {DATE_HELP}")] = None,
+    days: Annotated[list[str] | None, typer.Option("--date", metavar="DATE", help=f"One date, {DATE_HELP}")] = None,
     first: FromText = None,
     last: ToText = None,
     as_json: Json = False,
 ) -> None:
     """Prove that nothing was lost: reconcile every layer with the next one.
 
-    Exit code 0: everything was looked at and is explained. 1: there are problems. 2: a service did not answer, and
-    what could be looked at is without problems. Kafka → Bronze has no dates and is always looked at as a whole.
+    Exit code 0: everything was looked at and is explained. 1: there are problems. 2: a service did not answer or there
+    was nothing to look at, and what could be looked at is without problems. Kafka → Bronze has no dates and is always
+    looked at as a whole.
     """
     from audit.run import audit as run
 
     platform: Platform = ctx.obj
-    if day is not None and (first is not None or last is not None):
-        raise arguments.ArgumentError("`--date` is one date: leave out `--from` and `--to`.")
+    if days and (len(days) > 1 or first is not None or last is not None):
+        raise arguments.ArgumentError(
+            "`--date` is one date: give it once and alone, or a range by `--from` and `--to`."
+        )
+    day = days[0] if days else None
     dates = arguments.date_range(day or first, day or last)
     chosen = [arguments.domain(platform.catalog, name).name for name in domains] if domains else None
     wanted = {Stage(arguments.one_of("stage", name, STAGES)) for name in stages} if stages else None
@@ -107,11 +111,11 @@ def _shown(report: AuditReport) -> Iterator[RenderableType]:
             Column("next", "next_step"),
         )
     if report.clean:
-        yield Text("✓ every difference is explained", "green")
+        yield Text(f"✓ every difference is explained ({report.scope})", "green")
         return
     problems = _several(len(report.problems), "problem") if report.problems else "no problem in what was looked at"
     unseen = f", {_several(len(report.not_checked), 'result')} not checked" if report.not_checked else ""
-    yield Text(f"✗ {problems}{unseen}", "red")
+    yield Text(f"✗ {problems}{unseen} (looked at: {report.scope})", "red")
 
 
 def _several(count: int, noun: str) -> str:

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg2
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
-from audit.report import AuditReport, Reason, Stage
+from audit.report import AuditReport, Kind, Reason, Stage
 from audit.run import audit
 from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.postgres import Postgres
@@ -122,6 +124,82 @@ def test_a_row_deleted_at_the_source_is_on_its_way_as_its_tombstone(shop):
     assert report.summary()[0].explained[Reason.NOT_POLLED_YET] == 1
     shop.polled(LATER + timedelta(hours=2))
     assert [(p.kind.value, p.keys[0].split()[0]) for p in shop.look().problems] == [("missing", str(gone))]
+
+
+def test_a_row_that_no_layer_can_hold_hides_no_other(shop):
+    """NaN and infinity pass the checks of a table; the record of such a row is a dead letter, its date is audited."""
+    nan, endless, dearer, *_ = (row["order_id"] for row in shop.made.silver_rows(FIRST_DAY))
+    shop.sql("UPDATE orders SET total = 'NaN' WHERE order_id = %s", nan)
+    shop.sql("UPDATE orders SET deleted_at = 'infinity' WHERE order_id = %s", endless)
+    shop.sql("UPDATE orders SET total = total + 1 WHERE order_id = %s", dearer)
+    shop.sql("INSERT INTO orders VALUES (9002, %s, '12345-06-01', 1)", f"{FIRST_DAY} 12:00Z")
+    report = shop.look()
+    found = {(problem.kind.value, problem.detail): set(problem.keys) for problem in report.problems}
+    assert found == {
+        ("missing", "in the source, polled, and neither in Silver nor on its way"): {"9002 (version None)"},
+        ("differs", "the same version has other values in Silver"): {str(endless), str(dearer)},
+        ("differs", "a value at the source that no layer can hold: NaN, infinity, a year before 1"): {str(nan)},
+    }
+    assert report.not_checked == ()
+
+
+def test_a_table_of_tombstones_that_is_declared_and_missing_is_no_absence_of_tombstones(shop):
+    gone = shop.made.silver_rows(FIRST_DAY)[0]["order_id"]
+    shop.sql("DELETE FROM orders WHERE order_id = %s", gone)
+    shop.sql("ALTER TABLE orders_tombstones RENAME TO elsewhere")
+    report = shop.look()
+    assert (report.exit_code, report.problems) == (2, ())
+    assert "orders_tombstones" in report.not_checked[0].not_checked
+    shop.sql("ALTER TABLE elsewhere RENAME TO orders_tombstones")
+
+
+def test_the_advice_for_a_row_that_moved_or_vanished_leads_out(shop):
+    moved, gone, *_ = shop.made.silver_rows(FIRST_DAY)
+    shop.sql("UPDATE orders SET created_at = created_at - interval '1 day' WHERE order_id = %s", moved["order_id"])
+    shop.sql("DELETE FROM orders WHERE order_id = %s", gone["order_id"])
+    problems = [problem for problem in shop.look().problems if problem.day == FIRST_DAY]
+    assert {(problem.kind.value, problem.detail, problem.keys[0].split()[0]) for problem in problems} == {
+        ("phantom", "the source has the row on another date now", str(moved["order_id"])),
+        ("phantom", "in Silver, neither in the source nor among its tombstones", str(gone["order_id"])),
+    }
+    for problem in problems:
+        assert "tombstones" in problem.next_step and "partitions reset" not in problem.next_step
+    # What the advice says is what ends the problem.
+    row = "(%s, clock_timestamp())"
+    shop.sql(f"INSERT INTO orders_tombstones VALUES {row}, {row}", moved["order_id"], gone["order_id"])
+    assert [problem for problem in shop.look().problems if problem.kind is Kind.PHANTOM] == []
+
+
+def test_a_source_that_is_extracted_once_a_day_is_audited_as_a_whole(shop):
+    lake, users = shop.made.lake, shop.made.catalog["users"]
+    shop.sql("CREATE TABLE users (user_id bigint, updated_at timestamptz, deleted_at timestamptz)")
+    shop.sql("CREATE TABLE users_tombstones (user_id bigint, updated_at timestamptz)")
+    shop.sql("INSERT INTO users SELECT n, %s + n * interval '1 minute' FROM generate_series(1, 5) n", LATER)
+
+    def version(user: int, days: int, minutes: int) -> dict[str, object]:
+        day = LATER.date() + timedelta(days=days)
+        stamps = dict.fromkeys(("updated_at", "extracted_at"), LATER + timedelta(minutes=minutes))
+        return {"user_id": user, **stamps, "deleted_at": None, "snapshot_date": day}
+
+    # User 2 has an older version on an older date, 3 only that, 4 none, 5 was not polled, 6 is not in the source.
+    rows = [version(1, 0, 1), version(2, -1, 0), version(2, 0, 2), version(3, -1, 0), version(6, 0, 0)]
+    time = pa.timestamp("us", "UTC")
+    schema = pa.schema(
+        [("user_id", pa.int64()), *((name, time) for name in ("updated_at", "extracted_at", "deleted_at"))]
+    ).append(pa.field("snapshot_date", pa.date32()))
+    write_deltalake(lake.uri(lake.silver(users)), pa.Table.from_pylist(rows, schema), partition_by=["snapshot_date"])
+    position = {"low": (LATER + timedelta(minutes=4)).isoformat(), "polls": [], "sent": []}
+    (shop.settings.state_dir / "users.json").write_text(json.dumps({"extracted_at": None, "position": position}))
+    try:
+        report = audit(shop.settings, shop.made.catalog, lake, domains=["users"], stages={Stage.SOURCE})
+        assert {(problem.kind.value, problem.day): problem.count for problem in report.problems} == {
+            ("missing", None): 2,
+            ("phantom", None): 1,
+        }
+        assert [key.split()[0] for key in report.problems[0].keys] == ["3", "4"]
+        assert str(report.results[0].equations[0]) == "source rows 5 = silver 2 + not_polled_yet 1 + missing 2"
+    finally:
+        shop.sql("DROP TABLE users, users_tombstones")
 
 
 def test_without_postgres_or_a_watermark_the_stage_is_not_checked(shop):

@@ -115,6 +115,9 @@ def test_an_address_is_masked_and_what_is_nowhere_says_where_it_was_looked_for(p
     assert "bronze/orders" in next(each.looked_in for each in nowhere.layers if each.layer == "bronze")
     with pytest.raises(PermanentError, match="TOPIC:PARTITION:OFFSET"):
         platform.trace("raw-nothing:0:1")
+    for beyond in ("raw-orders:0:99999999999999999999", "raw-orders:2147483648:1"):
+        with pytest.raises(PermanentError, match="no place in Kafka"):
+            platform.trace(beyond)
 
 
 def test_the_commands_print_tables_and_documents_and_end_with_their_codes(platform, monkeypatch):

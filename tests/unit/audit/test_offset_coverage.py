@@ -347,6 +347,9 @@ def test_files_answer_by_their_columns_each_once_and_what_is_no_file_of_ours_by_
     rig.put("c.parquet", [20], {RAW: {"0": [20, 20, 1]}})
     broken = tmp_path / lake.bronze_partition(domain, DAY) / "broken.parquet"
     broken.write_bytes(b"PAR1")
+    pq.write_table(pa.table({"user_id": [1.5], "name": ["a"]}), broken.with_name("foreign.parquet"))
+    empty = pa.table({"_topic": [None], "_partition": pa.array([0], pa.int32()), "_offset": [1]})
+    pq.write_table(empty, broken.with_name("nobody.parquet"))
     names = [file.name for file in lake.list_date(domain, DAY)]
     files = FileOffsets()
     assert files.read(lake, names[:2])
@@ -354,4 +357,8 @@ def test_files_answer_by_their_columns_each_once_and_what_is_no_file_of_ours_by_
     assert files.read(lake, [*names, "gone.parquet"])
     assert files.offsets[RAW, 0].to_json() == [[1, 1], [5, 7], [20, 20]]
     assert (files.rows, [Path(name).name for name in files.lying]) == (5, ["a.parquet", "c.parquet"])
-    assert [Path(name).name for name in files.unreadable] == ["broken.parquet"]
+    assert [Path(name).name for name in files.unreadable] == [
+        "broken.parquet",
+        "foreign.parquet",
+        "nobody.parquet",
+    ]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from audit.dates import why
 from audit.report import AuditReport, Reason, Stage
 from audit.run import audit
+from platform_core.lake.lake import Lake
 from platform_core.partitions.date_range import DateRange
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_state import Event, State
@@ -192,3 +198,53 @@ def test_a_date_that_changes_its_state_during_a_look_is_looked_at_again(settings
     monkeypatch.setattr(bronze_to_silver, "compare", compare)
     assert look(made, stages={Stage.SILVER}).clean
     assert len(looks) == 2
+
+
+def test_an_audit_that_looked_at_nothing_is_not_green_and_says_what_it_looked_at(settings, tmp_path):
+    made = AuditLake(settings).make()
+    never = DateRange(date(2020, 1, 1), date(2020, 1, 1))
+    nothing = look(made, dates=never)
+    assert (nothing.clean, nothing.exit_code, nothing.scope) == (False, 2, "nothing")
+    assert "none of these dates" in nothing.not_checked[0].not_checked
+
+    elsewhere = Settings(lake_uri=str(tmp_path / "nonexistent"))
+    report = audit(elsewhere, made.catalog, Lake(elsewhere), domains=["orders"], stages=LAKE_STAGES)
+    assert report.exit_code == 2
+    assert {str(tmp_path / "nonexistent") in each.not_checked for each in report.not_checked} == {True}
+    assert len(report.not_checked) == len(LAKE_STAGES)
+    no_source = audit(settings, made.catalog, made.lake, domains=["events"], stages={Stage.SOURCE})
+    assert (no_source.results, no_source.clean, no_source.exit_code) == ((), False, 2)
+
+    clean = look(made)
+    assert (clean.exit_code, clean.scope) == (
+        0,
+        f"orders; bronze → silver, silver → gold, 2 dates from {FIRST_DAY} to {NEXT_DAY}",
+    )
+
+
+def test_a_foreign_a_damaged_and_a_waiting_file_are_named_and_blind_nothing_else(settings):
+    made = AuditLake(settings).make()
+    folder = Path(made.lake.path(made.lake.bronze_partition(made.domain, FIRST_DAY)))
+    foreign, damaged, waiting = (folder / f"{name}.parquet" for name in ("foreign", "damaged", "waiting"))
+    pq.write_table(pa.table({"order_id": [1.5, 2.5], "name": ["a", "b"]}), foreign)
+    damaged.write_bytes(b"PAR1 nonsense PAR1")
+    waiting.write_bytes(b"")
+    known = made.meta.get("orders", FIRST_DAY).source_files
+    made.done(FIRST_DAY, [*known, *(f"{known[0].rpartition('/')[0]}/{path.name}" for path in (foreign, damaged))])
+    report = look(made, stages={Stage.SILVER})
+    [problem] = report.problems
+    assert (problem.kind.value, problem.count, problem.day) == ("unreadable_file", 3, FIRST_DAY)
+    assert [key.rpartition("/")[2] for key in problem.keys] == ["damaged.parquet", "foreign.parquet", "waiting.parquet"]
+    assert report.not_checked == ()
+
+    made.write_silver(FIRST_DAY, lambda rows: rows[1:])
+    kinds = [problem.kind.value for problem in look(made, stages={Stage.SILVER}).problems]
+    assert kinds == ["unreadable_file", "missing_in_silver"]
+
+
+def test_an_outage_is_told_from_data_that_cannot_be_compared():
+    outage = why(OSError("connection refused"))
+    assert "did not answer" in outage and "LAKE_URI" in outage
+    for error in (pa.ArrowInvalid("not a valid decimal"), duckdb.ConversionException("x"), OverflowError("year 12345")):
+        text = why(error)
+        assert "no outage" in text and "LAKE_URI" not in text
