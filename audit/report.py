@@ -104,7 +104,7 @@ NEXT_STEPS_OF_STAGE: Mapping[tuple[Stage, Kind], str] = {
     ),
     (Stage.BRONZE, Kind.PHANTOM): "Find who wrote the rows, and remove their file by hand: no run does it.",
     (Stage.SILVER, Kind.UNREADABLE_FILE): (
-        "Restore the file, or remove it if it was never the sink's; then `pdp partitions reset` processes the date again."
+        "Restore the file, or remove it if it was never the sink's; then process it again: `pdp partitions reset`."
     ),
 }
 """Where a step that helps at another stage would lead in a circle."""

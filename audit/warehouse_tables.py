@@ -34,14 +34,14 @@ class WarehouseTables:
 
     def __init__(self, connection: Connection, database: str, domain: Domain) -> None:
         self._domain = domain
-        self._database = ddl.identifier(database)
+        self._database = database
         with _translated_errors():
             self._cursor = connection.cursor()
         self._types = self._column_types()
 
     def columns(self, table: str) -> frozenset[str]:
         """Return a table's columns but those that the load adds; none if there is no such table."""
-        return frozenset(self._types.get(ddl.identifier(table), {}))
+        return frozenset(self._types.get(ddl.name(table), {}))
 
     def dates(self) -> set[date]:
         """Return the dates that the domain's tables have rows of."""
@@ -56,7 +56,7 @@ class WarehouseTables:
 
     def totals(self, table: str, day: date, gold: pa.Schema) -> Totals:
         """Return the rows of one date and the exact sums of the numbers that Gold has too."""
-        types = self._types.get(ddl.identifier(table), {})
+        types = self._types.get(ddl.name(table), {})
         if not types:
             return Totals(0)
         measures = {name: scale for name, scale in scales(gold).items() if types.get(name) in MEASURE_TYPES}
@@ -80,11 +80,9 @@ class WarehouseTables:
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def _column_types(self) -> dict[str, dict[str, str]]:
-        schema = ddl.literal(self._domain.warehouse_schema)
-        rows = self._query(
-            f"SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE FROM {self._database}.INFORMATION_SCHEMA.COLUMNS"
-            f" WHERE TABLE_SCHEMA = {schema}"
-        )
+        schema = ddl.literal(ddl.name(self._domain.warehouse_schema))
+        columns = ddl.identifier(self._database, "INFORMATION_SCHEMA", "COLUMNS")
+        rows = self._query(f"SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE FROM {columns} WHERE TABLE_SCHEMA = {schema}")
         types: dict[str, dict[str, str]] = {}
         for table, column, kind in rows:
             if not str(column).startswith("_"):  # the load's own columns
@@ -92,7 +90,7 @@ class WarehouseTables:
         return types
 
     def _name(self, table: str) -> str:
-        return f"{self._database}.{ddl.identifier(self._domain.warehouse_schema)}.{ddl.identifier(table)}"
+        return ddl.identifier(self._database, self._domain.warehouse_schema, table)
 
     def _dated(self, day: date) -> str:
         return f"{ddl.identifier(self._domain.partition_key)} = '{day.isoformat()}'"

@@ -7,6 +7,8 @@ order, belongs to `load`.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -20,22 +22,34 @@ LEDGER_COLUMNS = (
     " LOADED_AT TIMESTAMP_NTZ(6)"
 )
 
-_IDENTIFIER = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+COLUMNS_OF_THE_LOAD = ("_LOADED_AT", "_RUN_ID")
+
+MAX_PRECISION, MAX_SCALE = 38, 37
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def identifier(name: str) -> str:
-    """Return a name in upper case, safe to put into a statement without quotes.
+def name(text: str) -> str:
+    """Return a name as the warehouse keeps it, in upper case.
 
     Raises:
         PermanentError: it is not a plain identifier.
     """
-    if not _IDENTIFIER.match(name):
+    if not _IDENTIFIER.fullmatch(text):
         raise PermanentError(
-            f"`{name}` cannot be a name in the warehouse: letters, digits and underscores only. Rename it in"
-            " domains.yaml or in the aggregation.",
-            name=name,
+            f"`{text}` cannot be a name in the warehouse: letters, digits and underscores only. Rename it in"
+            " domains.yaml or in the aggregation."
         )
-    return name.upper()
+    return text.upper()
+
+
+def identifier(*path: str) -> str:
+    """Return a name, or a path of names, in quotes: `order` and `group` are words of SQL otherwise.
+
+    Raises:
+        PermanentError: a name is not a plain identifier.
+    """
+    return ".".join(f'"{name(text)}"' for text in path)
 
 
 def literal(text: str) -> str:
@@ -50,7 +64,7 @@ def column_type(kind: pa.DataType) -> str:
     Raises:
         PermanentError: Gold has a type that no warehouse column can hold exactly.
     """
-    if pa.types.is_decimal(kind):
+    if pa.types.is_decimal(kind) and kind.precision <= MAX_PRECISION and 0 <= kind.scale <= MAX_SCALE:
         return f"NUMBER({kind.precision},{kind.scale})"
     if pa.types.is_integer(kind):
         return "NUMBER(38,0)"
@@ -66,22 +80,37 @@ def column_type(kind: pa.DataType) -> str:
         return "VARCHAR"
     raise PermanentError(
         f"A Gold column of type `{kind}` cannot be loaded into the warehouse; aggregate to numbers, text, dates,"
-        " timestamps or booleans.",
-        type=str(kind),
+        f" timestamps or booleans, and to at most {MAX_PRECISION} digits."
     )
 
 
 def columns(schema: pa.Schema) -> dict[str, str]:
-    """Return the target table's data columns: name to type."""
+    """Return the target table's data columns: quoted name to type.
+
+    Raises:
+        PermanentError: two columns differ in their case only, or one is called like a column of the load.
+    """
+    kept = Counter([name(field.name) for field in schema] + list(COLUMNS_OF_THE_LOAD))
+    twice = sorted(each for each, count in kept.items() if count > 1)
+    if twice:
+        raise PermanentError(
+            f"The warehouse would have the column {', '.join(f'`{each}`' for each in twice)} twice: it keeps names in"
+            f" upper case and adds {', '.join(COLUMNS_OF_THE_LOAD)}. Rename it in the aggregation."
+        )
     return {identifier(field.name): column_type(field.type) for field in schema}
 
 
-def create_table(table: str, schema: pa.Schema) -> str:
-    """Return the statement that creates a target table, with the two columns that tell who loaded a row."""
-    listed = ", ".join(f"{name} {kind}" for name, kind in columns(schema).items())
-    return f"CREATE TABLE IF NOT EXISTS {table} ({listed}, _LOADED_AT TIMESTAMP_NTZ(6), _RUN_ID VARCHAR)"
+def create_table(table: str, schema: pa.Schema, keys: Sequence[str] = ()) -> str:
+    """Return the statement that creates a target table, with the two columns that tell who loaded a row.
+
+    Args:
+        keys: The merge keys: a row without one would be inserted again by every load.
+    """
+    required = {identifier(key) for key in keys}
+    listed = "".join(f"{each} {kind}{' NOT NULL' * (each in required)}, " for each, kind in columns(schema).items())
+    return f'CREATE TABLE IF NOT EXISTS {table} ({listed}"_LOADED_AT" TIMESTAMP_NTZ(6), "_RUN_ID" VARCHAR)'
 
 
 def add_columns(table: str, schema: pa.Schema) -> list[str]:
     """Return the statements that add what Gold has gained since the table was created."""
-    return [f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} {kind}" for name, kind in columns(schema).items()]
+    return [f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {each} {kind}" for each, kind in columns(schema).items()]

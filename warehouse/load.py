@@ -109,31 +109,40 @@ def load_date(
         What happened, a table each.
 
     Raises:
-        LoadMismatchError: a key occurs twice, or the target would differ from Gold; nothing was changed.
+        LoadMismatchError: a key is NULL or occurs twice, or the target would differ from Gold; nothing was changed.
     """
+    for part in partitions:
+        _refuse_null_keys(part, day)
     cursor = connection.cursor()
-    home = f"{ddl.identifier(database)}.{ddl.identifier(schema)}"
-    ledger = f"{ddl.identifier(database)}.{ddl.LEDGER_SCHEMA}.{ddl.LEDGER_TABLE}"
-    _prepare(cursor, home, ledger)
     tag = hashlib.sha256(f"{run_id}/{day}".encode()).hexdigest()[:12].upper()
+    ledger = ddl.identifier(database, ddl.LEDGER_SCHEMA, ddl.LEDGER_TABLE)
+    stage = ddl.identifier(database, schema, "PDP_STAGE")
+    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {ddl.identifier(database, schema)}")
+    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {ddl.identifier(database, ddl.LEDGER_SCHEMA)}")
+    cursor.execute(f"CREATE TABLE IF NOT EXISTS {ledger} ({ddl.LEDGER_COLUMNS})")
+    cursor.execute(f"CREATE STAGE IF NOT EXISTS {stage}")
     staged: list[tuple[GoldPartition, str, str, str]] = []
     try:
         for part in partitions:
-            target = f"{home}.{ddl.identifier(part.table)}"
-            staging = f"{home}.STG_{ddl.identifier(part.table)}_{tag}"
+            target = ddl.identifier(database, schema, part.table)
+            staging = ddl.identifier(database, schema, f"STG_{part.table}_{tag}")
             # All DDL comes before BEGIN: in Snowflake a DDL statement commits the open transaction.
-            cursor.execute(ddl.create_table(target, part.data.schema))
+            cursor.execute(ddl.create_table(target, part.data.schema, part.keys))
             for statement in ddl.add_columns(target, part.data.schema):
                 cursor.execute(statement)
             cursor.execute(f"CREATE OR REPLACE TRANSIENT TABLE {staging} LIKE {target}")
             staged.append((part, target, staging, fingerprint(part)))
-            _stage(cursor, home, staging, part, day, tag)
+            # A path of the run's own: COPY remembers the files it has loaded and would skip a second one.
+            _stage(cursor, f"@{stage}/{part.table}/{day}/{tag}/", staging, part, day)
             _refuse_duplicates(cursor, staging, part, day)
         with _transaction(cursor):
-            return [
-                _apply(cursor, part, target, staging, digest, ledger, domain, day, run_id)
-                for part, target, staging, digest in staged
-            ]
+            loads = []
+            for part, target, staging, digest in staged:
+                load = _merge(cursor, part, target, staging, digest, day, run_id)
+                if load.changed:
+                    _write_ledger(cursor, ledger, domain, day, run_id, load)
+                loads.append(load)
+            return loads
     finally:
         for _, _, staging, _ in staged:
             cursor.execute(f"DROP TABLE IF EXISTS {staging}")
@@ -148,22 +157,13 @@ def fingerprint(part: GoldPartition) -> str:
     return digest.hexdigest()
 
 
-def _prepare(cursor: Any, home: str, ledger: str) -> None:
-    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {home}")
-    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {ledger.rpartition('.')[0]}")
-    cursor.execute(f"CREATE TABLE IF NOT EXISTS {ledger} ({ddl.LEDGER_COLUMNS})")
-    cursor.execute(f"CREATE STAGE IF NOT EXISTS {home}.PDP_STAGE")
-
-
-def _stage(cursor: Any, home: str, staging: str, part: GoldPartition, day: date, tag: str) -> None:
+def _stage(cursor: Any, path: str, staging: str, part: GoldPartition, day: date) -> None:
     with tempfile.TemporaryDirectory(prefix="pdp-load-") as folder:
         file = Path(folder) / f"{part.table}-{day}.parquet"
         pq.write_table(_naive_utc(part.data), file, compression="snappy")
-        # A path of the run's own: COPY remembers the files it has loaded and would skip a second one.
-        place = f"@{home}.PDP_STAGE/{part.table}/{day}/{tag}/"
-        cursor.execute(f"PUT 'file://{file}' {place} AUTO_COMPRESS=FALSE OVERWRITE=TRUE")
+        cursor.execute(f"PUT 'file://{file}' {path} AUTO_COMPRESS=FALSE OVERWRITE=TRUE")
         loaded = cursor.execute(
-            f"COPY INTO {staging} FROM {place} FILE_FORMAT=(TYPE=PARQUET USE_LOGICAL_TYPE=TRUE)"
+            f"COPY INTO {staging} FROM {path} FILE_FORMAT=(TYPE=PARQUET USE_LOGICAL_TYPE=TRUE)"
             " MATCH_BY_COLUMN_NAME=CASE_INSENSITIVE ON_ERROR=ABORT_STATEMENT PURGE=TRUE"
         ).fetchall()
     rows = sum(int(row[3]) for row in loaded)
@@ -171,6 +171,18 @@ def _stage(cursor: Any, home: str, staging: str, part: GoldPartition, day: date,
         raise LoadMismatchError(
             f"Staging of Gold `{part.table}` {day} has {rows} rows of {part.data.num_rows}; nothing was loaded."
             " Run the date again.",
+            table=part.table,
+            day=day,
+        )
+
+
+def _refuse_null_keys(part: GoldPartition, day: date) -> None:
+    """Refuse a row without a key before it is staged: NULL equals nothing, so every load would insert it again."""
+    lacking = [key for key in part.keys if part.data.column(key).null_count]
+    if lacking:
+        raise LoadMismatchError(
+            f"Gold `{part.table}` {day} has rows whose key {', '.join(f'`{key}`' for key in lacking)} is NULL; nothing"
+            " was loaded. Mend the aggregation: a merge key is never NULL.",
             table=part.table,
             day=day,
         )
@@ -201,16 +213,8 @@ def _transaction(cursor: Any) -> Iterator[None]:
         raise
 
 
-def _apply(
-    cursor: Any,
-    part: GoldPartition,
-    target: str,
-    staging: str,
-    digest: str,
-    ledger: str,
-    domain: str,
-    day: date,
-    run_id: str,
+def _merge(
+    cursor: Any, part: GoldPartition, target: str, staging: str, digest: str, day: date, run_id: str
 ) -> TableLoad:
     names = [ddl.identifier(name) for name in part.data.column_names]
     keys = [ddl.identifier(key) for key in part.keys]
@@ -226,31 +230,24 @@ def _apply(
     merged = cursor.execute(
         f"MERGE INTO {target} AS t USING {staging} AS s ON {same_key}"
         f" WHEN MATCHED AND ({differs}) THEN UPDATE SET {assign}{', ' if assign else ''}"
-        f" _LOADED_AT = CURRENT_TIMESTAMP(), _RUN_ID = {run}"
-        f" WHEN NOT MATCHED THEN INSERT ({', '.join(names)}, _LOADED_AT, _RUN_ID)"
+        f' "_LOADED_AT" = CURRENT_TIMESTAMP(), "_RUN_ID" = {run}'
+        f' WHEN NOT MATCHED THEN INSERT ({", ".join(names)}, "_LOADED_AT", "_RUN_ID")'
         f" VALUES ({', '.join(f's.{name}' for name in names)}, CURRENT_TIMESTAMP(), {run})"
     ).fetchone()
     inserted, updated = int(merged[0]), int(merged[1])
     _compare(cursor, part, target, dated, day)
-    result = TableLoad(target, part.data.num_rows, int(deleted), inserted, updated, digest)
-    if result.changed:
-        cursor.execute(
-            f"INSERT INTO {ledger} SELECT %(domain)s, %(table)s, %(day)s, %(digest)s, %(rows)s, %(deleted)s,"
-            " %(inserted)s, %(updated)s, %(run)s, CURRENT_TIMESTAMP()",
-            {
-                "domain": domain,
-                "table": target,
-                "day": day.isoformat(),
-                "digest": digest,
-                "rows": result.rows,
-                "deleted": result.deleted,
-                "inserted": inserted,
-                "updated": updated,
-                "run": run_id,
-            },
-        )
-    log.info("warehouse_loaded table=%s date=%s rows=%d changed=%d", target, day, result.rows, result.changed)
+    table = target.replace('"', "")
+    result = TableLoad(table, part.data.num_rows, int(deleted), inserted, updated, digest)
+    log.info("warehouse_loaded table=%s date=%s rows=%d changed=%d", table, day, result.rows, result.changed)
     return result
+
+
+def _write_ledger(cursor: Any, ledger: str, domain: str, day: date, run_id: str, load: TableLoad) -> None:
+    values = (
+        *(domain, load.table, day.isoformat(), load.fingerprint),
+        *(load.rows, load.deleted, load.inserted, load.updated, run_id),
+    )
+    cursor.execute(f"INSERT INTO {ledger} SELECT {', '.join(['%s'] * len(values))}, CURRENT_TIMESTAMP()", values)
 
 
 def _compare(cursor: Any, part: GoldPartition, target: str, dated: str, day: date) -> None:
@@ -258,9 +255,9 @@ def _compare(cursor: Any, part: GoldPartition, target: str, dated: str, day: dat
     found = totals_of_warehouse(cursor, target, scales(part.data.schema), dated)
     if found != expected:
         raise LoadMismatchError(
-            f"`{target}` {day} would hold {found}, Gold has {expected}: rolled back. Somebody else writes this table,"
-            " or a column of it holds less than Gold's; find out who, or which.",
-            table=target,
+            f"`{part.table}` {day} would hold {found}, Gold has {expected}: rolled back. Somebody else writes this"
+            " table, or a column of it holds less than Gold's; find out who, or which.",
+            table=part.table,
             day=day,
         )
 

@@ -33,7 +33,7 @@ class Totals:
 def scales(gold: pa.Schema) -> dict[str, int]:
     """Return the columns with exact sums, by their name in the warehouse, and how many decimal places each has."""
     return {
-        ddl.identifier(column.name): column.type.scale if pa.types.is_decimal(column.type) else 0
+        ddl.name(column.name): column.type.scale if pa.types.is_decimal(column.type) else 0
         for column in gold
         if pa.types.is_integer(column.type) or pa.types.is_decimal(column.type)
     }
@@ -41,7 +41,7 @@ def scales(gold: pa.Schema) -> dict[str, int]:
 
 def totals_of_gold(gold: pa.Table) -> Totals:
     """Return the totals of a date's Gold rows."""
-    columns = {ddl.identifier(name): gold.column(name) for name in gold.column_names}
+    columns = {ddl.name(name): gold.column(name) for name in gold.column_names}
     return Totals(gold.num_rows, {name: _exact(pc.sum(columns[name]).as_py()) for name in scales(gold.schema)})
 
 
@@ -55,7 +55,7 @@ def totals_of_warehouse(cursor: Any, table: str, measures: Mapping[str, int], wh
         where: The condition that selects the date.
     """
     # The cast keeps a sum exact: the stand-in adds up a NUMBER(4,2) as a float, 394.08 becomes 394.08000000000015.
-    sums_of = [f"SUM({name}::NUMBER(38,{scale}))" for name, scale in measures.items()]
+    sums_of = [f"SUM({ddl.identifier(name)}::NUMBER(38,{scale}))" for name, scale in measures.items()]
     rows, *sums = cursor.execute(f"SELECT {', '.join(['COUNT(*)', *sums_of])} FROM {table} WHERE {where}").fetchone()
     return Totals(int(rows), {name: _exact(value) for name, value in zip(measures, sums, strict=True)})
 

@@ -272,10 +272,10 @@ def load_without_delete(cursor: Any, *rest: Any) -> Any:
             forgotten = statement.startswith("DELETE FROM")
             return cursor.execute(f"{statement} AND FALSE" if forgotten else statement, *arguments)
 
-    return APPLY(Forgetful(), *rest)
+    return MERGE(Forgetful(), *rest)
 
 
-APPLY = load._apply
+MERGE = load._merge
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ APPLY = load._apply
     [
         ((tables, "replace_partition"), appended, "audit: .*Stage.SILVER"),
         ((tables, "_with_vanished"), nothing_vanishes, "audit: .*Stage.GOLD"),
-        ((load, "_apply"), load_without_delete, "audit: .*Stage.WAREHOUSE"),
+        ((load, "_merge"), load_without_delete, "audit: .*Stage.WAREHOUSE"),
         ((steps, "latest"), lambda rows, *_: rows, "audit: .*Stage.SILVER"),
     ],
     ids=["silver is appended", "vanished groups stay", "the load does not delete", "older versions stay"],

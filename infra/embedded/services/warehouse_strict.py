@@ -32,9 +32,29 @@ IGNORED_STATEMENTS = [
 ]
 _DDL = {"CREATE", "DROP", "UNDROP", "ALTER", "COMMENT", "GRANT", "REVOKE"}
 
+# https://docs.snowflake.com/en/sql-reference/reserved-keywords, without those that are legal names of columns.
+# fmt: off
+RESERVED = frozenset({
+    "ALL", "ALTER", "AND", "ANY", "AS", "BETWEEN", "BY", "CASE", "CAST", "CHECK", "COLUMN", "CONNECT",
+    "CONSTRAINT", "CREATE", "CROSS", "CURRENT", "DELETE", "DISTINCT", "DROP", "ELSE", "EXISTS", "FALSE",
+    "FOLLOWING", "FOR", "FROM", "FULL", "GRANT", "GROUP", "HAVING", "ILIKE", "IN", "INCREMENT", "INNER",
+    "INSERT", "INTERSECT", "INTO", "IS", "JOIN", "LATERAL", "LEFT", "LIKE", "MINUS", "NATURAL", "NOT", "NULL",
+    "OF", "ON", "OR", "ORDER", "QUALIFY", "REGEXP", "REVOKE", "RIGHT", "RLIKE", "ROW", "ROWS", "SAMPLE",
+    "SELECT", "SET", "SOME", "START", "TABLE", "TABLESAMPLE", "THEN", "TO", "TRIGGER", "TRUE", "TRY_CAST",
+    "UNION", "UNIQUE", "UPDATE", "USING", "VALUES", "WHEN", "WHENEVER", "WHERE", "WITH",
+})
+# fmt: on
+# fmt: off
+TYPES = frozenset({
+    "DECIMAL", "BIGINT", "INT", "SMALLINT", "TINYINT", "FLOAT", "DOUBLE", "VARCHAR", "CHAR", "TEXT", "BOOLEAN",
+    "DATE", "TIME", "DATETIME", "TIMESTAMP", "TIMESTAMPNTZ", "TIMESTAMPLTZ", "TIMESTAMPTZ", "BINARY",
+    "VARBINARY", "VARIANT", "OBJECT", "ARRAY", "MAP", "STRUCT", "GEOGRAPHY", "GEOMETRY",
+})
+# fmt: on
+
 
 class StrictCursor(FakeSnowflakeCursor):
-    """fakesnow's cursor with every failure as a SQL error, and the two refusals of this module."""
+    """fakesnow's cursor with every failure as a SQL error, and the refusals of this module."""
 
     def execute(self, command: str, *args: Any, **kwargs: Any) -> StrictCursor:
         """Check, run, and remember whether a transaction is open.
@@ -44,6 +64,9 @@ class StrictCursor(FakeSnowflakeCursor):
         """
         with _as_sql_errors():
             expression = _parsed(command)
+            if expression is not None:
+                _refuse_reserved_words(expression)
+                _refuse_types(expression)
             if in_transaction(self._conn):
                 _refuse_ddl(command)
             if isinstance(expression, exp.Merge):
@@ -137,16 +160,20 @@ def self_test(folder: Path) -> None:
         "WHEN NOT MATCHED THEN INSERT (K, V) VALUES (s.K, s.V)"
     )
     rows = "SELECT K, V FROM T ORDER BY K"
-    run("CREATE TABLE T (K VARCHAR, V NUMBER(9,2))", "CREATE TRANSIENT TABLE S LIKE T")
-    run("INSERT INTO T VALUES ('gone', 1), ('kept', 2)", "INSERT INTO S VALUES ('kept', 3), ('new', 4)")
+    run('CREATE TABLE T (K VARCHAR NOT NULL, V NUMBER(9,2), "ORDER" VARCHAR)', "CREATE TRANSIENT TABLE S LIKE T")
+    run("INSERT INTO T (K, V) VALUES ('gone', 1), ('kept', 2)", "INSERT INTO S (K, V) VALUES ('kept', 3), ('new', 4)")
     before = run(rows)
     _expect("a rolled back load changes nothing", run("BEGIN", delete, merge, "ROLLBACK", rows) == before)
     after = [(key, int(value)) for key, value in run("BEGIN", delete, merge, "COMMIT", rows)]
     _expect("a committed load deletes, updates and inserts", after == [("kept", 3), ("new", 4)])
     run("BEGIN")
     _expect("DDL in a transaction is refused", _fails(run, "CREATE TABLE U (K VARCHAR)", "explicit"))
-    run("ROLLBACK", "INSERT INTO S VALUES ('kept', 5)")
+    run("ROLLBACK", "INSERT INTO S (K, V) VALUES ('kept', 5)")
     _expect("a MERGE with duplicate keys is refused", _fails(run, merge, "Duplicate row"))
+    _expect("a reserved word without quotes is refused", _fails(run, "SELECT ORDER FROM T", "reserved word"))
+    _expect("a NULL key is refused", _fails(run, "INSERT INTO T (V) VALUES (1)", "NOT NULL"))
+    for kind in ("HUGEINT", "NUMBER(39,0)", "NUMBER(38,38)"):
+        _expect(f"{kind} is refused", _fails(run, f"CREATE TABLE U (K {kind})", "unsupported data type"))
     connection.close()
 
 
@@ -169,6 +196,32 @@ def _parsed(command: str) -> exp.Expr | None:
     except errors.ProgrammingError:
         # fakesnow reports a syntax error itself, unless the statement is one of the ignored ones.
         return None
+
+
+def _refuse_reserved_words(expression: exp.Expr) -> None:
+    for name in expression.find_all(exp.Identifier):
+        if not name.args.get("quoted") and name.name.upper() in RESERVED:
+            raise errors.ProgrammingError(
+                msg=f"SQL compilation error: syntax error: unexpected '{name.name}'. It is a reserved word: put it in"
+                " double quotes, in upper case.",
+                errno=1003,
+                sqlstate="42000",
+            )
+
+
+def _refuse_types(expression: exp.Expr) -> None:
+    for column in expression.find_all(exp.ColumnDef):
+        kind = column.args.get("kind")
+        if kind is None:
+            continue
+        numbers = [int(each.name) for each in kind.expressions if each.name.isdigit()] if kind.expressions else []
+        too_wide = kind.this.name == "DECIMAL" and (numbers[:1] > [38] or numbers[1:2] > [37])
+        if kind.this.name not in TYPES or too_wide:
+            raise errors.ProgrammingError(
+                msg=f"SQL compilation error: unsupported data type '{kind.sql('snowflake')}' of column {column.name}.",
+                errno=2040,
+                sqlstate="42601",
+            )
 
 
 def _refuse_ddl(command: str) -> None:
