@@ -67,6 +67,7 @@ class Reason(StrEnum):
     NO_RECORD = "no_record"
     NOT_READ_YET = "not_read_yet"
     NOT_POLLED_YET = "not_polled_yet"
+    BEFORE_FIRST_POLL = "before_first_poll"
     NOT_PROCESSED_YET = "not_processed_yet"
     ACCOUNTED_BEFORE_EXPIRY = "accounted_before_expiry"
     TOPIC_RECREATED = "topic_recreated"

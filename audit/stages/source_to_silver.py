@@ -185,6 +185,7 @@ class _Rows:
         behind: Those that Silver does not have in their present version.
         different: Keys whose present version has other values in Silver.
         unreadable: Keys with a value that no layer can hold.
+        before_first_poll: How many have not changed since before the oldest version that was ever extracted.
         moved: Rows that Silver has on this date and the source on another one.
         gone: Keys that only Silver has.
     """
@@ -193,6 +194,7 @@ class _Rows:
     behind: list[SourceRow]
     different: list[int]
     unreadable: list[int]
+    before_first_poll: int
     moved: list[SourceRow]
     gone: list[int]
 
@@ -205,10 +207,15 @@ def _differences(connection: duckdb.DuckDBPyConnection, domain: Domain, access: 
     others = " or ".join(f"a.{name} is distinct from b.{name}" for name in map('"{}"'.format, columns[1:]))
     # A row that is deleted at the source leaves its last version with `deleted_at`, which stays in Silver.
     alive = f'where "{source.deleted_at}" is null' if source.deleted_at in columns else ""
+    # A source that was read from a later time on has rows that no poll has ever seen.
+    never = "false" if dated else f"b.{key} is null and a.{version} < (select min({version}) from silver_rows)"
+    [before_first_poll] = one(connection, f"select count(*) from {joined} where {never}")
+    newer = f"({newer}) and not coalesce({never}, false)"
     behind = fetch(connection, f"select {key}, {python_time(f'a.{version}')} from {joined} where {newer} order by all")
     listed: dict[str, list[int]] = {}
     for name, condition in (("unreadable", "unreadable"), ("different", f"not unreadable and ({others})")):
-        query = f"select {key} from {joined} where not coalesce({newer}, false) and ({condition}) order by all"
+        query = f"select {key} from {joined} where b.{key} is not null and not coalesce({newer}, false)"
+        query += f" and ({condition}) order by all"
         listed[name] = [row[0] for row in fetch(connection, query)]
     lone = fetch(connection, f"select {key} from (from silver {alive}) anti join source using ({key}) order by all")
     gone = [row[0] for row in lone]
@@ -219,6 +226,7 @@ def _differences(connection: duckdb.DuckDBPyConnection, domain: Domain, access: 
     return _Rows(
         count + len(deleted) + len(moved),
         [*(SourceRow(*row) for row in behind), *deleted.values()],
+        before_first_poll=before_first_poll,
         moved=list(moved.values()),
         gone=[key for key in gone if key not in moved],
         **listed,
@@ -245,7 +253,8 @@ def _result(domain: Domain, day: date | None, rows: _Rows, reasons: Mapping[Sour
     moved = [row for row in rows.moved if row not in reasons]
     wrong = len(rows.different) + len(rows.unreadable)
     parts: dict[str, int] = {
-        "silver": rows.total - len(rows.behind) - len(rows.moved) - wrong,
+        "silver": rows.total - len(rows.behind) - len(rows.moved) - rows.before_first_poll - wrong,
+        Reason.BEFORE_FIRST_POLL: rows.before_first_poll,
         **Counter(reasons.values()),
         Kind.MISSING: len(missing),
         Kind.DIFFERS: wrong,

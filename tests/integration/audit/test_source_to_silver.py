@@ -181,6 +181,8 @@ def test_a_source_that_is_extracted_once_a_day_is_audited_as_a_whole(shop):
         stamps = dict.fromkeys(("updated_at", "extracted_at"), LATER + timedelta(minutes=minutes))
         return {"user_id": user, **stamps, "deleted_at": None, "snapshot_date": day}
 
+    shop.sql("INSERT INTO users VALUES (7, %s)", LATER - timedelta(days=400))
+    # User 7 changed before anything was extracted.
     # User 2 has an older version on an older date, 3 only that, 4 none, 5 was not polled, 6 is not in the source.
     rows = [version(1, 0, 1), version(2, -1, 0), version(2, 0, 2), version(3, -1, 0), version(6, 0, 0)]
     time = pa.timestamp("us", "UTC")
@@ -197,7 +199,9 @@ def test_a_source_that_is_extracted_once_a_day_is_audited_as_a_whole(shop):
             ("phantom", None): 1,
         }
         assert [key.split()[0] for key in report.problems[0].keys] == ["3", "4"]
-        assert str(report.results[0].equations[0]) == "source rows 5 = silver 2 + not_polled_yet 1 + missing 2"
+        assert str(report.results[0].equations[0]) == (
+            "source rows 6 = silver 2 + before_first_poll 1 + not_polled_yet 1 + missing 2"
+        )
     finally:
         shop.sql("DROP TABLE users, users_tombstones")
 
