@@ -10,19 +10,20 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import confluent_kafka as ck
+from confluent_kafka.admin import AdminClient
 
 from audit.collected_offsets import collect
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
+from platform_kafka.clients import committed_offsets, unanswered
 from platform_kafka.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges, Range
 from platform_kafka.records import Message, TopicPartition
+from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import PROCESSED_EVENTS, SINK_GROUP, kafka_client_config
-
-if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +47,12 @@ class AuditLog:
     """The questions; the connection is kept between them, and each may raise `KafkaUnreachableError`."""
 
     def __init__(self, settings: Settings) -> None:
-        from platform_kafka.topic_reader import TopicReader
-
         self._settings = settings
         self._reader = TopicReader(settings, "audit", answer_seconds=ANSWER_SECONDS)
         self._admin: AdminClient | None = None
 
     def topics(self, names: Collection[str]) -> dict[str, KafkaTopic]:
         """Return id and bounds of the topics; one that does not exist is left out."""
-        import confluent_kafka as ck
-
         bounds = self._reader.bounds(names)
         if not bounds:
             return {}
@@ -69,8 +66,6 @@ class AuditLog:
 
     def committed(self, name: str, partitions: Collection[int]) -> dict[int, int]:
         """Return what the sink has committed, by partition; one without a commit is left out."""
-        from platform_kafka.clients import committed_offsets
-
         with self._asking("committed offsets") as admin:
             offsets = committed_offsets(admin, SINK_GROUP, [(name, p) for p in partitions], ANSWER_SECONDS)
         return {partition: offset for (_, partition), offset in offsets.items()}
@@ -139,11 +134,6 @@ class AuditLog:
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[AdminClient]:
-        import confluent_kafka as ck
-        from confluent_kafka.admin import AdminClient
-
-        from platform_kafka.clients import unanswered
-
         if self._admin is None:
             self._admin = AdminClient(kafka_client_config(self._settings))
         try:

@@ -151,25 +151,25 @@ class _Search:
 
     def run(self) -> Trace:
         """Look into every layer; the offsets come from Bronze, so Bronze is read before Kafka."""
-        domain = self._domain
+        lake, domain = self._lake, self._domain
         table = f"table `{domain.source_table}` of the source database" if domain.source_table else "no source table"
-        in_bronze = f"`{self._lake.uri(self._lake.bronze(domain))}`"
-        if self._key is None:  # Bronze knows the key of an offset
-            bronze = self._looked("bronze", in_bronze, self._bronze)
-            source = self._looked("source", table, self._source)
-        else:
-            source = self._looked("source", table, self._source)
-            bronze = self._looked("bronze", in_bronze, self._bronze)
-        letters = self._looked("dead letters", f"topic `{dlq_name(domain)}`", self._letters)
-        silver = self._looked("silver", f"`{self._lake.uri(self._lake.silver(domain))}`", self._silver)
-        quarantine = self._looked("quarantine", f"`{self._lake.uri(self._lake.quarantine(domain))}`", self._quarantine)
-        kafka = self._looked("kafka", f"topic `{domain.topic.name}` at the offsets that are known", self._records)
-        self._silver_rows = silver.rows
-        gold = self._looked("gold", "the groups that the Silver row counts in", self._gold)
-        warehouse = self._looked("warehouse", f"schema `{domain.warehouse_schema}`", self._warehouse)
-        state = self._looked("partition", "partition_meta", self._states)
-        layers = [source, kafka, letters, bronze, silver, quarantine, gold, warehouse, state]
-        return Trace(domain.name, self._subject, layers)
+        looks: dict[str, tuple[str, Callable[[], list[Row]]]] = {
+            "source": (table, self._source),
+            "kafka": (f"topic `{domain.topic.name}` at the offsets that are known", self._records),
+            "dead letters": (f"topic `{dlq_name(domain)}`", self._letters),
+            "bronze": (f"`{lake.uri(lake.bronze(domain))}`", self._bronze),
+            "silver": (f"`{lake.uri(lake.silver(domain))}`", self._silver),
+            "quarantine": (f"`{lake.uri(lake.quarantine(domain))}`", self._quarantine),
+            "gold": ("the groups that the Silver row counts in", self._gold),
+            "warehouse": (f"schema `{domain.warehouse_schema}`", self._warehouse),
+            "partition": ("partition_meta", self._states),
+        }
+        # Bronze knows the key of an offset and the offsets of a key, the source the date of a key.
+        first = ["bronze", "source"] if self._key is None else ["source", "bronze"]
+        last = ["kafka", "gold", "warehouse", "partition"]
+        order = [*first, *(layer for layer in looks if layer not in (*first, *last)), *last]
+        found = {layer: self._looked(layer, *looks[layer]) for layer in order}
+        return Trace(domain.name, self._subject, [found[layer] for layer in looks])
 
     _silver_rows: Sequence[Row] = ()
 
@@ -251,12 +251,12 @@ class _Search:
         return rows
 
     def _silver(self) -> list[Row]:
-        name = self._domain.silver.primary_key[0]
+        condition = _any_of(self._places, "_partition", "_offset")
         if self._key is not None:
-            return list(self._delta(self._lake.silver(self._domain), pc.field(name) == self._key))
-        if self._places:
-            return list(self._delta(self._lake.silver(self._domain), _any_of(self._places, "_partition", "_offset")))
-        return []
+            condition = pc.field(self._domain.silver.primary_key[0]) == self._key
+        if condition is not None:
+            self._silver_rows = list(self._delta(self._lake.silver(self._domain), condition))
+        return list(self._silver_rows)
 
     def _quarantine(self) -> list[Row]:
         if not self._places:
