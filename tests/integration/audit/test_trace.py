@@ -141,6 +141,11 @@ def test_the_commands_print_tables_and_documents_and_end_with_their_codes(platfo
         assert f"pdp partitions reset orders {FIRST_DAY}" in done.stdout
         platform.made.write_silver(FIRST_DAY)
         assert pdp("audit", "--stage", "nonsense").exit_code == 2
+        assert f"2 dates from {FIRST_DAY}" in "".join(pdp(*audit).stdout.splitlines())
+        nothing = pdp(*audit, "--date", "2020-01-01")
+        assert (nothing.exit_code, "looked at: nothing" in nothing.stdout) == (2, True), nothing.output
+        twice = pdp(*audit, "--date", "2020-01-01", "--date", FIRST_DAY.isoformat())
+        assert (twice.exit_code, "give it once" in twice.output) == (2, True), twice.output
 
         order = str(platform.made.silver_rows(FIRST_DAY)[0]["order_id"])
         done = pdp("trace", order, "--domain", "orders")
