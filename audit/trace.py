@@ -18,14 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from audit.dates import open_table
+from audit.dates import UNAVAILABLE, open_table, why
+from audit.file_offsets import unreadable_files
 from audit.kafka_log import AuditLog
+from audit.report import MAX_NAMED
 from audit.source_database import read_row
 from audit.warehouse_tables import WarehouseTables
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.contract import ColumnType
-from platform_core.errors import PermanentError, TransientError
+from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaReader
 from platform_core.settings import Settings
@@ -175,9 +177,12 @@ class _Search:
 
     def _looked(self, layer: str, where: str, look: Callable[[], list[Row]]) -> Found:
         try:
-            return Found(layer, where, look())
-        except TransientError as error:
-            return Found(layer, where, not_looked=error.message)
+            self._left_out: dict[str, str] = {}
+            rows = look()
+            named = [f"`{name}` was left out: {reason}" for name, reason in self._left_out.items()]
+            return Found(layer, where, rows, "; ".join(named[:MAX_NAMED]))
+        except UNAVAILABLE as error:
+            return Found(layer, where, not_looked=why(error))
 
     def _source(self) -> list[Row]:
         table = self._domain.source_table
@@ -206,22 +211,29 @@ class _Search:
         return rows
 
     def _bronze_of(self, day: date) -> list[Row]:
-        paths = [self._lake.path(file.name) for file in self._lake.list_date(self._domain, day)]
-        if not paths:
-            return []
+        names = [file.name for file in self._lake.list_date(self._domain, day)]
         schema = bronze_schema(self._domain.contract)
         if self._key is not None:
             name = self._domain.silver.primary_key[0]
             wanted = pc.field(name) == pa.scalar(self._key, schema.field(name).type)
         else:
             wanted = _any_of(self._places, "_partition", "_offset")
-        try:
+
+        def read(names: list[str]) -> pa.Table:
+            if not names:
+                return schema.empty_table()
+            paths = [self._lake.path(name) for name in names]
             dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=self._lake.filesystem)
-            table = dataset.to_table(columns=[*schema.names, "__filename"], filter=wanted)
-        except (OSError, pa.ArrowException) as error:
-            raise TransientError(
-                f"Bronze of {day} could not be read: {error}. Run `pdp audit --stage bronze`."
-            ) from error
+            return dataset.to_table(columns=[*schema.names, "__filename"], filter=wanted)
+
+        try:
+            table = read(names)
+        except (OSError, pa.ArrowException):
+            unreadable = unreadable_files(self._lake, names, schema)
+            if not unreadable:
+                raise
+            self._left_out |= unreadable
+            table = read([name for name in names if name not in unreadable])
         return [
             {"date": day, "file": str(row.pop("__filename")).rpartition("/")[2], **_masked_row(row)}
             for row in table.to_pylist()

@@ -107,6 +107,19 @@ def test_a_refused_version_is_in_the_quarantine_and_a_letter_in_the_dead_letters
         assert rows(found, "bronze") == []
 
 
+def test_a_file_that_is_not_the_sinks_hides_no_record(platform):
+    made, silver = platform.made, platform.made.silver_rows(FIRST_DAY)[0]
+    foreign = Path(made.lake.path(made.lake.bronze_partition(made.domain, FIRST_DAY))) / "foreign.parquet"
+    foreign.write_bytes(b"PAR1 nonsense PAR1")
+    try:
+        found = platform.trace(str(silver["order_id"]))
+    finally:
+        foreign.unlink()
+    [bronze] = [each for each in found.layers if each.layer == "bronze"]
+    assert silver["_offset"] in [row["_offset"] for row in bronze.rows]
+    assert "foreign.parquet" in bronze.not_looked
+
+
 def test_an_address_is_masked_and_what_is_nowhere_says_where_it_was_looked_for(platform):
     found = platform.trace("7", domain="users")
     assert rows(found, "source") == [{"user_id": 7, "email": "a***@example.com"}]
