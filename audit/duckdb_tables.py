@@ -24,7 +24,7 @@ from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 
 MEMORY_LIMIT = "1GB"
-PLACE = tuple(file_offsets.PLACE.names)
+PLACE = tuple(file_offsets.OFFSET_COLUMNS.names)
 
 
 @contextmanager

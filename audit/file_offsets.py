@@ -24,7 +24,7 @@ from platform_kafka.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges, Range
 from platform_kafka.records import TopicPartition
 
-PLACE = pa.schema([("_topic", pa.string()), ("_partition", pa.int32()), ("_offset", pa.int64())])
+OFFSET_COLUMNS = pa.schema([("_topic", pa.string()), ("_partition", pa.int32()), ("_offset", pa.int64())])
 """The columns that every file of the sink has, and that no row leaves empty."""
 
 PARALLEL_READS = 8
@@ -103,7 +103,7 @@ def list_files(lake: Lake, domain: Domain) -> list[BronzeFile]:
         return [file for files in of_dates for file in files]
 
 
-def read_columns(lake: Lake, name: str, schema: pa.Schema = PLACE) -> pa.Table:
+def read_columns(lake: Lake, name: str, schema: pa.Schema = OFFSET_COLUMNS) -> pa.Table:
     """Read columns of one Bronze file; contract columns that it lacks are left out.
 
     Raises:
@@ -113,7 +113,7 @@ def read_columns(lake: Lake, name: str, schema: pa.Schema = PLACE) -> pa.Table:
     """
     try:
         with pq.ParquetFile(lake.path(name), filesystem=lake.filesystem) as file:
-            fields = [field for field in schema if field.name in {*file.schema_arrow.names, *PLACE.names}]
+            fields = [field for field in schema if field.name in {*file.schema_arrow.names, *OFFSET_COLUMNS.names}]
             table = file.read([field.name for field in fields])
             metadata = file.schema_arrow.metadata
         table = table.select([field.name for field in fields]).cast(pa.schema(fields)).replace_schema_metadata(metadata)
@@ -126,12 +126,12 @@ def read_columns(lake: Lake, name: str, schema: pa.Schema = PLACE) -> pa.Table:
         if "Corrupt" in str(error) or "deserialize" in str(error) or "decompress" in str(error):
             raise UnreadableFileError(str(error).split("\n", 1)[0]) from error
         raise TransientError(f"Reading `{lake.uri(name)}` failed: {error}. Run the audit again.", file=name) from error
-    if any(table.column(name).null_count for name in PLACE.names):
+    if any(table.column(name).null_count for name in OFFSET_COLUMNS.names):
         raise UnreadableFileError("a row has no topic, partition or offset")
     return table
 
 
-def unreadable_files(lake: Lake, names: Collection[str], schema: pa.Schema = PLACE) -> dict[str, str]:
+def unreadable_files(lake: Lake, names: Collection[str], schema: pa.Schema = OFFSET_COLUMNS) -> dict[str, str]:
     """Read files one by one, and return those that are damaged or none of the sink's, and why.
 
     Raises:

@@ -97,9 +97,9 @@ class AuditLog:
         topic = self.topic(name)
         return self.between(name, topic.bounds) if topic else iter(())
 
-    def letters(self, dead_letters: str, name: str) -> dict[int, OffsetRanges]:
+    def dead_letters(self, dlq: str, name: str) -> dict[int, OffsetRanges]:
         """Return the offsets of a topic that have a dead letter, by partition."""
-        return _of_topic(name, map(dead_lettered, self.all_of(dead_letters)))
+        return _of_topic(name, map(dead_lettered, self.all_of(dlq)))
 
     def ledger(self, name: str) -> dict[int, OffsetRanges]:
         """Return the offsets of a topic that the sink has said it put into files, by partition."""

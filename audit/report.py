@@ -325,8 +325,8 @@ class AuditReport:
 
     def summary(self) -> tuple[StageResult, ...]:
         """Return one result a domain and stage: that of all dates together."""
-        places = dict.fromkeys((result.domain, result.stage) for result in self.results)
-        return tuple(_together(list(self.of(stage, domain))) for domain, stage in places)
+        pairs = dict.fromkeys((result.domain, result.stage) for result in self.results)
+        return tuple(_together(list(self.of(stage, domain))) for domain, stage in pairs)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""

@@ -58,14 +58,14 @@ def audit(
         ConfigurationError: there is no such domain.
     """
     chosen = [catalog[name] for name in domains] if domains is not None else list(catalog)
-    wanted = set(stages) if stages is not None else set(Stage)
+    chosen_stages = set(stages) if stages is not None else set(Stage)
     with ExitStack() as stack:
         checks = _Checks(settings, lake, dates or DateRange(), stack, progress or (lambda _: None))
         results = [
             result
             for domain in chosen
             for stage in Stage
-            if stage in wanted and (stage is not Stage.SOURCE or source_to_silver.is_comparable(domain))
+            if stage in chosen_stages and (stage is not Stage.SOURCE or source_to_silver.is_comparable(domain))
             for result in checks.of(stage, domain)
         ]
     return AuditReport(tuple(results))

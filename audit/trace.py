@@ -1,7 +1,7 @@
 """One record at every stage: what each layer has of it, and where it was looked for in vain.
 
 Only searching belongs here; printing belongs to `pdp trace`, comparing to the audit's stages. A record is found by its
-business key or by its place in Kafka; the stages are those of docs/architecture.md.
+business key or by its topic, partition and offset; the stages are those of docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from platform_kafka.topics import dlq_name
 from platform_kafka.wire_format import unframe
 from warehouse.connection import connect
 
-PLACE = re.compile(r"(?P<topic>[A-Za-z0-9._-]+):(?P<partition>\d{1,30}):(?P<offset>\d{1,30})")
+ORIGIN = re.compile(r"(?P<topic>[A-Za-z0-9._-]+):(?P<partition>\d{1,30}):(?P<offset>\d{1,30})")
 LAST_PARTITION, LAST_OFFSET = 2**31 - 1, 2**63 - 1
 MAX_VALUE = 4_000
 """Characters of a Kafka value that are kept: a whole order has 1,000, a restaurant's menu up to 4,000."""
 
 Row = dict[str, Any]
-Place = tuple[int, int]
+Origin = tuple[int, int]
 
 
 @dataclass
-class Found:
+class LayerRows:
     """What one layer has of the record.
 
     Attributes:
@@ -68,7 +68,7 @@ class Trace:
 
     domain: str
     subject: str
-    layers: list[Found]
+    layers: list[LayerRows]
 
     @property
     def is_found(self) -> bool:
@@ -108,11 +108,11 @@ def trace(
     Raises:
         PermanentError: no domain has such a topic or key.
     """
-    match = PLACE.fullmatch(subject)
-    place = (int(match["partition"]), int(match["offset"])) if match else None
-    if place and (place[0] > LAST_PARTITION or place[1] > LAST_OFFSET):
+    match = ORIGIN.fullmatch(subject)
+    origin = (int(match["partition"]), int(match["offset"])) if match else None
+    if origin and (origin[0] > LAST_PARTITION or origin[1] > LAST_OFFSET):
         raise PermanentError(
-            f"`{subject}` is no place in Kafka: partitions end at {LAST_PARTITION}, offsets at {LAST_OFFSET}."
+            f"`{subject}` is no offset of Kafka: partitions end at {LAST_PARTITION}, offsets at {LAST_OFFSET}."
         )
     chosen = [
         each
@@ -127,7 +127,7 @@ def trace(
             subject=subject,
         )
     with closing(AuditLog(settings)) as kafka:
-        return [_Search(settings, lake, partitions, kafka, each, subject, place, day).run() for each in chosen]
+        return [_Search(settings, lake, partitions, kafka, each, subject, origin, day).run() for each in chosen]
 
 
 class _Search:
@@ -141,13 +141,13 @@ class _Search:
         kafka: AuditLog,
         domain: Domain,
         subject: str,
-        place: Place | None,
+        origin: Origin | None,
         day: date | None,
     ) -> None:
         self._settings, self._lake, self._partitions, self._kafka = settings, lake, partitions, kafka
         self._domain, self._subject = domain, subject
-        self._places = {place} if place else set[Place]()
-        self._key = None if place else _value(domain, subject)
+        self._origins = {origin} if origin else set[Origin]()
+        self._key = None if origin else _value(domain, subject)
         self._day = day
         self._days: set[date] = {day} if day else set()
 
@@ -158,7 +158,7 @@ class _Search:
         looks: dict[str, tuple[str, Callable[[], list[Row]]]] = {
             "source": (table, self._source),
             "kafka": (f"topic `{domain.topic.name}` at the offsets that are known", self._records),
-            "dead letters": (f"topic `{dlq_name(domain)}`", self._letters),
+            "dead letters": (f"topic `{dlq_name(domain)}`", self._dead_letters),
             "bronze": (f"`{lake.uri(lake.bronze(domain))}`", self._bronze),
             "silver": (f"`{lake.uri(lake.silver(domain))}`", self._silver),
             "quarantine": (f"`{lake.uri(lake.quarantine(domain))}`", self._quarantine),
@@ -175,14 +175,14 @@ class _Search:
 
     _silver_rows: Sequence[Row] = ()
 
-    def _looked(self, layer: str, where: str, look: Callable[[], list[Row]]) -> Found:
+    def _looked(self, layer: str, looked_in: str, look: Callable[[], list[Row]]) -> LayerRows:
         try:
             self._left_out: dict[str, str] = {}
             rows = look()
             named = [f"`{name}` was left out: {reason}" for name, reason in self._left_out.items()]
-            return Found(layer, where, rows, "; ".join(named[:MAX_NAMED]))
+            return LayerRows(layer, looked_in, rows, "; ".join(named[:MAX_NAMED]))
         except UNAVAILABLE as error:
-            return Found(layer, where, not_looked=why(error))
+            return LayerRows(layer, looked_in, not_looked=why(error))
 
     def _source(self) -> list[Row]:
         table = self._domain.source_table
@@ -202,10 +202,10 @@ class _Search:
         days = sorted(self._days) or self._lake.list_dates(self._domain)
         for day in days:
             rows += self._bronze_of(day)
-            if rows and self._places and self._key is None:
+            if rows and self._origins and self._key is None:
                 break  # an offset has one date
         self._days |= {row["date"] for row in rows}
-        self._places |= {(row["_partition"], row["_offset"]) for row in rows}
+        self._origins |= {(row["_partition"], row["_offset"]) for row in rows}
         if self._key is None and rows:
             self._key = rows[0].get(self._domain.silver.primary_key[0])
         return rows
@@ -215,16 +215,16 @@ class _Search:
         schema = bronze_schema(self._domain.contract)
         if self._key is not None:
             name = self._domain.silver.primary_key[0]
-            wanted = pc.field(name) == pa.scalar(self._key, schema.field(name).type)
+            condition = pc.field(name) == pa.scalar(self._key, schema.field(name).type)
         else:
-            wanted = _any_of(self._places, "_partition", "_offset")
+            condition = _any_of(self._origins, "_partition", "_offset")
 
         def read(names: list[str]) -> pa.Table:
             if not names:
                 return schema.empty_table()
             paths = [self._lake.path(name) for name in names]
             dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=self._lake.filesystem)
-            return dataset.to_table(columns=[*schema.names, "__filename"], filter=wanted)
+            return dataset.to_table(columns=[*schema.names, "__filename"], filter=condition)
 
         try:
             table = read(names)
@@ -239,22 +239,22 @@ class _Search:
             for row in table.to_pylist()
         ]
 
-    def _letters(self) -> list[Row]:
+    def _dead_letters(self) -> list[Row]:
         rows = []
         for message in self._kafka.all_of(dlq_name(self._domain)):
-            place = DeadLetterHeaders.parse(message.headers()).source
-            of_place = place is not None and place[0] == self._domain.topic.name and place[1:] in self._places
+            origin = DeadLetterHeaders.parse(message.headers()).source
+            of_origin = origin is not None and origin[0] == self._domain.topic.name and origin[1:] in self._origins
             of_key = self._key is not None and (message.key() or b"").decode(errors="replace") == str(self._key)
-            if of_place or of_key:
-                rows.append({"at": place, **_message(message)})
-                if place is not None:
-                    self._places.add((place[1], place[2]))
+            if of_origin or of_key:
+                rows.append({"at": origin, **_message(message)})
+                if origin is not None:
+                    self._origins.add((origin[1], origin[2]))
         return rows
 
     def _records(self) -> list[Row]:
         rows = []
         topic = self._kafka.topic(self._domain.topic.name)
-        for partition, offset in sorted(self._places):
+        for partition, offset in sorted(self._origins):
             low, high = topic.bounds.get(partition, (0, 0)) if topic else (0, 0)
             if low <= offset < high:
                 for message in self._kafka.between(self._domain.topic.name, {partition: (offset, offset + 1)}):
@@ -263,7 +263,7 @@ class _Search:
         return rows
 
     def _silver(self) -> list[Row]:
-        condition = _any_of(self._places, "_partition", "_offset")
+        condition = _any_of(self._origins, "_partition", "_offset")
         if self._key is not None:
             condition = pc.field(self._domain.silver.primary_key[0]) == self._key
         if condition is not None:
@@ -271,18 +271,18 @@ class _Search:
         return list(self._silver_rows)
 
     def _quarantine(self) -> list[Row]:
-        if not self._places:
+        if not self._origins:
             return []
-        rows = self._delta(self._lake.quarantine(self._domain), _any_of(self._places, "partition", "offset"))
+        rows = self._delta(self._lake.quarantine(self._domain), _any_of(self._origins, "partition", "offset"))
         return [row for row in rows if row["topic"] == self._domain.topic.name]
 
-    def _delta(self, name: str, wanted: pc.Expression) -> Iterator[Row]:
+    def _delta(self, name: str, condition: pc.Expression) -> Iterator[Row]:
         table = open_table(self._lake, name)
         if table is None:
             return
         if self._days:
-            wanted = pc.field(self._domain.partition_key).isin(sorted(self._days)) & wanted
-        yield from (_masked_row(row) for row in table.to_pyarrow_dataset().to_table(filter=wanted).to_pylist())
+            condition = pc.field(self._domain.partition_key).isin(sorted(self._days)) & condition
+        yield from (_masked_row(row) for row in table.to_pyarrow_dataset().to_table(filter=condition).to_pylist())
 
     def _groups(self) -> Iterator[tuple[str, Row]]:
         """Yield the tables and the part of their grain that the Silver rows have."""
@@ -337,9 +337,9 @@ def _value(domain: Domain, text: str) -> int | str | None:
     return int(text) if re.fullmatch(r"-?\d{1,18}", text) else None
 
 
-def _any_of(places: set[Place], partition: str, offset: str) -> pc.Expression:
+def _any_of(origins: set[Origin], partition: str, offset: str) -> pc.Expression:
     expression = None
-    for one, other in sorted(places):
+    for one, other in sorted(origins):
         each = (pc.field(partition) == one) & (pc.field(offset) == other)
         expression = each if expression is None else expression | each
     return expression

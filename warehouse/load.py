@@ -252,11 +252,11 @@ def _write_ledger(cursor: Any, ledger: str, domain: str, day: date, run_id: str,
 
 def _compare(cursor: Any, part: GoldPartition, target: str, dated: str, day: date) -> None:
     expected = totals_of_gold(part.data)
-    found = totals_of_warehouse(cursor, target, scales(part.data.schema), dated)
-    if found != expected:
+    in_warehouse = totals_of_warehouse(cursor, target, scales(part.data.schema), dated)
+    if in_warehouse != expected:
         raise LoadMismatchError(
-            f"`{part.table}` {day} would hold {found}, Gold has {expected}: rolled back. Somebody else writes this"
-            " table, or a column of it holds less than Gold's; find out who, or which.",
+            f"`{part.table}` {day} would hold {in_warehouse}, Gold has {expected}: rolled back. Somebody else writes"
+            " this table, or a column of it holds less than Gold's; find out who, or which.",
             table=part.table,
             day=day,
         )

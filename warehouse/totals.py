@@ -45,18 +45,20 @@ def totals_of_gold(gold: pa.Table) -> Totals:
     return Totals(gold.num_rows, {name: _exact(pc.sum(columns[name]).as_py()) for name in scales(gold.schema)})
 
 
-def totals_of_warehouse(cursor: Any, table: str, measures: Mapping[str, int], where: str) -> Totals:
+def totals_of_warehouse(cursor: Any, table: str, measures: Mapping[str, int], condition: str) -> Totals:
     """Return the totals of a table's rows.
 
     Args:
         cursor: An open cursor; inside a transaction it sees what the transaction has written.
         table: The fully qualified name.
         measures: The columns to sum, each with its digits after the point, as `scales` returns them.
-        where: The condition that selects the date.
+        condition: Selects the date.
     """
     # The cast keeps a sum exact: the stand-in adds up a NUMBER(4,2) as a float, 394.08 becomes 394.08000000000015.
     sums_of = [f"SUM({ddl.identifier(name)}::NUMBER(38,{scale}))" for name, scale in measures.items()]
-    rows, *sums = cursor.execute(f"SELECT {', '.join(['COUNT(*)', *sums_of])} FROM {table} WHERE {where}").fetchone()
+    rows, *sums = cursor.execute(
+        f"SELECT {', '.join(['COUNT(*)', *sums_of])} FROM {table} WHERE {condition}"
+    ).fetchone()
     return Totals(int(rows), {name: _exact(value) for name, value in zip(measures, sums, strict=True)})
 
 

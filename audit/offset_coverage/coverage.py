@@ -160,15 +160,15 @@ class Coverage:
             log.warning("ledger_missing topic=%s", PROCESSED_EVENTS)
         before, state.read_to = state.read_to, {}
         for name, topic in topics.items():
-            place = f"{name}/{topic.id}"
-            position = before.get(place, {})
+            name_and_id = f"{name}/{topic.id}"
+            position = before.get(name_and_id, {})
             for partition, (low, high) in topic.bounds.items():
                 offset = position.get(partition, low)
                 position[partition] = offset if low <= offset <= high else low
             ends = {partition: high for partition, (_, high) in topic.bounds.items()}
             messages = self._kafka.read(name, position, ends, max(0.0, deadline - time.monotonic()))
             state.account(collect(pair for message in messages for pair in parsers[name](message)))
-            state.read_to[place] = position
+            state.read_to[name_and_id] = position
             complete = complete and all(position[partition] >= end for partition, end in ends.items())
         return complete
 

@@ -21,7 +21,12 @@ from platform_kafka.topics import dlq_name
 
 Offsets = dict[int, OffsetRanges]
 
-BRONZE, EXPIRED_LETTER, LOST_BEFORE_EXPIRY, BELOW = "bronze", "expired letter", "lost before expiry", "expired in kafka"
+BRONZE, EXPIRED_DEAD_LETTER, LOST_BEFORE_EXPIRY, BELOW = (
+    "bronze",
+    "expired dead letter",
+    "lost before expiry",
+    "expired in kafka",
+)
 
 LOSSES = (
     (Kind.LOST, Kind.LOST, "committed and still in Kafka, in no Bronze file and no dead letter"),
@@ -100,18 +105,16 @@ class _Account:
                 end = topic.bounds.get(partition, (0, 0))[1]
                 self.offsets[beyond][partition] = in_files - _between(0, end)
 
-    def explain(
-        self, kafka: AuditLog, holes: Offsets, dead_letters: str, covered: Mapping[int, PartitionCoverage]
-    ) -> None:
+    def explain(self, kafka: AuditLog, holes: Offsets, dlq: str, covered: Mapping[int, PartitionCoverage]) -> None:
         """Decide what became of committed offsets that no file has."""
         if not holes:
             return
-        letters = kafka.letters(dead_letters, self._name)
+        in_dlq = kafka.dead_letters(dlq, self._name)
         expired, kept = Offsets(), Offsets()
         for partition, missing in holes.items():
             below = _between(0, self._topic.bounds[partition][0])
-            sent = missing & letters.get(partition, OffsetRanges())
-            self.offsets[EXPIRED_LETTER][partition] = sent & below
+            sent = missing & in_dlq.get(partition, OffsetRanges())
+            self.offsets[EXPIRED_DEAD_LETTER][partition] = sent & below
             self.offsets[Reason.DEAD_LETTER][partition] = sent - below
             expired[partition], kept[partition] = (missing - sent) & below, missing - sent - below
         if any(expired.values()):
@@ -152,7 +155,7 @@ def _result(domain: Domain, topic: KafkaTopic, files: FileOffsets, account: _Acc
         Equation("bronze rows", files.rows, bronze),
     )
     uncounted = {
-        Reason.DEAD_LETTER: count(EXPIRED_LETTER)[EXPIRED_LETTER],
+        Reason.DEAD_LETTER: count(EXPIRED_DEAD_LETTER)[EXPIRED_DEAD_LETTER],
         Reason.ACCOUNTED_BEFORE_EXPIRY: count(Reason.ACCOUNTED_BEFORE_EXPIRY)[Reason.ACCOUNTED_BEFORE_EXPIRY],
     }
     problems = [

@@ -129,7 +129,7 @@ def test_an_address_is_masked_and_what_is_nowhere_says_where_it_was_looked_for(p
     with pytest.raises(PermanentError, match="TOPIC:PARTITION:OFFSET"):
         platform.trace("raw-nothing:0:1")
     for beyond in ("raw-orders:0:99999999999999999999", "raw-orders:2147483648:1"):
-        with pytest.raises(PermanentError, match="no place in Kafka"):
+        with pytest.raises(PermanentError, match="no offset of Kafka"):
             platform.trace(beyond)
 
 

@@ -36,7 +36,7 @@ class Log(AuditLog):
         self.on_committed()
         return found
 
-    def letters(self, dead_letters: str, name: str) -> dict[int, OffsetRanges]:
+    def dead_letters(self, dlq: str, name: str) -> dict[int, OffsetRanges]:
         return by_partition(self.dead)
 
     def ledger(self, name: str) -> dict[int, OffsetRanges]:
