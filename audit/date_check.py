@@ -1,7 +1,7 @@
 """The audit of a date as the result of an asset check, evaluated by the run that has just loaded it.
 
 Only the conversion lives here; the stages are modules of their own. Kafka → Bronze is not part of it: every committed
-offset is watched by `no_offset_gap` (docs/architecture.md).
+offset is compared by `no_offset_gap` (docs/architecture.md).
 """
 
 from __future__ import annotations
