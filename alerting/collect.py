@@ -19,7 +19,7 @@ from platform_core.partitions.partition_meta import Partition, Transition
 from platform_core.partitions.partition_state import State
 
 if TYPE_CHECKING:
-    from audit.offset_coverage.coverage import Gap
+    from audit.offset_coverage.state import Gap
 
 BLOCKING_CHECK = "BlockingCheckFailedError"
 """The error's name as `claim` writes it to a transition's detail."""

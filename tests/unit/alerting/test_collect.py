@@ -9,7 +9,7 @@ import pytest
 
 from alerting import collect
 from alerting.collect import FailedRun
-from audit.offset_coverage.coverage import Gap
+from audit.offset_coverage.state import Gap
 from platform_core.clock import FakeClock
 from platform_core.lake.alerts import AlertKind
 from platform_core.partitions.freshness import Freshness
