@@ -108,8 +108,8 @@ class Claims:
             TransientError: Bronze or partition_meta did not answer.
         """
         name = self._domain.name
+        row = self._run.partitions.get(name, day)  # before the listing: what another run pins meanwhile is not lost
         files = tuple(file.name for file in self._run.lake.list_date(self._domain, day))
-        row = self._run.partitions.get(name, day)
         if gone := sorted(set(row.source_files if row else ()) - set(files)):
             raise PermanentError(
                 f"Bronze of domain `{name}`, {day}, has lost {len(gone)} files, first `{self._run.lake.uri(gone[0])}`."
