@@ -92,10 +92,14 @@ def difference(before: pa.Table, after: pa.Table, keys: Sequence[str]) -> list[R
         was, now = old.get(key), new.get(key)
         if was is None or now is None:
             changes.append(RowChange("inserted" if was is None else "deleted", key, _json(was), _json(now)))
-        elif names := [name for name in {**was, **now} if was.get(name) != now.get(name)]:
+        elif names := [name for name in {**was, **now} if not _same(was.get(name), now.get(name))]:
             before_and_after = (_json({name: row.get(name) for name in names}) for row in (was, now))
             changes.append(RowChange("updated", key, *before_and_after))
     return changes or [RowChange("none", "{}", None, None)]
+
+
+def _same(before: Any, after: Any) -> bool:
+    return bool(before == after or (before != before and after != after))  # NaN differs from itself
 
 
 def _by_key(table: pa.Table, keys: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -83,3 +83,9 @@ def test_a_second_attempt_replaces_the_lines_of_the_first(tmp_path: Path) -> Non
     assert [line.run_id for line in ledger.read("orders", DAY)] == ["second"]
     assert ledger.read("events") == [other]
     assert ledger.read("orders", date(2026, 1, 1)) == []
+
+
+def test_a_value_that_is_no_number_is_no_difference() -> None:
+    rows = pa.table({"city": ["Berlin"], "median": [float("nan")]})
+    [only] = difference(rows, rows, ["city"])
+    assert only.change == "none"
