@@ -316,5 +316,4 @@ class Processor:
                 f"Blocking checks failed, so nothing downstream was changed: {what}. Look at the quarantine"
                 f" (`pdp quarantine list {self._domain.name}`) and at the rule in domains.yaml, then reprocess the"
                 " date.",
-                checks=[c.name for c in failed],
             )

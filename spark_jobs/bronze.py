@@ -67,14 +67,13 @@ def footer_rows(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> 
         try:
             return int(pq.read_metadata(lake.path(name), filesystem=lake.filesystem).num_rows)
         except FileNotFoundError as error:
-            raise PermanentError(f"{about} does not exist. Bronze is immutable: restore it.", file=name) from error
+            raise PermanentError(f"{about} does not exist. Bronze is immutable: restore it.") from error
         except (OSError, pa.ArrowException) as error:
             if isinstance(error, OSError) and "thrift" not in str(error):
                 raise TransientError(f"{about} could not be read: {error}. It is tried again.") from error
             raise PermanentError(
                 f"{about} is damaged: {error}. Nothing was written. Restore it from the store's versions, or read its"
-                " offsets again with `pdp offsets reset` and remove it.",
-                file=name,
+                " offsets again with `pdp offsets reset` and remove it."
             ) from error
 
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:

@@ -100,10 +100,7 @@ class Change:
             raise StateConflictError(
                 f"Partition `{self.domain}` {self.day} is {state} (run {owner}), not {self.expected}"
                 f" (run {self.run_id}): `{self.event}` is refused. Another process was first; look at its history.",
-                domain=self.domain,
-                day=self.day,
                 state=state,
-                owner=owner,
             )
         base = row or Partition(self.domain, self.day, State.UNDISCOVERED, created_at=now)
         return replace(base, **self.set, status=next_state(state, self.event), updated_at=now)

@@ -77,6 +77,4 @@ def next_state(state: State, event: Event) -> State:
         legal = sorted(e for s, e in TRANSITIONS if s is state)
         raise PermanentError(
             f"A partition that is {state} cannot take the event `{event}`; legal are {', '.join(legal)}.",
-            state=state,
-            event=event,
         ) from None

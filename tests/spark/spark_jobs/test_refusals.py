@@ -54,7 +54,7 @@ def test_a_pinned_file_that_is_gone(sail: Engine, users: Domain, files: list[str
     Path(sail.lake.path(files[1])).unlink()
     with pytest.raises(PermanentError, match=r"date 2026-11-20: Bronze file `.*` does not exist") as caught:
         bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
-    assert caught.value.file == files[1]
+    assert files[1] in caught.value.message
     assert not tables.exists(sail.lake, sail.lake.silver(users))
 
 
@@ -65,7 +65,7 @@ def test_a_file_that_is_no_parquet_is_never_taken_for_no_rows(
     Path(sail.lake.path(files[1])).write_bytes(content)
     with pytest.raises(PermanentError, match=r"`users`, date 2026-11-20: Bronze file .* is damaged") as caught:
         bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
-    assert caught.value.file == files[1]
+    assert files[1] in caught.value.message
     assert not tables.exists(sail.lake, sail.lake.silver(users))
 
 
