@@ -146,7 +146,7 @@ class Claims:
         Raises:
             StateConflictError: it no longer belongs to this run.
         """
-        found = {
+        columns = {
             "record_count": silver.bronze_rows,
             "silver_records": silver.silver_rows,
             "gold_records": gold_rows,
@@ -157,9 +157,9 @@ class Claims:
             "gold_path": self._run.lake.uri(self._run.lake.gold(self._domain, "").rstrip("/")),
         }
         counts = {"bronze": silver.bronze_rows, "silver": silver.silver_rows, "gold": gold_rows, "code": self._code}
-        self._run.partitions.apply([self._own(day, Event.SUCCEEDED, found, counts)])
+        self._run.partitions.apply([self._own(day, Event.SUCCEEDED, columns, counts)])
 
-    def give_up(self, day: date, error: Exception) -> None:
+    def abandon(self, day: date, error: Exception) -> None:
         """Make the date FAILED; a date that was taken over stays as it is.
 
         A permanent error leaves it no retry. A service that is down costs none: the date is tried again, after the

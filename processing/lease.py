@@ -89,7 +89,7 @@ class Lease:
         while self._lost is None and not self._over.wait(min(self._seconds / 3, self._timeout)):
             if time.monotonic() - self._started > self._timeout:
                 self._lost = DateTimeoutError(
-                    f"{self._date.capitalize()} took more than {self._timeout:.0f} s and was given up. Look at the"
+                    f"{self._date.capitalize()} took more than {self._timeout:.0f} s and was abandoned. Look at the"
                     " Spark server's log for what it was doing; raise `PARTITION_TIMEOUT_SECONDS` if the date is that"
                     " large. It is retried."
                 )

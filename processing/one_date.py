@@ -163,12 +163,12 @@ class Processor:
             log.exception("date_failed domain=%s date=%s", self._domain.name, day)
             cause = lease.timed_out or error  # an interrupted query says only that it was interrupted
             try:
-                self._claims.give_up(day, cause)
+                self._claims.abandon(day, cause)
             except Exception:  # the store is out: the lease expires, and discovery frees the date
                 log.exception("date_not_freed domain=%s date=%s", self._domain.name, day)
             yield Failed(day, cause)
         except BaseException:
-            self._claims.give_up(day, PlatformError("The run was cancelled or interrupted."))
+            self._claims.abandon(day, PlatformError("The run was cancelled or interrupted."))
             raise
 
     def _layers(self, claim: Claimed, lease: Lease) -> Generator[Step, None, tuple[SilverResult, list[TableLoad]]]:

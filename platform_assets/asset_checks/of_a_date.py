@@ -14,9 +14,9 @@ from platform_core.domain.catalog import Domain
 
 def check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     """Return the checks of Silver, Gold and the warehouse, a result each date; those that can fail block."""
-    listed = [("silver", domain.name, name, text) for name, text in silver_checks(domain).items()]
-    listed += [("gold", table, name, text) for table in domain.gold.tables for name, text in GOLD_CHECKS.items()]
-    listed += [("snowflake", domain.name, name, text) for name, text in WAREHOUSE_CHECKS.items()]
+    checks = [("silver", domain.name, name, text) for name, text in silver_checks(domain).items()]
+    checks += [("gold", table, name, text) for table in domain.gold.tables for name, text in GOLD_CHECKS.items()]
+    checks += [("snowflake", domain.name, name, text) for name, text in WAREHOUSE_CHECKS.items()]
     with warnings.catch_warnings():
         # Checks with partitions are a preview of 1.13; the lock keeps the version on which the tests passed.
         warnings.simplefilter("ignore", dg.PreviewWarning)
@@ -28,5 +28,5 @@ def check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
                 blocking=name not in NOT_BLOCKING,
                 partitions_def=daily(domain),
             )
-            for layer, table, name, text in listed
+            for layer, table, name, text in checks
         ]

@@ -22,7 +22,7 @@ from platform_core.lake.lake import Lake
 from processing.claim import Claimed, Skipped
 from processing.one_date import Failed, GoldDone, Noted, SilverDone, Step, WarehouseDone
 
-Event = BronzeEvent | dg.AssetCheckEvaluation
+CatalogEvent = BronzeEvent | dg.AssetCheckEvaluation
 
 CODE_VERSION = "dagster/code_version"
 INPUT_VERSION = "dagster/input_data_version"
@@ -58,7 +58,7 @@ class Report:
         self._failures: dict[date, Exception] = {}
         self._claims: dict[date, Claimed] = {}
 
-    def events(self, step: Step) -> Iterator[Event]:
+    def events(self, step: Step) -> Iterator[CatalogEvent]:
         """Yield what one finished step means to the catalog, and log it; what cannot be shown stops no date."""
         about = f"{self._domain.name} {step.day}"
         try:
@@ -66,7 +66,7 @@ class Report:
         except Exception:
             self._log.exception(f"{about}: {type(step).__name__} could not be shown in the catalog")
 
-    def _events(self, step: Step, about: str) -> Iterator[Event]:
+    def _events(self, step: Step, about: str) -> Iterator[CatalogEvent]:
         match step:
             case Claimed():
                 self._claims[step.day] = step
@@ -94,14 +94,14 @@ class Report:
     def raise_failures(self) -> None:
         """Fail the run when a date failed; the other dates keep their outcome."""
         if self._failures:
-            listed = "\n".join(f"{day}: {error}" for day, error in self._failures.items())
+            failures = "\n".join(f"{day}: {error}" for day, error in self._failures.items())
             raise dg.Failure(
-                description=f"{len(self._failures)} dates of `{self._domain.name}` failed:\n{listed}",
+                description=f"{len(self._failures)} dates of `{self._domain.name}` failed:\n{failures}",
                 metadata={str(day): str(error) for day, error in self._failures.items()},
                 allow_retries=False,
             )
 
-    def _bronze(self, claim: Claimed) -> Iterator[Event]:
+    def _bronze(self, claim: Claimed) -> Iterator[CatalogEvent]:
         """Report Bronze when its files are others than those that a tick reported: they came meanwhile."""
         latest = self._latest(bronze_key(self._domain), claim.day)
         if latest is None or latest.event_log_entry.tags.get(DATA_VERSION) != claim.fingerprint:
@@ -186,9 +186,9 @@ class Report:
         return tags
 
     def _latest(self, key: dg.AssetKey, day: date) -> Any:
-        wanted = dg.AssetRecordsFilter(key, asset_partitions=[day.isoformat()])
+        of_date = dg.AssetRecordsFilter(key, asset_partitions=[day.isoformat()])
         # Of an external asset Dagster takes observations for its data versions.
         observed = key == bronze_key(self._domain)
         fetch = self._instance.fetch_observations if observed else self._instance.fetch_materializations
-        records = fetch(wanted, limit=1).records
+        records = fetch(of_date, limit=1).records
         return records[0] if records else None

@@ -10,7 +10,7 @@ from datetime import date
 import dagster as dg
 
 from platform_assets.asset_checks.of_a_date import check_specs
-from platform_assets.assets.events import Event, Report
+from platform_assets.assets.events import CatalogEvent, Report
 from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
 from platform_assets.assets.lineage import known_lineage, lineage_metadata
 from platform_assets.jobs import REASON_TAG, is_running
@@ -75,7 +75,7 @@ def pipeline_assets(domain: Domain, settings: Settings) -> dg.AssetsDefinition:
         metadata_store: MetadataStore,
         spark_endpoint: SparkEndpoint,
         warehouse: Warehouse,
-    ) -> Iterator[Event | dg.Output[None]]:
+    ) -> Iterator[CatalogEvent | dg.Output[None]]:
         run = RunContext(
             settings,
             metadata_store.lake(),

@@ -1,6 +1,6 @@
 """The lake and partition_meta as one resource: what sensors and runs look at before anything starts.
 
-Both are cheap to open and hold no connection, so they are made anew for each tick and run.
+Both are cheap to open and hold no connection, so each tick and run opens its own.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def rig(tmp_path: Path) -> ClaimRig:
 
 def test_a_date_that_lost_a_file_is_refused_and_stays_as_it_is(rig: ClaimRig) -> None:
     assert isinstance(rig.claims().claim(DAY), Claimed)
-    rig.claims().give_up(DAY, TransientError("x"))
+    rig.claims().abandon(DAY, TransientError("x"))
     before = rig.meta.get("events", DAY)
     Path(rig.lake.uri(rig.files[1])).unlink()
     with pytest.raises(PermanentError, match=r"has lost 1 files, first .*part-1.*--accept-loss"):
@@ -90,7 +90,7 @@ def test_an_outage_ends_no_date(rig: ClaimRig, error: PlatformError, ends: State
         if row.status is State.DEAD:
             break
         assert isinstance(rig.claims(discovered=True).claim(DAY), Claimed)
-        rig.claims().give_up(DAY, error)
+        rig.claims().abandon(DAY, error)
         rig.clock.advance(hours=1)
         rig.tick()
     row = rig.meta.get("events", DAY)
