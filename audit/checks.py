@@ -89,6 +89,7 @@ def _quarantine_ratio(domain: Domain, result: SilverResult) -> CheckOutcome:
         "warns_above": quality.warn_quarantined_ratio,
         "allowed": quality.max_quarantined_ratio,
         "by_rule": dict(result.quarantined),
+        "withheld_keys": result.withheld,
     }
     passed = ratio <= min(quality.warn_quarantined_ratio, quality.max_quarantined_ratio)
     severity: Literal["ERROR", "WARN"] = "ERROR" if ratio > quality.max_quarantined_ratio else "WARN"

@@ -19,7 +19,7 @@ MONEY = "decimal(12,2)"
 SUM_OF_MONEY = "decimal(18,2)"
 """Many amounts together."""
 
-_PLAIN = r"^-?[0-9]+([.][0-9]+)?$"
+_PLAIN = r"^-?[0-9]+([.][0-9]+)?\z"
 
 
 def decimal(text: Column, kind: str = MONEY) -> Column:
@@ -38,7 +38,7 @@ def sum_of_money(column: str) -> Column:
 
 
 def quotient(units: str, number: str, kind: str) -> Column:
-    """Return a quotient, rounded half up (away from zero); NULL when it is divided by 0.
+    """Return a quotient, rounded half up (away from zero); NULL when it is divided by 0 or does not fit.
 
     Args:
         units: An integer SQL expression: the dividend in units of the last place of `kind`, so cents for two places.
@@ -46,7 +46,7 @@ def quotient(units: str, number: str, kind: str) -> Column:
         kind: The type of the result, for example `decimal(12,2)`.
     """
     places = int(kind.rstrip(")").rpartition(",")[2])
-    magnitude = f"(2 * abs({units}) + {number}) div nullif(2 * {number}, 0)"
+    magnitude = f"try_add(try_multiply(2L, abs({units})), {number}) div nullif(2 * {number}, 0)"
     rounded = F.expr(f"case when {units} < 0 then -({magnitude}) else {magnitude} end")
     last_place = F.lit("0." + "1".zfill(places)).cast(f"decimal({places},{places})")
-    return (rounded.cast("decimal(16,0)") * last_place).cast(kind)
+    return (rounded.try_cast("decimal(16,0)") * last_place).try_cast(kind)

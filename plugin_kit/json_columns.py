@@ -1,11 +1,18 @@
 """JSON text to typed columns, with the same result in Spark and in Sail.
 
-Reading JSON belongs here, arithmetic to `plugin_kit.decimals`. A value that cannot be read is NULL, never an error:
-a rule in domains.yaml says what that means.
+Reading JSON belongs here, arithmetic to `plugin_kit.decimals`. A value that cannot be read is NULL as a whole, never an
+error and never in part: a rule in domains.yaml says what that means.
+
+`from_json` makes NULL of what it cannot read, and the engines differ in what that is: Sail refuses a number beyond a
+double, a hundred levels and half a surrogate pair, Spark takes quotes of both kinds, `NaN` and text behind the value.
+So a text that they could read differently is refused before it is parsed, and a field is read as text and converted
+here.
 """
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import and_, or_
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -15,60 +22,87 @@ from plugin_kit.decimals import decimal
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
+_LEVELS = 8
+_NUMBER_BEYOND_A_DOUBLE = r"[eE][+]?[0-9]{3}|[0-9]{200}"
+_LARGEST_EXACT_DOUBLE = 2**53
+
 
 def struct_of(column: str, **fields: str) -> Column:
-    """Return the fields of a JSON object as a struct; one that is absent or unreadable is NULL.
+    """Return the fields of a JSON object as a struct; NULL when it is no object, or one of its fields is unreadable.
 
     Args:
         column: JSON text.
-        fields: Name to type, in the order of the struct: `string`, `boolean`, `bigint`, `int` or `decimal(p,s)`.
+        fields: Name to type, in the order of the struct: `string`, `boolean`, `bigint`, `int` or `decimal(p,s)`. One
+            that the object does not have is NULL.
     """
-    parsed = F.from_json(column, _parsed(fields, " "))
-    if all(_read_as(kind) == kind for kind in fields.values()):
-        return parsed  # an engine may parse the text once for each field that is taken out
-    return F.when(parsed.isNotNull(), _typed(parsed, fields))
+    text = F.col(column)
+    raw = F.from_json(text, ", ".join(f"{name} string" for name in fields))
+    # An invalid text makes a struct of NULLs in both engines, and a map that is NULL.
+    is_empty = reduce(and_, [raw[name].isNull() for name in fields])
+    is_object = F.when(is_empty, F.from_json(text, "map<string,string>").isNotNull()).otherwise(F.lit(True))
+    readable = _is_plain(text, "{", "}") & is_object & ~_is_unreadable(raw, text, fields)
+    return F.when(readable, _typed(raw, text, fields))
 
 
 def list_of(column: str, **fields: str) -> Column:
-    """Return a JSON array of objects as an array of structs; NULL when a field of any element is unreadable.
+    """Return a JSON array of objects as an array of structs; NULL when a field of any element is absent or unreadable.
 
     Args:
         column: JSON text.
         fields: As of `struct_of`.
     """
+    text = F.col(column)
+    raw = F.from_json(text, f"array<struct<{', '.join(f'{name}: string' for name in fields)}>>")
 
-    def is_unreadable(element: Column) -> Column:
-        missing = [element[name].isNull() for name in fields]
-        unreadable = missing[0]
-        for each in missing[1:]:
-            unreadable = unreadable | each
-        return unreadable
+    def is_incomplete(element: Column) -> Column:
+        return reduce(or_, [element[name].isNull() for name in fields]) | _is_unreadable(element, text, fields)
 
-    def typed(element: Column) -> Column:
-        return F.when(element.isNotNull(), _typed(element, fields))
-
-    elements = F.transform(F.from_json(column, f"array<struct<{_parsed(fields, ': ')}>>"), typed)
-    return F.when(~F.exists(elements, is_unreadable), elements)
+    elements = F.transform(raw, lambda element: _typed(element, text, fields))
+    return F.when(_is_plain(text, "[", "]") & ~F.exists(raw, is_incomplete), elements)
 
 
-def _parsed(fields: dict[str, str], between: str) -> str:
-    """Return the types that are read before they are cast.
+def _is_plain(text: Column, opening: str, closing: str) -> Column:
+    """Return whether both engines read a text alike, if it is JSON: one value, few levels, no number out of range."""
+    without_strings = F.regexp_replace(F.regexp_replace(text, r"\\.", ""), '"[^"]*"', '""')
+    shape = rf"^[ \t\r\n]*\{opening}[\[\] \t\r\n{{}}:,0-9a-zE+.\"-]*\{closing}[ \t\r\n]*\z"
+    brackets = F.regexp_replace(without_strings, r"[^\[\]{}]", "")
+    inner = F.regexp_replace(brackets, r"^[\[{]|[\]}]\z", "")
+    for _ in range(_LEVELS):
+        inner = F.replace(F.replace(inner, F.lit("[]"), F.lit("")), F.lit("{}"), F.lit(""))
+    whole_pairs = F.regexp_replace(F.regexp_replace(text, r"\\\\", ""), r"\\u[dD][89abAB]..\\u[dD][c-fC-F]", "")
+    return (
+        without_strings.rlike(shape)
+        & ~without_strings.rlike(_NUMBER_BEYOND_A_DOUBLE)
+        & (inner == "")
+        & ~whole_pairs.rlike(r"\\u[dD][89a-fA-F]")
+    )
 
-    In Sail, `from_json` wraps a number too large for INT, and fails the whole query for text that is no decimal, where
-    Spark yields NULL; a number too large for BIGINT is NULL in both.
-    """
-    return ", ".join(f"{name}{between}{_read_as(kind)}" for name, kind in fields.items())
+
+def _is_unreadable(raw: Column, text: Column, fields: dict[str, str]) -> Column:
+    given_but_null = [
+        raw[name].isNotNull() & _converted(raw[name], text, kind).isNull() for name, kind in fields.items()
+    ]
+    return reduce(or_, given_but_null)
 
 
-def _read_as(kind: str) -> str:
-    return "bigint" if kind == "int" else "string" if kind.startswith("decimal") else kind
+def _typed(raw: Column, text: Column, fields: dict[str, str]) -> Column:
+    return F.struct(*[_converted(raw[name], text, kind).alias(name) for name, kind in fields.items()])
 
 
-def _typed(value: Column, fields: dict[str, str]) -> Column:
-    return F.struct(*[_cast(value[name], kind).alias(name) for name, kind in fields.items()])
-
-
-def _cast(value: Column, kind: str) -> Column:
+def _converted(raw: Column, text: Column, kind: str) -> Column:
+    if kind == "string":
+        return F.when(~raw.rlike(r"^(-?[0-9]|true\z|false\z|[\[{])") | _is_string(raw, text), raw)
     if kind.startswith("decimal"):
-        return decimal(value, kind)
-    return value.try_cast(kind) if kind == "int" else value
+        return F.when(_is_string(raw, text), decimal(raw, kind))
+    if kind == "boolean":
+        return F.when(raw.isin("true", "false"), raw == "true")
+    # JSON knows no integers: 2.0 is one, and the engines write 12345678.0 in two ways.
+    number = raw.try_cast("double")
+    is_whole = (F.abs(number) <= _LARGEST_EXACT_DOUBLE) & (number == F.floor(number))
+    return F.when(raw.rlike(r"^-?[0-9]+\z"), raw.try_cast(kind)).when(is_whole, number.cast("bigint").try_cast(kind))
+
+
+def _is_string(raw: Column, text: Column) -> Column:
+    """Return whether a value that reads like a number or a list is written as a string."""
+    escaped = F.replace(F.replace(raw, F.lit("\\"), F.lit("\\\\")), F.lit('"'), F.lit('\\"'))
+    return F.contains(text, F.concat(F.lit('"'), escaped, F.lit('"')))

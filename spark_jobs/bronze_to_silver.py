@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from pyspark.sql import functions as F
 from platform_core.domain.bronze_schema import PLATFORM_COLUMNS
 from platform_core.domain.catalog import Domain
 from platform_core.domain.plugin import load_transform
-from platform_core.domain.quality import refusals
+from platform_core.domain.quality import builtin_rules, refusals
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
 from spark_jobs import cli, steps, tables
@@ -51,7 +51,8 @@ class SilverResult:
         distinct_offsets: Rows without the copies that at-least-once delivery made.
         silver_rows: Rows in the Silver partition.
         offset_duplicates: Copies of a record, by topic, partition and offset.
-        key_duplicates: Older versions of a primary key.
+        key_duplicates: Good versions of a primary key that Silver does not have, because a later one counts.
+        withheld: Keys of which Silver has no row though a version is good: their latest version is quarantined.
         quarantined: Rows in the quarantine partition, by the first rule that they break.
         warned: Records that break a rule which only warns, by rule.
         published: Whether Silver was replaced; False when domains.yaml refuses a date with so many bad rows. Then
@@ -64,20 +65,11 @@ class SilverResult:
     silver_rows: int
     offset_duplicates: int
     key_duplicates: int
+    withheld: int
     quarantined: dict[str, int]
     warned: dict[str, int]
     published: bool
-    seconds: float
-
-
-@dataclass(frozen=True)
-class _Tally:
-    rows: int
-    copies: int
-    good_records: int
-    good_keys: int
-    bad_records: dict[str, int]
-    warned: dict[str, int]
+    seconds: float = 0.0
 
 
 def run(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> SilverResult:
@@ -102,33 +94,22 @@ def run(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: Seque
         bronze = read_bronze(spark, lake, domain, day, files)
         judged = _judged(bronze, domain, day)
         # Evaluating the rows again is cheaper than a cache of them: the tally needs neither the sort nor, for a good
-        # row, the hash, and only a date with bad rows is evaluated a third time. Sail has no cache.
-        tally = _tallied(judged, domain, day, bronze, expected)
-        quarantined = sum(tally.bad_records.values())
-        _write_quarantine(judged, lake, domain, day, quarantined)
+        # row, the hash, and only a date with bad rows is evaluated more often. Sail has no cache.
+        counts = _counted(judged, domain, day, bronze, expected)
+        _write_quarantine(judged, lake, domain, day, sum(counts.quarantined.values()))
         # Audit before publishing: a refused date leaves Silver as it was, and its bad rows in the quarantine.
-        published = not refusals(domain.quality, tally.rows - tally.copies, tally.bad_records)
-        if published:
-            _write_silver(judged, lake, domain, day, tally.good_keys)
-    result = SilverResult(
-        bronze_rows=tally.rows,
-        distinct_offsets=tally.rows - tally.copies,
-        silver_rows=tally.good_keys,
-        offset_duplicates=tally.copies,
-        key_duplicates=tally.good_records - tally.good_keys,
-        quarantined=tally.bad_records,
-        warned=tally.warned,
-        published=published,
-        seconds=round(time.monotonic() - started, 3),
-    )
+        if counts.published:
+            _write_silver(judged, lake, domain, day, counts.silver_rows)
+    result = replace(counts, seconds=round(time.monotonic() - started, 3))
     log.info(
-        "silver_%s domain=%s date=%s bronze_rows=%d silver_rows=%d quarantined=%d seconds=%.1f",
-        "written" if published else "refused",
+        "silver_%s domain=%s date=%s bronze_rows=%d silver_rows=%d withheld=%d quarantined=%d seconds=%.1f",
+        "written" if result.published else "refused",
         domain.name,
         day.isoformat(),
         result.bronze_rows,
         result.silver_rows,
-        quarantined,
+        result.withheld,
+        sum(result.quarantined.values()),
         result.seconds,
     )
     return result
@@ -145,8 +126,7 @@ def _judged(bronze: DataFrame, domain: Domain, day: date) -> DataFrame:
     )
     transformed = load_transform(domain).transform(given, domain)
     _refuse_lost_columns(given.columns, transformed.columns, domain)
-    builtin = steps.builtin_rules(domain.silver.primary_key, domain.bronze.timestamp_col, day)
-    return steps.judge(transformed, [*builtin, *domain.quality.rules]).drop(domain.partition_key)
+    return steps.judge(transformed, [*builtin_rules(domain, day), *domain.quality.rules]).drop(domain.partition_key)
 
 
 def _refuse_lost_columns(given: Sequence[str], returned: Sequence[str], domain: Domain) -> None:
@@ -161,7 +141,7 @@ def _refuse_lost_columns(given: Sequence[str], returned: Sequence[str], domain: 
         )
 
 
-def _tallied(judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, expected: int) -> _Tally:
+def _counted(judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, expected: int) -> SilverResult:
     lines = steps.tally(judged, domain.silver.primary_key).collect()
     total = sum(line["rows"] for line in lines)
     if total != expected:
@@ -181,14 +161,19 @@ def _tallied(judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, ex
             bad[line["rule"]] += line["records"]
         for name in filter(None, line["warnings"].split(",")):
             warned[name] += line["warned"]
-    good = [line for line in lines if not line["rule"]]
-    return _Tally(
-        rows=total,
-        copies=total - sum(line["records"] for line in lines),
-        good_records=sum(line["records"] for line in good),
-        good_keys=sum(line["keys"] for line in good),
-        bad_records=dict(sorted(bad.items())),
+    records = sum(line["records"] for line in lines)
+    withheld = steps.withheld(judged, domain.silver).count() if bad else 0
+    silver_rows = sum(line["keys"] for line in lines if not line["rule"]) - withheld
+    return SilverResult(
+        bronze_rows=total,
+        distinct_offsets=records,
+        silver_rows=silver_rows,
+        offset_duplicates=total - records,
+        key_duplicates=records - sum(bad.values()) - silver_rows,
+        withheld=withheld,
+        quarantined=dict(sorted(bad.items())),
         warned=dict(sorted(warned.items())),
+        published=not refusals(domain.quality, records, bad),
     )
 
 
@@ -212,8 +197,7 @@ def _write_quarantine(judged: DataFrame, lake: Lake, domain: Domain, day: date, 
 
 
 def _write_silver(judged: DataFrame, lake: Lake, domain: Domain, day: date, expected: int) -> None:
-    good = steps.good(judged).drop(steps.RECORD, steps.REASON, steps.WARNINGS)
-    rows = steps.latest(good, domain.silver.primary_key, domain.silver.order_by)
+    rows = steps.latest_and_good(judged, domain.silver).drop(steps.RECORD, steps.REASON, steps.WARNINGS)
     silver = silver_columns(rows, rows.columns)
     name = lake.silver(domain)
     written = tables.replace_partition(silver, lake, name, domain.partition_key, day)
@@ -240,5 +224,9 @@ def _refuse_other_count(table: str, domain: Domain, day: date, written: int, exp
         )
 
 
+def _run_on_listed(spark: SparkSession, lake: Lake, domain: Domain, day: date) -> SilverResult:
+    return run(spark, lake, domain, day, [file.name for file in lake.list_date(domain, day)])
+
+
 if __name__ == "__main__":
-    sys.exit(cli.main(JOB, cli.silver_of_date(run)))
+    sys.exit(cli.main(JOB, _run_on_listed))

@@ -25,20 +25,6 @@ from spark_jobs import session
 OfDate = Callable[[SparkSession, Lake, Domain, date], Any]
 
 
-def silver_of_date(run: Callable[..., Any]) -> OfDate:
-    """Adapt bronze_to_silver's `run`: without a pinned list, a date's files are those that Bronze has now."""
-
-    def of_date(spark: SparkSession, lake: Lake, domain: Domain, day: date) -> Any:
-        return run(spark, lake, domain, day, [file.name for file in lake.list_date(domain, day)])
-
-    return of_date
-
-
-def gold_of_date(run: Callable[..., Any]) -> OfDate:
-    """Adapt silver_to_gold's `run`, which needs nothing more."""
-    return run
-
-
 def main(job: str, of_date: OfDate, argv: Sequence[str] | None = None) -> int:
     """Process the dates of the command line.
 

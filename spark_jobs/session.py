@@ -17,7 +17,11 @@ from platform_core.errors import ServiceDownError
 CONNECT_SECONDS = 5.0
 
 # Days and hours are UTC in every layer, and both engines take the zone from the session.
-_SESSION_CONFIGURATION = {"spark.sql.session.timeZone": "UTC"}
+# Spark's own default for a timestamp, INT96, is read as nanoseconds, which end in 2262 and begin in 1677.
+_SESSION_CONFIGURATION = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+}
 
 _DELTA_CONFIGURATION = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",

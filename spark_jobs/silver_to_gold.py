@@ -138,4 +138,4 @@ def _refuse_repeated_keys(rows: pa.Table, domain: Domain, table: str, keys: Sequ
 
 
 if __name__ == "__main__":
-    sys.exit(cli.main(JOB, cli.gold_of_date(run)))
+    sys.exit(cli.main(JOB, run))

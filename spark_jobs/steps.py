@@ -6,16 +6,16 @@ is one that Spark and Sail evaluate to the same value, and the docstring says wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from platform_core.domain.catalog import OnFailure, Rule
+from platform_core.domain.catalog import OnFailure, Rule, Silver
 from platform_core.domain.contract import Column, ColumnType, Contract
+from platform_core.domain.quality import BUILTIN_RULES
 
 RECORD_HASH = "_record_hash"
 RECORD = "_record"
@@ -63,23 +63,6 @@ def record_struct(schema: T.StructType) -> SparkColumn:
     return F.struct(*fields)
 
 
-def builtin_rules(primary_key: Iterable[str], timestamp_col: str, day: date) -> list[Rule]:
-    """Return the rules that every domain has: a complete primary key, and a timestamp within the date."""
-    keys = list(primary_key)
-    return [
-        Rule(
-            name="primary_key_present",
-            expression=" and ".join(f"`{key}` is not null" for key in keys),
-            reason=f"{', '.join(keys)} must not be null",
-        ),
-        Rule(
-            name="in_partition",
-            expression=f"to_date(`{timestamp_col}`) = date'{day.isoformat()}'",
-            reason=f"the UTC date of {timestamp_col} is not the partition's",
-        ),
-    ]
-
-
 def judge(df: DataFrame, rules: Sequence[Rule]) -> DataFrame:
     """Add `_reason`, each broken rule as `name: reason`, joined by `; `, and `_warnings`, the names of those that warn.
 
@@ -101,11 +84,6 @@ def _broken(separator: str, rules: Mapping[str, Rule]) -> SparkColumn:
     return F.concat_ws(separator, *broken) if broken else F.lit("")
 
 
-def good(df: DataFrame) -> DataFrame:
-    """Return the rows that break no rule."""
-    return df.where(_in_place(F.col(REASON) == ""))
-
-
 def bad(df: DataFrame) -> DataFrame:
     """Return the rows that break a rule, a record's copies once; the first to arrive stays.
 
@@ -124,8 +102,24 @@ def _in_place(predicate: SparkColumn) -> SparkColumn:
     return F.when(F.rand(0) >= 0, predicate)
 
 
-def latest(df: DataFrame, primary_key: Sequence[str], order_by: Sequence[str]) -> DataFrame:
-    """Return one row a primary key: the latest, in a total order.
+def latest_and_good(df: DataFrame, silver: Silver) -> DataFrame:
+    """Return one row a primary key, the latest version, and of those only the ones that break no rule.
+
+    The latest is chosen before the rules judge: a version that was refused, or a tombstone, must not bring back the
+    one before it.
+    """
+    return _latest(df, silver).where(F.col(REASON) == "")
+
+
+def withheld(df: DataFrame, silver: Silver) -> DataFrame:
+    """Return the keys whose latest version is bad, of those that have a good one."""
+    refused = _latest(df, silver).where(F.col(REASON) != "").select(*silver.primary_key)
+    good = df.where(_in_place(F.col(REASON) == "")).select(*silver.primary_key)
+    return refused.join(good, list(silver.primary_key), "left_semi")
+
+
+def _latest(df: DataFrame, silver: Silver) -> DataFrame:
+    """Return one row a primary key: the latest, in a total order, of those that break no builtin rule.
 
     `order_by` descending, then offset and partition descending, then `record_hash`; the copies of one record differ
     in `_ingested_at` only, and the first to arrive stays. So the result depends neither on the order of the files nor
@@ -133,13 +127,14 @@ def latest(df: DataFrame, primary_key: Sequence[str], order_by: Sequence[str]) -
     costs a shuffle of whole rows and, in Sail, 2.5 µs a row and function.
     """
     order = [
-        *[F.col(name).desc_nulls_last() for name in order_by],
+        *[F.col(name).desc_nulls_last() for name in silver.order_by],
         F.col("_offset").desc_nulls_last(),
         F.col("_partition").desc_nulls_last(),
         F.col(RECORD_HASH),
         F.col("_ingested_at"),
     ]
-    return _first(df, primary_key, order)
+    belongs = df.where(_in_place(~first_broken_rule().isin(*BUILTIN_RULES)))
+    return _first(belongs, silver.primary_key, order)
 
 
 def _first(df: DataFrame, group: Sequence[str], order: Sequence[SparkColumn]) -> DataFrame:

@@ -1,7 +1,7 @@
 """Bronze → Silver, a date: every business key of the date's files is in Silver or in the quarantine, once.
 
 The expected rows are computed here a second time, by DuckDB and from the files alone, in the order that
-docs/architecture.md promises: one row an offset, bad rows aside, the latest version of a key. Which rows are bad is
+docs/architecture.md promises: one row an offset, the latest version of a key, bad rows aside. Which rows are bad is
 not judged again; a quarantined record is one that the quarantine table has.
 """
 
@@ -20,6 +20,7 @@ from audit.file_offsets import count_rows
 from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
+from platform_core.domain.quality import BUILTIN_RULES
 from platform_core.lake.lake import Lake
 from platform_kafka.offset_ranges import OffsetRanges
 
@@ -59,7 +60,13 @@ def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> Stag
         )
         kept = {name: schema.field(name).type for name in dict.fromkeys([*keys, *order, *PLACE])}
         load_delta(connection, "silver", silver, domain.partition_key, day, kept)
-        places = {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64(), "record_hash": pa.string()}
+        places = {
+            "rule": pa.string(),
+            "topic": pa.string(),
+            "partition": pa.int32(),
+            "offset": pa.int64(),
+            "record_hash": pa.string(),
+        }
         load_delta(connection, "quarantine", quarantine, domain.partition_key, day, places)
         _expected_rows(connection, domain)
         _different_rows(connection, domain)
@@ -86,18 +93,21 @@ def _expected_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> Non
     keys, order = domain.silver.primary_key, domain.silver.order_by
     latest = ", ".join([*(f'"{name}" desc nulls last' for name in order), "_offset desc", "_partition desc"])
     versions = names(list(dict.fromkeys([*keys, *order, *PLACE])))
+    is_builtin = f"rule in ({', '.join(map(repr, BUILTIN_RULES))})"
     connection.execute(f"""
         create temp table refused as
-        select distinct topic as _topic, "partition" as _partition, "offset" as _offset from quarantine;
+        select topic as _topic, "partition" as _partition, "offset" as _offset, bool_or({is_builtin}) as is_builtin
+        from quarantine group by all;
 
         create temp table records as
-        select d.*, r._offset is not null as is_refused
+        select d.*, r._offset is not null as is_refused, coalesce(is_builtin, false) as is_no_version
         from (select {versions}, count(*) as copies from bronze group by {versions}) d
         left join refused r on {same(PLACE, "r", "d")};
 
         create temp table expected as
         select *, row_number() over (partition by {names(keys)} order by {latest}) as rank
-        from records where not is_refused;
+        from records where not is_no_version;
+        delete from expected where is_refused;
     """)
 
 

@@ -1,7 +1,7 @@
 """One row per event of the app, its properties parsed.
 
 Only columns are made here; which events are good is said by the rules in domains.yaml. A property that has no field
-of its own is still in `properties_json`.
+of its own is still in `properties_json`, and so is one that was unreadable.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Orders per city and per restaurant: how many, how much money, how fast.
 
-A deleted order is in neither table, and a cancelled one earns nothing. Money is summed exactly; averages and
-percentiles are rounded half up, once.
+A deleted order is in neither table, and a cancelled one earns nothing. Amounts are of one currency, which is a key of
+both tables. Money is summed exactly; averages and percentiles are rounded half up, once.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Aggregation(BaseDomainAggregation):
             "order_date",
             "city",
             "restaurant_id",
+            "currency",
             is_delivered.alias("is_delivered"),
             earns.alias("earns"),
             F.when(earns, F.col("subtotal") + F.col("delivery_fee")).alias("gross"),
@@ -46,7 +47,7 @@ class Aggregation(BaseDomainAggregation):
 
 
 def _by_city(orders: DataFrame) -> DataFrame:
-    grouped = orders.groupBy("order_date", "city").agg(
+    grouped = orders.groupBy("order_date", "city", "currency").agg(
         *_measures(),
         sum_of_money("discount").alias("discounts"),
         F.sort_array(F.collect_list("delivery_us")).alias("times"),
@@ -54,6 +55,7 @@ def _by_city(orders: DataFrame) -> DataFrame:
     return grouped.select(
         "order_date",
         "city",
+        "currency",
         "orders",
         "delivered",
         "cancelled",
@@ -68,10 +70,11 @@ def _by_city(orders: DataFrame) -> DataFrame:
 
 
 def _by_restaurant(orders: DataFrame) -> DataFrame:
-    grouped = orders.groupBy("order_date", "restaurant_id").agg(*_measures())
+    grouped = orders.groupBy("order_date", "restaurant_id", "currency").agg(*_measures())
     return grouped.select(
         "order_date",
         "restaurant_id",
+        "currency",
         "orders",
         "delivered",
         "cancelled",
@@ -107,11 +110,12 @@ def _percentile_minutes(sorted_us: str, percent: int) -> Column:
     """Return a percentile of a sorted array of microseconds, in minutes, as SQL's `percentile_cont` has it.
 
     Between two ranks it is interpolated linearly, and rounded half up to hundredths once, at the end; NULL for an
-    empty array.
+    empty array, and when it does not fit.
     """
     position = f"((size({sorted_us}) - 1) * {percent})"
     below = f"get({sorted_us}, {position} div 100)"
     above = f"coalesce(get({sorted_us}, {position} div 100 + 1), {below})"
-    hundredfold_us = f"({below} * (100 - {position} % 100) + {above} * ({position} % 100))"
+    weight = f"{position} % 100"
+    hundredfold_us = f"try_add(try_multiply({below}, 100 - {weight}), try_multiply({above}, {weight}))"
     unit = 100 * _HUNDREDTH_OF_A_MINUTE_US
     return quotient(hundredfold_us, str(unit), "decimal(10,2)")

@@ -1,19 +1,58 @@
 """The gate between counting a date's bad rows and publishing the date: which thresholds of domains.yaml are broken.
 
-Only arithmetic on counts lives here. Counting belongs to the Spark job, which asks before it replaces Silver; showing
-the outcome belongs to the asset checks.
+Only the rules that every domain has and arithmetic on counts live here. Counting belongs to the Spark job, which asks
+before it replaces Silver; showing the outcome belongs to the asset checks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from statistics import median
 
-from platform_core.domain.catalog import OnFailure, Quality, Volume
+from platform_core.domain.catalog import Domain, OnFailure, Quality, Rule, Volume
+from platform_core.domain.contract import ColumnType
 
 MIN_DAYS = 3
 """A median of fewer days says nothing about the next one."""
+
+
+BUILTIN_RULES = ("primary_key_present", "in_partition", "version_not_ahead")
+"""A row that breaks one of these is no version of its key: it cannot make an earlier one outdated."""
+
+_MAX_AHEAD_HOURS = 24
+
+
+def builtin_rules(domain: Domain, day: date) -> list[Rule]:
+    """Return the rules that every domain has, under their names in `BUILTIN_RULES`.
+
+    A row has a complete key, it is of the date, and its version is not from a future that would keep every later
+    version out.
+    """
+    keys, timestamp = domain.silver.primary_key, domain.bronze.timestamp_col
+    versions = [
+        name
+        for name in domain.silver.order_by
+        if name in domain.contract.by_name and domain.contract.by_name[name].type is ColumnType.TIMESTAMP
+    ]
+    latest = f"unix_micros(coalesce(`_kafka_timestamp`, `_ingested_at`)) + {_MAX_AHEAD_HOURS * 3_600_000_000}"
+    not_ahead = [f"(`{name}` is null or unix_micros(`{name}`) <= {latest})" for name in versions]
+    conditions = {
+        "primary_key_present": (
+            " and ".join(f"`{key}` is not null" for key in keys),
+            f"{', '.join(keys)} must not be null",
+        ),
+        "in_partition": (
+            f"to_date(`{timestamp}`) = date'{day.isoformat()}'",
+            f"the UTC date of {timestamp} is not the partition's",
+        ),
+        "version_not_ahead": (
+            " and ".join(not_ahead) or "true",
+            f"{', '.join(versions)} lies more than {_MAX_AHEAD_HOURS} hours after the record",
+        ),
+    }
+    return [Rule(name=name, expression=expression, reason=reason) for name, (expression, reason) in conditions.items()]
 
 
 def refusals(quality: Quality, records: int, quarantined: Mapping[str, int]) -> list[str]:

@@ -155,6 +155,7 @@ class AuditLake:
             "total": record.total,
             "city": record.city,
             "restaurant_id": record.restaurant_id,
+            "currency": "EUR",
             "created_at": datetime.combine(record.day, time(8), UTC) + timedelta(seconds=record.order_id),
             "updated_at": record.updated_at,
             "deleted_at": None,
@@ -164,15 +165,13 @@ class AuditLake:
         }
 
     def silver_rows(self, day: date) -> list[Row]:
-        """Return what Silver must have: of the good records the latest of each order."""
+        """Return what Silver must have: the latest record of each order, if it is good."""
         latest: dict[int, Record] = {}
         for record in self.records[day]:
             known = latest.get(record.order_id)
-            if not record.is_bad and (
-                known is None or (known.updated_at, known.offset) < (record.updated_at, record.offset)
-            ):
+            if known is None or (known.updated_at, known.offset) < (record.updated_at, record.offset):
                 latest[record.order_id] = record
-        return [{**self._values(record), "order_date": day} for record in latest.values()]
+        return [{**self._values(record), "order_date": day} for record in latest.values() if not record.is_bad]
 
     def quarantine_rows(self, day: date) -> list[Row]:
         """Return the bad records, each once."""
@@ -193,11 +192,12 @@ class AuditLake:
 
     def gold_rows(self, day: date, table: str, silver: Iterable[Row] | None = None) -> list[Row]:
         """Return a Gold table's groups over Silver."""
-        by = self.domain.gold.tables[table][1]
+        by = self.domain.gold.tables[table][1:]
         groups: dict[Any, Row] = {}
         for row in self.silver_rows(day) if silver is None else silver:
+            key = {name: row[name] for name in by}
             group = groups.setdefault(
-                row[by], {by: row[by], "order_date": day, "orders": 0, "net_revenue": Decimal("0.00")}
+                tuple(key.values()), {**key, "order_date": day, "orders": 0, "net_revenue": Decimal("0.00")}
             )
             group["orders"] += 1
             group["net_revenue"] += row["total"] if row["status"] != "cancelled" else 0
@@ -224,9 +224,9 @@ class AuditLake:
         self._write(self.lake.quarantine(self.domain), day, rows, pa.schema([*texts, *places]))
 
     def write_gold(self, day: date, table: str, change: Change_ = lambda rows: rows) -> None:
-        by = self.domain.gold.tables[table][1]
-        kind = pa.string() if by == "city" else pa.int64()
-        fields = [(by, kind), ("orders", pa.int64()), ("net_revenue", MONEY), ("order_date", pa.date32())]
+        by = self.domain.gold.tables[table][1:]
+        keys = [(name, pa.int64() if name == "restaurant_id" else pa.string()) for name in by]
+        fields = [*keys, ("orders", pa.int64()), ("net_revenue", MONEY), ("order_date", pa.date32())]
         self._write(self.lake.gold(self.domain, table), day, change(self.gold_rows(day, table)), pa.schema(fields))
 
     def _write(self, name: str, day: date, rows: list[Row], schema: pa.Schema) -> None:

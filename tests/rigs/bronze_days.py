@@ -26,6 +26,7 @@ DAY = date(2026, 11, 20)
 OTHER_DAY = date(2026, 11, 19)
 MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
 
+
 @dataclass(frozen=True)
 class Record:
     """A record and its place in Kafka."""
@@ -198,7 +199,7 @@ def orders() -> list[Record]:
             log.again(last)
         if number % 7 == 0:  # the same updated_at: the later offset wins
             log.add(order(number, status, subtotal, updated=3, city=city, discount="0.34", **delivered))
-    # A late old version must not win, and a bad latest version must not hide the good one before it.
+    # A late old version must not win, and a bad latest version must not bring back the good one before it.
     log.add(order(1, "confirmed", "1.00", updated=1.5))
     log.add({**order(2, "delivered", "10.00", updated=9), "total": Decimal("99.00")})
     log.add(order(50, "placed", "9999999999.99", fee="0.00", city="Reykjavík"))
@@ -210,6 +211,17 @@ def orders() -> list[Record]:
     log.add(order(63, "placed", "1.00", items="nonsense"))
     log.add(order(64, "placed", "1.00", updated=0.5))
     log.add(order(65, "placed", "1.00", created_at=at(-1)))
+    log.add(order(53, "delivered", "500000.00", city="Oslo", currency="JPY"))
+    for number, currency in enumerate(("", "eur", "XXX"), 54):
+        log.add(order(number, "placed", "1.00", currency=currency))
+    log.add(order(66, "delivered", "1.00", delivered_at=datetime(9999, 12, 31, tzinfo=UTC)))
+    log.add(order(67, "delivered", "1.00", delivered_at=datetime(1899, 12, 31, tzinfo=UTC)))
+    # A version of a far future must not keep the later ones out, and a tombstone counts though a rule refuses it.
+    log.add(order(70, "placed", "7.00", updated=1))
+    log.add(order(70, "delivered", "8.00", updated_at=datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)))
+    log.add(order(70, "cancelled", "9.00", updated=3))
+    log.add(order(71, "placed", "7.00", updated=1))
+    log.add({**order(71, "placed", "7.00", deleted_at=at(2)), "total": Decimal("0.07")})
     return log.records
 
 
@@ -274,6 +286,9 @@ def users() -> list[Record]:
     log.add(user(3, 2, is_active=False))
     log.add(user(4, 2, deleted_at=at(3)))
     log.again(log.add(user(5, 2, city="Rome", created_at=at(23.99))))
+    # The zero time of Go and .NET, and a sentinel: neither fits nanoseconds.
+    log.add(user(8, 2, city="Babylon", created_at=datetime(1, 1, 1, tzinfo=UTC)))
+    log.add(user(9, 2, city="Babylon", deleted_at=datetime(9999, 12, 31, tzinfo=UTC)))
     log.add(user(6, 2, email_masked="plain@example.com"))
     log.add(user(7, 2, tier="diamond", extracted_at=at(25)))
     return log.records

@@ -95,11 +95,11 @@ def test_what_happened_after_the_load_is_named_by_its_grain(loaded):
     assert str(summary.equations[0]) == f"gold rows {rows} = warehouse {rows}"
 
     loaded.sql(f"DELETE FROM HOME.ORDERS WHERE ORDER_DATE = '{FIRST_DAY}' AND CITY = 'Rome'")
-    assert loaded.problem() == ("missing", 1, f"order_date={FIRST_DAY} city=Rome")
+    assert loaded.problem() == ("missing", 1, f"order_date={FIRST_DAY} city=Rome currency=EUR")
     loaded.load(0)
 
     loaded.sql(f"INSERT INTO HOME.ORDERS SELECT * FROM HOME.ORDERS WHERE ORDER_DATE = '{FIRST_DAY}' AND CITY = 'Oslo'")
-    assert loaded.problem() == ("duplicate", 1, f"order_date={FIRST_DAY} city=Oslo")
+    assert loaded.problem() == ("duplicate", 1, f"order_date={FIRST_DAY} city=Oslo currency=EUR")
     loaded.sql(f"DELETE FROM HOME.ORDERS WHERE ORDER_DATE = '{FIRST_DAY}'")
     loaded.load(0)
 
@@ -109,15 +109,15 @@ def test_what_happened_after_the_load_is_named_by_its_grain(loaded):
     )
     kind, count, where = loaded.problem()
     assert (kind, count) == ("differs", 1)
-    assert where.startswith(f"order_date={FIRST_DAY} restaurant_id=2 (net_revenue: Gold ")
+    assert where.startswith(f"order_date={FIRST_DAY} restaurant_id=2 currency=EUR (net_revenue: Gold ")
     loaded.load(0)
 
     loaded.sql(f"UPDATE HOME.ORDERS SET CITY = 'Nowhere' WHERE ORDER_DATE = '{FIRST_DAY}' AND CITY = 'Rome'")
     loaded.sql(f"UPDATE HOME.ORDERS SET ORDERS = ORDERS + 1 WHERE ORDER_DATE = '{FIRST_DAY}' AND CITY = 'Nowhere'")
     kinds = {problem.kind.value: problem.where for problem in loaded.look().problems}
     assert kinds == {
-        "missing": f"order_date={FIRST_DAY} city=Rome",
-        "phantom": f"order_date={FIRST_DAY} city=Nowhere",
+        "missing": f"order_date={FIRST_DAY} city=Rome currency=EUR",
+        "phantom": f"order_date={FIRST_DAY} city=Nowhere currency=EUR",
     }
 
     loaded.sql("DROP TABLE HOME.ORDERS")
@@ -146,7 +146,7 @@ def test_a_value_that_changed_in_gold_after_the_load_differs_and_no_warehouse_is
     city = loaded.made.gold_rows(FIRST_DAY, "orders")[0]["city"]
     kind, count, where = loaded.problem()
     assert (kind, count) == ("differs", 1)
-    assert where.startswith(f"order_date={FIRST_DAY} city={city} (net_revenue: ")
+    assert where.startswith(f"order_date={FIRST_DAY} city={city} currency=EUR (net_revenue: ")
 
     report = loaded.look(settings=loaded.settings.model_copy(update={"snowflake_port": 1}))
     assert (report.clean, report.exit_code, report.problems) == (False, 2, ())

@@ -38,6 +38,7 @@ def test_only_plain_digits_are_a_decimal(spark: SparkSession) -> None:
         "1,5": None,
         ".5": None,
         " 1": None,
+        "1.00\n": None,  # Java's `$` lies before a line break at the end
         "abc": None,
         "": None,
         None: None,
@@ -59,6 +60,9 @@ def test_a_list_is_whole_or_null(spark: SparkSession) -> None:
         f"[{GOOD}]": [soup],
         f"[{GOOD}, {with_price('7')}]": [soup, {**soup, "price": Decimal("7.00")}],
         "[]": [],
+        f"[{GOOD}]".replace(": 2,", ": 2.0,"): [soup],  # JSON knows no integers
+        f"[{GOOD}]".replace('"5.20"', "5.20"): None,  # a decimal is text, or it was a double
+        f"[{GOOD}]".replace("true", '1, "more": 1e400'): None,
         f"[{GOOD}, {with_price('abc')}]": None,
         f"[{with_price('1e3')}]": None,
         f"[{GOOD}]".replace(": 2,", ": 3000000000,"): None,  # no int
@@ -72,15 +76,29 @@ def test_a_list_is_whole_or_null(spark: SparkSession) -> None:
     assert [rows and [row.asDict() for row in rows] for rows in found] == list(cases.values())
 
 
-def test_fields_of_an_object_are_read_one_by_one(spark: SparkSession) -> None:
-    texts = [GOOD, '{"quantity": 3000000000, "price": "x", "name": "ü"}', "{}"]
+def test_an_object_is_read_wholly_or_not_at_all(spark: SparkSession) -> None:
     nothing = dict.fromkeys(LINE)
-    expected = [
-        {"id": 1, "name": "soup", "quantity": 2, "price": Decimal("5.20"), "hot": True},
-        {**nothing, "name": "ü"},
-        nothing,
-    ]
-    assert [row.asDict() for row in computed(spark, texts, struct_of("text", **LINE))] == expected
+    cases = {
+        GOOD: {"id": 1, "name": "soup", "quantity": 2, "price": Decimal("5.20"), "hot": True},
+        '{"name": "ü", "quantity": 2.0}': {**nothing, "name": "ü", "quantity": 2},
+        '{"name": "12345678901234567890123"}': {**nothing, "name": "12345678901234567890123"},
+        '{"id": null, "other": 1.5}': nothing,
+        "{}": nothing,
+        '{"name": "ü", "quantity": 3000000000}': None,
+        '{"name": "ü", "price": "x"}': None,
+        '{"name": 12345678901234567890123}': None,  # the engines write it in two ways
+        '{"name": "ü", "other": 1e400}': None,
+        f'{{"id": 1, "other": {"[" * 130}{"]" * 130}}}': None,
+        '{"name": "\\ud800"}': None,
+        '{"name": "ü"} more': None,
+        "[]": None,
+        "null": None,
+        "not json": None,
+        "": None,
+        None: None,
+    }
+    found = computed(spark, list(cases), struct_of("text", **LINE))
+    assert [row and row.asDict() for row in found] == list(cases.values())
 
 
 @pytest.mark.parametrize(
@@ -91,6 +109,8 @@ def test_fields_of_an_object_are_read_one_by_one(spark: SparkSession) -> None:
         ("-5", "2", "decimal(12,2)", "-0.03"),  # away from zero
         ("1000000", "7", "decimal(9,6)", "0.142857"),
         ("5", "0", "decimal(12,2)", None),
+        ("9223372036854775807", "1", "decimal(12,2)", None),
+        ("100000000000000", "1", "decimal(10,2)", None),
         ("cast(null as bigint)", "1", "decimal(12,2)", None),
     ],
 )

@@ -57,6 +57,7 @@ def test_bad_rows_are_quarantined_with_every_reason_and_the_whole_record(engine:
         "known_event_type": 2,
         "order_has_an_id": 1,
         "primary_key_present": 1,
+        "properties_readable": 1,
     }
     found = {row["record"].get("event_id"): row for row in rows(engine.lake, engine.lake.quarantine(domain))}
     both = found["x2"]
@@ -80,12 +81,19 @@ def test_bad_rows_are_quarantined_with_every_reason_and_the_whole_record(engine:
     assert money[2]["record"]["total"] == "99.00" and money[2]["rule"] == "total_adds_up"
     assert {order: row["rule"] for order, row in money.items()} == {
         2: "total_adds_up",
+        54: "known_currency",
+        55: "known_currency",
+        56: "known_currency",
         60: "known_status",
         61: "items_readable",
         62: "items_readable",
         63: "items_readable",
         64: "not_updated_before_creation",
         65: "in_partition",
+        66: "delivered_after_creation",
+        67: "delivered_after_creation",
+        70: "version_not_ahead",
+        71: "total_adds_up",
     }
 
 
@@ -112,7 +120,9 @@ def test_record_hash_is_sha256_of_length_prefixed_columns(engine: Engine, catalo
 def test_latest_version_wins_and_the_later_offset_breaks_a_tie(engine: Engine, catalog: Catalog) -> None:
     found = {row["order_id"]: row for row in rows(engine.lake, engine.lake.silver(catalog["orders"]))}
     assert found[1]["status"] == "delivered"  # not the version that arrived late
-    assert found[2]["subtotal"] != Decimal("10.00")  # not the quarantined one
+    assert not {2, 71} & set(found)  # the latest version, of 71 a tombstone, was quarantined
+    assert engine.silver["orders"].withheld == 2
+    assert found[70]["status"] == "cancelled"  # not the version of the year 9999
     assert found[7]["discount"] == Decimal("0.34")  # the later offset of two with one updated_at
     assert found[5]["_ingested_at"] == bronze_days.at(30)  # the first copy of two
     assert found[900]["deleted_at"] is None  # its file has no such column
@@ -133,25 +143,31 @@ def test_orders_agree_with_duckdb_to_the_cent(engine: Engine, catalog: Catalog) 
     duck.execute("set timezone = 'UTC'")
     duck.execute(
         f"""create table latest as
-        select * from read_parquet('{files}')
+        select * from (
+          select * from read_parquet('{files}') where created_at::date = date '{DAY}' and updated_at < date '9000-01-01'
+          qualify row_number() over (partition by order_id order by updated_at desc, _offset desc, _partition desc) = 1
+        )
         where status in ('placed', 'confirmed', 'preparing', 'ready', 'picked_up', 'delivered', 'cancelled')
           and items like '[_%' and items not like '[]%' and items not like '%abc%'
-          and total = subtotal + delivery_fee - discount and updated_at >= created_at
-          and created_at::date = date '{DAY}'
-        qualify row_number() over (partition by order_id order by updated_at desc, _offset desc, _partition desc) = 1"""
+          and total = subtotal + delivery_fee - discount and updated_at >= created_at and currency in ('EUR', 'JPY')
+          and coalesce(delivered_at, created_at) between created_at and created_at + interval 30 days"""
     )
     expected = duck.execute(
-        """select city, count(*),
+        """select city, currency, count(*),
              sum(subtotal + delivery_fee) filter (status <> 'cancelled'), sum(total) filter (status <> 'cancelled'),
              median(epoch_us(delivered_at) - epoch_us(created_at)) filter (status = 'delivered') / 6e7,
              quantile_cont(epoch_us(delivered_at) - epoch_us(created_at), 0.95) filter (status = 'delivered') / 6e7
-           from latest where deleted_at is null group by city"""
+           from latest where deleted_at is null group by city, currency"""
     ).fetchall()
     assert duck.execute("select count(*) from latest").fetchall() == [(engine.silver["orders"].silver_rows,)]
-    gold = {row["city"]: row for row in rows(engine.lake, engine.lake.gold(domain, "orders"), "order_date", DAY)}
-    assert set(gold) == {city for city, *_ in expected}
-    for city, count, gross, net, median, p95 in expected:
-        row = gold[city]
+    gold = {
+        (row["city"], row["currency"]): row
+        for row in rows(engine.lake, engine.lake.gold(domain, "orders"), "order_date", DAY)
+    }
+    assert set(gold) == {(city, currency) for city, currency, *_ in expected}
+    assert gold["Oslo", "JPY"]["net_revenue"] == Decimal("500002.50") > gold["Oslo", "EUR"]["net_revenue"]
+    for city, currency, count, gross, net, median, p95 in expected:
+        row = gold[city, currency]
         assert (row["orders"], row["gross_revenue"], row["net_revenue"]) == (count, gross or 0, net or 0)
         for exact, found in ((median, row["median_delivery_minutes"]), (p95, row["p95_delivery_minutes"])):
             assert found is exact is None or abs(float(found) - exact) <= 0.005 + 1e-9
@@ -188,6 +204,7 @@ def test_gold_of_the_other_domains_by_hand(engine: Engine, catalog: Catalog) -> 
     people = {(row["city"], row["tier"]): row for row in rows(engine.lake, engine.lake.gold(catalog["users"], "users"))}
     berlin, rome = people["Berlin", "gold"], people["Rome", "gold"]
     assert (berlin["changed_users"], berlin["new_users"], berlin["active_users"]) == (4, 1, 2)
+    assert people["Babylon", "gold"]["changed_users"] == 2 and people["Babylon", "gold"]["active_users"] == 1
     assert (rome["changed_users"], rome["new_users"], rome["active_users"]) == (1, 1, 1)
 
 

@@ -75,7 +75,7 @@ def test_each_date_has_its_own_outcome(
         (DAY.isoformat(), "succeeded"),
     ], errors
     assert code == 1 and "users" in lines[0]["error"]
-    assert lines[1]["silver_rows"] == 5 and lines[1]["quarantined"] == {"email_masked": 1, "in_partition": 1}
+    assert lines[1]["silver_rows"] == 7 and lines[1]["quarantined"] == {"email_masked": 1, "in_partition": 1}
     code, lines, errors = call(
         [sys.executable, "-m", "spark_jobs.silver_to_gold", "--domain", "users", "--date", DAY.isoformat()],
         lake,
@@ -130,6 +130,6 @@ def test_spark_submit_runs_both_scripts(
         arguments = [script, "--domain", "users", "--date", DAY.isoformat()]
         code, lines, errors = call([*submit, *arguments], lake, tmp_path, **environment)
         assert code == 0 and [line["outcome"] for line in lines] == ["succeeded"], errors[-3000:]
-    assert len(rows(lake, lake.silver(users), "snapshot_date", DAY)) == 5
+    assert len(rows(lake, lake.silver(users), "snapshot_date", DAY)) == 7
     assert len(rows(lake, lake.quarantine(users), "snapshot_date", DAY)) == 2
     assert len(rows(lake, lake.gold(users, "users"), "snapshot_date", DAY)) == 2

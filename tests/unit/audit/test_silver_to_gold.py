@@ -144,7 +144,7 @@ def test_a_group_that_gold_lost_doubled_or_summed_wrongly_is_named(settings):
     city = made.gold_rows(FIRST_DAY, "orders")[0]["city"]
     kinds = {p.kind.value: p for p in look(made).problems}
     assert set(kinds) == {"duplicate", "differs"}
-    assert kinds["duplicate"].where == f"order_date={FIRST_DAY} city={city}"
+    assert kinds["duplicate"].where == f"order_date={FIRST_DAY} city={city} currency=EUR"
 
     made.write_gold(FIRST_DAY, "orders")
     made.write_gold(

@@ -122,7 +122,10 @@ def test_a_source_is_a_block_with_defaults(tmp_path: Path) -> None:
     ("change", "says"),
     [
         ({"kind": "oracle"}, r"domain `couriers_u`, key `source`: .*'postgres_cdc'"),
-        ({"tombstone": "x"}, "key `source`: `tombstone` is unknown.*Legal keys are command, table, key.*interval_seconds"),
+        (
+            {"tombstone": "x"},
+            "key `source`: `tombstone` is unknown.*Legal keys are command, table, key.*interval_seconds",
+        ),
         ({"table": "couriers; drop table x"}, r"key `source\.table`"),
         ({"interval_seconds": 0}, r"key `source\.interval_seconds`"),
         ({"command": "provision"}, "`provision` is another command.*set `source.command`"),
