@@ -75,7 +75,7 @@ def read_row(dsn: str, table: str, key: str, value: object) -> dict[str, Any] | 
 
 
 def read_versions(dsn: str, table: str, key: str, version: str, keys: Sequence[object]) -> dict[Any, str]:
-    """Return the versions, as text, of those keys that a table has.
+    """Return the latest versions, as text, of those keys that a table has.
 
     Args:
         dsn: The database's URL, with its password.
@@ -87,7 +87,7 @@ def read_versions(dsn: str, table: str, key: str, version: str, keys: Sequence[o
     """
     from psycopg2 import sql
 
-    query = sql.SQL("select {key}, {version}::text from {table} where {key} = any(%s)")
+    query = sql.SQL("select {key}, max({version})::text from {table} where {key} = any(%s) group by {key}")
     names = {"key": sql.Identifier(key), "version": sql.Identifier(version)}
     with _session(dsn, f"table `{table}`") as cursor:
         cursor.execute(query.format(table=sql.Identifier(*table.split(".")), **names), (list(keys),))

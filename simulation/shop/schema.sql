@@ -70,9 +70,10 @@ CREATE TABLE IF NOT EXISTS order_items (
   PRIMARY KEY (order_id, line_no)
 );
 
--- The last version of a deleted order, as a record has it: its lines go with it, so they are kept here.
+-- The last version of an order that was deleted, or left the date of its creation, as a record has it: its lines go
+-- with it, so they are kept here.
 CREATE TABLE IF NOT EXISTS orders_tombstones (
-  order_id       bigint PRIMARY KEY,
+  order_id       bigint,
   user_id        bigint NOT NULL,
   restaurant_id  bigint NOT NULL,
   city           text NOT NULL,
@@ -90,6 +91,10 @@ CREATE TABLE IF NOT EXISTS orders_tombstones (
   cancelled_at   timestamptz,
   deleted_at     timestamptz NOT NULL
 );
+
+-- One for each date that it lived on: a second move must not overwrite a tombstone that was not polled yet.
+ALTER TABLE orders_tombstones DROP CONSTRAINT IF EXISTS orders_tombstones_pkey,
+  ADD CONSTRAINT orders_tombstones_pkey PRIMARY KEY (order_id, created_at);
 
 -- The last version of a deleted user. The address is masked: who asked to be forgotten is not kept in clear.
 CREATE TABLE IF NOT EXISTS users_tombstones (
@@ -152,7 +157,7 @@ END $$;
 CREATE OR REPLACE FUNCTION stamp_new_order() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM 1 FROM orders WHERE order_id = NEW.order_id FOR KEY SHARE;
-  NEW.updated_at := next_version((SELECT t.updated_at FROM orders_tombstones t WHERE t.order_id = NEW.order_id));
+  NEW.updated_at := next_version((SELECT max(t.updated_at) FROM orders_tombstones t WHERE t.order_id = NEW.order_id));
   RETURN NEW;
 END $$;
 
@@ -163,27 +168,39 @@ BEGIN
   RETURN NEW;
 END $$;
 
--- Fires before the delete: afterwards the lines are gone. Who deletes the lines first leaves a tombstone without any.
-CREATE OR REPLACE FUNCTION bury_order() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-  at timestamptz := next_version(OLD.updated_at);
+CREATE OR REPLACE FUNCTION bury_order_version(old orders, at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO orders_tombstones (order_id, user_id, restaurant_id, city, status, currency, payment_method, subtotal,
     delivery_fee, discount, total, items, created_at, updated_at, delivered_at, cancelled_at, deleted_at)
-  SELECT OLD.order_id, OLD.user_id, OLD.restaurant_id, OLD.city, OLD.status, OLD.currency, OLD.payment_method,
-    OLD.subtotal, OLD.delivery_fee, OLD.discount, OLD.total,
+  SELECT old.order_id, old.user_id, old.restaurant_id, old.city, old.status, old.currency, old.payment_method,
+    old.subtotal, old.delivery_fee, old.discount, old.total,
     COALESCE((
       SELECT json_agg(json_build_object('menu_item_id', i.menu_item_id, 'name', i.name,
         'quantity', i.quantity, 'unit_price', i.unit_price::text) ORDER BY i.line_no)
-      FROM order_items i WHERE i.order_id = OLD.order_id), '[]'::json),
-    OLD.created_at, at, OLD.delivered_at, OLD.cancelled_at, COALESCE(OLD.deleted_at, at)
-  ON CONFLICT (order_id) DO UPDATE SET user_id = excluded.user_id, restaurant_id = excluded.restaurant_id,
-    city = excluded.city, status = excluded.status, currency = excluded.currency,
-    payment_method = excluded.payment_method, subtotal = excluded.subtotal, delivery_fee = excluded.delivery_fee,
-    discount = excluded.discount, total = excluded.total, items = excluded.items, created_at = excluded.created_at,
+      FROM order_items i WHERE i.order_id = old.order_id), '[]'::json),
+    old.created_at, at, old.delivered_at, old.cancelled_at, COALESCE(old.deleted_at, at)
+  ON CONFLICT (order_id, created_at) DO UPDATE SET user_id = excluded.user_id,
+    restaurant_id = excluded.restaurant_id, city = excluded.city, status = excluded.status,
+    currency = excluded.currency, payment_method = excluded.payment_method, subtotal = excluded.subtotal,
+    delivery_fee = excluded.delivery_fee, discount = excluded.discount, total = excluded.total, items = excluded.items,
     updated_at = excluded.updated_at, delivered_at = excluded.delivered_at, cancelled_at = excluded.cancelled_at,
     deleted_at = excluded.deleted_at;
+END $$;
+
+-- Fires before the delete: afterwards the lines are gone. Who deletes the lines first leaves a tombstone without any.
+CREATE OR REPLACE FUNCTION bury_order() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM bury_order_version(OLD, next_version(OLD.updated_at));
   RETURN OLD;
+END $$;
+
+-- The date of its creation is the partition that an order is counted on. When it changes, the old date gets a
+-- tombstone, or the order would live there for ever. The row's own version is later, should it come back to that date.
+CREATE OR REPLACE FUNCTION bury_order_on_old_date() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM bury_order_version(OLD, NEW.updated_at);
+  NEW.updated_at := NEW.updated_at + interval '1 microsecond';
+  RETURN NEW;
 END $$;
 
 CREATE OR REPLACE FUNCTION bury_user() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -242,6 +259,10 @@ CREATE OR REPLACE TRIGGER menu_items_stamp BEFORE INSERT OR UPDATE ON menu_items
   FOR EACH ROW EXECUTE FUNCTION stamp_updated_at();
 CREATE OR REPLACE TRIGGER orders_stamp BEFORE UPDATE ON orders
   FOR EACH ROW EXECUTE FUNCTION stamp_updated_at();
+-- Triggers fire in the order of their names: this one after `orders_stamp`.
+CREATE OR REPLACE TRIGGER orders_stamp_old_date BEFORE UPDATE OF created_at ON orders
+  FOR EACH ROW WHEN ((OLD.created_at AT TIME ZONE 'UTC')::date <> (NEW.created_at AT TIME ZONE 'UTC')::date)
+  EXECUTE FUNCTION bury_order_on_old_date();
 CREATE OR REPLACE TRIGGER orders_stamp_new BEFORE INSERT ON orders
   FOR EACH ROW EXECUTE FUNCTION stamp_new_order();
 CREATE OR REPLACE TRIGGER orders_bury BEFORE DELETE ON orders

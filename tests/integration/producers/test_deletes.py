@@ -103,6 +103,32 @@ def test_the_latest_records_of_kafka_are_the_live_rows_of_postgres(provisioned: 
     assert run(shop, "SELECT count(*) FROM users_tombstones WHERE email_masked NOT LIKE '_***@%'") == [(0,)]
 
 
+def test_an_order_lives_on_the_date_of_its_creation_alone(provisioned: Any, shop: Any) -> None:
+    draw = random.Random(3)
+    poller = CdcPoller(provisioned.connect(), provisioned.delivery("orders"), MemoryWatermark(), page_rows=3)
+    for order in range(1, 6):
+        run(shop, PLACE, id=order)
+    for _ in range(120):
+        days = draw.choice([-2, -1, 0, 1, 2])
+        move = (
+            "UPDATE orders SET created_at = least(created_at + interval '1 day' * %(days)s, now() - interval '1 hour')"
+            " WHERE order_id = %(id)s"
+        )
+        run(shop, move, id=draw.randint(1, 4), days=days)
+        if draw.random() < 0.3:
+            poller.poll()
+    run(shop, "UPDATE orders SET created_at = created_at - interval '40 days' WHERE order_id = 5")
+    run(shop, "DELETE FROM orders WHERE order_id = 5")
+    poller.poll()
+    latest: dict[tuple[int, str], dict[str, Any]] = {}
+    for record in sorted(provisioned.records("orders"), key=lambda r: r["updated_at"]):
+        latest[record["order_id"], record["created_at"][:10]] = record
+    alive = {place for place, record in latest.items() if record["deleted_at"] is None}
+    rows = run(shop, "SELECT order_id, (created_at AT TIME ZONE 'UTC')::date::text FROM orders")
+    assert alive == set(rows) and {order for order, _ in rows} == {1, 2, 3, 4}
+    assert len(latest) > 8, "orders have lived on several dates"
+
+
 def test_a_tombstone_is_the_last_version_with_its_lines(provisioned: Any, shop: Any) -> None:
     run(shop, PLACE, id=1)
     poller = CdcPoller(provisioned.connect(), provisioned.delivery("orders"), MemoryWatermark())
