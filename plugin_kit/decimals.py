@@ -46,7 +46,9 @@ def quotient(units: str, number: str, kind: str) -> Column:
         kind: The type of the result, for example `decimal(12,2)`.
     """
     places = int(kind.rstrip(")").rpartition(",")[2])
-    magnitude = f"try_add(try_multiply(2L, abs({units})), {number}) div nullif(2 * {number}, 0)"
+    # Sail's `try_` functions take two values of one type.
+    doubled = f"try_multiply(2L, abs(bigint({units})))"
+    magnitude = f"try_add({doubled}, bigint({number})) div nullif(2 * {number}, 0)"
     rounded = F.expr(f"case when {units} < 0 then -({magnitude}) else {magnitude} end")
     last_place = F.lit("0." + "1".zfill(places)).cast(f"decimal({places},{places})")
     return (rounded.try_cast("decimal(16,0)") * last_place).try_cast(kind)

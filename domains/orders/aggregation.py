@@ -115,7 +115,7 @@ def _percentile_minutes(sorted_us: str, percent: int) -> Column:
     position = f"((size({sorted_us}) - 1) * {percent})"
     below = f"get({sorted_us}, {position} div 100)"
     above = f"coalesce(get({sorted_us}, {position} div 100 + 1), {below})"
-    weight = f"{position} % 100"
-    hundredfold_us = f"try_add(try_multiply({below}, 100 - {weight}), try_multiply({above}, {weight}))"
+    weight = f"bigint({position} % 100)"
+    hundredfold_us = f"try_add(try_multiply({below}, 100L - {weight}), try_multiply({above}, {weight}))"
     unit = 100 * _HUNDREDTH_OF_A_MINUTE_US
     return quotient(hundredfold_us, str(unit), "decimal(10,2)")

@@ -7,38 +7,45 @@ belongs in its package. Reading the catalog imports no plugin and touches no ser
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
-from datetime import date, time
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from platform_core.domain import source as sources
+from platform_core.domain.catalog_checks import mistakes, shared_places
 from platform_core.domain.contract import ColumnType, Contract, load_contract
-from platform_core.domain.entry import NAME, Entry
+from platform_core.domain.entry import NAME, Entry, TimeOfDay
 from platform_core.domain.gold_tables import GoldTable, load_gold_tables
+from platform_core.domain.strict_yaml import read_yaml
 from platform_core.errors import ConfigurationError
+
+BUCKET = r"^[a-z0-9][a-z0-9.-]*$"
+FOLDER = r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*$"
+_CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
 
 class Topic(Entry):
     """The domain's raw topic."""
 
-    name: str
-    partitions: int = Field(3, ge=1, le=1000)
-    retention_days: int = Field(7, ge=1)
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    partitions: int = Field(3, strict=True, ge=1, le=1000)
+    retention_days: int = Field(7, strict=True, ge=1)
     key: str = Field(description="The field whose value is the Kafka key")
 
 
 class Bronze(Entry):
     """Where the sink writes, and which field decides a record's date."""
 
-    bucket: str = "bronze"
-    prefix: str
+    bucket: str = Field("bronze", pattern=BUCKET)
+    prefix: str = Field(pattern=FOLDER)
     partition_key: str = Field(pattern=NAME, description="Name of the Hive partition column")
     timestamp_col: str = Field(description="Contract field whose UTC date is the partition")
 
@@ -46,8 +53,8 @@ class Bronze(Entry):
 class Silver(Entry):
     """The cleaned table: one row a primary key within a date."""
 
-    bucket: str = "silver"
-    prefix: str
+    bucket: str = Field("silver", pattern=BUCKET)
+    prefix: str = Field(pattern=FOLDER)
     primary_key: tuple[str, ...] = Field(min_length=1)
     order_by: tuple[str, ...] = Field(default=(), description="The latest by these columns wins")
 
@@ -63,9 +70,11 @@ class Reconciliation(Entry):
 class Gold(Entry):
     """The aggregates: table name to merge keys; the first key is the partition column."""
 
-    bucket: str = "gold"
-    prefix: str = ""
-    tables: dict[str, tuple[str, ...]] = Field(min_length=1)
+    bucket: str = Field("gold", pattern=BUCKET)
+    prefix: str = Field("", pattern=rf"{FOLDER}|^$")
+    tables: dict[Annotated[str, Field(pattern=NAME)], tuple[Annotated[str, Field(pattern=NAME)], ...]] = Field(
+        min_length=1
+    )
     reconcile: tuple[Reconciliation, ...] = ()
 
     @model_validator(mode="after")
@@ -95,15 +104,21 @@ class Rule(Entry):
     expression: str
     reason: str = ""
     on_failure: OnFailure = OnFailure.QUARANTINE
-    max_ratio: float = Field(0.0, ge=0, le=1)
+    max_ratio: float = Field(0.0, strict=True, ge=0, le=1)
 
 
 class Volume(Entry):
     """How far a date's rows may differ from the median of the days before it, before it is reported."""
 
-    days: int = Field(14, ge=3, le=365)
-    min_ratio: float = Field(0.5, ge=0)
-    max_ratio: float = Field(2.0, gt=0)
+    days: int = Field(14, strict=True, ge=3, le=365)
+    min_ratio: float = Field(0.5, strict=True, ge=0)
+    max_ratio: float = Field(2.0, strict=True, gt=0)
+
+    @model_validator(mode="after")
+    def _range_is_not_empty(self) -> Volume:
+        if self.min_ratio > self.max_ratio:
+            raise ValueError(f"min_ratio {self.min_ratio} is above max_ratio {self.max_ratio}")
+        return self
 
 
 class Source(Entry):
@@ -121,8 +136,8 @@ class Quality(Entry):
     """The domain's rules, and how many bad rows a date may have before it is reported, and before it is refused."""
 
     rules: tuple[Rule, ...] = ()
-    warn_quarantined_ratio: float = Field(0.01, ge=0, le=1)
-    max_quarantined_ratio: float = Field(0.05, ge=0, le=1)
+    warn_quarantined_ratio: float = Field(0.01, strict=True, ge=0, le=1)
+    max_quarantined_ratio: float = Field(0.05, strict=True, ge=0, le=1)
     volume: Volume = Volume()
     source: Source | None = None
 
@@ -143,9 +158,9 @@ class Domain(Entry):
     owner: str
     plugin: str
     start_date: date
-    schedule: str = "0 6 * * *"
-    sla_deadline: time = time(6, 30)
-    max_retries: int = Field(3, ge=0)
+    schedule: str = Field("0 6 * * *", description="Cron in UTC: minute, hour, day, month, day of the week")
+    sla_deadline: TimeOfDay = time(6, 30)
+    max_retries: int = Field(3, strict=True, ge=0)
     topic: Topic
     source: sources.Source | None = None
     bronze: Bronze
@@ -160,6 +175,21 @@ class Domain(Entry):
     def _owner_is_addressable(cls, value: str) -> str:
         if "@" not in value and not value.startswith("team:"):
             raise ValueError("must be an e-mail address or `team:<name>`")
+        return value
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedule_is_a_cron(cls, value: str) -> str:
+        fields = value.split()
+        if len(fields) != len(_CRON_RANGES) or not all(map(_is_cron_field, fields, _CRON_RANGES)):
+            raise ValueError(f"`{value}` is no cron of five fields: minute, hour, day, month, day of the week")
+        return value
+
+    @field_validator("start_date")
+    @classmethod
+    def _start_date_is_near(cls, value: date) -> date:
+        if value > datetime.now(UTC).date() + timedelta(days=366):
+            raise ValueError(f"{value} is more than a year ahead: until then every record would be refused")
         return value
 
     @model_validator(mode="after")
@@ -224,6 +254,17 @@ class Domain(Entry):
         return load_gold_tables(self.name, self.folder, self.gold.tables)
 
 
+def _is_cron_field(field: str, legal: tuple[int, int]) -> bool:
+    for part in field.split(","):
+        match = re.fullmatch(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/([1-9]\d?))?", part)
+        if match is None:
+            return False
+        bounds = [int(number) for number in match.groups()[:2] if number is not None]
+        if bounds != sorted(bounds) or not all(legal[0] <= number <= legal[1] for number in bounds):
+            return False
+    return True
+
+
 class Catalog:
     """All domains, in the order of the file."""
 
@@ -271,7 +312,7 @@ def load_catalog(path: Path, not_before: date | None = None) -> Catalog:
         ConfigurationError: file, domain and key of the first mistake, and what is legal.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_yaml(path)
     except FileNotFoundError:
         raise ConfigurationError(f"`{path}` does not exist. Set `DOMAINS_FILE` to the list of domains.") from None
     except yaml.YAMLError as error:
@@ -285,24 +326,15 @@ def load_catalog(path: Path, not_before: date | None = None) -> Catalog:
     if not_before is not None:
         domains = [d.model_copy(update={"start_date": max(d.start_date, not_before)}) for d in domains]
     catalog = Catalog(domains)
-    _refuse_shared("topic.name", catalog, lambda d: [d.topic.name], path)
-    _refuse_shared("gold.tables", catalog, lambda d: list(d.gold.tables), path)
-    _refuse_shared("source.command", catalog, lambda d: [d.command] if d.source else [], path)
-    _refuse_shared("bronze.prefix", catalog, lambda d: [f"{d.bronze.bucket}/{d.bronze.prefix}"], path)
-    _refuse_shared("silver.prefix", catalog, lambda d: [f"{d.silver.bucket}/{d.silver.prefix}"], path)
-    return catalog
-
-
-def _refuse_shared(key: str, catalog: Catalog, values: Any, path: Path) -> None:
-    seen: dict[str, str] = {}
+    for domain, other, key, place in shared_places(catalog):
+        raise ConfigurationError(
+            f"`{path}`: `{key}` `{place}` is used by domains `{other.name}` and `{domain.name}`, or lies within the"
+            " other's; it must be unique."
+        )
     for domain in catalog:
-        for value in values(domain):
-            if value in seen:
-                raise ConfigurationError(
-                    f"`{path}`: `{key}` `{value}` is used by domains `{seen[value]}` and"
-                    f" `{domain.name}`; it must be unique."
-                )
-            seen[value] = domain.name
+        for key, what in mistakes(domain):
+            raise ConfigurationError(f"`{path}`, domain `{domain.name}`, key `{key}`: {what}.")
+    return catalog
 
 
 def _domain(path: Path, name: str, entry: object) -> Domain:

@@ -6,11 +6,22 @@ Only what all blocks share belongs here; the blocks are in `platform_core.domain
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import time
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 NAME = r"^[a-z][a-z0-9_]*$"
+
+
+def _written_as_text(value: Any) -> Any:
+    if not isinstance(value, str | time):
+        raise ValueError(f"{value!r} is no time of day; write it as HH:MM")
+    return value
+
+
+TimeOfDay = Annotated[time, BeforeValidator(_written_as_text)]
+"""A time of day, UTC. A number, which could be one of seconds, is refused."""
 
 
 class Entry(BaseModel):

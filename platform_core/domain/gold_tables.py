@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from platform_core.domain.entry import Entry
+from platform_core.domain.strict_yaml import read_yaml
 from platform_core.errors import ConfigurationError
 
 FILE = "gold.yaml"
@@ -50,8 +51,7 @@ def load_gold_tables(domain: str, folder: Path, keys: Mapping[str, tuple[str, ..
         )
 
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        tables = {str(name): GoldTable.model_validate(table) for name, table in document.items()}
+        tables = {str(name): GoldTable.model_validate(table) for name, table in read_yaml(path).items()}
     except FileNotFoundError:
         raise wrong("the file is missing") from None
     except (yaml.YAMLError, AttributeError) as error:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from platform_core.domain.contract import ColumnType, Contract
-from platform_core.domain.entry import NAME, Entry
+from platform_core.domain.entry import NAME, Entry, TimeOfDay
 
 TABLE = r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$"
 COMMANDS_OF_THE_PROGRAM = ("provision",)
@@ -95,7 +95,7 @@ class PostgresCdc(PolledTable):
     """
 
     kind: Literal["postgres_cdc"]
-    interval_seconds: float | None = Field(None, gt=0)
+    interval_seconds: float | None = Field(None, strict=True, gt=0)
 
 
 class PostgresIncrement(PolledTable):
@@ -108,7 +108,7 @@ class PostgresIncrement(PolledTable):
 
     kind: Literal["postgres_increment"]
     # Shortly before midnight, so that a date's partition holds the changes of that date.
-    at: time = time(23, 55)
+    at: TimeOfDay = time(23, 55)
     stamp: str
 
     def mistakes(self, contract: Contract) -> Iterator[Mistake]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
 from platform_core.domain.catalog import load_catalog
+from platform_core.domain.catalog_checks import refuse_unreadable_sql
 from platform_core.domain.plugin import load_aggregation, load_transform
 from platform_core.domain.source import PostgresCdc
 from platform_core.errors import ConfigurationError
@@ -84,6 +85,90 @@ def test_a_mistake_names_file_domain_and_key(tmp_path: Path, change: dict[str, o
         load_catalog(path)
     assert str(path) in str(caught.value)
     assert "couriers_b" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("block", "change", "says"),
+    [
+        ("topic", {"partitions": True}, r"key `topic\.partitions`: .*valid integer"),
+        ("topic", {"name": "dlq-raw-events"}, "key `topic.name`: `dlq-raw-events` is a topic of the platform"),
+        ("topic", {"name": "processed-events"}, "is a topic of the platform"),
+        ("bronze", {"bucket": "pipeline-metadata"}, "key `bronze.bucket`: `pipeline-metadata` is the platform's own"),
+        ("bronze", {"prefix": "../x"}, r"key `bronze\.prefix`"),
+        ("bronze", {"prefix": ""}, r"key `bronze\.prefix`"),
+        ("silver", {"primary_key": ["nope"]}, "key `silver.primary_key`: `nope` is no column"),
+        ("silver", {"order_by": ["nope"]}, "key `silver.order_by`: `nope` is no column"),
+        ("gold", {"tables": {"order": ["day"]}}, "key `gold.tables.order`: `order` is a reserved word"),
+        ("gold", {"tables": {"couriers": ["day", "group"]}}, "`group` is a reserved word"),
+        ("gold", {"tables": {"couriers": ["day", "day"]}}, "a merge key occurs twice"),
+        ("gold", {"tables": {"a-b": ["day"]}}, "key `gold.tables"),
+        ("quality", {"volume": {"min_ratio": 3, "max_ratio": 2}}, "min_ratio 3.0 is above max_ratio 2.0"),
+        (None, {"warehouse_schema": "GROUP"}, "key `warehouse_schema`: `GROUP` is reserved"),
+        (None, {"warehouse_schema": "PLATFORM"}, "`PLATFORM` is reserved"),
+        (None, {"schedule": "0 25 * * *"}, "key `schedule`: `0 25 [*] [*] [*]` is no cron"),
+        (None, {"schedule": "hourly"}, "is no cron"),
+        (None, {"sla_deadline": 750}, "key `sla_deadline`: 750 is no time of day"),
+        (None, {"start_date": "2099-01-01"}, "key `start_date`: 2099-01-01 is more than a year ahead"),
+    ],
+)
+def test_what_would_fail_later_is_refused_at_start(
+    tmp_path: Path, block: str | None, change: dict[str, object], says: str
+) -> None:
+    entry: dict[str, object] = {**ENTRY, "quality": {}}
+    changed = change if block is None else {block: {**entry[block], **change}}  # type: ignore[dict-item]
+    with pytest.raises(ConfigurationError, match=says):
+        load_catalog(write(tmp_path, "couriers_y", {**entry, **changed}))
+
+
+def test_yaml_has_no_conveniences(tmp_path: Path) -> None:
+    path = write(tmp_path, "couriers_z", ENTRY)
+    text = path.read_text()
+    path.write_text(text + "    sla_deadline: 12:30\n    schedule: 0/15 9-17 * * 1,3\n")
+    domain = load_catalog(path)["couriers_z"]
+    assert (domain.sla_deadline, domain.schedule) == (time(12, 30), "0/15 9-17 * * 1,3")
+    for twice in ("    owner: team:other\n", "    gold:\n      tables: {}\n", text.removeprefix("domains:\n")):
+        path.write_text(text + twice)
+        with pytest.raises(ConfigurationError, match=r"the key `\w+` occurs twice"):
+            load_catalog(path)
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        ("id > 0", None),
+        ("made_by_the_package is not null and at < current_timestamp() and day is not null", None),
+        ("teir = 'gold'", "`teir` is no column of Silver"),
+        ("id >", "is no SQL expression"),
+        ("id > 0; drop table x", "is no(t one)? SQL expression"),
+        ("id from x", "is not one SQL expression"),
+    ],
+)
+def test_sql_is_read_where_it_will_run(tmp_path: Path, expression: str, says: str | None) -> None:
+    rules = {"rules": [{"name": "good", "expression": expression}]}
+    domain = load_catalog(write(tmp_path, "couriers_q", {**ENTRY, "quality": rules}))["couriers_q"]
+    (domain.folder / "transform.py").write_text('df.withColumn("made_by_the_package", x)')
+    if says is None:
+        refuse_unreadable_sql(domain)
+    else:
+        with pytest.raises(ConfigurationError, match=rf"key `quality\.rules\.0\.expression`: .*{says}"):
+            refuse_unreadable_sql(domain)
+
+
+def test_the_sql_of_the_four_domains_is_readable() -> None:
+    for domain in load_catalog(REPOSITORY / "domains" / "domains.yaml"):
+        refuse_unreadable_sql(domain)
+
+
+def test_a_domain_is_not_within_the_place_of_another(tmp_path: Path) -> None:
+    write(tmp_path, "couriers", ENTRY)
+    path = write(tmp_path, "couriers_quarantine", ENTRY)
+    entries = {
+        n: {**ENTRY, "plugin": f"plugin_{n}_{tmp_path.name}", "gold": {"tables": {n: ["day"]}}}
+        for n in ("couriers", "couriers_quarantine")
+    }
+    path.write_text(yaml.safe_dump({"domains": entries}))
+    with pytest.raises(ConfigurationError, match=r"`silver.prefix` `silver/couriers_quarantine` is used by"):
+        load_catalog(path)
 
 
 def test_a_missing_package_says_what_to_add(tmp_path: Path) -> None:

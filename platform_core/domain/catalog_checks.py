@@ -1,0 +1,161 @@
+"""What must hold of domains.yaml before a process starts: places of a domain's own, and SQL that can be read.
+
+Each check yields a key and what is wrong with it; reading the file and the types of a block belong to
+`platform_core.domain.catalog`. A check that needs an engine or a service is none of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from platform_core.domain.bronze_schema import PLATFORM_COLUMNS
+from platform_core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from platform_core.domain.catalog import Domain
+
+Complaint = tuple[str, str]
+
+# https://docs.snowflake.com/en/sql-reference/reserved-keywords
+_RESERVED_TEXT = (
+    "account all alter and any as between by case cast check column connect connection constraint create cross"
+    " current current_date current_time current_timestamp current_user database delete distinct drop else exists"
+    " false following for from full grant group gscluster having ilike in increment inner insert intersect into is"
+    " issue join lateral left like localtime localtimestamp minus natural not null of on or order organization"
+    " qualify regexp revoke right rlike row rows sample schema select set some start table tablesample then to"
+    " trigger true try_cast union unique update using values view when whenever where with"
+)
+RESERVED_WORDS = frozenset(_RESERVED_TEXT.split())
+_SCHEMAS_OF_OTHERS = ("platform", "information_schema", "public")
+_METADATA = "pipeline-metadata"
+_TOPICS_OF_THE_PLATFORM = ("processed-events", "pipeline-alerts")
+
+
+def mistakes(domain: Domain) -> Iterator[Complaint]:
+    """Yield (key, what is wrong) of an entry whose blocks have the right types."""
+    yield from _reserved_names(domain)
+    yield from _unknown_columns(domain)
+
+
+def refuse_unreadable_sql(domain: Domain) -> None:
+    """Parse every SQL expression of an entry that is made for Silver or Gold, and look for its columns.
+
+    Only processes that run SQL ask for this: the parser is large.
+
+    Raises:
+        ConfigurationError: an expression is none, or names a column that does not exist.
+    """
+    for key, what in _unreadable_sql(domain):
+        raise ConfigurationError(f"domains.yaml, domain `{domain.name}`, key `{key}`: {what}.")
+
+
+def shared_places(domains: Iterable[Domain]) -> Iterator[tuple[Domain, Domain, str, str]]:
+    """Yield (domain, other domain, key, place) of each place that two domains would write to."""
+    owners: list[tuple[str, str, Domain]] = []
+    for domain in domains:
+        for key, place in _places(domain):
+            for other_key, other_place, other in owners:
+                one, two = f"{place}/", f"{other_place}/"
+                same_kind = key == other_key or {key[-7:], other_key[-7:]} == {".prefix"}
+                if same_kind and other is not domain and (one.startswith(two) or two.startswith(one)):
+                    yield domain, other, key, place
+            owners.append((key, place, domain))
+
+
+def _places(domain: Domain) -> Iterator[Complaint]:
+    bronze, silver, gold = domain.bronze, domain.silver, domain.gold
+    yield "bronze.prefix", f"{bronze.bucket}/{bronze.prefix}"
+    yield "silver.prefix", f"{silver.bucket}/{silver.prefix}"
+    yield "silver.prefix", f"{silver.bucket}/{silver.prefix}_quarantine"
+    for table in gold.tables:
+        yield "gold.prefix", "/".join(part for part in (gold.bucket, gold.prefix, table) if part)
+        yield "gold.tables", table
+    yield "topic.name", domain.topic.name
+    yield "warehouse_schema", domain.warehouse_schema
+    if domain.source is not None:
+        yield "source.command", domain.command
+
+
+def _reserved_names(domain: Domain) -> Iterator[Complaint]:
+    for layer in ("bronze", "silver", "gold"):
+        if getattr(domain, layer).bucket == _METADATA:
+            yield f"{layer}.bucket", f"`{_METADATA}` is the platform's own; choose another name"
+    if domain.warehouse_schema.lower() in (*RESERVED_WORDS, *_SCHEMAS_OF_OTHERS):
+        yield "warehouse_schema", f"`{domain.warehouse_schema}` is reserved in the warehouse; choose another name"
+    if domain.topic.name in _TOPICS_OF_THE_PLATFORM or domain.topic.name.startswith("dlq-"):
+        yield "topic.name", f"`{domain.topic.name}` is a topic of the platform; choose another name"
+    for table, keys in domain.gold.tables.items():
+        for name in (table, *keys):
+            if name.lower() in RESERVED_WORDS:
+                yield f"gold.tables.{table}", f"`{name}` is a reserved word of the warehouse; choose another name"
+
+
+def _unknown_columns(domain: Domain) -> Iterator[Complaint]:
+    for key in ("primary_key", "order_by"):
+        for name in getattr(domain.silver, key):
+            if not _is_silver_column(domain, name):
+                yield f"silver.{key}", _no_column(name)
+    for table, keys in domain.gold.tables.items():
+        if len(set(keys)) < len(keys):
+            yield f"gold.tables.{table}", "a merge key occurs twice"
+
+
+def _unreadable_sql(domain: Domain) -> Iterator[Complaint]:
+    for number, rule in enumerate(domain.quality.rules):
+        yield from _of_silver(domain, f"quality.rules.{number}.expression", rule.expression)
+    for number, pair in enumerate(domain.gold.reconcile):
+        yield from _of_silver(domain, f"gold.reconcile.{number}.silver", pair.silver)
+        key, columns = f"gold.reconcile.{number}.gold", domain.gold_tables[pair.table].columns
+        for name in _columns(key, pair.gold):
+            if isinstance(name, tuple):
+                yield name
+            elif name not in columns:
+                yield key, f"`{name}` is no column of `{pair.table}` in gold.yaml"
+    if domain.quality.source is not None:
+        for number, expression in enumerate(domain.quality.source.silver):
+            yield from _of_silver(domain, f"quality.source.silver.{number}", expression)
+
+
+def _of_silver(domain: Domain, key: str, expression: str) -> Iterator[Complaint]:
+    for name in _columns(key, expression):
+        if isinstance(name, tuple):
+            yield name
+        elif not _is_silver_column(domain, name):
+            yield key, _no_column(name)
+
+
+def _columns(key: str, expression: str) -> Iterator[str | Complaint]:
+    """Yield the columns of a SQL expression, or the complaint that it is none."""
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+
+    try:
+        tree = sqlglot.parse_one(f"select {expression}", read="spark")
+    except SqlglotError as error:
+        yield key, f"`{expression}` is no SQL expression: {str(error).splitlines()[0]}"
+        return
+    if (
+        not isinstance(tree, exp.Select)
+        or len(tree.expressions) != 1
+        or tree.args.get("from_")
+        or tree.args.get("from")
+    ):
+        yield key, f"`{expression}` is not one SQL expression"
+        return
+    for column in tree.find_all(exp.Column):
+        yield column.parts[0].name
+
+
+def _is_silver_column(domain: Domain, name: str) -> bool:
+    known = {*domain.contract.by_name, domain.partition_key, "record_hash", *(f.name for f in PLATFORM_COLUMNS)}
+    if name in known:
+        return True
+    # What the package adds is known only when it runs, but then its name is written there.
+    transform = domain.folder / "transform.py"
+    return transform.is_file() and name in transform.read_text(encoding="utf-8")
+
+
+def _no_column(name: str) -> str:
+    return f"`{name}` is no column of Silver: neither contract.json nor transform.py has the name"
