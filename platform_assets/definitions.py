@@ -22,6 +22,7 @@ from platform_assets.sensors.discovery_sensor import discovery_sensor
 from platform_assets.sensors.offset_coverage import coverage_sensor
 from platform_assets.sensors.watch import watch_sensor
 from platform_core.domain.catalog import Catalog, Domain, load_catalog
+from platform_core.domain.catalog_checks import refuse_unreadable_sql
 from platform_core.settings import Settings
 from platform_core.settings import settings as environment
 
@@ -61,4 +62,7 @@ def build_defs(catalog: Catalog, settings: Settings | None = None) -> dg.Definit
 def defs() -> dg.Definitions:
     """The definitions of the catalog that `DOMAINS_FILE` names."""
     settings = environment()
-    return build_defs(load_catalog(settings.domains_file, settings.partitions_start_date), settings)
+    catalog = load_catalog(settings.domains_file, settings.partitions_start_date)
+    for domain in catalog:
+        refuse_unreadable_sql(domain)
+    return build_defs(catalog, settings)

@@ -233,12 +233,17 @@ class Domain(Entry):
             ConfigurationError: the contract is missing or wrong.
         """
         contract = load_contract(self.name, self.folder / "contract.json")
-        mistakes = [
+        if self.partition_key.lower() in {name.lower() for name in contract.by_name}:
+            raise ConfigurationError(
+                f"Domain `{self.name}`: `bronze.partition_key` is `{self.partition_key}`, which is a property in"
+                f" `{contract.path}` too; the date needs a name of its own."
+            )
+        misfits = [
             *sources.unless(contract, "bronze.timestamp_col", self.bronze.timestamp_col, ColumnType.TIMESTAMP),
             *sources.unless(contract, "topic.key", self.topic.key, ColumnType.STRING, ColumnType.INTEGER),
             *(self.source.mistakes(contract) if self.source else ()),
         ]
-        for key, value, legal in mistakes:
+        for key, value, legal in misfits:
             raise ConfigurationError(
                 f"Domain `{self.name}`: `{key}` is `{value}`, which must be {legal} in `{contract.path}`."
             )

@@ -81,6 +81,10 @@ class Contract:
         return {column.name: column for column in self.columns}
 
 
+NAMES_OF_SILVER = ("record_hash",)
+"""Columns that Silver has of the platform and that do not begin with an underscore."""
+
+_COLUMN_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 _DECIMAL = re.compile(r"^decimal\((\d+),\s*(\d+)\)$")
 
 
@@ -108,21 +112,44 @@ def load_contract(domain: str, path: Path) -> Contract:
     def wrong(what: str) -> ConfigurationError:
         return ConfigurationError(f"The contract of domain `{domain}` in `{path}`: {what}")
 
-    if "$schema" not in schema or schema.get("type") != "object" or not schema.get("properties"):
-        raise wrong("needs `$schema`, `type: object` and at least one entry in `properties`.")
+    if not isinstance(schema, dict) or "$schema" not in schema or schema.get("type") != "object":
+        raise wrong("needs `$schema` and `type: object`.")
     if schema.get("additionalProperties") != OPEN_MODEL:
         # An open or a closed model can never gain a property under FULL_TRANSITIVE; this one can.
         raise wrong(f"`additionalProperties` must be {json.dumps(OPEN_MODEL)}, or it can never evolve.")
+    _check_object(schema, "", wrong)
+    if not schema.get("properties"):
+        raise wrong("needs at least one entry in `properties`.")
     required = set(schema.get("required", []))
-    unknown = required - schema["properties"].keys()
-    if unknown:
-        raise wrong(f"`required` names {sorted(unknown)}, which `properties` does not define.")
     columns = []
+    taken: dict[str, str] = {}
     for name, spec in schema["properties"].items():
         if name.startswith("_"):
             raise wrong(f"property `{name}` begins with an underscore; those names belong to the platform.")
+        if not _COLUMN_NAME.match(name):
+            raise wrong(f"property `{name}` is no name of a column: a letter, then letters, digits and underscores.")
+        if name.lower() in taken or name.lower() in NAMES_OF_SILVER:
+            other = f"as `{taken[name.lower()]}` but for case" if name.lower() in taken else "as a column of Silver"
+            raise wrong(f"property `{name}` has the same name {other}.")
+        taken[name.lower()] = name
         columns.append(_column(name, spec, name in required, wrong))
     return Contract(domain, path, schema, tuple(columns))
+
+
+def _check_object(schema: dict[str, Any], path: str, wrong: Any) -> None:
+    """Refuse an object, at any depth, whose `properties` and `required` are not what JSON Schema says of them."""
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    at = f" of `{path}`" if path else ""
+    if not isinstance(properties, dict) or not all(isinstance(spec, dict) for spec in properties.values()):
+        raise wrong(f"`properties`{at} must map names to schemas.")
+    if not isinstance(required, list) or len({str(name) for name in required}) < len(required):
+        raise wrong(f"`required`{at} must be a list of names, each once.")
+    if unknown := [name for name in required if name not in properties]:
+        raise wrong(f"`required`{at} names {unknown}, which `properties` does not define.")
+    for name, spec in properties.items():
+        _check_object(spec, f"{path}.{name}".lstrip("."), wrong)
+    if isinstance(schema.get("items"), dict):
+        _check_object(schema["items"], f"{path}[]", wrong)
 
 
 def _column(name: str, spec: dict[str, Any], required: bool, wrong: Any) -> Column:
@@ -148,10 +175,11 @@ def _column(name: str, spec: dict[str, Any], required: bool, wrong: Any) -> Colu
         elif spec.get("format") == "date":
             kind = ColumnType.DATE
         elif "x-type" in spec:
-            match = _DECIMAL.match(spec["x-type"])
-            if not match or not 0 <= int(match[2]) <= int(match[1]) <= 38:
+            match = _DECIMAL.match(str(spec["x-type"]))
+            if not match or not 0 <= int(match[2]) <= int(match[1]) <= 38 or int(match[1]) == 0:
                 raise wrong(
-                    f"property `{name}` has `x-type: {spec['x-type']}`; legal is `decimal(p,s)`, 0 <= s <= p <= 38."
+                    f"property `{name}` has `x-type: {spec['x-type']}`; legal is `decimal(p,s)`, 0 <= s <= p <= 38, p"
+                    " at least 1."
                 )
             kind, precision, scale = ColumnType.DECIMAL, int(match[1]), int(match[2])
     return Column(name, kind, nullable, spec.get("description", ""), precision, scale, spec.get("minLength", 0))

@@ -72,6 +72,8 @@ def _compare_objects(old: Mapping[str, Any], new: Mapping[str, Any], path: str) 
             broken.append(Breach(field, "became required" if name in must_after else "became optional"))
         else:
             broken += _compare_values(before[name], after[name], field)
+    for name in sorted((must_before ^ must_after) - before.keys() - after.keys()):
+        broken.append(Breach(f"{path}{name}", "became required" if name in must_after else "became optional"))
     return broken + _compare_words(old, new, path.rstrip(".") or "$", {"properties", "required"})
 
 

@@ -282,6 +282,32 @@ def test_a_transform_of_the_wrong_kind_is_refused(tmp_path: Path) -> None:
         ({"properties": {"id": {"type": "integer"}, "at": {"type": "tuple"}}}, "property `at` has type"),
         ({"properties": {"_id": {"type": "integer"}}, "required": []}, "begins with an underscore"),
         ({"properties": {"id": {"type": "string", "x-type": "money"}}, "required": []}, "legal is `decimal"),
+        ({"properties": {"id": {"type": "string", "x-type": "decimal(0,0)"}}, "required": []}, "legal is `decimal"),
+        ({"properties": {"id": {"type": "string", "x-type": 12}}, "required": []}, "legal is `decimal"),
+        *(
+            ({"properties": {**CONTRACT["properties"], name: {"type": "string"}}}, says)  # type: ignore[dict-item]
+            for name, says in {
+                "geo.lat": "is no name of a column",
+                'a"b': "is no name of a column",
+                "": "is no name of a column",
+                "a-b": "is no name of a column",
+                "ID": "the same name as `id` but for case",
+                "record_hash": "the same name as a column of Silver",
+                "day": "`bronze.partition_key` is `day`, which is a property",
+            }.items()
+        ),
+        ({"required": ["id", "at", "at"]}, "`required` must be a list of names, each once"),
+        ({"required": None}, "`required` must be a list"),
+        ({"properties": {"id": "integer"}, "required": []}, "`properties` must map names to schemas"),
+        (
+            {
+                "properties": {
+                    "items": {"type": "array", "items": {"properties": {"n": {"type": "integer"}}, "required": ["sku"]}}
+                },
+                "required": [],
+            },
+            r"`required` of `items\[\]` names \['sku'\]",
+        ),
     ],
 )
 def test_a_contract_that_the_platform_cannot_use_is_refused(

@@ -33,3 +33,11 @@ def test_every_breach_is_told_at_once() -> None:
     schema["properties"] |= {"tier": {"type": "integer"}, "phone": {"type": "string"}, "nickname": UNION}
     schema["required"] = [*schema["required"], "phone"]
     assert [breach.field for breach in breaches(users_version(1), schema)] == ["tier", "phone"]
+
+
+def test_a_nested_name_that_becomes_required_without_a_property_is_a_breach() -> None:
+    line = {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
+    old = {"properties": {"items": {"type": "array", "items": line}}}
+    new = {"properties": {"items": {"type": "array", "items": {**line, "required": ["id", "sku"]}}}}
+    assert [str(breach) for breach in breaches(old, new)] == ["`items[].sku` became required"]
+    assert [str(breach) for breach in breaches(new, old)] == ["`items[].sku` became optional"]
