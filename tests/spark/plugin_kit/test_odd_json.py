@@ -88,8 +88,8 @@ def read(engine: Engine, texts: list[str], expression: Column) -> list[str | Non
     return [None if row["value"] is None else str(row["value"]) for row in rows]
 
 
-@settings(max_examples=3, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(objects, min_size=150, max_size=400), st.lists(lists, min_size=150, max_size=400))
+@settings(max_examples=2, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(objects, min_size=80, max_size=160), st.lists(lists, min_size=80, max_size=160))
 def test_both_engines_read_the_same(engines: dict[str, Engine], some_objects: list[str], some_lists: list[str]) -> None:
     for texts, expression in ((some_objects, struct_of("text", **FIELDS)), (some_lists, list_of("text", **FIELDS))):
         spark, sail = (read(engines[name], texts, expression) for name in ("spark", "sail"))

@@ -84,7 +84,7 @@ def test_each_date_has_its_own_outcome(
         **remote,
     )
     assert code == 0, errors
-    assert lines[0]["rows"] == {"users": 2} and lines[0]["changes"]["users"]["inserted"] == 2
+    assert lines[0]["rows"] == {"users": 3} and lines[0]["changes"]["users"]["inserted"] == 3
 
 
 def test_an_unknown_domain_starts_nothing(lake: Lake, tmp_path: Path) -> None:
