@@ -132,4 +132,4 @@ def test_spark_submit_runs_both_scripts(
         assert code == 0 and [line["outcome"] for line in lines] == ["succeeded"], errors[-3000:]
     assert len(rows(lake, lake.silver(users), "snapshot_date", DAY)) == 7
     assert len(rows(lake, lake.quarantine(users), "snapshot_date", DAY)) == 2
-    assert len(rows(lake, lake.gold(users, "users"), "snapshot_date", DAY)) == 2
+    assert len(rows(lake, lake.gold(users, "users"), "snapshot_date", DAY)) == 3
