@@ -39,6 +39,9 @@ from warehouse.connection import connect
 
 ORIGIN = re.compile(r"(?P<topic>[A-Za-z0-9._-]+):(?P<partition>\d{1,30}):(?P<offset>\d{1,30})")
 LAST_PARTITION, LAST_OFFSET = 2**31 - 1, 2**63 - 1
+ADDRESS = re.compile(r"""([^\s"'@:,;<>]?)[^\s"'@:,;<>]*@""")
+"""What looks like the beginning of an address, in a text of any form."""
+
 MAX_VALUE = 4_000
 """Characters of a Kafka value that are kept: a whole order has 1,000, a restaurant's menu up to 4,000."""
 
@@ -178,7 +181,7 @@ class _Search:
     def _looked(self, layer: str, looked_in: str, look: Callable[[], list[Row]]) -> LayerRows:
         try:
             self._left_out: dict[str, str] = {}
-            rows = look()
+            rows = [{name: _masked(name, value) for name, value in row.items()} for row in look()]
             named = [f"`{name}` was left out: {reason}" for name, reason in self._left_out.items()]
             return LayerRows(layer, looked_in, rows, "; ".join(named[:MAX_NAMED]))
         except UNAVAILABLE as error:
@@ -195,7 +198,7 @@ class _Search:
         moment = _time(row.get(self._domain.bronze.timestamp_col))
         if not self._days and moment is not None:
             self._days = {moment.astimezone(UTC).date()}
-        return [_masked_row(row)]
+        return [row]
 
     def _bronze(self) -> list[Row]:
         rows: list[Row] = []
@@ -235,8 +238,7 @@ class _Search:
             self._left_out |= unreadable
             table = read([name for name in names if name not in unreadable])
         return [
-            {"date": day, "file": str(row.pop("__filename")).rpartition("/")[2], **_masked_row(row)}
-            for row in table.to_pylist()
+            {"date": day, "file": str(row.pop("__filename")).rpartition("/")[2], **row} for row in table.to_pylist()
         ]
 
     def _dead_letters(self) -> list[Row]:
@@ -282,7 +284,7 @@ class _Search:
             return
         if self._days:
             condition = pc.field(self._domain.partition_key).isin(sorted(self._days)) & condition
-        yield from (_masked_row(row) for row in table.to_pyarrow_dataset().to_table(filter=condition).to_pylist())
+        yield from table.to_pyarrow_dataset().to_table(filter=condition).to_pylist()
 
     def _groups(self) -> Iterator[tuple[str, Row]]:
         """Yield the tables and the part of their grain that the Silver rows have."""
@@ -367,21 +369,22 @@ def _time(value: Any) -> datetime | None:
         return None
 
 
-def _masked_row(row: Row) -> Row:
-    return {name: _masked(name, value) for name, value in row.items()}
-
-
 def _masked(name: str, value: Any) -> Any:
-    """Return a value that may be shown: of an e-mail address the first letter and the domain."""
-    if name == "email" and isinstance(value, str):
-        local, at, rest = value.partition("@")
-        return f"{local[:1]}***{at}{rest}"
-    return value
+    """Return a value that may be shown: of an e-mail address the first letter and what is behind its last `@`."""
+    if isinstance(value, dict):
+        return {key: _masked(str(key), each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_masked(name, each) for each in value]
+    if not isinstance(value, str) or "@" not in value:
+        return value
+    if "mail" in name.lower():
+        local, _, behind = value.rpartition("@")
+        return f"{local[:1]}***@{behind}"
+    return ADDRESS.sub(r"\1***@", value)
 
 
 def _masked_text(text: str) -> str:
     try:
-        document = json.loads(text)
+        return json.dumps(_masked("", json.loads(text)), ensure_ascii=False)
     except ValueError:
         return text
-    return json.dumps(_masked_row(document), ensure_ascii=False) if isinstance(document, dict) else text

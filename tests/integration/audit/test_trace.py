@@ -41,7 +41,9 @@ class Platform:
             connection.cursor().execute(
                 "INSERT INTO orders VALUES (%s, %s)", (order["order_id"], f"{FIRST_DAY} 12:00Z")
             )
-            connection.cursor().execute("INSERT INTO users VALUES (7, 'ada@example.com')")
+            connection.cursor().execute(
+                "INSERT INTO users VALUES (7, 'ada@example.com'), (8, '\"ada.roe@home\"@example.com')"
+            )
 
     def trace(self, subject: str, **arguments) -> Trace:
         made = self.made
@@ -99,11 +101,17 @@ def test_a_refused_version_is_in_the_quarantine_and_a_letter_in_the_dead_letters
     producer = Producer(kafka_client_config(platform.settings, admin=True))
     place = {"dlq.topic": domain.topic.name, "dlq.partition": "2", "dlq.offset": "7700"}
     headers = {**place, "dlq.error_class": "not_json"}
-    producer.produce(dlq_name(domain), b"{broken", "4711", headers=list(headers.items()))
+    value = b'{"contact": {"E-Mail": "ada@roe@example.com"}, "note": "of bob.roe@example.com", "total": NaN, broken'
+    producer.produce(dlq_name(domain), value, "4711", headers=list(headers.items()))
+    whole = b'{"contact": {"E-Mail": "ada@roe@example.com"}, "note": "of bob.roe@example.com"}'
+    producer.produce(dlq_name(domain), whole, "4711", headers=list(headers.items()))
     assert producer.flush(30) == 0
     for subject in ("4711", f"{domain.topic.name}:2:7700"):
         found = platform.trace(subject)
-        assert [row["dlq.error_class"] for row in rows(found, "dead letters")] == ["not_json"]
+        broken, whole_one = rows(found, "dead letters")
+        assert broken["dlq.error_class"] == whole_one["dlq.error_class"] == "not_json"
+        assert "bob.roe" not in broken["value"] and "bob.roe" not in whole_one["value"]
+        assert '"E-Mail": "a***@example.com"' in whole_one["value"]
         assert rows(found, "bronze") == []
 
 
@@ -123,6 +131,7 @@ def test_a_file_that_is_not_the_sinks_hides_no_record(platform):
 def test_an_address_is_masked_and_what_is_nowhere_says_where_it_was_looked_for(platform):
     found = platform.trace("7", domain="users")
     assert rows(found, "source") == [{"user_id": 7, "email": "a***@example.com"}]
+    assert rows(platform.trace("8", domain="users"), "source") == [{"user_id": 8, "email": '"***@example.com'}]
     nowhere = platform.trace("424242")
     assert not nowhere.is_found
     assert "bronze/orders" in next(each.looked_in for each in nowhere.layers if each.layer == "bronze")
