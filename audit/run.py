@@ -16,6 +16,7 @@ from audit.kafka_log import AuditLog
 from audit.report import AuditReport, Reason, Stage, StageResult
 from audit.source_database import SourceUnavailableError
 from audit.stages import bronze_to_silver, gold_to_warehouse, kafka_to_bronze, silver_to_gold, source_to_silver
+from audit.stages.in_transit import SourceAccess
 from audit.warehouse_tables import WarehouseTables
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Catalog, Domain
@@ -137,7 +138,7 @@ class _Checks:
             compare_totals = partial(source_to_silver.compare_totals, lake, domain, dsn=dsn)
             return self._each_processed_date(Stage.SOURCE, domain, compare_totals)
         position = source_to_silver.watermark(self._settings.state_dir, domain)
-        access = source_to_silver.SourceAccess(dsn, position, lambda: self._kafka, self._partitions)
+        access = SourceAccess(dsn, position, lambda: self._kafka, self._partitions)
         if not source_to_silver.is_dated(domain):
             return [source_to_silver.compare(lake, domain, None, access)]
         known = dates_of(lake, domain, self._partitions)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
@@ -130,33 +130,36 @@ def trace(
             subject=subject,
         )
     with closing(AuditLog(settings)) as kafka:
-        return [_Search(settings, lake, partitions, kafka, each, subject, origin, day).run() for each in chosen]
+        return [
+            _Search(
+                *(settings, lake, partitions, kafka, each, subject),
+                key=None if origin else _value(each, subject),
+                origins={origin} if origin else set(),
+                days={day} if day else set(),
+            ).run()
+            for each in chosen
+        ]
 
 
+@dataclass
 class _Search:
-    """The search for one record in one domain."""
+    """The search for one record in one domain, and what the layers have said of it so far."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        lake: Lake,
-        partitions: PartitionMetaReader,
-        kafka: AuditLog,
-        domain: Domain,
-        subject: str,
-        origin: Origin | None,
-        day: date | None,
-    ) -> None:
-        self._settings, self._lake, self._partitions, self._kafka = settings, lake, partitions, kafka
-        self._domain, self._subject = domain, subject
-        self._origins = {origin} if origin else set[Origin]()
-        self._key = None if origin else _value(domain, subject)
-        self._day = day
-        self._days: set[date] = {day} if day else set()
+    settings: Settings
+    lake: Lake
+    partitions: PartitionMetaReader
+    kafka: AuditLog
+    domain: Domain
+    subject: str
+    key: int | str | None
+    origins: set[Origin]
+    days: set[date]
+    silver_rows: list[Row] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> Trace:
         """Look into every layer; the offsets come from Bronze, so Bronze is read before Kafka."""
-        lake, domain = self._lake, self._domain
+        lake, domain = self.lake, self.domain
         table = f"table `{domain.source_table}` of the source database" if domain.source_table else "no source table"
         looks: dict[str, tuple[str, Callable[[], list[Row]]]] = {
             "source": (table, self._source),
@@ -170,72 +173,70 @@ class _Search:
             "partition": ("partition_meta", self._states),
         }
         # Bronze knows the key of an offset and the offsets of a key, the source the date of a key.
-        first = ["bronze", "source"] if self._key is None else ["source", "bronze"]
+        first = ["bronze", "source"] if self.key is None else ["source", "bronze"]
         last = ["kafka", "gold", "warehouse", "partition"]
         order = [*first, *(layer for layer in looks if layer not in (*first, *last)), *last]
         found = {layer: self._looked(layer, *looks[layer]) for layer in order}
-        return Trace(domain.name, self._subject, [found[layer] for layer in looks])
-
-    _silver_rows: Sequence[Row] = ()
+        return Trace(domain.name, self.subject, [found[layer] for layer in looks])
 
     def _looked(self, layer: str, looked_in: str, look: Callable[[], list[Row]]) -> LayerRows:
         try:
-            self._left_out: dict[str, str] = {}
+            self.left_out = {}
             rows = [{name: _masked(name, value) for name, value in row.items()} for row in look()]
-            named = [f"`{name}` was left out: {reason}" for name, reason in self._left_out.items()]
+            named = [f"`{name}` was left out: {reason}" for name, reason in self.left_out.items()]
             return LayerRows(layer, looked_in, rows, "; ".join(named[:MAX_NAMED]))
         except UNAVAILABLE as error:
             return LayerRows(layer, looked_in, not_looked=why(error))
 
     def _source(self) -> list[Row]:
-        table = self._domain.source_table
-        if self._key is None or table is None:
+        table = self.domain.source_table
+        if self.key is None or table is None:
             return []
-        dsn = self._settings.postgres_dsn.get_secret_value()
-        row = read_row(dsn, table, self._domain.silver.primary_key[0], self._key)
+        dsn = self.settings.postgres_dsn.get_secret_value()
+        row = read_row(dsn, table, self.domain.silver.primary_key[0], self.key)
         if row is None:
             return []
-        moment = _time(row.get(self._domain.bronze.timestamp_col))
-        if not self._days and moment is not None:
-            self._days = {moment.astimezone(UTC).date()}
+        moment = _time(row.get(self.domain.bronze.timestamp_col))
+        if not self.days and moment is not None:
+            self.days = {moment.astimezone(UTC).date()}
         return [row]
 
     def _bronze(self) -> list[Row]:
         rows: list[Row] = []
-        days = sorted(self._days) or self._lake.list_dates(self._domain)
+        days = sorted(self.days) or self.lake.list_dates(self.domain)
         for day in days:
             rows += self._bronze_of(day)
-            if rows and self._origins and self._key is None:
+            if rows and self.origins and self.key is None:
                 break  # an offset has one date
-        self._days |= {row["date"] for row in rows}
-        self._origins |= {(row["_partition"], row["_offset"]) for row in rows}
-        if self._key is None and rows:
-            self._key = rows[0].get(self._domain.silver.primary_key[0])
+        self.days |= {row["date"] for row in rows}
+        self.origins |= {(row["_partition"], row["_offset"]) for row in rows}
+        if self.key is None and rows:
+            self.key = rows[0].get(self.domain.silver.primary_key[0])
         return rows
 
     def _bronze_of(self, day: date) -> list[Row]:
-        names = [file.name for file in self._lake.list_date(self._domain, day)]
-        schema = bronze_schema(self._domain.contract)
-        if self._key is not None:
-            name = self._domain.silver.primary_key[0]
-            condition = pc.field(name) == pa.scalar(self._key, schema.field(name).type)
+        names = [file.name for file in self.lake.list_date(self.domain, day)]
+        schema = bronze_schema(self.domain.contract)
+        if self.key is not None:
+            name = self.domain.silver.primary_key[0]
+            condition = pc.field(name) == pa.scalar(self.key, schema.field(name).type)
         else:
-            condition = _any_of(self._origins, "_partition", "_offset")
+            condition = _any_of(self.origins, "_partition", "_offset")
 
         def read(names: list[str]) -> pa.Table:
             if not names:
                 return schema.empty_table()
-            paths = [self._lake.path(name) for name in names]
-            dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=self._lake.filesystem)
+            paths = [self.lake.path(name) for name in names]
+            dataset = ds.dataset(paths, schema=schema, format="parquet", filesystem=self.lake.filesystem)
             return dataset.to_table(columns=[*schema.names, "__filename"], filter=condition)
 
         try:
             table = read(names)
         except (OSError, pa.ArrowException):
-            unreadable = unreadable_files(self._lake, names, schema)
+            unreadable = unreadable_files(self.lake, names, schema)
             if not unreadable:
                 raise
-            self._left_out |= unreadable
+            self.left_out |= unreadable
             table = read([name for name in names if name not in unreadable])
         return [
             {"date": day, "file": str(row.pop("__filename")).rpartition("/")[2], **row} for row in table.to_pylist()
@@ -243,59 +244,59 @@ class _Search:
 
     def _dead_letters(self) -> list[Row]:
         rows = []
-        for message in self._kafka.all_of(dlq_name(self._domain)):
+        for message in self.kafka.all_of(dlq_name(self.domain)):
             origin = DeadLetterHeaders.parse(message.headers()).source
-            of_origin = origin is not None and origin[0] == self._domain.topic.name and origin[1:] in self._origins
-            of_key = self._key is not None and (message.key() or b"").decode(errors="replace") == str(self._key)
+            of_origin = origin is not None and origin[0] == self.domain.topic.name and origin[1:] in self.origins
+            of_key = self.key is not None and (message.key() or b"").decode(errors="replace") == str(self.key)
             if of_origin or of_key:
                 rows.append({"at": origin, **_message(message)})
                 if origin is not None:
-                    self._origins.add((origin[1], origin[2]))
+                    self.origins.add((origin[1], origin[2]))
         return rows
 
     def _records(self) -> list[Row]:
         rows = []
-        topic = self._kafka.topic(self._domain.topic.name)
-        for partition, offset in sorted(self._origins):
+        topic = self.kafka.topic(self.domain.topic.name)
+        for partition, offset in sorted(self.origins):
             low, high = topic.bounds.get(partition, (0, 0)) if topic else (0, 0)
             if low <= offset < high:
-                for message in self._kafka.between(self._domain.topic.name, {partition: (offset, offset + 1)}):
+                for message in self.kafka.between(self.domain.topic.name, {partition: (offset, offset + 1)}):
                     if message.offset() == offset:
                         rows.append({"partition": partition, **_message(message)})
         return rows
 
     def _silver(self) -> list[Row]:
-        condition = _any_of(self._origins, "_partition", "_offset")
-        if self._key is not None:
-            condition = pc.field(self._domain.silver.primary_key[0]) == self._key
+        condition = _any_of(self.origins, "_partition", "_offset")
+        if self.key is not None:
+            condition = pc.field(self.domain.silver.primary_key[0]) == self.key
         if condition is not None:
-            self._silver_rows = list(self._delta(self._lake.silver(self._domain), condition))
-        return list(self._silver_rows)
+            self.silver_rows = list(self._delta(self.lake.silver(self.domain), condition))
+        return self.silver_rows
 
     def _quarantine(self) -> list[Row]:
-        if not self._origins:
+        if not self.origins:
             return []
-        rows = self._delta(self._lake.quarantine(self._domain), _any_of(self._origins, "partition", "offset"))
-        return [row for row in rows if row["topic"] == self._domain.topic.name]
+        rows = self._delta(self.lake.quarantine(self.domain), _any_of(self.origins, "partition", "offset"))
+        return [row for row in rows if row["topic"] == self.domain.topic.name]
 
     def _delta(self, name: str, condition: pc.Expression) -> Iterator[Row]:
-        table = open_table(self._lake, name)
+        table = open_table(self.lake, name)
         if table is None:
             return
-        if self._days:
-            condition = pc.field(self._domain.partition_key).isin(sorted(self._days)) & condition
+        if self.days:
+            condition = pc.field(self.domain.partition_key).isin(sorted(self.days)) & condition
         yield from table.to_pyarrow_dataset().to_table(filter=condition).to_pylist()
 
     def _groups(self) -> Iterator[tuple[str, Row]]:
         """Yield the tables and the part of their grain that the Silver rows have."""
-        for row in self._silver_rows:
-            for table, keys in self._domain.gold.tables.items():
+        for row in self.silver_rows:
+            for table, keys in self.domain.gold.tables.items():
                 yield table, {key: row[key] for key in keys if key in row}
 
     def _gold(self) -> list[Row]:
         rows = []
         for table, group in self._groups():
-            delta = open_table(self._lake, self._lake.gold(self._domain, table))
+            delta = open_table(self.lake, self.lake.gold(self.domain, table))
             if delta is not None:
                 filters = [(key, "=", value) for key, value in group.items() if value is not None]
                 rows += [{"table": table, **row} for row in delta.to_pyarrow_table(filters=filters).to_pylist()]
@@ -306,8 +307,8 @@ class _Search:
         if not groups:
             return []
         rows = []
-        with connect(self._settings, "pdp:trace") as connection:
-            tables = WarehouseTables(connection, self._settings.snowflake_database, self._domain)
+        with connect(self.settings, "pdp:trace") as connection:
+            tables = WarehouseTables(connection, self.settings.snowflake_database, self.domain)
             for table, group in groups:
                 given = {key: value for key, value in group.items() if value is not None}
                 rows += [{"table": table, **row} for row in tables.group(table, given)]
@@ -315,8 +316,8 @@ class _Search:
 
     def _states(self) -> list[Row]:
         rows = []
-        for day in sorted(self._days):
-            row = self._partitions.get(self._domain.name, day)
+        for day in sorted(self.days):
+            row = self.partitions.get(self.domain.name, day)
             if row is not None:
                 rows.append(
                     {

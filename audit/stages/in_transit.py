@@ -47,28 +47,28 @@ class SourceRow:
         return f"{self.key} (version {self.version})"
 
 
-class OnTheWay:
-    """Looks for rows between the source and Silver.
+@dataclass(frozen=True)
+class SourceAccess:
+    """What the source is compared with.
 
-    Args:
+    Attributes:
+        dsn: The source database's URL.
         position: The producer's watermark, read before anything else; without it nothing is explained.
         kafka: Opens Kafka; asked only for rows that are polled and not in Bronze.
         partitions: What was processed.
     """
 
-    def __init__(
-        self,
-        lake: Lake,
-        domain: Domain,
-        position: Position | None,
-        kafka: Callable[[], AuditLog],
-        partitions: PartitionMetaReader,
-    ) -> None:
-        self._domain = domain
-        self._lake = lake
-        self._position = position
-        self._kafka = kafka
-        self._partitions = partitions
+    dsn: str
+    position: Position | None
+    kafka: Callable[[], AuditLog]
+    partitions: PartitionMetaReader
+
+
+class OnTheWay:
+    """Looks for rows between the source and Silver."""
+
+    def __init__(self, lake: Lake, domain: Domain, access: SourceAccess) -> None:
+        self._lake, self._domain, self._access = lake, domain, access
         assert isinstance(domain.source, PolledTable)
         self._key, self._version = domain.source.key, domain.source.version
 
@@ -89,7 +89,7 @@ class OnTheWay:
         Raises:
             TransientError: Kafka or the store did not answer.
         """
-        position = self._position
+        position = self._access.position
         if position is None:
             return {}
         reasons = {
@@ -100,7 +100,7 @@ class OnTheWay:
         left = [row for row in behind if row not in reasons]
         if not left:
             return reasons
-        name, kafka = self._domain.topic.name, self._kafka()
+        name, kafka = self._domain.topic.name, self._access.kafka()
         # Both are asked for before Bronze is listed: what was committed is there, what was not lies between them.
         topic = kafka.topic(name)
         bounds = topic.bounds if topic else {}
@@ -134,7 +134,7 @@ class OnTheWay:
     ) -> list[tuple[SourceRow, bool, bool]]:
         """Return which of the rows the date's files have; whether they are in the quarantine, and in a run's files."""
         domain = self._domain
-        partition = self._partitions.get(domain.name, day)
+        partition = self._access.partitions.get(domain.name, day)
         processed = partition.source_files if partition is not None and partition.status in COMPARABLE else ()
         listed = [file.name for file in self._lake.list_date(domain, day)]
         places = {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64()}

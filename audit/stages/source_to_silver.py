@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -21,15 +21,13 @@ import pyarrow as pa
 
 from audit.dates import open_table
 from audit.duckdb_tables import DeltaDate, database, exact, fetch, load_delta, one, python_time
-from audit.kafka_log import AuditLog
 from audit.report import CheckOutcome, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from audit.source_database import SourceUnavailableError, read_rows, read_totals, read_versions
-from audit.stages.in_transit import OnTheWay, SourceRow
+from audit.stages.in_transit import OnTheWay, SourceAccess, SourceRow
 from platform_core.domain.bronze_schema import arrow_type
 from platform_core.domain.catalog import Domain
 from platform_core.domain.source import PolledTable
 from platform_core.lake.lake import Lake
-from platform_core.partitions.partition_meta import PartitionMetaReader
 
 if TYPE_CHECKING:
     from producers.postgres.fence import Position
@@ -62,23 +60,6 @@ def is_dated(domain: Domain) -> bool:
     return domain.bronze.timestamp_col != getattr(domain.source, "stamp", None)
 
 
-@dataclass(frozen=True)
-class SourceAccess:
-    """What the stage is compared with.
-
-    Attributes:
-        dsn: The source database's URL.
-        position: The producer's watermark, read before anything else.
-        kafka: Opens Kafka; asked only for rows that are not in Bronze.
-        partitions: What was processed.
-    """
-
-    dsn: str
-    position: Position | None
-    kafka: Callable[[], AuditLog]
-    partitions: PartitionMetaReader
-
-
 def dates_to_compare(known: Sequence[date], today: date) -> set[date]:
     """Return every date from the first that is known to today, for the source may have one that nobody has."""
     first = min(known, default=today)
@@ -103,7 +84,7 @@ def compare(lake: Lake, domain: Domain, day: date | None, access: SourceAccess) 
                 " not in `STATE_DIR` of this machine: whether they were polled cannot be told"
             )
             return StageResult(Stage.SOURCE, domain.name, day, not_checked=text)
-        on_the_way = OnTheWay(lake, domain, access.position, access.kafka, access.partitions)
+        on_the_way = OnTheWay(lake, domain, access)
         return _result(domain, day, rows, on_the_way.explain(connection, day, rows.behind, rows.moved))
 
 
