@@ -6,7 +6,6 @@ business key or by its topic, partition and offset; the stages are those of docs
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,6 +20,7 @@ import pyarrow.dataset as ds
 from audit.dates import UNAVAILABLE, open_table, why
 from audit.file_offsets import unreadable_files
 from audit.kafka_log import AuditLog
+from audit.masking import masked, masked_text
 from audit.report import MAX_NAMED
 from audit.source_database import read_row
 from audit.warehouse_tables import WarehouseTables
@@ -39,9 +39,6 @@ from warehouse.connection import connect
 
 ORIGIN = re.compile(r"(?P<topic>[A-Za-z0-9._-]+):(?P<partition>\d{1,30}):(?P<offset>\d{1,30})")
 LAST_PARTITION, LAST_OFFSET = 2**31 - 1, 2**63 - 1
-ADDRESS = re.compile(r"""([^\s"'@:,;<>]?)[^\s"'@:,;<>]*@""")
-"""What looks like the beginning of an address, in a text of any form."""
-
 MAX_VALUE = 4_000
 """Characters of a Kafka value that are kept: a whole order has 1,000, a restaurant's menu up to 4,000."""
 
@@ -182,7 +179,7 @@ class _Search:
     def _looked(self, layer: str, looked_in: str, look: Callable[[], list[Row]]) -> LayerRows:
         try:
             self.left_out = {}
-            rows = [{name: _masked(name, value) for name, value in row.items()} for row in look()]
+            rows = [{name: masked(name, value) for name, value in row.items()} for row in look()]
             named = [f"`{name}` was left out: {reason}" for name, reason in self.left_out.items()]
             return LayerRows(layer, looked_in, rows, "; ".join(named[:MAX_NAMED]))
         except UNAVAILABLE as error:
@@ -357,7 +354,7 @@ def _message(message: Message) -> Row:
         "timestamp": datetime.fromtimestamp(milliseconds / 1000, UTC) if kind else None,
         "key": (message.key() or b"").decode(errors="replace"),
         "schema_id": schema_id,
-        "value": _masked_text(body.decode(errors="replace"))[:MAX_VALUE],
+        "value": masked_text(body.decode(errors="replace"))[:MAX_VALUE],
         **headers,
     }
 
@@ -368,24 +365,3 @@ def _time(value: Any) -> datetime | None:
         return datetime.fromisoformat(value)
     except (TypeError, ValueError):
         return None
-
-
-def _masked(name: str, value: Any) -> Any:
-    """Return a value that may be shown: of an e-mail address the first letter and what is behind its last `@`."""
-    if isinstance(value, dict):
-        return {key: _masked(str(key), each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_masked(name, each) for each in value]
-    if not isinstance(value, str) or "@" not in value:
-        return value
-    if "mail" in name.lower():
-        local, _, behind = value.rpartition("@")
-        return f"{local[:1]}***@{behind}"
-    return ADDRESS.sub(r"\1***@", value)
-
-
-def _masked_text(text: str) -> str:
-    try:
-        return json.dumps(_masked("", json.loads(text)), ensure_ascii=False)
-    except ValueError:
-        return text

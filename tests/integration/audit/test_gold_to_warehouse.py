@@ -16,6 +16,7 @@ from audit.run import audit
 from audit.trace import trace
 from infra.embedded.services.warehouse import WarehouseService
 from platform_core.domain.catalog import Catalog
+from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from tests.rigs.audit_lake import FIRST_DAY, AuditLake
 from tests.rigs.settings_of import settings_of
@@ -151,6 +152,12 @@ def test_a_value_that_changed_in_gold_after_the_load_differs_and_no_warehouse_is
     report = loaded.look(settings=loaded.settings.model_copy(update={"snowflake_port": 1}))
     assert (report.clean, report.exit_code, report.problems) == (False, 2, ())
     assert "refused the login" in report.not_checked[0].not_checked
+
+
+def test_a_warehouse_that_an_empty_lake_does_not_explain_is_not_green(loaded, tmp_path):
+    elsewhere = loaded.settings.model_copy(update={"lake_uri": str(tmp_path / "elsewhere")})
+    report = audit(elsewhere, Catalog([loaded.made.domain]), Lake(elsewhere), stages={Stage.WAREHOUSE})
+    assert (report.exit_code, {problem.kind.value for problem in report.problems}) == (1, {"phantom"})
 
 
 def test_the_login_of_the_settings_is_used_and_a_trace_ends_in_the_warehouse(loaded):
