@@ -10,8 +10,8 @@ import json
 import re
 from typing import Any
 
-ADDRESS = re.compile(r"""([^\s"'@:,;<>]?)[^\s"'@:,;<>]*@""")
-"""What looks like the beginning of an address, in a text of any form."""
+ADDRESS = re.compile(r"""([^\s"'@:,;<>]?)[^\s"'@:,;<>]{0,64}@""")
+"""What looks like the beginning of an address, in a text of any form; RFC 5321 allows 64 characters."""
 
 
 def masked(name: str, value: Any) -> Any:
