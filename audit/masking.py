@@ -10,8 +10,9 @@ import json
 import re
 from typing import Any
 
-ADDRESS = re.compile(r"""([^\s"'@:,;<>]?)[^\s"'@:,;<>]{0,64}@""")
-"""What looks like the beginning of an address, in a text of any form; RFC 5321 allows 64 characters."""
+LOCAL_PART = re.compile(r"""([^\s"'@:,;<>]?)[^\s"'@:,;<>]*$""")
+LOCAL_CHARACTERS = 64
+"""What may stand before the `@` of an address, RFC 5321."""
 
 
 def masked(name: str, value: Any) -> Any:
@@ -25,7 +26,13 @@ def masked(name: str, value: Any) -> Any:
     if "mail" in name.lower():
         local, _, behind = value.rpartition("@")
         return f"{local[:1]}***@{behind}"
-    return ADDRESS.sub(r"\1***@", value)
+    *before, last = value.split("@")
+    return "@".join([*map(_without_local_part, before), last])
+
+
+def _without_local_part(text: str) -> str:
+    kept, end = text[:-LOCAL_CHARACTERS], text[-LOCAL_CHARACTERS:]
+    return kept + LOCAL_PART.sub(r"\1***", end, count=1)
 
 
 def masked_text(text: str) -> str:
