@@ -15,6 +15,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from audit.masking import without_values
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PlatformError, TransientError
 from platform_core.lake.lake import Lake
@@ -38,7 +39,7 @@ def why(error: Exception) -> str:
     """Return what a person needs to know of an error of `UNAVAILABLE`."""
     if isinstance(error, PlatformError):
         return error.message
-    first = str(error).strip().split("\n", 1)[0]
+    first = without_values(error)
     if isinstance(error, (OSError, DeltaError)):
         return f"The lake did not answer: {first}. Check `LAKE_URI` and the variables `S3_*`, then run the audit again."
     return (

@@ -18,9 +18,10 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
 from audit import file_offsets
+from audit.masking import without_values
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
-from platform_core.errors import TransientError
+from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.lake import Lake
 
 MEMORY_LIMIT = "1GB"
@@ -118,7 +119,7 @@ def load_bronze(
         The files that were left out, because they are damaged or none of the sink's, and why.
 
     Raises:
-        TransientError: a file could not be read.
+        PlatformError: a file could not be read, though none is damaged.
     """
     columns = list(dict.fromkeys([*PLACE, *more]))
     schema = bronze_schema(domain.contract)
@@ -134,7 +135,7 @@ def load_bronze(
         take(files)
         if not one(connection, f"select count(*) from {table} where {' or '.join(f'{c} is null' for c in PLACE)}")[0]:
             return {}
-    except TransientError:
+    except PlatformError:
         if not (unreadable := file_offsets.unreadable_files(lake, files, schema)):
             raise
     else:
@@ -189,9 +190,12 @@ def _take(
             f"create or replace temp table {table} as select {listed or names(wanted)} from _source {where}"
         )
     except (duckdb.Error, OSError, pa.ArrowException) as error:
-        raise TransientError(
-            f"{what} could not be read: {str(error).splitlines()[0]}. Run the audit again; if a file is damaged, the"
-            " stage `bronze` names it.",
+        first = without_values(error)
+        if isinstance(error, (OSError, duckdb.IOException)) or "IOError" in first:
+            raise TransientError(f"{what} could not be read: {first}. Run the audit again.") from error
+        raise PermanentError(
+            f"{what} holds what cannot be compared: {first}. It is no outage: find the row with `pdp trace`, mend it at"
+            " the source, and process the date again."
         ) from error
     finally:
         connection.unregister("_source")

@@ -41,3 +41,8 @@ def masked_text(text: str) -> str:
         return json.dumps(masked("", json.loads(text)), ensure_ascii=False)
     except ValueError:
         return text
+
+
+def without_values(error: Exception) -> str:
+    """Return the first line of an engine's error without the values that it quotes."""
+    return re.sub(r"""'[^']*'|"[^"]*\"""", "'…'", (str(error).strip() or type(error).__name__).split("\n", 1)[0])

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from audit.masking import masked, masked_text
+from audit.masking import masked, masked_text, without_values
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,9 @@ def test_a_text_is_masked_by_its_keys_and_one_that_is_no_json_by_its_form():
 
 def test_a_long_value_costs_no_more_than_its_length():
     assert masked("value", "@" + "x" * 2_000_000).startswith("***@x")
+
+
+def test_an_engines_error_keeps_no_value():
+    error = ValueError("Could not convert string 'ada.roe@example.com' to INT64\nat row \"ada\"")
+    assert without_values(error) == "Could not convert string '…' to INT64"
+    assert without_values(OSError()) == "OSError"
