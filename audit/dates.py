@@ -101,9 +101,7 @@ def while_unchanged(
         row = now
     raise TransientError(
         f"Partition `{domain.name}` {day} changed its state during each of {LOOKS} looks. Run the audit again when its"
-        " run has ended.",
-        domain=domain.name,
-        day=day,
+        " run has ended."
     )
 
 

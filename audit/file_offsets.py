@@ -125,7 +125,7 @@ def read_columns(lake: Lake, name: str, schema: pa.Schema = OFFSET_COLUMNS) -> p
         # A damaged page is an OSError too, and only a store that does not answer concerns all files.
         if "Corrupt" in str(error) or "deserialize" in str(error) or "decompress" in str(error):
             raise UnreadableFileError(str(error).split("\n", 1)[0]) from error
-        raise TransientError(f"Reading `{lake.uri(name)}` failed: {error}. Run the audit again.", file=name) from error
+        raise TransientError(f"Reading `{lake.uri(name)}` failed: {error}. Run the audit again.") from error
     if any(table.column(name).null_count for name in OFFSET_COLUMNS.names):
         raise UnreadableFileError("a row has no topic, partition or offset")
     return table

@@ -88,8 +88,7 @@ class AuditLog:
         if any(reached[tp] < end for tp, end in ends.items()):
             raise TransientError(
                 f"Topic `{name}` could not be read to its end: it stopped at {sorted(reached.items())}. Look at the"
-                " broker, then try again.",
-                topic=name,
+                " broker, then try again."
             )
 
     def all_of(self, name: str) -> Iterator[Message]:

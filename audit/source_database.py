@@ -116,12 +116,10 @@ def _session(dsn: str, what: str, name: str | None = None) -> Iterator[Any]:
         # A message of this kind names tables and columns, and no value.
         raise SourceUnavailableError(
             f"The source database refuses to be asked for {what}: {str(error).splitlines()[0]}. Mend the block `source`"
-            " or `quality.source` in domains.yaml, or the database.",
-            what=what,
+            " or `quality.source` in domains.yaml, or the database."
         ) from None
     except psycopg2.Error as error:
         raise SourceUnavailableError(
             f"The source database did not answer for {what}: {type(error).__name__}. Check `POSTGRES_DSN` and that the"
-            " database is up; a date is compared again when it is processed again.",
-            what=what,
+            " database is up; a date is compared again when it is processed again."
         ) from None

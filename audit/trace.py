@@ -123,8 +123,7 @@ def trace(
     if not chosen:
         raise PermanentError(
             f"No domain{f' called `{domain}`' if domain else ''} has a record `{subject}`: give a business key, such as"
-            " an order's number, or `TOPIC:PARTITION:OFFSET` of a raw topic.",
-            subject=subject,
+            " an order's number, or `TOPIC:PARTITION:OFFSET` of a raw topic."
         )
     with closing(AuditLog(settings)) as kafka:
         return [

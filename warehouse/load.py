@@ -170,9 +170,7 @@ def _stage(cursor: Any, path: str, staging: str, part: GoldPartition, day: date)
     if rows != part.data.num_rows:
         raise LoadMismatchError(
             f"Staging of Gold `{part.table}` {day} has {rows} rows of {part.data.num_rows}; nothing was loaded."
-            " Run the date again.",
-            table=part.table,
-            day=day,
+            " Run the date again."
         )
 
 
@@ -182,9 +180,7 @@ def _refuse_null_keys(part: GoldPartition, day: date) -> None:
     if lacking:
         raise LoadMismatchError(
             f"Gold `{part.table}` {day} has rows whose key {', '.join(f'`{key}`' for key in lacking)} is NULL; nothing"
-            " was loaded. Mend the aggregation: a merge key is never NULL.",
-            table=part.table,
-            day=day,
+            " was loaded. Mend the aggregation: a merge key is never NULL."
         )
 
 
@@ -196,9 +192,7 @@ def _refuse_duplicates(cursor: Any, staging: str, part: GoldPartition, day: date
     if twice:
         raise LoadMismatchError(
             f"Gold `{part.table}` {day} has the key {tuple(twice[:-1])} {twice[-1]} times; nothing was loaded."
-            " Mend the aggregation, its merge keys must be unique.",
-            table=part.table,
-            day=day,
+            " Mend the aggregation, its merge keys must be unique."
         )
 
 
@@ -256,9 +250,7 @@ def _compare(cursor: Any, part: GoldPartition, target: str, dated: str, day: dat
     if in_warehouse != expected:
         raise LoadMismatchError(
             f"`{part.table}` {day} would hold {in_warehouse}, Gold has {expected}: rolled back. Somebody else writes"
-            " this table, or a column of it holds less than Gold's; find out who, or which.",
-            table=part.table,
-            day=day,
+            " this table, or a column of it holds less than Gold's; find out who, or which."
         )
 
 
