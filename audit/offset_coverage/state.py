@@ -14,11 +14,9 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 from pydantic import BaseModel, PlainSerializer, PlainValidator, ValidationError
 
 from audit.kafka_log import KafkaTopic
-from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 from platform_kafka.offset_ranges import OffsetRanges
 from platform_kafka.records import TopicPartition
@@ -166,18 +164,9 @@ def load(lake: Lake) -> CoverageState:
     Raises:
         TransientError: the store did not answer.
     """
-    path = lake.path(lake.offset_coverage)
+    stored = LakeStore(lake).read(lake.offset_coverage)
     try:
-        if lake.filesystem.get_file_info(path).type is not pafs.FileType.File:
-            return CoverageState()
-        with lake.filesystem.open_input_stream(path, compression=None) as stream:
-            text = stream.read()
-    except OSError as error:
-        raise TransientError(
-            f"Reading `{lake.uri(lake.offset_coverage)}` failed: {error}. The next look tries again."
-        ) from error
-    try:
-        return CoverageState.model_validate_json(text)
+        return CoverageState() if stored is None else CoverageState.model_validate_json(stored.to_pybytes())
     except ValidationError as error:
         log.warning("offset_coverage_unreadable path=%s errors=%d", lake.offset_coverage, error.error_count())
         return CoverageState()
