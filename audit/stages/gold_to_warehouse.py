@@ -47,7 +47,8 @@ def compare(lake: Lake, domain: Domain, day: date, warehouse: WarehouseTables) -
         in_gold, in_warehouse = in_gold + gold.num_rows, in_warehouse + totals.rows
         if totals == totals_of_gold(gold):
             continue
-        columns = [name for name in gold.column_names if ddl.name(name) in warehouse.columns(table)]
+        # Of a table that Gold does not have the keys say what is in the warehouse.
+        columns = [name for name in gold.column_names or keys if ddl.name(name) in warehouse.columns(table)]
         by_key = {_key(row, keys): row for row in gold.to_pylist()}
         loaded = warehouse.rows(table, columns, day)
         counted = Counter(_key(row, keys) for row in loaded)
