@@ -6,6 +6,7 @@ of docs/architecture.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from datetime import date
 from typing import Any, TypeVar
@@ -15,7 +16,6 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from audit.masking import without_values
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PlatformError, TransientError
 from platform_core.lake.lake import Lake
@@ -33,6 +33,11 @@ LOOKS = 3
 
 UNAVAILABLE = (PlatformError, DeltaError, OSError, pa.ArrowException, duckdb.Error, ValueError, ArithmeticError)
 """What a look raises when a store does not answer, or holds what cannot be compared: the stage is not checked."""
+
+
+def without_values(error: Exception) -> str:
+    """Return the first line of an engine's error without the values that it quotes."""
+    return re.sub(r"""'[^']*'|"[^"]*\"""", "'…'", (str(error).strip() or type(error).__name__).split("\n", 1)[0])
 
 
 def why(error: Exception) -> str:

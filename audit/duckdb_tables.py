@@ -18,7 +18,7 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
 from audit import file_offsets
-from audit.masking import without_values
+from audit.dates import without_values
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from audit.addresses import without_addresses
 from audit.dates import UNAVAILABLE, open_table, why
 from audit.file_offsets import unreadable_files
 from audit.kafka_log import AuditLog
-from audit.masking import masked, masked_text
 from audit.report import MAX_NAMED
 from audit.source_database import read_row
 from audit.warehouse_tables import WarehouseTables
@@ -178,7 +178,7 @@ class _Search:
     def _looked(self, layer: str, looked_in: str, look: Callable[[], list[Row]]) -> LayerRows:
         try:
             self.left_out = {}
-            rows = [{name: masked(name, value) for name, value in row.items()} for row in look()]
+            rows = [without_addresses(row) for row in look()]
             named = [f"`{name}` was left out: {reason}" for name, reason in self.left_out.items()]
             return LayerRows(layer, looked_in, rows, "; ".join(named[:MAX_NAMED]))
         except UNAVAILABLE as error:
@@ -353,7 +353,7 @@ def _message(message: Message) -> Row:
         "timestamp": datetime.fromtimestamp(milliseconds / 1000, UTC) if kind else None,
         "key": (message.key() or b"").decode(errors="replace"),
         "schema_id": schema_id,
-        "value": masked_text(body.decode(errors="replace"))[:MAX_VALUE],
+        "value": without_addresses(body.decode(errors="replace"))[:MAX_VALUE],
         **headers,
     }
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from audit.dates import why
+from audit.dates import why, without_values
 from audit.report import AuditReport, Reason, Stage
 from audit.run import audit
 from platform_core.lake.lake import Lake
@@ -248,3 +248,9 @@ def test_an_outage_is_told_from_data_that_cannot_be_compared():
     for error in (pa.ArrowInvalid("not a valid decimal"), duckdb.ConversionException("x"), OverflowError("year 12345")):
         text = why(error)
         assert "no outage" in text and "LAKE_URI" not in text
+
+
+def test_an_engines_error_keeps_no_value():
+    error = ValueError("Could not convert string 'ada.roe@example.com' to INT64\nat row \"ada\"")
+    assert without_values(error) == "Could not convert string '…' to INT64"
+    assert without_values(OSError()) == "OSError"
