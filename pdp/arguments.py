@@ -10,18 +10,24 @@ import getpass
 import os
 import re
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from platform_core.clock import Clock, SystemClock
-from platform_core.domain.catalog import Catalog, Domain
+from platform_core.counted import counted
 from platform_core.errors import PermanentError
 from platform_core.partitions.date_range import DateRange
+
+if TYPE_CHECKING:
+    from platform_core.domain.catalog import Catalog, Domain
 
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 AGO = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>[smhdw])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+MOST_DATES = 36_525
+"""A hundred years: more is a typing error, and would be a line for each date."""
+
 DATE_HELP = "YYYY-MM-DD, `today` or `yesterday` (UTC)"
 
 DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain of domains.yaml")]
@@ -45,11 +51,7 @@ def domain(catalog: Catalog, name: str) -> Domain:
     Raises:
         ArgumentError: there is none; the message has the known ones and the most similar.
     """
-    if name in catalog:
-        return catalog[name]
-    similar = difflib.get_close_matches(name.lower(), catalog.names, n=1)
-    hint = f" Did you mean `{similar[0]}`?" if similar else ""
-    raise ArgumentError(f"There is no domain `{name}`.{hint} Known are {quoted(catalog.names)}.", domain=name)
+    return catalog[one_of("domain", name, catalog.names)]
 
 
 def domains(catalog: Catalog, name: str | None) -> list[Domain]:
@@ -115,6 +117,11 @@ def date_range(first: str | None, last: str | None) -> DateRange:
         ArgumentError: one of them is no date, or they are reversed.
     """
     result = DateRange(day(first) if first else None, day(last) if last else None)
+    if result.first and result.last and (result.last - result.first).days >= MOST_DATES:
+        raise ArgumentError(
+            f"From {result.first} to {result.last} are {counted((result.last - result.first).days + 1, 'date')};"
+            f" {MOST_DATES:,} are the most that a command takes. Choose a shorter range."
+        )
     if result.first and result.last and result.first > result.last:
         raise ArgumentError(
             f"The range is reversed: `--from {result.first}` lies after `--to {result.last}`. Swap them."
@@ -130,9 +137,9 @@ def one_of(kind: str, value: str, legal: list[str]) -> str:
     """
     if value in legal:
         return value
-    similar = difflib.get_close_matches(value, legal, n=1)
+    similar = difflib.get_close_matches(value.lower(), legal, n=1)
     hint = f" Did you mean `{similar[0]}`?" if similar else ""
-    raise ArgumentError(f"There is no {kind} `{value}`.{hint} Legal are {quoted(legal)}.")
+    raise ArgumentError(f"There is no {kind} `{value}`.{hint} Known are {quoted(legal)}.")
 
 
 def quoted(names: list[str]) -> str:

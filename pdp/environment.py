@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dotenv.parser import parse_stream
-
-from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import ConfigurationError
-from platform_core.lake.lake import Lake
-from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
-from platform_core.settings import REPOSITORY, Settings, settings
+
+if TYPE_CHECKING:
+    from platform_core.domain.catalog import Catalog
+    from platform_core.lake.lake import Lake
+    from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+    from platform_core.settings import Settings
 
 LOCAL_PLATFORMS = ("up", "demo")
 
@@ -27,34 +28,40 @@ class Platform:
     @cached_property
     def settings(self) -> Settings:
         """The process's settings."""
+        from platform_core.settings import settings
+
         return settings()
 
     @cached_property
     def catalog(self) -> Catalog:
         """The domains."""
+        from platform_core.domain.catalog import load_catalog
+
         return load_catalog(self.settings.domains_file)
 
     @cached_property
     def lake(self) -> Lake:
         """The lake."""
+        from platform_core.lake.lake import Lake
+
         return Lake(self.settings)
 
     @cached_property
     def partitions(self) -> DeltaPartitionMeta:
         """The partitions' states."""
+        from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+
         return DeltaPartitionMeta(self.lake)
 
 
-def load(
-    env_file: Path | None, environ: MutableMapping[str, str], root: Path = REPOSITORY / ".platform"
-) -> Path | None:
+def load(env_file: Path | None, environ: MutableMapping[str, str], root: Path | None = None) -> Path | None:
     """Add variables to the environment, from a file if there is one to take.
 
     Args:
         env_file: The file that was named; its variables replace those of the environment.
         environ: The environment to add to.
-        root: Where platforms on this machine keep their files; asked only when `LAKE_URI` is not set, and what the
-            environment has already stays.
+        root: Where platforms on this machine keep their files, `.platform` by default; asked only when `LAKE_URI` is
+            not set, and what the environment has already stays.
 
     Returns:
         The file that was read.
@@ -62,6 +69,8 @@ def load(
     Raises:
         ConfigurationError: the named file is missing or has a line that is no assignment.
     """
+    from platform_core.settings import REPOSITORY, settings
+
     if env_file is not None:
         if not env_file.is_file():
             raise ConfigurationError(
@@ -70,7 +79,7 @@ def load(
         environ.update(parse(env_file))
         path: Path | None = env_file
     else:
-        path = None if environ.get("LAKE_URI") else _running(root)
+        path = None if environ.get("LAKE_URI") else _running(root or REPOSITORY / ".platform")
         if path is not None:
             for name, value in parse(path).items():
                 environ.setdefault(name, value)
@@ -84,6 +93,8 @@ def parse(path: Path) -> dict[str, str]:
     Raises:
         ConfigurationError: a line is no assignment; its content is not shown, for it may be a secret.
     """
+    from dotenv.parser import parse_stream
+
     variables = {}
     with path.open(encoding="utf-8") as lines:
         for binding in parse_stream(lines):

@@ -1,6 +1,7 @@
 """What commands print: one JSON document or tables for people on stdout, notes on stderr.
 
-How things look is decided here, and which of the two is printed; what is shown by each command.
+How things look is decided here, which of the two is printed, and that nothing in a value steers the terminal; what is
+shown is decided by each command.
 """
 
 from __future__ import annotations
@@ -8,20 +9,20 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from operator import itemgetter
 from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from pdp.actions.partition_resets import ResetOutcome, Verdict
 from platform_core.clock import SystemClock
 from platform_core.partitions.partition_state import State
 
@@ -41,13 +42,27 @@ STATUS_STYLES = {
     State.LATE: "magenta",
     State.REPROCESSING: "magenta",
 }
-VERDICT_STYLES = {Verdict.RESET: "green", Verdict.WAITING: "cyan", Verdict.SKIPPED: "dim", Verdict.REFUSED: "red"}
+
+
+class _Console(Console):
+    """A console on which only the program itself can move the cursor or colour a text."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = shutil.get_terminal_size().columns if stream.isatty() else WIDTH_OF_A_PIPE
-    return Console(stderr=stderr, markup=False, highlight=False, width=width, soft_wrap=False)
+    return _Console(stderr=stderr, markup=False, highlight=False, width=width, soft_wrap=False)
+
+
+def printable(text: str) -> str:
+    """Return text without anything that steers a terminal, but line breaks."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def answer(
@@ -63,7 +78,8 @@ def answer(
         nothing: The note that replaces everything shown when its tables have no row.
     """
     if as_json:
-        typer.echo(json.dumps(document, indent=2, default=_plain, ensure_ascii=False))
+        text = json.dumps(document, indent=2, default=_plain, ensure_ascii=False)
+        typer.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
         return
     tables = [each for each in shown if isinstance(each, Table)]
     if nothing and not any(each.row_count for each in tables):
@@ -80,13 +96,32 @@ def note(text: str) -> None:
     _console(stderr=True).print(Text(text, overflow="fold"))
 
 
-def notes() -> Console:
-    """Return the console of stderr, for something that moves."""
-    return _console(stderr=True)
+@contextmanager
+def progress(*, silent: bool = False, lines: bool = False) -> Iterator[Callable[[str], None]]:
+    """Yield what shows how far something is, on stderr: on a terminal a line that moves.
+
+    Args:
+        silent: Show nothing.
+        lines: In a pipe show a line for each text that differs from the last one, instead of nothing.
+    """
+    console = _console(stderr=True)
+    shown = ""
+
+    def line(text: str) -> None:
+        nonlocal shown
+        if lines and not silent and text != shown:
+            note(text)
+        shown = text
+
+    if silent or not console.is_terminal:
+        yield line
+        return
+    with console.status("") as status:
+        yield lambda text: status.update(Text(text))
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column of a table.
 
     Attributes:
@@ -107,7 +142,7 @@ class Column:
         return record[key] if isinstance(record, Mapping) else getattr(record, key)
 
 
-def table(records: Iterable[Any], *columns: Column | str, title: str | None = None) -> Table:
+def table(records: Iterable[Any], *columns: TableColumn | str, title: str | None = None) -> Table:
     """Return a table with a line for each record; numbers are to the right and never folded.
 
     Args:
@@ -116,13 +151,14 @@ def table(records: Iterable[Any], *columns: Column | str, title: str | None = No
         title: A line above it.
     """
     result = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    wanted = [Column(each) if isinstance(each, str) else each for each in columns]
-    rows = [[column.value(each) for column in wanted] for each in records]
-    for n, column in enumerate(wanted):
+    shown = [TableColumn(each) if isinstance(each, str) else each for each in columns]
+    rows = [[column.value(each) for column in shown] for each in records]
+    for n, column in enumerate(shown):
         right = {type(row[n]) for row in rows} - {type(None)} == {int}
         result.add_column(column.title, justify="right" if right else "left", no_wrap=right, overflow="fold")
     for row in rows:
-        result.add_row(*((column.show or cell)(value) for column, value in zip(wanted, row, strict=True)))
+        # Escaped before the columns get their widths, so that nothing of it is cut off.
+        result.add_row(*(_escaped((column.show or cell)(value)) for column, value in zip(shown, row, strict=True)))
     return result
 
 
@@ -130,8 +166,8 @@ def pairs(name: str, rows: Iterable[tuple[str, Any]], value: str = "value", *, t
     """Return a table of names and values, of which each looks as its kind does."""
     return table(
         ((first, cell(second)) for first, second in rows),
-        Column(name, itemgetter(0)),
-        Column(value, itemgetter(1)),
+        TableColumn(name, itemgetter(0)),
+        TableColumn(value, itemgetter(1)),
         title=title,
     )
 
@@ -203,45 +239,11 @@ def first_line(text: str | None, limit: int = 80) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def outcome_table(outcomes: Sequence[ResetOutcome]) -> Table:
-    """Return what became of dates; neighbours of one fate share a line."""
-    return table(
-        _alike(outcomes),
-        Column("domain", lambda group: group[0].domain),
-        Column("date", _days),
-        Column("was", lambda group: group[0].before),
-        Column("outcome", lambda group: group[0].verdict, lambda verdict: Text(verdict, VERDICT_STYLES[verdict])),
-        Column("reason", lambda group: group[0].reason),
-    )
-
-
-def outcome_document(outcomes: Sequence[ResetOutcome]) -> dict[str, Any]:
-    """Return what became of dates: one object a date, and how many had each verdict."""
-    return {
-        "dates": [{"date": each.day, **record(each, "after", without=("day", "change"))} for each in outcomes],
-        "summary": Counter(each.verdict.value for each in outcomes),
-    }
-
-
-def _days(group: Sequence[ResetOutcome]) -> Text:
-    first, last = group[0].day, group[-1].day
-    return Text(f"{first} … {last} ({len(group)})" if first != last else f"{first}", no_wrap=True)
-
-
-def _alike(outcomes: Sequence[ResetOutcome]) -> list[list[ResetOutcome]]:
-    groups: list[list[ResetOutcome]] = []
-    for item in outcomes:
-        last = groups[-1][-1] if groups else None
-        if (
-            last is not None
-            and last.day + timedelta(days=1) == item.day
-            and (last.domain, last.before, last.verdict, last.reason)
-            == (item.domain, item.before, item.verdict, item.reason)
-        ):
-            groups[-1].append(item)
-        else:
-            groups.append([item])
-    return groups
+def _escaped(shown: RenderableType) -> RenderableType:
+    if isinstance(shown, Text):
+        escaped = printable(shown.plain)
+        return shown if escaped == shown.plain else Text(escaped, shown.style, no_wrap=shown.no_wrap)
+    return printable(shown) if isinstance(shown, str) else shown
 
 
 def _plain(value: Any) -> object:

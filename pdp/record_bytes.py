@@ -1,19 +1,26 @@
 """Keys, values and headers of Kafka records as something that a terminal and JSON can show.
 
-Only the showing belongs here; a record may hold any bytes, also those that steer a terminal, so that nothing of it is
-printed as it came.
+Only the showing belongs here; a record may hold any bytes of any number, so that nothing of it is printed as it came.
+What steers a terminal is escaped by `pdp.output`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from rich.text import Text
+
+from pdp.output import printable
+from platform_kafka.records import Header, Message
 from platform_kafka.wire_format import unframe
 
 VALUE_SHOWN = 2_000
 """Characters of a value in a terminal: about a screen."""
+
+KEY_SHOWN = 400
+"""Characters of a key or of the headers in a terminal; --json has all of them."""
 
 UNDECODED_SHOWN = 4_096
 """Bytes of a value that is no JSON, in a JSON document: the beginning tells what it is, `--raw` has all."""
@@ -24,9 +31,23 @@ def text(raw: bytes | None) -> str | None:
     return None if raw is None else raw.decode("utf-8", "backslashreplace")
 
 
-def printable(value: str) -> str:
-    """Return text without anything that steers a terminal; line breaks stay."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in value)
+def record_document(message: Message) -> dict[str, Any]:
+    """Return a record's key, headers and value for a JSON document; a header's name may come twice."""
+    return {
+        "key": text(message.key()),
+        "headers": [{"name": name, "value": text(value)} for name, value in message.headers() or ()],
+        "value": value_document(message.value()),
+    }
+
+
+def record_lines(key: bytes | None, headers: Iterable[Header], value: str) -> Iterator[Text]:
+    """Yield a record's key, headers and shown value for a terminal, with an empty line after them."""
+    yield Text(f"  key {_cut(text(key) or 'null', len(key or b''))}")
+    line = " ".join(f"{name}={text(content)}" for name, content in headers)
+    if line:
+        yield Text(f"  headers {_cut(line, len(line))}".replace("\n", "\\n"))
+    indented = value.replace("\n", "\n  ")
+    yield Text(f"  {indented}\n")
 
 
 def value_document(value: bytes | None) -> dict[str, Any]:
@@ -49,7 +70,7 @@ def value_document(value: bytes | None) -> dict[str, Any]:
     return {**result, **shown, "truncated": len(value) > UNDECODED_SHOWN}
 
 
-def value_text(value: bytes | None, limit: int = VALUE_SHOWN) -> str:
+def value_text(value: bytes | None) -> str:
     """Return a value for a terminal: indented JSON, text, or hexadecimal digits; cut."""
     document = value_document(value)
     if value is None:
@@ -58,20 +79,12 @@ def value_text(value: bytes | None, limit: int = VALUE_SHOWN) -> str:
         shown = json.dumps(document["json"], indent=2, ensure_ascii=False)
     else:
         shown = document.get("text", f"0x{document.get('hex', '')}")
+    return _cut(shown, len(value), VALUE_SHOWN, truncated=document.get("truncated", False))
+
+
+def _cut(shown: str, size: int, limit: int = KEY_SHOWN, *, truncated: bool = False) -> str:
     shown = printable(shown)
-    if len(shown) > limit or document.get("truncated"):
-        shown = f"{shown[:limit]}… ({len(value):,} bytes)"
-    return shown
-
-
-def headers_document(headers: Iterable[tuple[str, bytes | None]]) -> list[dict[str, Any]]:
-    """Return headers for a JSON document; a name may come twice."""
-    return [{"name": name, "value": text(value)} for name, value in headers]
-
-
-def headers_text(headers: Iterable[tuple[str, bytes | None]]) -> str:
-    """Return headers on one line."""
-    return printable(" ".join(f"{name}={text(value)}" for name, value in headers)).replace("\n", "\\n")
+    return f"{shown[:limit]}… ({size:,} bytes)" if truncated or len(shown) > limit else shown
 
 
 def _is_text(value: bytes) -> bool:

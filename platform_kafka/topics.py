@@ -7,9 +7,11 @@ producers and the sink.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from platform_core.domain.catalog import Catalog, Domain
-from platform_core.settings import Settings
+if TYPE_CHECKING:
+    from platform_core.domain.catalog import Catalog, Domain
+    from platform_core.settings import Settings
 
 DAY_MS = 86_400_000
 

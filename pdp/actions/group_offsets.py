@@ -1,4 +1,4 @@
-"""The sink's committed offsets: how far behind they are, and how they are set to another place.
+"""The sink's committed offsets: how far behind they are, and how they are set elsewhere.
 
 Only what an offset of the group means belongs here; asking Kafka is `platform_kafka.reader`. Setting back makes the
 sink read again, which Silver evens out; setting forward loses records for good and must be said in so many words.
@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from platform_core.counted import counted
 from platform_core.errors import PermanentError
 from platform_kafka.reader import Group, OperatorKafka
 from platform_kafka.records import TopicPartition, kafka_datetime
@@ -97,22 +98,15 @@ def lags(kafka: OperatorKafka, topics: Collection[str]) -> list[PartitionLag]:
         PermanentError: a topic does not exist.
         TransientError: Kafka does not answer.
     """
-    partitions = [where for topic in topics for where in kafka.partitions(topic)]
+    partitions = [tp for topic in topics for tp in kafka.partitions(topic)]
     committed = kafka.committed(SINK_GROUP, partitions)
     bounds = kafka.bounds(partitions)
-    unread = {
-        where: start
-        for where in partitions
-        if (start := max(committed.get(where, 0), bounds[where].begin)) < bounds[where].end
-    }
+    unread = {tp: start for tp in partitions if (start := max(committed.get(tp, 0), bounds[tp].begin)) < bounds[tp].end}
     oldest: dict[TopicPartition, datetime] = {}
-    for message in kafka.read(unread, {where: start + 1 for where, start in unread.items()}):
+    for message in kafka.read(unread, {tp: start + 1 for tp, start in unread.items()}):
         if (at := kafka_datetime(message)) is not None:
             oldest[message.topic(), message.partition()] = at
-    return [
-        PartitionLag(*where, committed.get(where), bounds[where].begin, bounds[where].end, oldest.get(where))
-        for where in partitions
-    ]
+    return [PartitionLag(*tp, committed.get(tp), bounds[tp].begin, bounds[tp].end, oldest.get(tp)) for tp in partitions]
 
 
 def plan(kafka: OperatorKafka, partitions: Collection[TopicPartition], target: Target) -> list[Move]:
@@ -126,23 +120,23 @@ def plan(kafka: OperatorKafka, partitions: Collection[TopicPartition], target: T
     bounds = kafka.bounds(partitions)
     times = kafka.offsets_at(partitions, target.at) if target.at is not None else {}
     moves = []
-    for where in sorted(partitions):
-        begin, end = bounds[where].begin, bounds[where].end
-        after = begin if target.earliest else times[where] if target.at is not None else target.offset
+    for tp in sorted(partitions):
+        begin, end = bounds[tp].begin, bounds[tp].end
+        after = begin if target.earliest else times[tp] if target.at is not None else target.offset
         if after is None:
             raise PermanentError("No target: name the earliest record, a time or an offset.")
         if after < begin:
             raise PermanentError(
-                f"`{where[0]}` partition {where[1]} begins at {begin}: retention has dropped {after}. Go to {begin};"
+                f"`{tp[0]}` partition {tp[1]} begins at {begin}: retention has dropped {after}. Go to {begin};"
                 " what came before must be produced again by its source.",
                 first=begin,
             )
         if after > end:
             raise PermanentError(
-                f"`{where[0]}` partition {where[1]} ends at {end}: there is no {after} yet. Go to {end} at most.",
+                f"`{tp[0]}` partition {tp[1]} ends at {end}: there is no {after} yet. Go to {end} at most.",
                 end=end,
             )
-        moves.append(Move(*where, committed.get(where), after, begin, end))
+        moves.append(Move(*tp, committed.get(tp), after, begin, end))
     return moves
 
 
@@ -160,10 +154,10 @@ def move(kafka: OperatorKafka, moves: Collection[Move], *, allow_skip: bool = Fa
     refuse_members(kafka.group(SINK_GROUP))
     skipped = sum(each.skipped for each in moves)
     if skipped and not allow_skip:
-        where = ", ".join(f"`{m.topic}` partition {m.partition}: {m.skipped:,}" for m in moves if m.skipped)
+        which = ", ".join(f"`{m.topic}` partition {m.partition}: {m.skipped:,}" for m in moves if m.skipped)
         raise PermanentError(
-            f"{skipped:,} records would never be read ({where}), because the new offset lies after the committed one."
-            " Go to an earlier one, or add `--allow-skip` if these records are not wanted.",
+            f"{counted(skipped, 'record')} would never be read ({which}), because the new offset lies after the"
+            " committed one. Go to an earlier one, or add `--allow-skip` if these records are not wanted.",
             skipped=skipped,
         )
     changed: Mapping[TopicPartition, int] = {
@@ -182,8 +176,8 @@ def refuse_members(group: Group) -> None:
     if group.members:
         who = ", ".join(f"`{member.client_id}` on `{member.host.lstrip('/')}`" for member in group.members)
         raise PermanentError(
-            f"Group `{group.name}` has {len(group.members)} running members: {who}. They would overwrite the offsets."
-            " Stop every sink (SIGTERM; `make down` on a laptop, scale the deployment to 0 in a cluster); one that was"
-            " killed leaves the group after 10 s.",
+            f"Group `{group.name}` has {counted(len(group.members), 'running member')}: {who}. They would overwrite the"
+            " offsets. Stop every sink (SIGTERM; `make down` on a laptop, scale the deployment to 0 in a cluster); one"
+            " that was killed leaves the group after 10 s.",
             group=group.name,
         )

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any
 
+from platform_core.counted import counted
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.partition_meta import Change, Partition, PartitionMetaStore, StateConflictError
 from platform_core.partitions.partition_state import Event, State
@@ -34,7 +35,7 @@ class ResetOutcome:
     """What becomes of one date.
 
     Attributes:
-        before: The state in which it was found; `UNDISCOVERED` when it has no row.
+        before: The state that it was in; `UNDISCOVERED` when it has no row.
         verdict: `reset`; `waiting` when it is on its way to a run already; `skipped` when there is nothing to do;
             `refused` when what was asked cannot be done.
         reason: Why it is not reset, and what to do; empty for a reset.
@@ -73,18 +74,12 @@ def reset(
         force: Take a date away from the run that holds it; whatever that run still reports is refused.
         repeat: Reset a date that is PENDING already, too.
     """
+    reason = "it has no row; discovery makes one as soon as the sink has written Bronze files of this date"
     outcomes = []
     for day in sorted(set(days)):
         row = rows.get(day)
-        if row is None:
-            reason = "it has no row; discovery makes one as soon as the sink has written Bronze files of this date"
-            outcomes.append(ResetOutcome(domain, day, State.UNDISCOVERED, Verdict.REFUSED, reason))
-        elif row.status is State.IN_FLIGHT and not force:
-            outcomes.append(_held(row))
-        elif _waits(row) and not repeat:
-            outcomes.append(_already_pending(row))
-        else:
-            outcomes.append(_reset(row, detail))
+        no_row = _left(domain, day, None, Verdict.REFUSED, reason)
+        outcomes.append(no_row if row is None else _again(row, detail, force=force, repeat=repeat))
     return outcomes
 
 
@@ -98,17 +93,15 @@ def revive(
         rows: The domain's rows by date.
         detail: What the history remembers: at least `cause` and `by`.
     """
-    if days is None:
-        return [_reset(row, detail) for _, row in sorted(rows.items()) if row.status is State.DEAD]
     outcomes = []
-    for day in sorted(set(days)):
+    for day in sorted(set(days) if days is not None else (day for day in rows if rows[day].status is State.DEAD)):
         row = rows.get(day)
         if row is not None and row.status is State.DEAD:
             outcomes.append(_reset(row, detail))
         else:
             state = row.status if row else State.UNDISCOVERED
             reason = f"it is {state}, not DEAD; `reset` starts a date again from any state"
-            outcomes.append(ResetOutcome(domain, day, state, Verdict.REFUSED, reason))
+            outcomes.append(_left(domain, day, row, Verdict.REFUSED, reason))
     return outcomes
 
 
@@ -141,16 +134,13 @@ def backfill(
 def _backfilled(
     domain: str, day: date, row: Partition | None, has_bronze: bool, detail: Mapping[str, Any], only_failed: bool
 ) -> ResetOutcome:
-    state = row.status if row else State.UNDISCOVERED
     if not has_bronze:
-        return ResetOutcome(domain, day, state, Verdict.SKIPPED, "no Bronze files: there is nothing to process")
-    if only_failed and state not in TROUBLED:
-        return ResetOutcome(domain, day, state, Verdict.SKIPPED, "neither FAILED nor DEAD")
+        return _left(domain, day, row, Verdict.SKIPPED, "no Bronze files: there is nothing to process")
+    if only_failed and (row is None or row.status not in TROUBLED):
+        return _left(domain, day, row, Verdict.SKIPPED, "neither FAILED nor DEAD")
     if row is None:
-        return ResetOutcome(domain, day, state, Verdict.WAITING, "no row yet; discovery finds its files by itself")
-    if state is State.IN_FLIGHT:
-        return _held(row)
-    return _already_pending(row) if _waits(row) else _reset(row, detail)
+        return _left(domain, day, row, Verdict.WAITING, "no row yet; discovery finds its files by itself")
+    return _again(row, detail)
 
 
 def guard_bronze(
@@ -181,7 +171,8 @@ def guard_bronze(
             elif not now:
                 reason = "Bronze has no file of it, so there is nothing to process; what is published stays"
             elif gone and not accept_loss:
-                reason = f"Bronze has lost {len(gone)} files, first `{gone[0]}`: restore them, or give --accept-loss"
+                lost = f"{counted(len(gone), 'file')}, first `{gone[0]}`"
+                reason = f"Bronze has lost {lost}: restore them, or give --accept-loss"
             elif gone:
                 kept = tuple(sorted(before & now))
                 loss = {"cause": "loss accepted", "gone_files": len(gone)}
@@ -214,8 +205,8 @@ def carry_out(store: PartitionMetaStore, outcomes: Sequence[ResetOutcome]) -> li
             try:
                 store.apply([outcome.change])
             except StateConflictError as conflict:
-                found = conflict.facts.get("state")
-                state = found if isinstance(found, State) else outcome.before
+                state_now = conflict.facts.get("state")
+                state = state_now if isinstance(state_now, State) else outcome.before
                 outcome = replace(
                     outcome,
                     before=state,
@@ -227,24 +218,21 @@ def carry_out(store: PartitionMetaStore, outcomes: Sequence[ResetOutcome]) -> li
     return done
 
 
-def _waits(row: Partition) -> bool:
-    """Whether a reset would change nothing: a new one would only hide why the row is PENDING."""
-    return row.status is State.PENDING and row.retry_count == 0 and row.error_message is None
+def _again(row: Partition, detail: Mapping[str, Any], *, force: bool = False, repeat: bool = False) -> ResetOutcome:
+    if row.status is State.IN_FLIGHT and not force:
+        reason = f"run `{row.run_id}` holds it; cancel that run in the UI first, or wait for its end"
+        return _left(row.domain, row.partition_date, row, Verdict.REFUSED, reason)
+    # A reset would only hide why the row is PENDING.
+    if row.status is State.PENDING and row.retry_count == 0 and row.error_message is None and not repeat:
+        return _left(row.domain, row.partition_date, row, Verdict.WAITING, "it is PENDING already")
+    return _reset(row, detail)
 
 
-def _already_pending(row: Partition) -> ResetOutcome:
-    return ResetOutcome(row.domain, row.partition_date, row.status, Verdict.WAITING, "it is PENDING already")
-
-
-def _held(row: Partition) -> ResetOutcome:
-    return ResetOutcome(
-        row.domain,
-        row.partition_date,
-        row.status,
-        Verdict.REFUSED,
-        f"run `{row.run_id}` holds it; cancel that run in the UI first, or wait for its end",
-        run_id=row.run_id,
-    )
+def _left(domain: str, day: date, row: Partition | None, verdict: Verdict, reason: str) -> ResetOutcome:
+    """Return the outcome of a date that stays as it is."""
+    state = row.status if row else State.UNDISCOVERED
+    held_by = row.run_id if row and state is State.IN_FLIGHT else None
+    return ResetOutcome(domain, day, state, verdict, reason, run_id=held_by)
 
 
 def _reset(row: Partition, detail: Mapping[str, Any]) -> ResetOutcome:

@@ -14,9 +14,8 @@ import typer
 from pdp import arguments, output
 from pdp.arguments import AnyDomainName
 from pdp.environment import Platform
-from pdp.output import Column, Json
+from pdp.output import Json, TableColumn
 from platform_core.clock import SystemClock
-from platform_core.lake.alerts import AlertLog
 
 
 def alerts(
@@ -26,6 +25,8 @@ def alerts(
     as_json: Json = False,
 ) -> None:
     """Show the alerts of the last days: what happened, where, what to type next, and who was told."""
+    from platform_core.lake.alerts import AlertLog
+
     platform: Platform = ctx.obj
     name = arguments.domain(platform.catalog, domain).name if domain else None
     logged = AlertLog(platform.lake).read(name, SystemClock().now() - timedelta(days=days))
@@ -35,11 +36,11 @@ def alerts(
         {"alerts": rows},
         output.table(
             rows,
-            Column("raised (UTC)", "raised_at"),
+            TableColumn("raised (UTC)", "raised_at"),
             "kind",
             "what",
-            Column("next", "command"),
-            Column("told", "channels", lambda told: ", ".join(told) or "nobody yet"),
+            TableColumn("next", "command"),
+            TableColumn("told", "channels", lambda channels: ", ".join(channels) or "nobody yet"),
         ),
         nothing=f"No alert was raised in the last {days:g} days.",
     )

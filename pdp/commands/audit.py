@@ -7,9 +7,7 @@ the answer.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -20,7 +18,8 @@ from audit.report import AuditReport, Stage, StageResult
 from pdp import arguments, output
 from pdp.arguments import DATE_HELP, FromText, ToText
 from pdp.environment import Platform
-from pdp.output import Column, Json
+from pdp.output import Json, TableColumn
+from platform_core.counted import counted
 
 STAGES = [stage.value for stage in Stage]
 
@@ -55,30 +54,20 @@ def audit(
     day = days[0] if days else None
     dates = arguments.date_range(day or first, day or last)
     chosen = [arguments.domain(platform.catalog, name).name for name in domains] if domains else None
-    wanted = {Stage(arguments.one_of("stage", name, STAGES)) for name in stages} if stages else None
-    with _progress() as tell:
+    chosen_stages = {Stage(arguments.one_of("stage", name, STAGES)) for name in stages} if stages else None
+    with output.progress() as progress:
         report = run(
             platform.settings,
             platform.catalog,
             platform.lake,
             domains=chosen,
             dates=dates,
-            stages=wanted,
-            progress=tell,
+            stages=chosen_stages,
+            progress=progress,
         )
     show(report, as_json)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what is looked at; nothing in a pipe."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    with output.notes().status("audit") as status:
-        yield lambda text: status.update(Text(text))
 
 
 def show(report: AuditReport, as_json: bool = False) -> None:
@@ -94,32 +83,28 @@ def _shown(report: AuditReport) -> Iterator[RenderableType]:
     yield output.table(
         report.summary(),
         "domain",
-        Column("stage", lambda result: Text(result.stage.layers, no_wrap=True)),
-        Column("", _verdict),
-        Column("counts", _counts),
+        TableColumn("stage", lambda result: Text(result.stage.layers, no_wrap=True)),
+        TableColumn("", _verdict),
+        TableColumn("counts", _counts),
     )
     if report.problems:
         yield output.table(
             report.problems,
             "stage",
             "domain",
-            Column("date", "day"),
-            Column("kind", show=lambda kind: Text(kind, "red", no_wrap=True)),
+            TableColumn("date", "day"),
+            TableColumn("kind", show=lambda kind: Text(kind, "red", no_wrap=True)),
             "count",
             "where",
-            Column("how it is known", "detail"),
-            Column("next", "next_step"),
+            TableColumn("how it is known", "detail"),
+            TableColumn("next", "next_step"),
         )
     if report.clean:
         yield Text(f"✓ every difference is explained ({report.scope})", "green")
         return
-    problems = _several(len(report.problems), "problem") if report.problems else "no problem in what was looked at"
-    unseen = f", {_several(len(report.not_checked), 'result')} not checked" if report.not_checked else ""
+    problems = counted(len(report.problems), "problem") if report.problems else "no problem in what was looked at"
+    unseen = f", {counted(len(report.not_checked), 'result')} not checked" if report.not_checked else ""
     yield Text(f"✗ {problems}{unseen} (looked at: {report.scope})", "red")
-
-
-def _several(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _verdict(result: StageResult) -> Text:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
@@ -17,8 +17,11 @@ from rich.text import Text
 from pdp import arguments, output
 from pdp.arguments import AnyDayText, AnyDomainName
 from pdp.environment import Platform
-from pdp.output import Column, Json
-from platform_core.lake.corrections import Correction, CorrectionLedger
+from pdp.output import Json, TableColumn
+from platform_core.counted import counted
+
+if TYPE_CHECKING:
+    from platform_core.lake.corrections import Correction
 
 CHANGE_STYLES = {"inserted": "green", "updated": "yellow", "deleted": "red"}
 
@@ -31,13 +34,17 @@ def corrections(
     as_json: Json = False,
 ) -> None:
     """Show what reprocessing changed in Gold: the rows, their values before and after, and the cause."""
+    from platform_core.lake.corrections import CorrectionLedger
+
     platform: Platform = ctx.obj
     domains = arguments.domains(platform.catalog, domain)
-    wanted = arguments.day(day) if day else None
+    chosen_day = arguments.day(day) if day else None
     if table is not None:
-        arguments.one_of("Gold table", table, [name for found in domains for name in found.gold.tables])
+        arguments.one_of("Gold table", table, [name for chosen in domains for name in chosen.gold.tables])
     name = domains[0].name if domain else None
-    lines = [line for line in CorrectionLedger(platform.lake).read(name, wanted) if table in (None, line.gold_table)]
+    lines = [
+        line for line in CorrectionLedger(platform.lake).read(name, chosen_day) if table in (None, line.gold_table)
+    ]
     ordered = sorted(lines, key=lambda c: (c.at, c.correction_id, c.gold_table, c.key))
     groups = [_document(list(group)) for _, group in groupby(ordered, key=lambda line: line.correction_id)]
     shown = [renderable for group in groups for renderable in _shown(group)]
@@ -54,7 +61,7 @@ def _document(group: Sequence[Correction]) -> dict[str, Any]:
 
 
 def _shown(group: dict[str, Any]) -> Iterator[RenderableType]:
-    files = f"+{group['new_files']} −{group['gone_files']} files"
+    files = f"+{group['new_files']} −{counted(group['gone_files'], 'file')}"
     yield Text.assemble(
         (f"{group['domain']} {group['partition_date']}", "bold"),
         f", {output.moment(group['at'])} UTC: {group['cause']}, {files}, {group['record_difference']:+,} records",
@@ -63,7 +70,7 @@ def _shown(group: dict[str, Any]) -> Iterator[RenderableType]:
     changed = [row for row in group["rows"] if row["change"] != "none"]
     if changed:
         lines = [line for row in changed for line in _lines(row)]
-        style = Column("change", show=lambda change: Text(change, CHANGE_STYLES.get(change, "")))
+        style = TableColumn("change", show=lambda change: Text(change, CHANGE_STYLES.get(change, "")))
         yield output.table(lines, "gold_table", style, "key", "column", "before", "after")
     unchanged = [row["gold_table"] for row in group["rows"] if row["change"] == "none"]
     if unchanged:
@@ -77,11 +84,11 @@ def _lines(row: dict[str, Any]) -> Iterator[dict[str, str]]:
     key = ", ".join(f"{name}={value}" for name, value in row["key"].items())
     of_row = {"gold_table": row["gold_table"], "change": row["change"], "key": key}
     for name in {**before, **after}:
-        yield {**of_row, "column": name, "before": _told(before, name), "after": _told(after, name)}
+        yield {**of_row, "column": name, "before": _shown_value(before, name), "after": _shown_value(after, name)}
         of_row = dict.fromkeys(of_row, "")
 
 
-def _told(values: dict[str, Any], name: str) -> str:
+def _shown_value(values: dict[str, Any], name: str) -> str:
     if name not in values:
         return ""
     return "NULL" if values[name] is None else str(values[name])

@@ -1,50 +1,41 @@
 """`pdp dlq`: count the refused records, look at them, and send them back after the cause was mended.
 
-Only asking and showing belong here; what a letter is says `pdp.actions.dead_letters.reader`, how it is sent back
+Only asking and showing belong here; what a dead letter is says `pdp.actions.dead_letters.reader`, how it is sent back
 `pdp.actions.dead_letters.redrive`. What each error class means is in docs/operations.md.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from pdp import arguments, output, record_bytes
-from pdp.arguments import AnyDomainName, DomainName, SinceText
+from pdp.arguments import AnyDomainName, ArgumentError, DomainName, SinceText
 from pdp.environment import Platform
-from pdp.output import Column, Json
+from pdp.output import Json, TableColumn
 from platform_core.clock import SystemClock
-from platform_core.domain.catalog import Domain
+from platform_core.counted import counted
 from platform_kafka.dead_letter_headers import own_headers
 from platform_kafka.topics import dlq_name, parked_name
 
 if TYPE_CHECKING:
-    from pdp.actions.dead_letters.reader import Letter
+    from pdp.actions.dead_letters.reader import DeadLetter
     from pdp.actions.dead_letters.redrive import RedriveResult
-    from pdp.actions.dead_letters.summary import ClassSummary
-    from platform_kafka.reader import OperatorKafka
+    from platform_core.domain.catalog import Domain
 
 app = typer.Typer(
     help="Look at the records that the sink or a producer refused, and send them back.", no_args_is_help=True
 )
 
-Error = Annotated[str | None, typer.Option("--error", metavar="CLASS", help="Only letters of this error class")]
-
-LETTERS_WITHOUT_PROGRESS = 1_000
-"""So many are sent within a second; more of them show that something moves."""
-
-LETTERS_A_LINE = 10_000
+Error = Annotated[str | None, typer.Option("--error", metavar="CLASS", help="Only this error class")]
 
 
 @app.command("list")
-def list_letters(
+def list_dead_letters(
     ctx: typer.Context,
     domain: AnyDomainName = None,
     since: SinceText = None,
@@ -59,65 +50,70 @@ def list_letters(
     domains = arguments.domains(platform.catalog, domain)
     start = arguments.moment(since) if since else None
     with OperatorKafka(platform.settings) as kafka:
-        documents = [_summary(each, summarise(kafka, each, since=start, error=error)) for each in domains]
-    total = sum(document["letters"] for document in documents)
+        counts = [(each, summarise(kafka, each, since=start, error=error)) for each in domains]
+    documents = [
+        {
+            "domain": each.name,
+            "topic": dlq_name(each),
+            "dead_letters": sum(some.dead_letters for some in classes),
+            "open": sum(some.open for some in classes),
+            "classes": [output.record(some, "open") for some in classes],
+        }
+        for each, classes in counts
+    ]
     output.answer(
         as_json,
         {"since": start, "domains": documents},
         output.table(
-            [{"domain": document["domain"], **counts} for document in documents for counts in document["classes"]],
+            [{"domain": each.name, **output.record(some, "open")} for each, classes in counts for some in classes],
             "domain",
-            Column("error class", lambda counts: Text(record_bytes.printable(counts["error_class"]))),
-            "letters",
-            Column("redriven", lambda counts: f"{counts['redriven']:,} ({counts['redriven'] / counts['letters']:.0%})"),
+            TableColumn("error class", "error_class"),
+            TableColumn("dead letters", "dead_letters"),
+            TableColumn(
+                "redriven", lambda some: f"{some['redriven']:,} ({some['redriven'] / some['dead_letters']:.0%})"
+            ),
             "parked",
             "open",
-            Column("first (UTC)", "first"),
-            Column("last (UTC)", "last"),
+            TableColumn("first (UTC)", "first"),
+            TableColumn("last (UTC)", "last"),
         ),
-        Text(f"{total:,} letters"),
+        Text(counted(sum(some.dead_letters for _, classes in counts for some in classes), "dead letter")),
         nothing="No such dead letter.",
     )
-
-
-def _summary(domain: Domain, classes: Sequence[ClassSummary]) -> dict[str, Any]:
-    return {
-        "domain": domain.name,
-        "topic": dlq_name(domain),
-        "letters": sum(each.letters for each in classes),
-        "open": sum(each.open for each in classes),
-        "classes": [output.record(each, "open") for each in classes],
-    }
 
 
 @app.command()
 def peek(
     ctx: typer.Context,
     domain: DomainName,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Letters to show")] = 5,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Dead letters to show")] = 5,
     error: Error = None,
     since: SinceText = None,
     offset: Annotated[int | None, typer.Option("--offset", min=0, help="Start at this offset of the DLQ")] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Write the value's bytes of one letter, and nothing else")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Write the bytes of one value into a file or pipe")] = False,
     as_json: Json = False,
 ) -> None:
     """Show dead letters: where from, why, how often, key and value; the newest, or from an offset on."""
+    from pdp.actions.dead_letters.reader import select
     from platform_kafka.reader import OperatorKafka
 
     platform: Platform = ctx.obj
-    found = arguments.domain(platform.catalog, domain)
+    chosen = arguments.domain(platform.catalog, domain)
     start = arguments.moment(since) if since else None
     with OperatorKafka(platform.settings) as kafka:
-        shown = _selected(kafka, found, 1 if raw else limit, error, start, offset)
-    if raw:
-        _write_value(found, shown)
+        shown = select(kafka, chosen, 1 if raw else limit, error, start, offset)
+    nothing = [] if shown else [f"No such dead letter in `{dlq_name(chosen)}`."]
+    if raw and shown:
+        _write_value(shown[0])
         return
     output.answer(
-        as_json,
-        {"domain": found.name, "topic": dlq_name(found), "letters": [_document(each) for each in shown]},
+        as_json and not raw,
+        {"domain": chosen.name, "topic": dlq_name(chosen), "dead_letters": [_document(each) for each in shown]},
         *(line for each in shown for line in _lines(each)),
-        notes=[] if shown else [f"No such dead letter in `{dlq_name(found)}`."],
+        notes=nothing,
     )
+    if raw:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -126,9 +122,9 @@ def redrive(
     domain: DomainName,
     since: SinceText = None,
     error: Error = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many letters")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many dead letters")] = None,
     max_attempts: Annotated[
-        int, typer.Option("--max-attempts", min=1, help="Park a letter that was refused so often")
+        int, typer.Option("--max-attempts", min=1, help="Park a dead letter that was refused so often")
     ] = 3,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count, send nothing")] = False,
     as_json: Json = False,
@@ -138,123 +134,80 @@ def redrive(
     from pdp.actions.dead_letters.redrive import redrive as send_back
 
     platform: Platform = ctx.obj
-    found = arguments.domain(platform.catalog, domain)
+    chosen = arguments.domain(platform.catalog, domain)
     selection = Selection(arguments.moment(since) if since else None, error, limit)
-    with _progress(silent=as_json) as moved:
+    with output.progress(silent=as_json) as progress:
         result = send_back(
             platform.settings,
-            found,
+            chosen,
             selection,
             operator=arguments.operator(),
             now=SystemClock().now,
             max_attempts=max_attempts,
             dry_run=dry_run,
-            progress=moved,
+            progress=progress,
         )
     shown = output.table(
-        [result], "sent", "parked", Column("skipped (already done)", "skipped"), Column("not sendable", "unreadable")
+        [result],
+        "sent",
+        "parked",
+        TableColumn("skipped (already done)", "skipped"),
+        TableColumn("not sendable", "unreadable"),
     )
-    output.answer(as_json, asdict(result), shown, notes=_notes(found, result, selection.error))
+    output.answer(as_json, asdict(result), shown, notes=_notes(chosen, result, selection.error))
     if result.unreadable:
         raise typer.Exit(1)
 
 
-@contextmanager
-def _progress(*, silent: bool) -> Iterator[Callable[[int], None]]:
-    """Show how many letters were handled, on stderr: a line that moves, or in a log one line for each 10,000."""
-    console = output.notes()
-    if silent or not console.is_terminal:
-        yield lambda count: None if silent or count % LETTERS_A_LINE else output.note(f"{count:,} letters")
-        return
-    columns = (TextColumn("{task.completed:,.0f} letters"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("letters", total=None, visible=False)
-
-        def moved(count: int) -> None:
-            if count % 100 == 0:  # redrawing for each letter would take longer than sending it
-                bar.update(task, completed=count, visible=count > LETTERS_WITHOUT_PROGRESS)
-
-        yield moved
-
-
-def _selected(
-    kafka: OperatorKafka, domain: Domain, limit: int, error: str | None, since: Any, offset: int | None
-) -> list[Letter]:
-    from pdp.actions.dead_letters.reader import letters
-
-    first = offset
-    if first is None and error is None and since is None:
-        # The newest ones, without reading all that came before.
-        partitions = kafka.partitions(dlq_name(domain))
-        first = max(max(bounds.end for bounds in kafka.bounds(partitions).values()) - limit, 0)
-    kept: deque[Letter] = deque(maxlen=limit)
-    for letter in letters(kafka, domain, since=since, first_offset=first):
-        if error in (None, letter.error_class):
-            kept.append(letter)
-            if offset is not None and len(kept) == limit:
-                break
-    return list(kept)
-
-
-def _write_value(domain: Domain, shown: list[Letter]) -> None:
-    if not shown:
-        output.note(f"No such dead letter in `{dlq_name(domain)}`.")
-        raise typer.Exit(1)
-    (letter,) = shown
-    if letter.value is None:
-        omitted = letter.omitted_bytes
-        why = f"its {omitted:,} bytes stayed at {letter.origin}" if omitted else "the record had none"
-        output.note(f"{letter.place} has no value: {why}.")
+def _write_value(dead_letter: DeadLetter) -> None:
+    value, omitted = dead_letter.message.value(), dead_letter.refusal.omitted_bytes
+    if value is None:
+        why = f"its {omitted:,} bytes stayed at {dead_letter.origin}" if omitted else "the record had none"
+        output.note(f"{dead_letter.address} has no value: {why}.")
         raise typer.Exit(1)
     stream = typer.get_binary_stream("stdout")
-    stream.write(letter.value)
+    if stream.isatty():
+        raise ArgumentError("`--raw` writes bytes as they are, which may steer a terminal: add `> FILE` or a pipe.")
+    stream.write(value)
     stream.flush()
 
 
-def _document(letter: Letter) -> dict[str, Any]:
-    plain = ("offset", "partition", "at", "error_class", "error", "attempt", "schema_id", "omitted_bytes")
-    origin = ("topic", "partition", "offset", "timestamp")
+def _document(dead_letter: DeadLetter) -> dict[str, Any]:
+    refusal, origin = dead_letter.refusal, ("topic", "partition", "offset", "timestamp")
     return {
-        **{name: getattr(letter, name) for name in plain},
-        "origin": {name: getattr(letter, f"origin_{name}") for name in origin},
-        "key": record_bytes.text(letter.key),
-        "headers": record_bytes.headers_document(letter.headers),
-        "value": record_bytes.value_document(letter.value),
+        "offset": dead_letter.message.offset(),
+        "partition": dead_letter.message.partition(),
+        **{name: getattr(dead_letter, name) for name in ("at", "error_class", "attempt")},
+        **{name: getattr(refusal, name) for name in ("error", "schema_id", "omitted_bytes")},
+        "origin": {name: getattr(refusal, name) for name in origin},
+        **record_bytes.record_document(dead_letter.message),
     }
 
 
-def _lines(letter: Letter) -> list[Text]:
-    clean = record_bytes.printable
-    schema = "" if letter.schema_id is None else f", schema {letter.schema_id}"
-    own = own_headers(letter.headers)
-    if letter.omitted_bytes is not None:
-        value = f"omitted: {letter.omitted_bytes:,} bytes, in {letter.origin}"
-    else:
-        value = record_bytes.value_text(letter.value)
-    lines = [
-        Text(clean(f"{letter.place}  {output.moment(letter.at)}  from {letter.origin}"), style="bold"),
-        Text(clean(f"  {letter.error_class}, attempt {letter.attempt}{schema}: {letter.error}"), style="red"),
-        Text(f"  key {clean(record_bytes.text(letter.key) or 'null')}"),
-    ]
-    if own:
-        lines.append(Text(f"  headers {record_bytes.headers_text(own)}"))
-    indented = value.replace("\n", "\n  ")
-    return [*lines, Text(f"  {indented}"), Text("")]
+def _lines(dead_letter: DeadLetter) -> Iterator[Text]:
+    message, refusal = dead_letter.message, dead_letter.refusal
+    schema = "" if refusal.schema_id is None else f", schema {refusal.schema_id}"
+    value = record_bytes.value_text(message.value())
+    if refusal.omitted_bytes is not None:
+        value = f"omitted: {refusal.omitted_bytes:,} bytes, in {dead_letter.origin}"
+    yield Text(f"{dead_letter.address}  {output.moment(dead_letter.at)}  from {dead_letter.origin}", style="bold")
+    yield Text(f"  {dead_letter.error_class}, attempt {dead_letter.attempt}{schema}: {refusal.error}", style="red")
+    yield from record_bytes.record_lines(message.key(), own_headers(message.headers()), value)
 
 
 def _notes(domain: Domain, result: RedriveResult, error: str | None) -> Iterator[str]:
     for failure in result.failures:
-        yield record_bytes.printable(f"{failure.letter}, from {failure.origin}: {failure.reason}")
+        yield f"{failure.letter}, from {failure.origin}: {failure.reason}"
     if result.unreadable > len(result.failures):
         yield f"… and {result.unreadable - len(result.failures):,} more."
     if error is not None and error not in result.error_classes:
         classes = arguments.quoted(sorted(result.error_classes)) or "none at all"
-        yield f"No letter has the error class `{error}`. There are {classes}."
+        yield f"No dead letter has the error class `{error}`. There are {classes}."
     if result.dry_run:
         yield "Dry run: nothing was sent."
     elif result.sent:
         yield (
-            f"The sink reads them from `{result.topic}` again; what it refuses again is a new letter:"
+            f"The sink reads them from `{result.topic}` again; what it refuses again is a new dead letter:"
             f" pdp dlq list {domain.name}"
         )
     if result.parked:

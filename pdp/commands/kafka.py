@@ -5,8 +5,9 @@ These only look and never join the sink's group; changing offsets is `pdp.comman
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,17 +16,18 @@ from rich.text import Text
 from pdp import arguments, output, record_bytes
 from pdp.arguments import AnyDomainName, ArgumentError
 from pdp.environment import Platform
-from pdp.output import Column, Json
-from platform_core.domain.catalog import Catalog
+from pdp.output import Json, TableColumn
+from platform_core.counted import counted
+from platform_kafka.records import kafka_datetime
 from platform_kafka.topics import SINK_GROUP, dlq_name, parked_name, redriven_name, topic_specs
 
 if TYPE_CHECKING:
+    from platform_core.domain.catalog import Catalog
     from platform_kafka.reader import OperatorKafka
     from platform_kafka.records import Message
 
 DAY_MS = 86_400_000
 FOREIGN = "foreign"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def topics(ctx: typer.Context, as_json: Json = False) -> None:
@@ -36,28 +38,28 @@ def topics(ctx: typer.Context, as_json: Json = False) -> None:
     kinds = _kinds(platform.catalog)
     with OperatorKafka(platform.settings) as kafka:
         names = list(kafka.topics)
-        bounds = kafka.bounds([where for name in names for where in kafka.partitions(name)])
+        bounds = kafka.bounds([tp for name in names for tp in kafka.partitions(name)])
         retention = kafka.retention_ms(names)
+    order = {name: number for number, name in enumerate(kinds)}
     rows: list[dict[str, Any]] = []
-    for name in sorted(names, key=lambda name: (name not in kinds, list(kinds).index(name) if name in kinds else name)):
-        held = [bounds[where] for where in bounds if where[0] == name]
-        rows.append(
-            {
-                "topic": name,
-                "kind": kinds.get(name, FOREIGN),
-                "partitions": len(held),
-                "records": sum(each.records for each in held),
-                "begin": sum(each.begin for each in held),
-                "end": sum(each.end for each in held),
-                "retention_ms": retention[name],
-            }
-        )
+    for name in sorted(names, key=lambda name: (order.get(name, len(order)), name)):
+        held = [bounds[tp] for tp in bounds if tp[0] == name]
+        totals = {what: sum(getattr(each, what) for each in held) for what in ("records", "begin", "end")}
+        kind = kinds.get(name, FOREIGN)
+        rows.append({"topic": name, "kind": kind, "partitions": len(held), **totals, "retention_ms": retention[name]})
     missing = [name for name in kinds if name not in names]
     output.answer(
         as_json,
         {"topics": rows, "missing": missing},
         output.table(
-            rows, "topic", "kind", "partitions", "records", "begin", "end", Column("retention", "retention_ms", _days)
+            rows,
+            "topic",
+            "kind",
+            "partitions",
+            "records",
+            "begin",
+            "end",
+            TableColumn("retention", "retention_ms", _days),
         ),
         notes=[f"Missing: {arguments.quoted(missing)}. `python -m producers provision` creates them."] * bool(missing),
     )
@@ -89,16 +91,16 @@ def lag(ctx: typer.Context, domain: AnyDomainName = None, as_json: Json = False)
             rows,
             "topic",
             "partition",
-            Column("committed", show=output.number_or_none),
+            TableColumn("committed", show=output.number_or_none),
             "end",
             "lag",
-            Column("oldest unread", "oldest_at", _age),
+            TableColumn("oldest unread", "oldest_at", _age),
         ),
-        Text(f"{total:,} records behind" + (f", the oldest waits for {_age(oldest)}" if oldest else "")),
+        Text(f"{counted(total, 'record')} behind" + (f", the oldest waits for {_age(oldest)}" if oldest else "")),
         Text(f"group {group.name}: {group.state}, {who or 'no member'}"),
         notes=[
-            f"`{row['topic']}` partition {row['partition']}: retention has dropped {row['dropped']:,} offsets before"
-            " the sink read them. Produce the records again from their source."
+            f"`{row['topic']}` partition {row['partition']}: retention has dropped {counted(row['dropped'], 'offset')}"
+            " before the sink read them. Produce the records again from their source."
             for row in rows
             if row["dropped"]
         ],
@@ -139,27 +141,26 @@ def _records(
     partitions = kafka.partitions(topic)
     if partition is not None:
         if (topic, partition) not in partitions:
-            raise ArgumentError(f"`{topic}` has {len(partitions)} partitions, the first is 0; there is no {partition}.")
+            has = counted(len(partitions), "partition")
+            raise ArgumentError(f"`{topic}` has {has}, the first is 0; there is no {partition}.")
         partitions = [(topic, partition)]
     bounds = kafka.bounds(partitions)
     if offset is not None:
         if len(partitions) > 1:
             raise ArgumentError(f"An offset needs its partition: `{topic}` has {len(partitions)}. Add `--partition`.")
-        (where,) = partitions
-        if not bounds[where].begin <= offset < bounds[where].end:
+        (tp,) = partitions
+        if not bounds[tp].begin <= offset < bounds[tp].end:
             raise ArgumentError(
-                f"`{topic}` partition {where[1]} holds the offsets from {bounds[where].begin} to before"
-                f" {bounds[where].end}; {offset} is not among them."
+                f"`{topic}` partition {tp[1]} holds the offsets from {bounds[tp].begin} to before"
+                f" {bounds[tp].end}; {offset} is not among them."
             )
     back = from_end or limit
-    starts = {w: max(b.begin, b.end - back) if offset is None else offset for w, b in bounds.items()}
-    found: list[Message] = []
-    for message in kafka.read(starts, {where: bounds[where].end for where in partitions}):
-        found.append(message)
-        if offset is not None and len(found) == limit:
-            break
-    found.sort(key=lambda message: (message.timestamp()[1], message.partition(), message.offset()))
-    return found[:limit] if offset is not None or from_end is not None else found[-limit:]
+    starts = {tp: max(b.begin, b.end - back) if offset is None else offset for tp, b in bounds.items()}
+    messages = kafka.read(starts, {tp: bounds[tp].end for tp in partitions})
+    if offset is not None:
+        return list(islice(messages, limit))
+    records = sorted(messages, key=lambda message: (message.timestamp()[1], message.partition(), message.offset()))
+    return records[:limit] if from_end is not None else records[-limit:]
 
 
 def _kinds(catalog: Catalog) -> dict[str, str]:
@@ -179,37 +180,19 @@ def _age(at: datetime | None) -> str:
     return "" if at is None else output.age(at)
 
 
-def _at(message: Message) -> datetime | None:
-    kind, milliseconds = message.timestamp()
-    try:
-        return _EPOCH + timedelta(milliseconds=milliseconds) if kind and milliseconds >= 0 else None
-    except OverflowError:  # a producer may set any 64-bit number
-        return None
-
-
 def _document(message: Message) -> dict[str, Any]:
     return {
         "partition": message.partition(),
         "offset": message.offset(),
-        "at": _at(message),
-        "key": record_bytes.text(message.key()),
-        "headers": record_bytes.headers_document(message.headers() or ()),
-        "value": record_bytes.value_document(message.value()),
+        "at": kafka_datetime(message),
+        **record_bytes.record_document(message),
     }
 
 
-def _lines(message: Message) -> Iterable[Text]:
+def _lines(message: Message) -> Iterator[Text]:
     value = message.value()
-    schema = record_bytes.value_document(value)["schema_id"]
-    key = record_bytes.printable(record_bytes.text(message.key()) or "null")
-    yield Text(
-        f"{message.topic()}[{message.partition()}]@{message.offset()}  {output.moment(_at(message))}  key {key}"
-        + ("" if schema is None else f"  schema {schema}"),
-        style="bold",
-    )
-    headers = message.headers()
-    if headers:
-        yield Text(f"  headers {record_bytes.headers_text(headers)}")
-    indented = record_bytes.value_text(value).replace("\n", "\n  ")
-    yield Text(f"  {indented}")
-    yield Text("")
+    schema_id = record_bytes.value_document(value)["schema_id"]
+    schema = "" if schema_id is None else f"  schema {schema_id}"
+    at = output.moment(kafka_datetime(message))
+    yield Text(f"{message.topic()}[{message.partition()}]@{message.offset()}  {at}{schema}", style="bold")
+    yield from record_bytes.record_lines(message.key(), message.headers() or (), record_bytes.value_text(value))

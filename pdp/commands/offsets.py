@@ -6,16 +6,18 @@ Only asking and showing belong here; what a move means, and when it is refused, 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pdp import arguments, output
 from pdp.arguments import TIME_HELP, AnyDomainName, ArgumentError
 from pdp.environment import Platform
-from pdp.output import Column, Json
-from platform_core.domain.catalog import Catalog
+from pdp.output import Json, TableColumn
 from platform_kafka.topics import SINK_GROUP
+
+if TYPE_CHECKING:
+    from platform_core.domain.catalog import Catalog
 
 app = typer.Typer(help="Set the stopped sink's committed offsets.", no_args_is_help=True)
 
@@ -53,7 +55,7 @@ def reset(
         raise ArgumentError("Say where to: one of `--to-earliest`, `--to-datetime` and `--to-offset`.")
     target = group_offsets.Target(to_earliest, arguments.moment(to_datetime) if to_datetime else None, to_offset)
     with OperatorKafka(platform.settings) as kafka:
-        partitions = [w for name in names for w in kafka.partitions(name) if partition in (None, w[1])]
+        partitions = [tp for name in names for tp in kafka.partitions(name) if partition in (None, tp[1])]
         if not partitions:
             raise ArgumentError(f"No partition {partition} in {arguments.quoted(names)}.")
         if to_offset is not None and len(partitions) > 1:
@@ -72,11 +74,11 @@ def reset(
     else:
         notes.append("Start the sink again: it reads on from there. Silver keeps one of what comes twice.")
     rows = [output.record(m, "again", "skipped") for m in moves]
-    before = Column("before", show=output.number_or_none)
+    before = TableColumn("before", show=output.number_or_none)
     output.answer(
         as_json,
         {"group": SINK_GROUP, "dry_run": dry_run, "members": members, "partitions": rows},
-        output.table(rows, "topic", "partition", before, "after", Column("read again", "again"), "skipped"),
+        output.table(rows, "topic", "partition", before, "after", TableColumn("read again", "again"), "skipped"),
         notes=notes,
     )
 

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from deltalake.exceptions import TableNotFoundError
@@ -19,10 +19,13 @@ from rich.text import Text
 from pdp import arguments, output
 from pdp.actions import partition_resets
 from pdp.arguments import AnyDayText, DayText, DomainName, FromText, ToText
-from pdp.commands import partitions
+from pdp.commands import outcomes
 from pdp.environment import Platform
-from pdp.output import Column, Json
-from platform_core.domain.catalog import Domain
+from pdp.output import Json, TableColumn
+from platform_core.counted import counted
+
+if TYPE_CHECKING:
+    from platform_core.domain.catalog import Domain
 
 app = typer.Typer(help="Look at the rows that a rule refused, and replay them.", no_args_is_help=True)
 
@@ -36,16 +39,16 @@ RECORD_SHOWN = 400
 def list_quarantine(ctx: typer.Context, domain: DomainName, day: AnyDayText = None, as_json: Json = False) -> None:
     """Count the quarantined rows by date and rule."""
     platform: Platform = ctx.obj
-    found = arguments.domain(platform.catalog, domain)
-    counts = _counts(platform, found, arguments.day(day) if day else None)
+    chosen = arguments.domain(platform.catalog, domain)
+    counts = _counts(platform, chosen, arguments.day(day) if day else None)
     rows = [{"date": at, "rule": rule, "rows": count} for (at, rule), count in counts.items()]
     total = sum(counts.values())
     output.answer(
         as_json,
-        {"domain": found.name, "counts": rows, "rows": total},
+        {"domain": chosen.name, "counts": rows, "rows": total},
         output.table(rows, "date", "rule", "rows"),
-        Text(f"{total:,} rows of {len({at for at, _ in counts})} dates"),
-        nothing=f"No row of `{found.name}` is in quarantine.",
+        Text(f"{counted(total, 'row')} of {counted(len({at for at, _ in counts}), 'date')}"),
+        nothing=f"No row of `{chosen.name}` is in quarantine.",
     )
 
 
@@ -60,24 +63,24 @@ def show(
 ) -> None:
     """Show quarantined rows of one date: why, where they are in Kafka, and the record."""
     platform: Platform = ctx.obj
-    found, wanted = arguments.domain(platform.catalog, domain), arguments.day(day)
+    chosen, chosen_day = arguments.domain(platform.catalog, domain), arguments.day(day)
     columns = ["rule", "reason", "topic", "partition", "offset", "kafka_timestamp", "schema_id", "record"]
-    rows = [row for row in _read(platform, found, columns, wanted) if rule in (None, row["rule"])]
+    rows = [row for row in _read(platform, chosen, columns, chosen_day) if rule in (None, row["rule"])]
     rows.sort(key=lambda row: (row["topic"] or "", row["partition"] or 0, row["offset"] or 0))
     shown = [{**row, "record": _parsed(row["record"])} for row in rows[:limit]]
     output.answer(
         as_json,
-        {"domain": found.name, "date": wanted, "total": len(rows), "rows": shown},
+        {"domain": chosen.name, "date": chosen_day, "total": len(rows), "rows": shown},
         output.table(
             rows[:limit],
             "rule",
             "reason",
             "partition",
             "offset",
-            Column("record", show=lambda text: output.first_line(text, RECORD_SHOWN)),
+            TableColumn("record", show=lambda text: output.first_line(text, RECORD_SHOWN)),
         ),
-        Text(f"{len(shown)} of {len(rows):,} rows, topic {', '.join(sorted({row['topic'] for row in rows}))}"),
-        nothing=f"No such row of `{found.name}` {wanted} is in quarantine.",
+        Text(f"{len(shown)} of {counted(len(rows), 'row')}, topic {', '.join(sorted({row['topic'] for row in rows}))}"),
+        nothing=f"No such row of `{chosen.name}` {chosen_day} is in quarantine.",
     )
 
 
@@ -92,11 +95,11 @@ def replay(
 ) -> None:
     """Process again the dates that have quarantined rows, after the rule or the Transform was mended."""
     platform: Platform = ctx.obj
-    found, limits = arguments.domain(platform.catalog, domain), arguments.date_range(first, last)
-    days = {at for at, broken in _counts(platform, found, None) if at in limits and rule in (None, broken)}
-    detail = partitions.detail("quarantine replay", **({"rule": rule} if rule else {}))
-    plan = partition_resets.reset(found.name, days, partitions.rows_by_day(platform, found), detail)
-    partitions.finish(platform, plan, as_json, f"No such row of `{found.name}` is in quarantine: nothing to replay.")
+    chosen, limits = arguments.domain(platform.catalog, domain), arguments.date_range(first, last)
+    days = {at for at, broken in _counts(platform, chosen, None) if at in limits and rule in (None, broken)}
+    detail = outcomes.detail("quarantine replay", **({"rule": rule} if rule else {}))
+    plan = partition_resets.reset(chosen.name, days, outcomes.rows_by_day(platform, chosen), detail)
+    outcomes.finish(platform, plan, as_json, f"No such row of `{chosen.name}` is in quarantine: nothing to replay.")
 
 
 def _counts(platform: Platform, domain: Domain, day: date | None) -> dict[tuple[date, str], int]:

@@ -19,6 +19,7 @@ from pdp import output
 from pdp.arguments import ArgumentError
 from pdp.environment import Platform
 from pdp.output import Json
+from platform_core.counted import counted
 from platform_core.errors import ConfigurationError, TransientError
 
 app = typer.Typer(help="Ask the running sink, or make it write what it holds.", no_args_is_help=True)
@@ -41,7 +42,7 @@ def flush(ctx: typer.Context, url: Url = None, as_json: Json = False) -> None:
     base = _base(ctx.obj, url)
     status, answer = _ask(base, "/flush", FLUSH_SECONDS, method="POST")
     drained = status == HTTPStatus.OK and answer.get("drained") is True
-    done = f"{answer.get('rows', 0):,} rows written and committed in {answer.get('seconds', 0):.1f} s"
+    done = f"{counted(answer.get('rows', 0), 'row')} written and committed in {answer.get('seconds', 0):.1f} s"
     left = (
         f"The sink at `{base}` did not write everything (HTTP {status}): {_facts(answer)}. What is left is written"
         " by and by. Look again: pdp sink status"

@@ -50,15 +50,15 @@ def trace(
         raise typer.Exit(1)
 
 
-def _table(found: Trace) -> Table:
+def _table(traced: Trace) -> Table:
     lines: list[tuple[str, str | Text]] = []
-    for layer in found.layers:
+    for layer in traced.layers:
         if layer.not_looked:
             lines.append((layer.layer, Text(f"not looked at: {layer.not_looked}", "yellow")))
         elif not layer.rows:
             lines.append((layer.layer, Text(f"nothing in {layer.looked_in}", "dim")))
         lines += [(layer.layer, _line(row)) for row in layer.rows]
-    return output.pairs("stage", lines, "what is there", title=f"{found.domain} {found.subject}")
+    return output.pairs("stage", lines, "what it holds", title=f"{traced.domain} {traced.subject}")
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ Only reading belongs here; their headers are `platform_kafka.dead_letter_headers
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,101 +22,61 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
-class Letter:
+class DeadLetter:
     """A refused record.
 
     Attributes:
-        topic: The dead-letter topic.
-        offset: The letter's offset there.
+        message: As it lies in the dead-letter topic; its value is None also when it was omitted.
         at: When it was refused, UTC; None if the broker has no time for it.
-        key: The record's key.
-        value: The record's value; None also when it was omitted.
-        headers: All headers, the record's own first.
-        origin_topic: Where the record was, or was meant to go.
-        origin_partition: -1 when a producer refused the record and it never was in a topic.
-        origin_offset: Likewise.
-        origin_timestamp: The record's own time, as ISO text; empty if it had none.
-        error_class: Why it was refused, as one word.
-        error: Why it was refused, as a sentence.
-        schema_id: The writer's schema.
-        attempt: How many times it has been refused.
-        omitted_bytes: Size of a value that was too large for a letter and stayed in the raw topic.
+        refusal: What its headers say.
     """
 
-    topic: str
-    partition: int
-    offset: int
+    message: Message
     at: datetime | None
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
-    origin_topic: str
-    origin_partition: int
-    origin_offset: int
-    origin_timestamp: str
-    error_class: str
-    error: str
-    schema_id: int | None
-    attempt: int
-    omitted_bytes: int | None
+    refusal: DeadLetterHeaders
+
+    @property
+    def error_class(self) -> str:
+        """Why the record was refused, as one word."""
+        return self.refusal.error_class or UNKNOWN
+
+    @property
+    def attempt(self) -> int:
+        """How many times the record has been refused."""
+        return max(self.refusal.attempt, 1)
 
     @property
     def identity(self) -> str:
-        """What is the same for the same refusal, however many letters a killed sink wrote of it.
+        """What is the same for the same refusal, however many dead letters a killed sink wrote of it.
 
-        The record's time is in it because offsets begin again when a topic is made anew.
+        The record's time is in it because offsets begin again when a topic is recreated.
         """
-        if self.origin_offset >= 0:
-            place = f"{self.origin_topic}/{self.origin_partition}/{self.origin_offset}/{self.origin_timestamp}"
+        refusal = self.refusal
+        if refusal.offset >= 0:
+            record = f"{refusal.topic}/{refusal.partition}/{refusal.offset}/{refusal.timestamp}"
         else:
             at = self.at.isoformat() if self.at else ""
-            place = f"{self.topic}/{self.partition}/{self.offset}/{at}"
-        return f"{place}/{self.attempt}"
+            record = f"{self.message.topic()}/{self.message.partition()}/{self.message.offset()}/{at}"
+        return f"{record}/{self.attempt}"
 
     @property
-    def place(self) -> str:
-        """Where the letter is, for people."""
-        return f"{self.topic}[{self.partition}]@{self.offset}"
+    def address(self) -> str:
+        """Where the dead letter is, for people."""
+        return f"{self.message.topic()}[{self.message.partition()}]@{self.message.offset()}"
 
     @property
     def origin(self) -> str:
         """Where the record was, for people."""
-        if self.origin_offset < 0:
-            return f"{self.origin_topic} (refused by its producer)" if self.origin_topic else ""
-        return f"{self.origin_topic}[{self.origin_partition}]@{self.origin_offset}"
+        refusal = self.refusal
+        if refusal.offset < 0:
+            return f"{refusal.topic} (refused by its producer)" if refusal.topic else ""
+        return f"{refusal.topic}[{refusal.partition}]@{refusal.offset}"
 
 
-def letter(message: Message) -> Letter:
-    """Return a record of a dead-letter topic as a letter, whatever its headers are."""
-    facts = DeadLetterHeaders.parse(message.headers())
-    return Letter(
-        topic=message.topic(),
-        partition=message.partition(),
-        offset=message.offset(),
-        at=kafka_datetime(message),
-        key=message.key(),
-        value=message.value(),
-        headers=tuple(message.headers() or ()),
-        origin_topic=facts.topic,
-        origin_partition=facts.partition,
-        origin_offset=facts.offset,
-        origin_timestamp=facts.timestamp,
-        error_class=facts.error_class or UNKNOWN,
-        error=facts.error,
-        schema_id=facts.schema_id,
-        attempt=max(facts.attempt, 1),
-        omitted_bytes=facts.omitted_bytes,
-    )
-
-
-def letters(
-    kafka: OperatorKafka,
-    domain: Domain,
-    *,
-    since: datetime | None = None,
-    first_offset: int | None = None,
-) -> Iterator[Letter]:
-    """Yield a domain's letters, oldest first; those that come meanwhile are left for the next reading.
+def dead_letters(
+    kafka: OperatorKafka, domain: Domain, *, since: datetime | None = None, first_offset: int = 0
+) -> Iterator[DeadLetter]:
+    """Yield a domain's dead letters, oldest first; those that come meanwhile are left for the next reading.
 
     Args:
         since: Leave out what was refused before.
@@ -127,11 +88,26 @@ def letters(
     """
     partitions = kafka.partitions(dlq_name(domain))
     bounds = kafka.bounds(partitions)
-    starts = {where: max(bounds[where].begin, first_offset or 0) for where in partitions}
-    if since is not None:
-        found = kafka.offsets_at(partitions, since)
-        starts = {where: max(start, found[where]) for where, start in starts.items()}
-    for message in kafka.read(starts, {where: bounds[where].end for where in partitions}):
-        found_letter = letter(message)
-        if since is None or found_letter.at is None or found_letter.at >= since:
-            yield found_letter
+    since_offsets = kafka.offsets_at(partitions, since) if since is not None else {}
+    starts = {tp: max(bounds[tp].begin, first_offset, since_offsets.get(tp, 0)) for tp in partitions}
+    for message in kafka.read(starts, {tp: bounds[tp].end for tp in partitions}):
+        at = kafka_datetime(message)
+        if since is None or at is None or at >= since:
+            yield DeadLetter(message, at, DeadLetterHeaders.parse(message.headers()))
+
+
+def select(
+    kafka: OperatorKafka, domain: Domain, limit: int, error: str | None, since: datetime | None, offset: int | None
+) -> list[DeadLetter]:
+    """Return at most `limit` dead letters: those from an offset on, the newest without one."""
+    first = offset or 0
+    if offset is None and error is None and since is None:
+        # The newest ones, without reading all that came before.
+        first = max(bounds.end for bounds in kafka.bounds(kafka.partitions(dlq_name(domain))).values()) - limit
+    selected: deque[DeadLetter] = deque(maxlen=limit)
+    for dead_letter in dead_letters(kafka, domain, since=since, first_offset=first):
+        if error in (None, dead_letter.error_class):
+            selected.append(dead_letter)
+            if offset is not None and len(selected) == limit:
+                break
+    return list(selected)

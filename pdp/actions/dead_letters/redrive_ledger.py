@@ -1,60 +1,45 @@
-"""Which letters were sent back or parked: one record a letter on `dlq-<topic>-redriven`.
+"""Which dead letters were sent back or parked: one record each on `dlq-<topic>-redriven`.
 
 Only what the records mean belongs here; when one is written is decided in `pdp.actions.dead_letters.redrive`. A topic
-is used and not a consumer group's offset, because a redrive may select any letters and an offset only says "all before
-this".
+is used and not a consumer group's offset, because a redrive may select any dead letters and an offset only says "all
+before this".
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pdp.actions.dead_letters.reader import Letter
+from pdp.actions.dead_letters.reader import DeadLetter
 from platform_core.domain.catalog import Domain
 from platform_kafka.reader import OperatorKafka
 from platform_kafka.topics import redriven_name
 
 
 class Fate(StrEnum):
-    """What became of a letter; the last word counts."""
+    """What became of a dead letter; the last word counts."""
 
     SENT = "sent"
     PARKED = "parked"
 
 
-@dataclass(frozen=True)
-class RedriveEntry:
-    """One record of the ledger, as bytes.
-
-    Attributes:
-        key: The letter's identity.
-        value: A JSON document for people and for `fates`.
-    """
-
-    key: bytes
-    value: bytes
-
-
-def entry(letter: Letter, fate: Fate, at: datetime, operator: str) -> RedriveEntry:
-    """Return the record that says what became of a letter."""
-    document = {"fate": fate, "letter": letter.place, "at": at.isoformat(), "by": operator}
-    return RedriveEntry(letter.identity.encode(), json.dumps(document).encode())
+def ledger_value(dead_letter: DeadLetter, fate: Fate, at: datetime, operator: str) -> bytes:
+    """Return the value of the record that says what became of a dead letter; its key is the identity."""
+    document = {"fate": fate, "letter": dead_letter.address, "at": at.isoformat(), "by": operator}
+    return json.dumps(document).encode()
 
 
 def fates(kafka: OperatorKafka, domain: Domain) -> dict[str, Fate]:
-    """Return what became of a domain's letters, by `Letter.identity`; one that is missing is still open.
+    """Return what became of a domain's dead letters, by identity; one that is missing is still open.
 
     Raises:
         PermanentError: the ledger's topic does not exist.
         TransientError: Kafka does not answer.
     """
-    partitions = kafka.partitions(redriven_name(domain))
-    bounds = kafka.bounds(partitions)
+    bounds = kafka.bounds(kafka.partitions(redriven_name(domain)))
     result: dict[str, Fate] = {}
-    starts, ends = ({where: getattr(bounds[where], end) for where in partitions} for end in ("begin", "end"))
+    starts, ends = ({tp: getattr(bounds[tp], end) for tp in bounds} for end in ("begin", "end"))
     for message in kafka.read(starts, ends):
         key, value = message.key(), message.value()
         if key is None or value is None:
@@ -62,5 +47,5 @@ def fates(kafka: OperatorKafka, domain: Domain) -> dict[str, Fate]:
         try:
             result[key.decode()] = Fate(json.loads(value)["fate"])
         except (ValueError, KeyError, TypeError):
-            continue  # not written by a redrive; a letter is rather sent twice than never
+            continue  # not written by a redrive; a dead letter is rather sent twice than never
     return result

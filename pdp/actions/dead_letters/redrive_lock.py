@@ -37,24 +37,12 @@ def exclusive(client_config: dict[str, Any], topic: str) -> Iterator[Callable[[]
     Raises:
         TransientError: another process holds the lock.
     """
-    owned = False
-
-    def assigned(consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
-        nonlocal owned
-        owned = owned or bool(partitions)
-        consumer.incremental_assign(partitions)
-        consumer.pause(partitions)
-
-    def gone(consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
-        nonlocal owned
-        owned = owned and not partitions
-        consumer.incremental_unassign(partitions)
-
     consumer = ck.Consumer(
         {
             **client_config,
             "group.id": GROUP_PREFIX + topic,
             "enable.auto.commit": False,
+            "auto.offset.reset": "latest",  # only the assignment counts, no record is needed
             # The owner keeps its partition when another process joins; an eager strategy would share out anew.
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": int(SESSION_SECONDS * 1000),
@@ -63,9 +51,12 @@ def exclusive(client_config: dict[str, Any], topic: str) -> Iterator[Callable[[]
         logger=librdkafka,
     )
 
+    def owns(seconds: float) -> bool:
+        consumer.poll(seconds)
+        return bool(consumer.assignment())
+
     def keep() -> None:
-        consumer.poll(0)
-        if not owned:
+        if not owns(0):
             raise TransientError(
                 f"Another redrive has taken over `{topic}`, because this one was cut off from Kafka. Look at"
                 " `pdp dlq list` and run the command again.",
@@ -73,14 +64,13 @@ def exclusive(client_config: dict[str, Any], topic: str) -> Iterator[Callable[[]
             )
 
     try:
-        consumer.subscribe([topic], on_assign=assigned, on_revoke=gone, on_lost=gone)
+        consumer.subscribe([topic])
         deadline = time.monotonic() + WAIT_SECONDS
-        while not owned:
-            consumer.poll(0.1)
-            if not owned and time.monotonic() > deadline:
+        while not owns(0.1):
+            if time.monotonic() > deadline:
                 raise TransientError(
-                    f"Another redrive works on `{topic}`: two at once would send letters twice. Wait for it; one that"
-                    f" was killed is forgotten after {SESSION_SECONDS:.0f} s.",
+                    f"Another redrive works on `{topic}`: two at once would send dead letters twice. Wait for it; one"
+                    f" that was killed is forgotten after {SESSION_SECONDS:.0f} s.",
                     topic=topic,
                 )
         yield keep

@@ -1,22 +1,21 @@
-"""The producer of a redrive: each letter, and after the broker's ack the record that says so.
+"""The producer of a redrive: a batch of dead letters, and after the broker's acks the records that say so.
 
-Only sending belongs here; which letters is decided in `pdp.actions.dead_letters.redrive`. Without Kafka's transactions
-the two writes are not atomic; the order makes a crash send a letter twice rather than never (at-least-once,
+Only sending belongs here; which dead letters is decided in `pdp.actions.dead_letters.redrive`. Without Kafka's
+transactions, whose markers would be offsets that no layer accounts for, the two writes are not atomic; the order makes
+a crash send a batch twice rather than never (at-least-once,
 https://docs.confluent.io/kafka/design/delivery-semantics.html).
 """
 
 from __future__ import annotations
 
-import time
-from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import confluent_kafka as ck
 
-from pdp.actions.dead_letters.reader import Letter
-from pdp.actions.dead_letters.redrive_ledger import Fate, entry
+from pdp.actions.dead_letters.reader import DeadLetter
+from pdp.actions.dead_letters.redrive_ledger import Fate, ledger_value
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
 from platform_kafka.clients import librdkafka
@@ -24,40 +23,37 @@ from platform_kafka.dead_letter_headers import on_the_way_back
 from platform_kafka.records import Headers
 from platform_kafka.topics import RAW_MAX_MESSAGE_BYTES, parked_name, redriven_name
 
-WINDOW = 500
-"""Letters in flight: enough for 10,000 letters a second and few enough to send twice after a kill."""
-
 DELIVERY_SECONDS = 30.0
+
+Refused = list[tuple[DeadLetter, str]]
+Record = tuple[str, bytes | None, bytes | None, Headers]
+"""Topic, value, key and headers."""
+
+
+class Outgoing(NamedTuple):
+    """A dead letter that is to be sent or parked, with its whole value."""
+
+    dead_letter: DeadLetter
+    fate: Fate
+    value: bytes | None
 
 
 class Sender:
-    """Sends letters and writes the ledger.
+    """Sends dead letters and writes the ledger.
 
     Args:
         client_config: librdkafka's connection settings.
-        domain: The letters' domain.
+        domain: The dead letters' domain.
         operator: Who asks.
         now: The current time, UTC.
-        window: Letters in flight.
-        refused: Called with a letter that the broker does not take, and why.
     """
 
     def __init__(
-        self,
-        client_config: dict[str, Any],
-        domain: Domain,
-        operator: str,
-        now: Callable[[], datetime],
-        window: int,
-        refused: Callable[[Letter, str], None],
+        self, client_config: dict[str, Any], domain: Domain, operator: str, now: Callable[[], datetime]
     ) -> None:
         self._topics = {Fate.SENT: domain.topic.name, Fate.PARKED: parked_name(domain)}
         self._ledger = redriven_name(domain)
-        self._operator, self._now, self._window, self._refused = operator, now, window, refused
-        self._in_flight = 0
-        self._taken: deque[tuple[Letter, Fate]] = deque()
-        self._failure: TransientError | PermanentError | None = None
-        self.acknowledged: Counter[Fate] = Counter()
+        self._operator, self._now = operator, now
         self._producer = ck.Producer(
             {
                 **client_config,
@@ -68,104 +64,80 @@ class Sender:
                 "message.max.bytes": 16 * RAW_MAX_MESSAGE_BYTES,
                 "queue.buffering.max.kbytes": 131_072,
                 "compression.type": "zstd",
-                "linger.ms": 5,
                 "message.timeout.ms": int(DELIVERY_SECONDS * 1000),
             },
             logger=librdkafka,
         )
 
-    def send(self, letter: Letter, value: bytes | None, fate: Fate) -> None:
-        """Queue a letter for the raw topic or for the parked ones; waits while too many are in flight.
+    def send(self, batch: Sequence[Outgoing]) -> Refused:
+        """Send a batch, wait for the acks, write down what the broker has taken.
 
-        Raises:
-            PermanentError: the broker refuses the topic.
-            TransientError: the broker takes nothing for 30 s.
-        """
-        while self._in_flight >= self._window:
-            self._turn(0.1)
-        self._in_flight += 1
-        headers = on_the_way_back(letter.headers) if fate is Fate.SENT else letter.headers
-
-        def delivered(error: ck.KafkaError | None, _: ck.Message | None) -> None:
-            if error is None:
-                self._taken.append((letter, fate))
-                return
-            self._in_flight -= 1
-            if error.code() == ck.KafkaError.MSG_SIZE_TOO_LARGE:
-                self._refused(letter, f"`{self._topics[fate]}` does not take a record of this size: {error.str()}.")
-            else:
-                self._fail(self._topics[fate], error)
-
-        self._produce(self._topics[fate], value, letter.key, headers, delivered)
-        self._turn(0)
-
-    def finish(self) -> None:
-        """Wait until everything is delivered and written down.
+        Returns:
+            The dead letters that are too large for their topic, and why.
 
         Raises:
             PermanentError: the broker refuses a topic.
             TransientError: the broker takes nothing for 30 s.
         """
-        while self._in_flight:
-            self._turn(0.1)
+        errors = self._deliver([self._record(each) for each in batch])
+        taken = [each for each, error in zip(batch, errors, strict=True) if error is None]
+        at = self._now()
+        entries: list[Record] = [
+            (self._ledger, ledger_value(letter, fate, at, self._operator), letter.identity.encode(), ())
+            for letter, fate, _ in taken
+        ]
+        refused: Refused = []
+        failures = [(self._ledger, error) for error in self._deliver(entries) if error is not None]
+        for (dead_letter, fate, _), error in zip(batch, errors, strict=True):
+            topic = self._topics[fate]
+            if error is not None and error.code() == ck.KafkaError.MSG_SIZE_TOO_LARGE:
+                refused.append((dead_letter, f"`{topic}` does not take a record of this size: {error.str()}."))
+            elif error is not None:
+                failures.append((topic, error))
+        if failures:
+            raise _failure(*failures[-1])
+        return refused
 
-    def _turn(self, seconds: float) -> None:
-        """Run callbacks, and write down what the broker has taken."""
-        self._producer.poll(seconds)
-        # Not in the callback itself: while the queue is full it would have to poll, that is, to call itself.
-        while self._taken:
-            self._write_down(*self._taken.popleft())
-        if self._failure is not None:
-            raise self._failure
+    def _record(self, outgoing: Outgoing) -> Record:
+        message = outgoing.dead_letter.message
+        headers = message.headers() or ()
+        back = on_the_way_back(headers) if outgoing.fate is Fate.SENT else headers
+        return self._topics[outgoing.fate], outgoing.value, message.key(), back
 
-    def _write_down(self, letter: Letter, fate: Fate) -> None:
-        def written(error: ck.KafkaError | None, _: ck.Message | None) -> None:
-            self._in_flight -= 1
-            if error is None:
-                self.acknowledged[fate] += 1
-            else:
-                self._fail(self._ledger, error)
+    def _deliver(self, records: Sequence[Record]) -> list[ck.KafkaError | None]:
+        """Return the error of each record, None of one that the broker has taken."""
+        errors: list[ck.KafkaError | None] = [None] * len(records)
 
-        record = entry(letter, fate, self._now(), self._operator)
-        self._produce(self._ledger, record.value, record.key, (), written)
+        def note(number: int) -> Callable[[ck.KafkaError | None, ck.Message | None], None]:
+            def delivered(error: ck.KafkaError | None, _: ck.Message | None) -> None:
+                errors[number] = error
 
-    def _produce(
-        self,
-        topic: str,
-        value: bytes | None,
-        key: bytes | None,
-        headers: Headers,
-        delivered: Callable[[ck.KafkaError | None, ck.Message | None], None],
-    ) -> None:
-        deadline = time.monotonic() + DELIVERY_SECONDS
-        while True:
+            return delivered
+
+        for number, (topic, value, key, headers) in enumerate(records):
             try:
-                self._producer.produce(topic, value, key, headers=list(headers), on_delivery=delivered)
-                return
-            except BufferError:
-                if time.monotonic() > deadline:
-                    raise TransientError(f"The queue for `{topic}` stays full: Kafka takes nothing.") from None
-                self._producer.poll(0.1)
+                self._producer.produce(topic, value, key, headers=list(headers), on_delivery=note(number))
             except ck.KafkaException as error:
-                delivered(error.args[0], None)
-                return
+                errors[number] = error.args[0]
+        self._producer.flush()  # ends, for each record has its report after 30 s at the latest
+        return errors
 
-    def _fail(self, topic: str, error: ck.KafkaError) -> None:
-        refused = error.code() in (
-            ck.KafkaError.TOPIC_AUTHORIZATION_FAILED,
-            ck.KafkaError.UNKNOWN_TOPIC_OR_PART,
-            ck.KafkaError._UNKNOWN_TOPIC,
+
+def _failure(topic: str, error: ck.KafkaError) -> PermanentError | TransientError:
+    refused = error.code() in (
+        ck.KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        ck.KafkaError.UNKNOWN_TOPIC_OR_PART,
+        ck.KafkaError._UNKNOWN_TOPIC,
+    )
+    if refused:
+        return PermanentError(
+            f"Kafka refuses a record for `{topic}`: {error.str()}. Create the topic with"
+            " `python -m producers provision`, or allow the user to write it. Then run the command again: it goes"
+            " on where it stopped.",
+            topic=topic,
         )
-        if refused:
-            self._failure = PermanentError(
-                f"Kafka refuses a record for `{topic}`: {error.str()}. Create the topic with"
-                " `python -m producers provision`, or allow the user to write it. Then run the command again: it goes"
-                " on where it stopped.",
-                topic=topic,
-            )
-        else:
-            self._failure = TransientError(
-                f"Kafka did not take a record for `{topic}`: {error.str()}. Run the command again: it goes on where it"
-                f" stopped; at most {self._window} letters are sent twice.",
-                topic=topic,
-            )
+    return TransientError(
+        f"Kafka did not take a record for `{topic}`: {error.str()}. Run the command again: it goes on where it"
+        " stopped; at most one batch of dead letters is sent twice.",
+        topic=topic,
+    )

@@ -31,6 +31,7 @@ Run = Callable[..., Result]
         ("partitions show orders 2026-11-31", ["`2026-11-31` is not a date", "day"]),
         ("backfill orders --from 2026-11-20 --to 2026-11-10", ["reversed", "Swap them"]),
         ("partitions list --from today --to yesterday", ["reversed"]),
+        ("backfill orders --from 0001-01-01 --to 9999-12-31", ["3,652,059 dates", "36,525"]),
         ("partitions reset orders", ["Which dates?"]),
         ("partitions revive", ["`--all`"]),
         ("partitions revive orders --all", ["not both"]),
@@ -119,7 +120,7 @@ def test_the_real_process_takes_an_env_file_and_ends_with_the_exit_code(
 
     listed, refused = run("partitions", "list"), run("partitions", "reset", "orders", "2026-11-16")
     assert (listed.returncode, refused.returncode) == (0, 1)
-    assert "1 partitions: 1 IN_FLIGHT" in listed.stdout
+    assert "1 partition: 1 IN_FLIGHT" in listed.stdout
     assert "hunter2" not in listed.stdout + listed.stderr
 
 

@@ -56,18 +56,18 @@ def test_dead_letters_are_counted_shown_and_sent_back(sink_rig: SinkRig, pdp: Ru
     post(sink_rig, b"poison", 3, attempt=3)
 
     (listed,) = pdp_json("dlq", "list")["domains"]
-    assert (listed["letters"], listed["open"]) == (3, 3)
-    assert [(c["error_class"], c["letters"]) for c in listed["classes"]] == [
+    assert (listed["dead_letters"], listed["open"]) == (3, 3)
+    assert [(c["error_class"], c["dead_letters"]) for c in listed["classes"]] == [
         ("malformed_json", 2),
         ("contract_violation", 1),
     ]
     (only,) = pdp_json("dlq", "list", "events", "--error", "contract_violation", "--since", "1h")["domains"]
-    assert only["letters"] == 1
+    assert only["dead_letters"] == 1
     assert pdp_json("dlq", "list", "--since", "2000-01-01")["domains"] == [listed]
 
-    (newest,) = pdp_json("dlq", "peek", "events", "--limit", "1")["letters"]
+    (newest,) = pdp_json("dlq", "peek", "events", "--limit", "1")["dead_letters"]
     assert (newest["offset"], newest["attempt"], newest["value"]["text"]) == (3, 3, "poison")
-    (first,) = pdp_json("dlq", "peek", "events", "--offset", "0", "--limit", "1")["letters"]
+    (first,) = pdp_json("dlq", "peek", "events", "--offset", "0", "--limit", "1")["dead_letters"]
     assert first["value"] == {"bytes": len(framed), "schema_id": 7, "json": {"event_id": 1}}
     assert first["origin"]["offset"] == 1 and first["key"] == "1"
     shown = pdp("dlq", "peek", "events", "--error", "malformed_json")

@@ -101,7 +101,7 @@ def test_quarantine_is_counted_by_date_and_rule(pdp: Run, pdp_json: Callable[...
         {"date": "2026-11-21", "rule": "known_status", "rows": 2},
         {"date": "2026-11-21", "rule": "total_adds_up", "rows": 1},
     ]
-    assert "3 rows of 1 dates" in pdp("quarantine", "list", "orders", "2026-11-21").stdout
+    assert "3 rows of 1 date\n" in pdp("quarantine", "list", "orders", "2026-11-21").stdout
     empty = pdp("quarantine", "list", "users")
     assert empty.exit_code == 0
     assert "No row of `users`" in empty.stderr

@@ -89,7 +89,7 @@ def test_show_as_json_has_all_sixteen_columns(pdp_json: Callable[..., Any]) -> N
 
 def test_show_of_a_date_without_a_row_tells_whether_bronze_has_it(pdp: Run, put: Callable[..., None]) -> None:
     put("orders", "2026-11-20", None)
-    assert "1 files" in pdp("partitions", "show", "orders", "2026-11-20").stderr
+    assert "1 file " in pdp("partitions", "show", "orders", "2026-11-20").stderr
     result = pdp("partitions", "show", "orders", "2026-11-21")
     assert result.exit_code == 1
     assert "no file" in result.stderr
@@ -140,7 +140,7 @@ def test_reset_of_a_date_that_lost_bronze_waits_for_the_loss_to_be_accepted(
     assert row is not None
     Path(lake.uri(row.source_files[2])).unlink()
     [refused] = pdp_json("partitions", "reset", "orders", "2026-11-20", code=1)["dates"]
-    assert "has lost 1 files" in refused["reason"] and row.source_files[2] in refused["reason"]
+    assert "has lost 1 file," in refused["reason"] and row.source_files[2] in refused["reason"]
     assert meta.get("orders", date(2026, 11, 20)) == row
     [done] = pdp_json("partitions", "reset", "orders", "2026-11-20", "--accept-loss")["dates"]
     assert done["verdict"] == "reset"

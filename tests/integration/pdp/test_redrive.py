@@ -74,7 +74,7 @@ def test_letters_go_back_byte_for_byte_once(sink_rig, domain, send_back):
     again = send_back()
     assert (again.sent, again.skipped) == (0, 8) and len(sink_rig.read(sink_rig.topic)) == 7
     with OperatorKafka(sink_rig.settings) as kafka:
-        counts = {c.error_class: (c.letters, c.redriven, c.open) for c in summarise(kafka, domain)}
+        counts = {c.error_class: (c.dead_letters, c.redriven, c.open) for c in summarise(kafka, domain)}
     assert counts == {"malformed_json": (6, 6, 0), "unknown": (1, 1, 0)}
 
 
@@ -122,7 +122,7 @@ def test_kill_9_in_the_middle_loses_nothing_and_doubles_what_was_in_flight(sink_
         "from datetime import UTC, datetime; from platform_core.domain.catalog import load_catalog;"
         " from platform_core.settings import settings; from pdp.actions.dead_letters.redrive import redrive;"
         " c = settings(); d = load_catalog(c.domains_file)['events'];"
-        f" redrive(c, d, operator='test', now=lambda: datetime.now(UTC), window={window})"
+        f" redrive(c, d, operator='test', now=lambda: datetime.now(UTC), batch_size={window})"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=REPOSITORY, env=sink_rig.env, stderr=subprocess.DEVNULL

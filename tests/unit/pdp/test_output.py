@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 import pytest
+from rich.text import Text
 
 from pdp import output
-from pdp.output import Column
+from pdp.output import TableColumn
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ ROWS = [
 
 
 def answer(rows: list[Row], *, as_json: bool) -> None:
-    table = output.table(rows, "topic", Column("date", "day"), Column("behind", "lag"), "at")
+    table = output.table(rows, "topic", TableColumn("date", "day"), TableColumn("behind", "lag"), "at")
     document = {"rows": [output.record(row, "late", without=["day"]) for row in rows], "raw": rows}
     output.answer(as_json, document, table, notes=["a note"], nothing="No row.")
 
@@ -65,6 +66,21 @@ def test_what_is_said_of_nothing_replaces_the_empty_table(capsys: pytest.Capture
     assert capsys.readouterr() == ("", "No row.\n")
 
 
+HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e\x7f"
+
+
+def test_nothing_of_a_value_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"text": f"a {HOSTILE}", "styled": Text(HOSTILE, "red"), "list": [HOSTILE], "dict": {HOSTILE: HOSTILE}}]
+    shown = output.table(rows, "text", "styled", "list", "dict", title=HOSTILE), Text(HOSTILE), HOSTILE
+    output.answer(False, {}, *shown, notes=[HOSTILE])
+    output.answer(True, {HOSTILE: [HOSTILE]})
+    out, err = capsys.readouterr()
+    for each in (out, err):
+        assert each.replace("\n", "").isprintable()
+        assert each.count("\\x1b") + each.count("\\u001b") >= 2, "what was there is still to be seen"
+    assert json.loads(out[out.index("{\n") :]) == {HOSTILE: [HOSTILE]}
+
+
 def test_numbers_stand_to_the_right_and_are_never_folded() -> None:
-    table = output.table(ROWS, "topic", Column("behind", "lag"))
+    table = output.table(ROWS, "topic", TableColumn("behind", "lag"))
     assert [(column.justify, column.no_wrap) for column in table.columns] == [("left", False), ("right", True)]

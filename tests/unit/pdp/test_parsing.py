@@ -46,7 +46,12 @@ def test_nothing_of_a_record_steers_a_terminal() -> None:
     for shown in (record_bytes.value_text(value.replace(b"\x1b", b"\\u001b")), record_bytes.value_text(value + b"x")):
         assert "ü" in shown
         assert not any(not c.isprintable() and c != "\n" for c in shown)
-    assert "\x1b" not in record_bytes.headers_text([("a\x1b", b"\x07\n")])
+
+
+def test_a_long_key_is_cut() -> None:
+    key, headers, *_ = record_bytes.record_lines(b"k" * 900_000, [("a\x1b", b"\x07\n")], "null")
+    assert len(key) < record_bytes.KEY_SHOWN + 40 and key.plain.endswith("… (900,000 bytes)")
+    assert headers.plain == r"  headers a\x1b=\x07\n"
 
 
 def test_a_value_is_json_text_or_digits_and_cut() -> None:
