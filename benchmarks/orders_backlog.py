@@ -1,7 +1,7 @@
 """How fast, and in how much memory, the change capture drains a backlog of orders into Kafka.
 
 `python -m benchmarks.orders_backlog --orders 1000000`. Postgres, Kafka and the registry are real and in a temporary
-folder; the orders are made by the server with the triggers off, two lines each, and sent by the real `CdcPoller`.
+folder; the orders are made by the server with the triggers off, two lines each, and sent by the real `TablePoller`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY, Settings
 from platform_kafka.provision import provision
 from producers.delivery import Delivery
-from producers.postgres.cdc import CdcPoller
 from producers.postgres.database import connect
+from producers.postgres.poller import TablePoller
 from producers.watermark import FileWatermark
 from simulation.shop.seed import past_transaction, seed_shop
 from simulation.world import World, WorldSize
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             connection = connect(config, application="bench")
             print(f"{arguments.orders:,} orders with 2 lines each, made in {fill(connection, arguments.orders):.0f} s")
             delivery = Delivery.connect(config, catalog["orders"])
-            poller = CdcPoller(connection, delivery, FileWatermark(config.state_dir, "orders"))
+            poller = TablePoller(connection, delivery, FileWatermark(config.state_dir, "orders"))
             before = resident_megabytes("VmRSS")
             started, cpu = time.monotonic(), time.process_time()
             sent = poller.poll().total

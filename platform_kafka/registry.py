@@ -40,12 +40,12 @@ class RegisteredContract:
     validator: Any
 
     def violation(self, record: dict[str, Any]) -> str | None:
-        """Return where and how a record breaks the contract, or None if it does not."""
+        """Return where and how a record breaks the contract, or None if it does not; the text has no value of it."""
         if self.validator.is_valid(record):
             return None
         error = next(iter(self.validator.iter_errors(record)))
         path = ".".join(str(part) for part in error.instance_path) or "$"
-        return f"`{path}`: {error.message}"
+        return f"`{path}`: {error.message} (`{error.schema_path[-1]}`)"
 
 
 def registry_client(settings: Settings, *, retries: int = 2) -> SchemaRegistryClient:
@@ -88,7 +88,7 @@ def connect_registry(settings: Settings, *, wait_seconds: float = 0.0) -> Schema
 
 def compile_contract(domain: Domain, schema_id: int) -> RegisteredContract:
     """Return the domain's contract with a compiled validator that also checks formats."""
-    validator = jsonschema_rs.validator_for(domain.contract.schema, validate_formats=True)
+    validator = jsonschema_rs.validator_for(domain.contract.schema, validate_formats=True, mask="the value")
     return RegisteredContract(domain, schema_id, validator)
 
 

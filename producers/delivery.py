@@ -13,18 +13,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import orjson
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from platform_core.clock import Clock, SystemClock
+from platform_core.counted import counted
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
 from platform_core.settings import Settings
 from platform_kafka import dead_letter_headers
 from platform_kafka.clients import connect_producer
-from platform_kafka.records import encode_key
+from platform_kafka.records import Headers, encode_key
 from platform_kafka.registry import RegisteredContract, connect_registry, find_contract
-from platform_kafka.topics import dlq_name
+from platform_kafka.topics import DLQ_MAX_MESSAGE_BYTES, dlq_name
 from platform_kafka.wire_format import decode_value, encode_value
 from producers.metrics import ProducerMetrics
 
@@ -32,7 +34,8 @@ log = logging.getLogger(__name__)
 
 # Longer than librdkafka's delivery.timeout.ms, so that every report has come when it ends.
 SETTLE_SECONDS = 150.0
-SAMPLE_EVERY = 100
+
+ENVELOPE_BYTES = 65_536
 
 _PERMANENT = frozenset(
     {
@@ -71,6 +74,15 @@ class Receipt:
         self.refused += other.refused
 
 
+@dataclass
+class _Unsettled:
+    receipt: Receipt = field(default_factory=Receipt)
+    size_bytes: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    too_large: list[tuple[bytes, bytes, str]] = field(default_factory=list)
+    failures: list[KafkaError] = field(default_factory=list)
+
+
 class Delivery:
     """Sends one domain's records.
 
@@ -99,11 +111,7 @@ class Delivery:
         self._key_field = self.domain.topic.key
         self._date_field = self.domain.bronze.timestamp_col
         self._metrics = metrics or ProducerMetrics(self.domain.name)
-        self._pending = Receipt()
-        self._pending_bytes = 0
-        self._pending_refused: Counter[str] = Counter()
-        self._too_large: list[tuple[bytes, bytes, str]] = []
-        self._failures: list[KafkaError] = []
+        self._unsettled = _Unsettled()
         self._producer = producer(self._undelivered)
 
     @classmethod
@@ -135,50 +143,39 @@ class Delivery:
         return self._contract.schema_id
 
     def send(self, record: dict[str, Any]) -> None:
-        """Take a record; a breach of the contract sends it to the dead-letter topic with its reason.
+        """Take a record; one that breaks the contract, or is too large, goes to the dead-letter topic with its reason.
 
         Raises:
-            PermanentError: the dead letter itself is too large.
+            TransientError: the cluster takes nothing.
         """
+        key = encode_key(record.get(self._key_field))
         value = encode_value(record, self._contract.schema_id)
         violation = self._contract.violation(record)
-        key = encode_key(record.get(self._key_field))
         if violation is not None:
             self._dead_letter(key, value, "contract_violation", violation)
-            return
-        self._produce(key, value)
-        self._pending.delivered[str(record[self._date_field])[:10]] += 1
-        self._pending_bytes += len(value)
+        elif self._produced(self._topic, key, value):
+            self._unsettled.receipt.delivered[str(record[self._date_field])[:10]] += 1
+            self._unsettled.size_bytes += len(value)
+        else:
+            self._dead_letter(key, value, "too_large", f"The record has {len(value):,} bytes, more than a topic takes.")
 
-    def send_encoded(self, keys: list[bytes], values: list[bytes], date: str) -> None:
-        """Take many framed values of one date, of which one in a hundred is validated.
+    def send_text(self, key: object, document: str, extra: dict[str, Any]) -> None:
+        """Take a record as JSON text; text that is no JSON within the bounds of a record is refused.
 
         Args:
-            keys: One for each value.
-            values: Framed by the caller with `schema_id`.
-            date: The partition date of all of them, ISO.
+            key: What identifies the record if it cannot be read.
+            document: The record.
+            extra: Fields to add.
 
         Raises:
-            PermanentError: a sampled value breaks the contract: the caller makes wrong ones.
+            TransientError: the cluster takes nothing.
         """
-        for value in values[::SAMPLE_EVERY]:
-            violation = self._contract.violation(decode_value(value))
-            if violation is not None:
-                raise PermanentError(
-                    f"Domain `{self.domain.name}`, date `{date}`: a generated record breaks the contract at"
-                    f" {violation}. Nothing was counted as delivered; mend the generator.",
-                    domain=self.domain.name,
-                    date=date,
-                )
-        produce, poll, topic = self._producer.produce, self._producer.poll, self._topic
-        for key, value in zip(keys, values, strict=True):
-            try:
-                produce(topic, value, key)
-            except BufferError:
-                self._wait_and_produce(topic, value, key)
-        poll(0)
-        self._pending.delivered[date] += len(values)
-        self._pending_bytes += sum(map(len, values))
+        try:
+            record = {**orjson.loads(document), **extra}
+        except ValueError as error:
+            self._dead_letter(encode_key(key), document.encode(), "malformed_json", str(error))
+            return
+        self.send(record)
 
     def settle(self) -> Receipt:
         """Wait until every record taken is acknowledged, and return what was since the last call.
@@ -190,70 +187,46 @@ class Delivery:
         deadline = time.monotonic() + self._settle_seconds
         while True:
             left = self._producer.flush(max(0.0, deadline - time.monotonic()))
-            if left or not self._too_large:
+            if left or not self._unsettled.too_large:
                 break
-            refused, self._too_large = self._too_large, []
+            refused, self._unsettled.too_large = self._unsettled.too_large, []
             for key, value, reason in refused:
                 date = str(decode_value(value).get(self._date_field))[:10]
-                self._pending.delivered[date] -= 1
-                self._pending_bytes -= len(value)
+                self._unsettled.receipt.delivered[date] -= 1
+                self._unsettled.size_bytes -= len(value)
                 self._dead_letter(key, value, "too_large", reason)
-        receipt, self._pending = self._pending, Receipt()
-        size_bytes, self._pending_bytes = self._pending_bytes, 0
-        refusals, self._pending_refused = self._pending_refused, Counter()
-        failures, self._failures = self._failures, []
-        if left:
-            self._producer.purge(in_queue=True, in_flight=True)
-            self._producer.flush(5.0)
-            self._failures.clear()
-        if left or failures:
-            self._metrics.failed(left + len(failures))
-            self._fail(left, failures)
-        receipt.delivered = +receipt.delivered
-        self._metrics.delivered(receipt.total, size_bytes, refusals)
-        return receipt
+        settled, self._unsettled = self._unsettled, _Unsettled()
+        if left or settled.failures:
+            self._metrics.failed(left + len(settled.failures))
+            self.abandon()
+            self._fail(left + len(settled.failures), settled.failures)
+        settled.receipt.delivered = +settled.receipt.delivered
+        self._metrics.delivered(settled.receipt.total, settled.size_bytes, settled.refused)
+        return settled.receipt
 
     def abandon(self) -> None:
         """Forget records that were taken and not settled, after an error; their source sends them again."""
         self._producer.purge(in_queue=True, in_flight=True)
         self._producer.flush(5.0)
-        self._pending, self._failures, self._too_large = Receipt(), [], []
-        self._pending_bytes, self._pending_refused = 0, Counter()
+        self._unsettled = _Unsettled()
 
-    def _fail(self, left: int, failures: list[KafkaError]) -> None:
+    def _fail(self, count: int, failures: list[KafkaError]) -> None:
         cause = failures[0].str() if failures else "no answer in time"
         message = (
-            f"Domain `{self.domain.name}`: {left + len(failures)} records for `{self._topic}` were not acknowledged"
-            f" ({cause})."
+            f"Domain `{self.domain.name}`: {counted(count, 'record')} for `{self._topic}` not acknowledged ({cause})."
         )
-        facts = {"domain": self.domain.name, "topic": self._topic, "failed": left + len(failures)}
+        facts = {"domain": self.domain.name, "topic": self._topic, "failed": count}
         if any(failure.code() in _PERMANENT for failure in failures):
             raise PermanentError(f"{message} Check that `provision` ran and what the user may write.", **facts)
         raise TransientError(f"{message} The watermark stays where it was; they are sent again.", **facts)
 
-    def _produce(self, key: bytes, value: bytes) -> None:
-        try:
-            self._producer.produce(self._topic, value, key)
-        except BufferError:
-            self._wait_and_produce(self._topic, value, key)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
-                raise
-            raise PermanentError(
-                f"Domain `{self.domain.name}`, key `{key.decode()}`: the record has {len(value)} bytes, more than any"
-                " topic takes. Make it smaller at its source.",
-                domain=self.domain.name,
-                key=key.decode(),
-                size_bytes=len(value),
-            ) from None
-
-    def _wait_and_produce(self, topic: str, value: bytes, key: bytes) -> None:
+    def _produced(self, topic: str, key: bytes, value: bytes | None, headers: Headers = ()) -> bool:
+        """Queue a record, and wait while the queue is full; False if it is larger than any topic takes."""
         deadline = time.monotonic() + self._settle_seconds
         while True:
-            self._producer.poll(0.1)
             try:
-                self._producer.produce(topic, value, key)
-                return
+                self._producer.produce(topic, value, key, headers=list(headers))
+                return True
             except BufferError:
                 if time.monotonic() >= deadline:
                     raise TransientError(
@@ -262,9 +235,16 @@ class Delivery:
                         domain=self.domain.name,
                         topic=topic,
                     ) from None
+                self._producer.poll(0.1)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                    return False
+                raise PermanentError(
+                    f"Domain `{self.domain.name}`: `{topic}` does not take a record: {error.args[0].str()}.",
+                    domain=self.domain.name,
+                ) from None
 
     def _dead_letter(self, key: bytes, value: bytes, error_class: str, error: str) -> None:
-        topic = dlq_name(self.domain)
         headers = dead_letter_headers.write(
             topic=self._topic,
             timestamp=self._clock.now(),
@@ -272,21 +252,17 @@ class Delivery:
             error=error,
             schema_id=self._contract.schema_id,
         )
-        log.warning("record_refused topic=%s key=%s error_class=%s error=%s", self._topic, key, error_class, error)
-        try:
-            self._producer.produce(topic, value, key, headers=list(headers))
-        except KafkaException as failure:
-            raise PermanentError(
-                f"Domain `{self.domain.name}`, key `{key.decode()}`: the record was refused ({error}) and `{topic}`"
-                f" does not take it either: {failure.args[0].str()}.",
-                domain=self.domain.name,
-                key=key.decode(),
-            ) from None
-        self._pending.refused += 1
-        self._pending_refused[error_class] += 1
+        log.warning("record_refused topic=%s error_class=%s error=%s", self._topic, error_class, error)
+        topic = dlq_name(self.domain)
+        # Beyond this a broker may refuse what the client takes, for it counts a batch with its envelope.
+        fits = len(value) <= DLQ_MAX_MESSAGE_BYTES - ENVELOPE_BYTES
+        if not fits or not self._produced(topic, key, value, headers):
+            self._produced(topic, key, None, dead_letter_headers.without_value(headers, len(value)))
+        self._unsettled.receipt.refused += 1
+        self._unsettled.refused[error_class] += 1
 
     def _undelivered(self, error: KafkaError, message: Message) -> None:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and message.topic() == self._topic:
-            self._too_large.append((message.key() or b"", message.value() or b"", error.str()))
+            self._unsettled.too_large.append((message.key() or b"", message.value() or b"", error.str()))
         else:
-            self._failures.append(error)
+            self._unsettled.failures.append(error)

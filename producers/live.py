@@ -19,16 +19,15 @@ from psycopg2.extensions import connection as Connection
 
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Domain
-from platform_core.domain.source import Clickstream, PostgresCdc, PostgresIncrement, PostgresSnapshot
-from platform_core.errors import ConfigurationError, TransientError
+from platform_core.domain.source import Clickstream, PostgresCdc, PostgresSnapshot, PostgresTable
+from platform_core.errors import ConfigurationError, PermanentError, TransientError
 from platform_core.settings import Settings
 from platform_kafka.alerts import AlertTopic
 from producers.clickstream.crowd import SETTLE_EVERY_SECONDS, ClickstreamSender, Crowd
 from producers.clickstream.shop_view import ShopView
 from producers.delivery import Delivery, Receipt
-from producers.postgres.cdc import CdcPoller
 from producers.postgres.database import connect, transient
-from producers.postgres.increment import Increment
+from producers.postgres.poller import TablePoller
 from producers.postgres.snapshot import Snapshot
 from producers.postgres.snapshot_memory import SnapshotRefusedError
 from producers.postgres.watermark_alarm import WatermarkAlarm
@@ -78,6 +77,12 @@ class Session(Generic[Source]):
                 " shop, `python -m simulation shop-init` adds what is missing and changes no row.",
                 application=self._application,
             ) from error
+        except psycopg2.Error as error:
+            raise PermanentError(
+                f"The source database refuses what `{self._application}` asks: {str(error).strip().splitlines()[0]}."
+                " Mend the domain's `source` in domains.yaml, or what its user may do.",
+                application=self._application,
+            ) from error
 
     def drop(self) -> None:
         """Close the connection and forget the source."""
@@ -106,68 +111,42 @@ def run_source(
     source = domain.source
     if accept_loss and not (once and isinstance(source, PostgresSnapshot)):
         raise ConfigurationError("`--accept-loss` is for one snapshot: use it with `--once`.", domain=domain.name)
-    if isinstance(source, PostgresCdc):
-        return _run_cdc(settings, domain, source, stop, once=once)
-    if isinstance(source, PostgresIncrement):
-        return _run_increment(settings, domain, stop, once=once)
-    if isinstance(source, PostgresSnapshot):
-        return _run_snapshot(settings, domain, stop, once=once, accept_loss=accept_loss)
+    if isinstance(source, PostgresTable):
+        return _run_table(settings, domain, stop, once=once, accept_loss=accept_loss)
     if isinstance(source, Clickstream) and not once:
         return _run_clickstream(settings, domain, stop)
     raise ConfigurationError(f"The source of domain `{domain.name}` cannot be sent once.", domain=domain.name)
 
 
-def _run_cdc(settings: Settings, domain: Domain, source: PostgresCdc, stop: Stop, *, once: bool) -> Receipt:
-    """Poll every `source.interval_seconds`, by default every `CDC_POLL_INTERVAL_SECONDS`."""
-    probe = SourceProbe(domain.name, source.interval_seconds or settings.cdc_poll_interval_seconds)
-    delivery = Delivery.connect(settings, domain, metrics=probe.metrics)
-    watermark, alarm = FileWatermark(settings.state_dir, domain.name), _alarm(settings, domain)
-
-    def act(poller: CdcPoller) -> Receipt:
-        receipt = poller.poll()
-        alarm.check(poller.reader)
-        probe.polled(poller.reader, held=alarm.is_on)
-        return receipt
-
-    session = Session(settings, _application(domain), lambda connection: CdcPoller(connection, delivery, watermark))
-    return _run(settings, probe, session, delivery, act, stop, once=once)
-
-
-def _run_increment(settings: Settings, domain: Domain, stop: Stop, *, once: bool) -> Receipt:
-    """Take the increment at its time each day, and at once if the last one was missed."""
-    probe, clock = SourceProbe(domain.name, CHECK_SECONDS), SystemClock()
-    delivery = Delivery.connect(settings, domain, metrics=probe.metrics)
-    watermark, alarm = FileWatermark(settings.state_dir, domain.name), _alarm(settings, domain)
-
-    def act(increment: Increment) -> Receipt:
-        now = clock.now()
-        if not once and not increment.due(now):
-            return Receipt()
-        receipt = increment.extract(now)
-        alarm.check(increment.reader)
-        probe.polled(increment.reader, held=alarm.is_on)
-        return receipt
-
-    session = Session(settings, _application(domain), lambda connection: Increment(connection, delivery, watermark))
-    return _run(settings, probe, session, delivery, act, stop, once=once)
-
-
-def _run_snapshot(settings: Settings, domain: Domain, stop: Stop, *, once: bool, accept_loss: bool) -> Receipt:
-    """Take a snapshot as its hours begin, and at once if the present one is missing.
+def _run_table(settings: Settings, domain: Domain, stop: Stop, *, once: bool, accept_loss: bool) -> Receipt:
+    """Poll a table at its interval, or take its increment or snapshot when it is due, and at once if one was missed.
 
     A snapshot that lacks most of the last one is refused, and the next one is taken as ever; with `once` the refusal
     is raised, and with `accept_loss` there is none.
     """
-    probe, clock = SourceProbe(domain.name, CHECK_SECONDS), SystemClock()
+    source, interval_seconds = domain.source, CHECK_SECONDS
+    if isinstance(source, PostgresCdc):
+        interval_seconds = source.interval_seconds or settings.cdc_poll_interval_seconds
+    probe, clock = SourceProbe(domain.name, interval_seconds), SystemClock()
     delivery = Delivery.connect(settings, domain, metrics=probe.metrics)
     watermark = FileWatermark(settings.state_dir, domain.name)
+    alarm = WatermarkAlarm(domain.name, settings.cdc_watermark_alarm_seconds, AlertTopic(settings).send)
 
-    def act(snapshot: Snapshot) -> Receipt:
+    def make(connection: Connection) -> TablePoller | Snapshot:
+        kind = Snapshot if isinstance(source, PostgresSnapshot) else TablePoller
+        return kind(connection, delivery, watermark)
+
+    def read(table: TablePoller | Snapshot) -> Receipt:
         now = clock.now()
-        if not once and not snapshot.due(now):
+        if not once and not table.due(now):
             return Receipt()
+        if isinstance(table, TablePoller):
+            receipt = table.poll(now)
+            alarm.check(table.reader)
+            probe.polled(table.reader, held=alarm.is_on)
+            return receipt
         try:
-            receipt = snapshot.take(now, accept_loss=accept_loss)
+            receipt = table.take(now, accept_loss=accept_loss)
         except SnapshotRefusedError as error:
             probe.warn(error.message)
             log.error("snapshot_refused %s", error)
@@ -177,8 +156,31 @@ def _run_snapshot(settings: Settings, domain: Domain, stop: Stop, *, once: bool,
         probe.warn("")
         return receipt
 
-    session = Session(settings, _application(domain), lambda connection: Snapshot(connection, delivery, watermark))
-    return _run(settings, probe, session, delivery, act, stop, once=once)
+    def act(table: TablePoller | Snapshot) -> None:
+        receipt = read(table)
+        total.add(receipt)
+        if receipt.total or receipt.refused:
+            log.info("delivered domain=%s records=%d refused=%d", domain.name, receipt.total, receipt.refused)
+
+    def recover() -> None:
+        delivery.abandon()
+        session.drop()
+
+    total, session = Receipt(), Session(settings, f"pdp-{domain.command}", make)
+    try:
+        with watermark.in_use():
+            if once:
+                session.use(act)
+            else:
+                with probe.endpoint(settings):
+                    run_every(interval_seconds, probe.watched(lambda: session.use(act)), stop, recover)
+    except TransientError:
+        delivery.abandon()
+        raise
+    finally:
+        session.drop()
+    log.info("source_stopped domain=%s delivered=%d refused=%d", domain.name, total.total, total.refused)
+    return total
 
 
 def _run_clickstream(settings: Settings, domain: Domain, stop: Stop) -> Receipt:
@@ -196,7 +198,7 @@ def _run_clickstream(settings: Settings, domain: Domain, stop: Stop) -> Receipt:
             now=clock.now(),
         )
 
-    session = Session(settings, _application(domain), make)
+    session = Session(settings, f"pdp-{domain.command}", make)
 
     def act(crowd: Crowd) -> None:
         for event in crowd.events(clock.now()):
@@ -209,52 +211,3 @@ def _run_clickstream(settings: Settings, domain: Domain, stop: Stop) -> Receipt:
     session.drop()
     log.info("source_stopped domain=%s delivered=%d", domain.name, sender.receipt.total)
     return sender.receipt
-
-
-def _application(domain: Domain) -> str:
-    return f"pdp-{domain.command}"
-
-
-def _alarm(settings: Settings, domain: Domain) -> WatermarkAlarm:
-    return WatermarkAlarm(domain.name, settings.cdc_watermark_alarm_seconds, AlertTopic(settings).send)
-
-
-def _run(
-    settings: Settings,
-    probe: SourceProbe,
-    session: Session[Source],
-    delivery: Delivery,
-    act: Callable[[Source], Receipt],
-    stop: Stop,
-    *,
-    once: bool,
-) -> Receipt:
-    total = Receipt()
-    name = delivery.domain.name
-
-    def round_() -> None:
-        def counted(source: Source) -> None:
-            receipt = act(source)
-            total.add(receipt)
-            if receipt.total or receipt.refused:
-                log.info("delivered domain=%s records=%d refused=%d", name, receipt.total, receipt.refused)
-
-        session.use(counted)
-
-    def recover() -> None:
-        delivery.abandon()
-        session.drop()
-
-    try:
-        if once:
-            round_()
-        else:
-            with probe.endpoint(settings):
-                run_every(probe.interval_seconds, probe.watched(round_), stop, recover)
-    except TransientError:
-        delivery.abandon()
-        raise
-    finally:
-        session.drop()
-    log.info("source_stopped domain=%s delivered=%d refused=%d", name, total.total, total.refused)
-    return total

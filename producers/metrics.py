@@ -22,43 +22,29 @@ class ProducerMetrics:
     """
 
     def __init__(self, domain: str, *, on_settled: Callable[[], None] = lambda: None) -> None:
-        self.registry = registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self._domain = domain
         self._on_settled = on_settled
-        label = ["domain"]
-        self._records = Counter(
-            "pdp_producer_records", "Records that Kafka acknowledged.", label, registry=registry
-        ).labels(domain)
-        self._bytes = Counter(
-            "pdp_producer_bytes", "Bytes of the values of acknowledged records.", label, registry=registry
-        ).labels(domain)
-        self._refused = Counter(
-            "pdp_producer_refused",
-            "Records that went to the dead-letter topic, by why.",
-            ["domain", "reason"],
-            registry=registry,
+
+        def counter(name: str, documentation: str, *labels: str) -> Counter:
+            return Counter(name, documentation, ["domain", *labels], registry=self.registry)
+
+        def gauge(name: str, documentation: str) -> Gauge:
+            return Gauge(name, documentation, ["domain"], registry=self.registry)
+
+        self._records = counter("pdp_producer_records", "Records that Kafka acknowledged.").labels(domain)
+        self._bytes = counter("pdp_producer_bytes", "Bytes of the values of acknowledged records.").labels(domain)
+        self._refused = counter("pdp_producer_refused", "Records that went to the dead-letter topic, by why.", "reason")
+        self._failures = counter("pdp_producer_delivery_failures", "Records that Kafka did not acknowledge.").labels(
+            domain
         )
-        self._failures = Counter(
-            "pdp_producer_delivery_failures", "Records that Kafka did not acknowledge.", label, registry=registry
+        self._last_success = gauge(
+            "pdp_producer_last_success_timestamp_seconds", "When the last round ended well, 0 before the first."
         ).labels(domain)
-        self._last_success = Gauge(
-            "pdp_producer_last_success_timestamp_seconds",
-            "When the last round ended well, 0 before the first.",
-            label,
-            registry=registry,
-        ).labels(domain)
-        self._watermark_age = Gauge(
-            "pdp_cdc_watermark_age_seconds",
-            "How far the watermark was behind the database's clock at the last poll.",
-            label,
-            registry=registry,
+        self._watermark_age = gauge(
+            "pdp_cdc_watermark_age_seconds", "How far the watermark was behind the database's clock at the last poll."
         )
-        self._held_polls = Gauge(
-            "pdp_cdc_held_polls",
-            "Polls whose window an open transaction keeps from closing.",
-            label,
-            registry=registry,
-        )
+        self._held_polls = gauge("pdp_cdc_held_polls", "Polls whose window an open transaction keeps from closing.")
 
     def delivered(self, records: int, size_bytes: int, refused: Mapping[str, int]) -> None:
         """Count what one `settle` confirmed.

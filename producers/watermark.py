@@ -6,17 +6,21 @@ delivery reports (`producers.delivery`). A lost file only makes a source send ag
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from platform_core.domain.catalog import Catalog, Domain
-from platform_core.domain.source import PostgresIncrement, PostgresSnapshot, PostgresTable
+from platform_core.domain.source import PostgresSnapshot, PostgresTable
 from platform_core.errors import ConfigurationError
 from producers.postgres.fence import Position
+from producers.postgres.stamp import Stamp
 
 
 class WatermarkStore(Protocol):
@@ -41,6 +45,37 @@ class FileWatermark:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"{name}.json"
+        self._name = name
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Tell others that a producer runs, while the block does; several may at once, as one with `--once` does."""
+        with self._lock(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def unused(self) -> Iterator[None]:
+        """Keep producers from starting while the block runs.
+
+        Raises:
+            ConfigurationError: one runs.
+        """
+        try:
+            with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB):
+                yield
+        except BlockingIOError:
+            raise ConfigurationError(
+                f"The producer of `{self._name}` runs, and would save over a watermark that is set now. Stop it"
+                " (SIGTERM; `make down` on a laptop), set the watermark, start it again.",
+                source=self._name,
+            ) from None
+
+    @contextmanager
+    def _lock(self, kind: int) -> Iterator[None]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("w") as file:
+            fcntl.flock(file, kind)
+            yield
 
     def load(self) -> dict[str, Any] | None:
         """Return the saved position, or None before the first one.
@@ -77,21 +112,6 @@ class FileWatermark:
             os.close(folder)
 
 
-class MemoryWatermark:
-    """A position that dies with the process, for a replay that saves its own at the end."""
-
-    def __init__(self, position: dict[str, Any] | None = None) -> None:
-        self.position = position
-
-    def load(self) -> dict[str, Any] | None:
-        """Return the position."""
-        return self.position
-
-    def save(self, position: dict[str, Any]) -> None:
-        """Replace the position."""
-        self.position = position
-
-
 @dataclass(frozen=True)
 class WatermarkState:
     """One source's watermark as an operator sees it.
@@ -111,11 +131,6 @@ class WatermarkState:
     remembered_rows: int
     saved_at: datetime
     path: Path
-
-    @property
-    def age_seconds(self) -> float:
-        """How long ago the file was written, in seconds."""
-        return (datetime.now(UTC) - self.saved_at).total_seconds()
 
 
 def watermarked(catalog: Catalog) -> list[str]:
@@ -142,10 +157,9 @@ def describe(folder: Path, catalog: Catalog) -> list[WatermarkState]:
         position = _position(store, catalog[name], document)
         if position is None:
             taken = document.get("snapshot_at")
-            low = None if taken is None else datetime.fromisoformat(taken)
-            held, remembered = 0, len(document.get(name, ()))
+            low, held, remembered = taken and datetime.fromisoformat(taken), 0, len(document.get(name, ()))
         else:
-            low, held, remembered = position.low, len(position.polls), len(position.sent)
+            low, held, remembered = position.low.time, len(position.polls), len(position.sent)
         states.append(WatermarkState(name, low, held, remembered, saved_at, store.path))
     return states
 
@@ -164,60 +178,48 @@ def saved_position(folder: Path, domain: Domain) -> Position | None:
     return None if document is None else _position(store, domain, document)
 
 
-def reset(folder: Path, catalog: Catalog, name: str, to: datetime | None, *, force: bool = False) -> None:
-    """Let a source be read again from a time; its producer must be stopped, or it saves over this.
+def reset(folder: Path, domain: Domain, to: datetime | None, *, force: bool = False) -> None:
+    """Let a source be read again from a time, while its producer is stopped.
 
     Args:
         folder: `STATE_DIR`.
-        name: The domain.
-        to: From when on; None is its beginning, and forgets the file.
+        to: From when on, UTC; None is its beginning, and forgets the file.
         force: Whether `to` may lie behind the watermark, so that changes between the two are never sent.
 
     Raises:
-        ConfigurationError: there is no such source, the time has no zone, it would skip changes and `force` is not
-            set, or the source sends snapshots, which have no position in time.
+        ConfigurationError: its producer runs, it would skip changes and `force` is not set, or the source sends
+            snapshots, which have no position in time.
     """
-    known = watermarked(catalog)
-    if name not in known:
-        raise ConfigurationError(
-            f"There is no source `{name}` with a watermark; known are {', '.join(f'`{each}`' for each in known)}.",
-            source=name,
-        )
-    domain = catalog[name]
-    store = FileWatermark(folder, name)
+    store = FileWatermark(folder, domain.name)
     if to is None:
-        store.path.unlink(missing_ok=True)
+        with store.unused():
+            store.path.unlink(missing_ok=True)
         return
     if isinstance(domain.source, PostgresSnapshot):
         raise ConfigurationError(
-            f"Source `{name}` sends whole snapshots and has no position in time. Reset it to its beginning: the"
+            f"Source `{domain.name}` sends whole snapshots and has no position in time. Reset it to its beginning: the"
             " next snapshot is then compared with nothing.",
-            source=name,
+            source=domain.name,
         )
-    if to.tzinfo is None:
-        raise ConfigurationError(f"`{to.isoformat()}` has no time zone. Write it as `{to.isoformat()}Z`.", to=to)
-    low = (saved_position(folder, domain) or Position()).low
+    low = (saved_position(folder, domain) or Position()).low.time
     if to > low and not force:
         raise ConfigurationError(
-            f"Source `{name}` was read up to `{low.isoformat()}`; from `{to.isoformat()}` on, the changes between the"
-            " two would never be sent. Choose an earlier time, or force it if they are in the lake already.",
-            source=name,
+            f"Source `{domain.name}` was read up to `{low.isoformat()}`; from `{to.isoformat()}` on, the changes"
+            " between the two would never be sent. Choose an earlier time, or force it if the lake has them already.",
+            source=domain.name,
             low=low,
             to=to,
         )
-    wanted = Position(low=to.astimezone(UTC)).to_json()
-    # An increment's file also says when the last one was.
-    is_increment = isinstance(domain.source, PostgresIncrement)
-    store.save({"extracted_at": None, "position": wanted} if is_increment else wanted)
+    with store.unused():
+        store.save({"position": Position(low=Stamp.of(to)).to_json()})
 
 
 def _position(store: FileWatermark, domain: Domain, document: dict[str, Any]) -> Position | None:
     """Return the position within a file, None for a source that sends snapshots."""
+    if isinstance(domain.source, PostgresSnapshot):
+        return None
     try:
-        if isinstance(domain.source, PostgresSnapshot):
-            return None
-        is_increment = isinstance(domain.source, PostgresIncrement)
-        return Position.from_json(document.get("position") if is_increment else document)
+        return Position.from_json(document)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ConfigurationError(
             f"`{store.path}` is not a watermark of `{domain.name}`. Delete it, and the source is read from its"

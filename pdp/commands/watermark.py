@@ -13,7 +13,7 @@ import typer
 from pdp import arguments, output
 from pdp.arguments import TIME_HELP
 from pdp.environment import Platform
-from pdp.output import Column, Json
+from pdp.output import Json, TableColumn
 
 app = typer.Typer(help="Up to where each source was read.", no_args_is_help=True)
 
@@ -28,11 +28,11 @@ def show(ctx: typer.Context, as_json: Json = False) -> None:
     table = output.table(
         states,
         "source",
-        Column("read up to (UTC)", "low"),
-        Column("held polls", "held_polls"),
-        Column("remembered rows", "remembered_rows"),
-        Column("saved (UTC)", "saved_at"),
-        Column("file", "path"),
+        TableColumn("read up to (UTC)", "low"),
+        TableColumn("held polls", "held_polls"),
+        TableColumn("remembered rows", "remembered_rows"),
+        TableColumn("saved (UTC)", "saved_at"),
+        TableColumn("file", "path"),
     )
     nothing = f"No source has a watermark in `{platform.settings.state_dir}` yet."
     output.answer(as_json, {"watermarks": states}, table, nothing=nothing)
@@ -52,10 +52,10 @@ def reset(
 
     platform: Platform = ctx.obj
     folder = platform.settings.state_dir
-    arguments.one_of("source with a watermark", source, watermarked(platform.catalog))
+    domain = platform.catalog[arguments.one_of("source with a watermark", source, watermarked(platform.catalog))]
     before = next((state.low for state in describe(folder, platform.catalog) if state.source == source), None)
     target = arguments.moment(to) if to else None
-    set_back(folder, platform.catalog, source, target, force=force)
+    set_back(folder, domain, target, force=force)
     start, end = (output.moment(at) or "its beginning" for at in (before, target))
     again = "Start the producer again: it sends what changed since; Silver keeps one of what comes twice."
     document = {"source": source, "before": before, "after": target}

@@ -19,7 +19,7 @@ from typing import Any
 from platform_core.errors import TransientError
 from producers.clickstream.funnel import (
     ADD,
-    CHECKOUT,
+    CLOSE,
     DEVICES,
     EVENT_TYPES,
     ITEM,
@@ -139,20 +139,18 @@ class Crowd:
             kind = EVENT_TYPES[state]
             if state == RESTAURANT:
                 kitchen = draw.choice(kitchens)
-            at = {"restaurant_id": kitchen.restaurant_id}
+            more: Event = {}
             if state == SEARCH:
-                yield self._event(base, kind, query=draw.choice(TERMS))
-            elif state in (ITEM, REMOVE):
-                yield self._event(base, kind, **at, menu_item_id=draw.choice(kitchen.menu_item_ids))
-            elif state == ADD:
-                item = draw.choice(kitchen.menu_item_ids)
-                yield self._event(base, kind, **at, menu_item_id=item, quantity=draw.randint(1, 3))
-            elif state == PAYMENT:
-                yield self._event(base, kind, **at, payment_method=draw.choice(PAYMENT_METHODS))
-            elif state in (RESTAURANT, CHECKOUT):
-                yield self._event(base, kind, **at)
-            else:
-                yield self._event(base, kind)
+                more["query"] = draw.choice(TERMS)
+            if state not in (OPEN, SEARCH, CLOSE):
+                more["restaurant_id"] = kitchen.restaurant_id
+            if state in (ITEM, REMOVE, ADD):
+                more["menu_item_id"] = draw.choice(kitchen.menu_item_ids)
+            if state == ADD:
+                more["quantity"] = draw.randint(1, 3)
+            if state == PAYMENT:
+                more["payment_method"] = draw.choice(PAYMENT_METHODS)
+            yield self._event(base, kind, **more)
             state = bisect.bisect_right(NEXT_CUMULATIVE[state], draw.random())
 
     def _buying(self, order: PlacedOrder) -> Iterator[Event]:

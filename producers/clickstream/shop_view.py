@@ -56,9 +56,7 @@ class ShopView:
         Raises:
             TransientError: there are none yet.
         """
-        rows = self._rows("SELECT user_id, city FROM users WHERE is_active AND deleted_at IS NULL ORDER BY user_id", ())
-        if not rows:
-            raise TransientError("The shop has no users. Run `python -m simulation shop-init`.")
+        rows = self._some("SELECT user_id, city FROM users WHERE is_active AND deleted_at IS NULL ORDER BY user_id")
         return [Visitor(*row) for row in rows]
 
     def kitchens(self) -> dict[str, list[Kitchen]]:
@@ -67,13 +65,10 @@ class ShopView:
         Raises:
             TransientError: there are none yet.
         """
-        rows = self._rows(
+        rows = self._some(
             "SELECT r.city, r.restaurant_id, array_agg(m.menu_item_id ORDER BY m.menu_item_id) FROM restaurants r"
-            " JOIN menu_items m USING (restaurant_id) WHERE r.deleted_at IS NULL GROUP BY 1, 2 ORDER BY 2",
-            (),
+            " JOIN menu_items m USING (restaurant_id) WHERE r.deleted_at IS NULL GROUP BY 1, 2 ORDER BY 2"
         )
-        if not rows:
-            raise TransientError("The shop has no restaurants. Run `python -m simulation shop-init`.")
         cities: dict[str, list[Kitchen]] = {}
         for city, restaurant_id, items in rows:
             cities.setdefault(city, []).append(Kitchen(restaurant_id, tuple(items)))
@@ -81,7 +76,7 @@ class ShopView:
 
     def now(self) -> datetime:
         """Return the server's time, with which `created_at` is compared."""
-        at: datetime = self._rows("SELECT now()", ())[0][0]
+        at: datetime = self._rows("SELECT now()")[0][0]
         return at
 
     def orders_since(self, at: datetime, limit: int = 500) -> list[tuple[datetime, PlacedOrder]]:
@@ -90,7 +85,8 @@ class ShopView:
             "SELECT o.created_at, o.order_id, o.user_id, u.city, o.restaurant_id, o.payment_method,"
             " array_agg(i.menu_item_id ORDER BY i.line_no), array_agg(i.quantity ORDER BY i.line_no)"
             " FROM orders o JOIN users u USING (user_id) JOIN order_items i USING (order_id)"
-            " WHERE o.created_at > %s AND o.deleted_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2 LIMIT %s",
+            " WHERE o.created_at > %s AND o.created_at <= now() AND o.deleted_at IS NULL"
+            " GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2 LIMIT %s",
             (at, limit),
         )
         return [(row[0], _order(*row[1:])) for row in rows]
@@ -106,7 +102,13 @@ class ShopView:
         )
         return [_order(*row) for row in rows]
 
-    def _rows(self, statement: str, parameters: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
+    def _some(self, statement: str) -> list[tuple]:  # type: ignore[type-arg]
+        rows = self._rows(statement)
+        if not rows:
+            raise TransientError("The shop has no users or no menus. Run `python -m simulation shop-init`.")
+        return rows
+
+    def _rows(self, statement: str, parameters: tuple[object, ...] = ()) -> list[tuple]:  # type: ignore[type-arg]
         with self._connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return cursor.fetchall()

@@ -32,7 +32,7 @@ def connect(settings: Settings, *, application: str) -> Connection:
             dsn,
             connect_timeout=10,
             application_name=application,
-            options="-c timezone=UTC -c statement_timeout=300000",
+            options="-c timezone=UTC -c datestyle=ISO -c statement_timeout=300000",
         )
     except psycopg2.OperationalError as error:
         # The driver's text names host and user, and never the password.

@@ -12,19 +12,23 @@ from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Column, ColumnType
 from platform_core.domain.source import PolledTable, PostgresIncrement, PostgresSnapshot, PostgresTable
 
-UTC_TIME = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
+# `to_char` has no word for infinity and leaves an era out: both are written so that the contract refuses them.
+UTC_TIME = """CASE WHEN isfinite({name})
+      THEN to_char({name}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || CASE WHEN {name} < '0001-01-01Z' THEN ' BC' ELSE '' END
+      ELSE {name}::text END"""
 
 # Live rows and tombstones come each from its index, at most a page of them: a page costs the same whatever the tables
 # hold. The inner limits are needed: without them Postgres 15 reads and sorts all that is left of both tables.
 PAGE = """
   (SELECT {columns}
   FROM {table}
-  WHERE ({version}, {key}) > (%(after_at)s, %(after_key)s)
-    AND (%(ceiling)s::timestamptz IS NULL OR {version} <= %(ceiling)s)
+  WHERE ({version}, {key}) > (%(after_at)s::timestamptz, %(after_key)s)
+    AND ({version}, {key}) <= (%(until_at)s::timestamptz, %(until_key)s)
+    AND (%(transaction)s::text IS NULL OR age(xmin) <= age(%(transaction)s::text::xid))
   ORDER BY {version}, {key} LIMIT %(page_rows)s)"""
 
 CHANGES = """
-SELECT r.{key}, r.{version}, row_to_json(document)::text
+SELECT r.{key}, r.{version}::text, row_to_json(document)::text
 FROM ({pages}
   ORDER BY {version}, {key}
   LIMIT %(page_rows)s
@@ -111,7 +115,7 @@ def _value(column: Column) -> str:
     if column.type is ColumnType.DECIMAL:
         return f"{name}::text"  # so that no float ever holds it
     if column.type is ColumnType.TIMESTAMP:
-        return f"to_char({name}, {UTC_TIME})"
+        return UTC_TIME.format(name=name)
     return name
 
 

@@ -8,8 +8,7 @@ is one statement and so one consistent view, docs/architecture.md.
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 import orjson
 from psycopg2.extensions import connection as Connection
@@ -18,11 +17,9 @@ from platform_core.domain.source import PostgresSnapshot
 from producers.delivery import Delivery, Receipt
 from producers.postgres.query import all_rows_query
 from producers.postgres.snapshot_memory import (
-    Documents,
     SnapshotRefusedError,
     documents_of,
     refuse_a_loss,
-    removed_elements,
     vanished,
 )
 from producers.watermark import WatermarkStore
@@ -39,9 +36,6 @@ class Snapshot:
         connection: To the source, autocommit.
         delivery: Into the domain's topic.
         watermark: Where the last snapshot is kept: its time and its documents.
-
-    Attributes:
-        refused: Why the last snapshot was not sent; None when it was.
     """
 
     def __init__(self, connection: Connection, delivery: Delivery, watermark: WatermarkStore) -> None:
@@ -55,7 +49,6 @@ class Snapshot:
         self._watermark = watermark
         self._last: str | None = (watermark.load() or {}).get("snapshot_at")
         self._refused_at: datetime | None = None
-        self.refused: SnapshotRefusedError | None = None
 
     def due(self, now: datetime) -> bool:
         """Tell whether the present hours' snapshot is still to come; one that was refused is not tried again."""
@@ -63,7 +56,8 @@ class Snapshot:
         start = now.replace(hour=hour, minute=0, second=0, microsecond=0)
         if self._refused_at is not None and self._refused_at >= start:
             return False
-        return self._last is None or datetime.fromisoformat(self._last) < start
+        # One of a later day was taken by a clock that was wrong.
+        return self._last is None or not start <= datetime.fromisoformat(self._last) <= now + timedelta(days=1)
 
     def take(self, now: datetime, *, accept_loss: bool = False) -> Receipt:
         """Send every row, wait for the reports, save the snapshot.
@@ -84,37 +78,22 @@ class Snapshot:
         documents = {str(document[self._source.key]): document for document in rows}
         # Asked for each time: another process may have accepted the loss meanwhile, and 2,000 menus need not be held.
         before = documents_of(self._domain, self._watermark.load())
+        self._refused_at = None
         if not accept_loss:
-            self._refuse_a_loss(before, documents, now)
+            try:
+                refuse_a_loss(self._domain, before, documents)
+            except SnapshotRefusedError:
+                self._refused_at = now
+                raise
         gone = vanished(before, documents, snapshot_at, self._source.deleted_at)
         for document in (*rows, *gone):
             self._delivery.send({**document, self._source.stamp: snapshot_at})
         receipt = self._delivery.settle()
-        self._tell(before, documents, gone)
+        if gone:
+            keys = [document[self._source.key] for document in gone]
+            log.info("rows_removed domain=%s rows=%d first=%s", self._domain.name, len(keys), keys[:NAMED])
         last = now.astimezone(UTC).isoformat()
         # What vanished is forgotten only here, after the reports: a crash before sends it again.
         self._watermark.save({"snapshot_at": last, self._domain.name: documents})
         self._last = last
-        self.refused = self._refused_at = None
         return receipt
-
-    def _refuse_a_loss(self, before: Documents, documents: Documents, now: datetime) -> None:
-        try:
-            refuse_a_loss(self._domain, before, documents)
-        except SnapshotRefusedError as error:
-            self.refused, self._refused_at = error, now
-            raise
-
-    def _tell(self, before: Documents, documents: Documents, gone: list[dict[str, Any]]) -> None:
-        name = self._domain.name
-        if gone:
-            keys = [document[self._source.key] for document in gone]
-            log.info("rows_removed domain=%s rows=%d first=%s", name, len(keys), keys[:NAMED])
-        for part, key in self._source.parts.items():
-            removed = removed_elements(before, documents, part, key)
-            if removed:
-                elements = [element for some in removed.values() for element in some]
-                log.info(
-                    "elements_removed domain=%s part=%s rows=%d elements=%d first=%s",
-                    *(name, part, len(removed), len(elements), elements[:NAMED]),
-                )

@@ -83,21 +83,3 @@ def vanished(before: Documents, now: Documents, at: str, deleted_at: str) -> lis
         deleted_at: The field that marks a deleted row.
     """
     return [{**document, deleted_at: document[deleted_at] or at} for key, document in before.items() if key not in now]
-
-
-def removed_elements(before: Documents, now: Documents, part: str, key: str) -> dict[str, list[Any]]:
-    """Return the elements that rows no longer have, by row.
-
-    Args:
-        before: The last snapshot that was sent, by key.
-        now: The present one.
-        part: The list within a row.
-        key: The key of its elements.
-    """
-    removed = {}
-    for row, document in now.items():
-        present = {element[key] for element in document[part]}
-        gone = sorted({element[key] for element in before[row][part]} - present) if row in before else []
-        if gone:
-            removed[row] = gone
-    return removed

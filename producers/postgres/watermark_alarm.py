@@ -1,4 +1,4 @@
-"""The alarm of a watermark that an open transaction holds back, and whose transaction it is.
+"""The alarm of a watermark that an open transaction holds back, and whose it is; or of a server's clock that stepped.
 
 When it is raised and what it says belongs here; why a watermark waits is explained in `producers.postgres.fence`, and
 what to do about it in docs/operations.md. It costs nothing while nothing is held: the server is asked only after the
@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from typing import NamedTuple
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
@@ -23,11 +22,13 @@ from producers.postgres.fence import FencedReader
 log = logging.getLogger(__name__)
 
 KIND = AlertKind.WATERMARK_HELD_BACK
+CLOCK = AlertKind.SOURCE_CLOCK_STEPPED_BACK
+STEP_SECONDS = 1.0
 REPEAT_SECONDS = 60.0
 
 # `age` and not a comparison: transaction numbers wrap around. A prepared transaction has no session any more.
 OLDEST = """
-SELECT pid, usename, state, since FROM (
+SELECT pid, coalesce(usename, 'unknown'), coalesce(state, 'unknown'), to_char(since, 'YYYY-MM-DD"T"HH24:MI:SSOF') FROM (
   SELECT pid::text, usename::text, state, xact_start AS since, age(backend_xid) AS old
   FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
   UNION ALL
@@ -36,21 +37,20 @@ SELECT pid, usename, state, since FROM (
 """
 
 
-@dataclass(frozen=True)
-class OpenTransaction:
+class OpenTransaction(NamedTuple):
     """The oldest transaction that has a number, as far as this login may see it.
 
     Attributes:
         pid: Its server process, or `prepared:` and the name of a prepared transaction.
         user: Whose it is.
         state: What its session does.
-        since: When it began.
+        since: When it began, ISO text.
     """
 
     pid: str = "unknown"
     user: str = "unknown"
     state: str = "unknown"
-    since: datetime | None = None
+    since: str | None = "unknown"
 
     @property
     def ending(self) -> str:
@@ -67,16 +67,13 @@ class OpenTransaction:
         try:
             with connection.cursor() as cursor:
                 cursor.execute(OLDEST)
-                row = cursor.fetchone()
+                return cls(*(cursor.fetchone() or ()))
         except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedTable):
-            row = None
-        if row is None:
             return cls()
-        return cls(str(row[0]), row[1] or "unknown", row[2] or "unknown", row[3])
 
 
 class WatermarkAlarm:
-    """Warns when a source's watermark was held back for too long, each minute, and alerts once an occurrence.
+    """Warns of a watermark that is held back for too long, each minute, and of a step; alerts once an occurrence.
 
     Args:
         threshold_seconds: `CDC_WATERMARK_ALARM_SECONDS`.
@@ -105,6 +102,9 @@ class WatermarkAlarm:
 
     def check(self, reader: FencedReader) -> None:
         """Judge the last poll of the reader, which has come to its end."""
+        if reader.stepped_back_seconds >= STEP_SECONDS:
+            log.warning("clock_stepped_back source=%s seconds=%.0f", self._source, reader.stepped_back_seconds)
+            self._sends(self._of_a_step(reader))
         held = reader.held_seconds
         if held <= self._threshold_seconds:
             if self.is_on:
@@ -117,24 +117,37 @@ class WatermarkAlarm:
             return
         self._warned_at = now
         blocker = OpenTransaction.oldest(reader.connection)
-        since = "unknown" if blocker.since is None else blocker.since.isoformat()
         log.warning(
             "watermark_held_back source=%s seconds=%.0f pid=%s user=%s state=%s since=%s",
-            self._source,
-            held,
-            blocker.pid,
-            blocker.user,
-            blocker.state.replace(" ", "_"),
-            since,
+            *(self._source, held, blocker.pid, blocker.user, blocker.state.replace(" ", "_"), blocker.since),
         )
-        if not self._sent:
-            try:
-                self._send(self._alert(reader, blocker, since))
-                self._sent = True
-            except TransientError as error:  # the rows must not wait for Kafka; a minute later it is tried again
-                log.warning("alert_not_sent source=%s error=%s", self._source, error)
+        self._sent = self._sent or self._sends(self._alert(reader, blocker))
 
-    def _alert(self, reader: FencedReader, blocker: OpenTransaction, since: str) -> Alert:
+    def _sends(self, alert: Alert) -> bool:
+        try:
+            self._send(alert)
+            return True
+        except TransientError as error:  # the rows must not wait for Kafka
+            log.warning("alert_not_sent source=%s error=%s", self._source, error)
+            return False
+
+    def _of_a_step(self, reader: FencedReader) -> Alert:
+        assert reader.polled_at is not None
+        return Alert(
+            key=f"{CLOCK}/{self._source}/{reader.polled_at.isoformat()}",
+            kind=CLOCK,
+            domain=self._source,
+            partition_date=None,
+            what=(
+                f"The clock of the database of `{self._source}` is {reader.stepped_back_seconds:,.0f} s behind what it"
+                " was at the last poll. No row is missed; rows that are written now bear earlier times than older ones."
+            ),
+            where=f"The source database, which says that it is {reader.polled_at.isoformat()}",
+            command="SELECT clock_timestamp();",
+            at=reader.polled_at,
+        )
+
+    def _alert(self, reader: FencedReader, blocker: OpenTransaction) -> Alert:
         assert reader.held_since is not None and reader.polled_at is not None
         return Alert(
             key=f"{KIND}/{self._source}/{reader.held_since.isoformat()}",
@@ -146,7 +159,7 @@ class WatermarkAlarm:
                 " as ever; what this transaction wrote comes when it commits, and until then every poll reads the"
                 " window again."
             ),
-            where=f"Postgres process {blocker.pid}, user {blocker.user}, {blocker.state}, since {since}",
+            where=f"Postgres process {blocker.pid}, user {blocker.user}, {blocker.state}, since {blocker.since}",
             command=blocker.ending,
             at=reader.polled_at,
         )

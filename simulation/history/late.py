@@ -12,8 +12,8 @@ from typing import Any
 from platform_core.domain.catalog import Catalog
 from platform_core.settings import Settings
 from platform_kafka.wire_format import decode_value, header
-from producers.delivery import Delivery
 from producers.postgres.database import connect
+from simulation.history.bulk import BulkDelivery
 from simulation.history.clicks_day import make_late_clicks
 from simulation.history.encoding import encode
 from simulation.history.orders_day import make_orders
@@ -48,7 +48,7 @@ def send_late(
         connection.close()
     sent: list[str] = []
     if events:
-        delivery = Delivery.connect(settings, catalog["events"])
+        delivery = BulkDelivery.connect(settings, catalog["events"])
         clicks = make_late_clicks(world, make_orders(world, day, 0), events, seed)
         for keys, values in encode(world, clicks, header(delivery.schema_id)):
             delivery.send_encoded(keys, values, day.isoformat())

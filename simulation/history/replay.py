@@ -23,18 +23,20 @@ from platform_core.settings import Settings
 from platform_kafka.clients import connect_admin
 from platform_kafka.registry import connect_registry
 from platform_kafka.wire_format import header
-from producers.delivery import Delivery, Receipt
-from producers.postgres.cdc import CdcPoller
+from producers.delivery import Receipt
 from producers.postgres.database import connect
-from producers.postgres.fence import Position, VirtualClock
-from producers.postgres.increment import Increment
+from producers.postgres.fence import Position
+from producers.postgres.poller import TablePoller
 from producers.postgres.snapshot import Snapshot
-from producers.watermark import FileWatermark, MemoryWatermark
+from producers.postgres.stamp import Stamp
+from producers.watermark import FileWatermark
+from simulation.history.bulk import BulkDelivery
 from simulation.history.clicks_day import make_clicks
 from simulation.history.encoding import encode
 from simulation.history.orders_day import make_orders, orders_for
 from simulation.history.randomness import DAY_US
 from simulation.history.shop_past import ShopDay, played_days, ticks
+from simulation.history.virtual import MemoryWatermark, VirtualClock
 from simulation.shop.seed import advance_serials, midnight, moment, seed_shop
 from simulation.world import OPENING_DAY, SOURCES, World
 
@@ -128,7 +130,7 @@ def replay(settings: Settings, catalog: Catalog, world: World, plan: Plan) -> di
     started = time.monotonic()
     admin, registry = connect_admin(settings), connect_registry(settings)
     deliveries = {
-        name: Delivery.connect(settings, catalog[name], registry=registry, bulk=name == CLICKSTREAM)
+        name: BulkDelivery.connect(settings, catalog[name], registry=registry, bulk=name == CLICKSTREAM)
         for name in plan.domains
     }
     topics = {name: delivery.domain.topic.name for name, delivery in deliveries.items()}
@@ -166,7 +168,7 @@ def replay(settings: Settings, catalog: Catalog, world: World, plan: Plan) -> di
     }
 
 
-def _send_clicks(world: World, day: date, plan: Plan, delivery: Delivery, tally: Tally) -> None:
+def _send_clicks(world: World, day: date, plan: Plan, delivery: BulkDelivery, tally: Tally) -> None:
     started = time.monotonic()
     clicks = make_clicks(world, make_orders(world, day, plan.orders_per_day), plan.events_per_day)
     for keys, values in encode(world, clicks, header(delivery.schema_id)):
@@ -185,7 +187,7 @@ class _ShopReplay:
         settings: Settings,
         world: World,
         plan: Plan,
-        deliveries: dict[str, Delivery],
+        deliveries: dict[str, BulkDelivery],
         tallies: dict[str, Tally],
     ) -> None:
         self._world = world
@@ -198,13 +200,13 @@ class _ShopReplay:
         start = midnight(plan.days[0])
         self._clock = VirtualClock(start)
         self._users_clock = VirtualClock(start)
-        self._orders: CdcPoller | None = None
+        self._orders: TablePoller | None = None
         self._restaurants: Snapshot | None = None
-        self._users: Increment | None = None
+        self._users: TablePoller | None = None
         if ORDERS in deliveries:
             self._orders_file = FileWatermark(settings.state_dir, ORDERS)
             position = _start(Position.from_json(self._orders_file.load()), self._orders_file.load(), start)
-            self._orders = CdcPoller(
+            self._orders = TablePoller(
                 self._reader, deliveries[ORDERS], MemoryWatermark(position.to_json()), clock=self._clock
             )
         if RESTAURANTS in deliveries:
@@ -217,8 +219,8 @@ class _ShopReplay:
             self._increment_us = (source.at.hour * 60 + source.at.minute) * MINUTE_US
             self._users_file = FileWatermark(settings.state_dir, USERS)
             saved = self._users_file.load()
-            position = _start(Position.from_json((saved or {}).get("position")), saved, start)
-            self._users = Increment(
+            position = _start(Position.from_json(saved), saved, start)
+            self._users = TablePoller(
                 self._reader,
                 deliveries[USERS],
                 MemoryWatermark({"position": position.to_json()}),
@@ -241,7 +243,7 @@ class _ShopReplay:
                 self._count(ORDERS, self._orders.poll)
             if self._users is not None and 0 <= self._increment_us - end_us < POLL_SECONDS * 1_000_000:
                 self._users_clock.now = moment(day, self._increment_us)
-                self._count(USERS, self._users.extract, self._users_clock.now)
+                self._count(USERS, self._users.poll, self._users_clock.now)
         self._save(day)
 
     def close(self) -> None:
@@ -260,8 +262,8 @@ class _ShopReplay:
         end = moment(day, DAY_US)
         if self._orders is not None:
             saved = Position.from_json(self._orders_file.load())
-            if saved.low < end:
-                self._orders_file.save(Position(low=end).to_json())
+            if saved.low.time < end:
+                self._orders_file.save(Position(low=Stamp.of(end)).to_json())
         if self._restaurants is not None:
             taken = moment(day, DAY_US - HOUR_US)
             if not _later((self._restaurants_file.load() or {}).get("snapshot_at"), taken):
@@ -269,13 +271,14 @@ class _ShopReplay:
         if self._users is not None:
             taken = moment(day, self._increment_us)
             if not _later((self._users_file.load() or {}).get("extracted_at"), taken):
-                self._users_file.save({"extracted_at": taken.isoformat(), "position": Position(low=taken).to_json()})
+                position = Position(low=Stamp.of(taken))
+                self._users_file.save({"extracted_at": taken.isoformat(), "position": position.to_json()})
 
 
 def _start(position: Position, saved: dict[str, Any] | None, start: datetime) -> Position:
     """Begin with the past, or where the source stopped before it."""
-    if saved is None or position.low >= start:
-        return Position(low=start)
+    if saved is None or position.low.time >= start:
+        return Position(low=Stamp.of(start))
     return Position(low=position.low, low_key=position.low_key)
 
 

@@ -125,6 +125,14 @@ CREATE TABLE IF NOT EXISTS shop_days (
   orders integer NOT NULL
 );
 
+-- NaN passes every comparison with itself and is greater than zero; it is no amount.
+ALTER TABLE menu_items DROP CONSTRAINT IF EXISTS menu_items_amounts,
+  ADD CONSTRAINT menu_items_amounts CHECK (price <> 'NaN') NOT VALID;
+ALTER TABLE orders DROP CONSTRAINT IF EXISTS orders_amounts,
+  ADD CONSTRAINT orders_amounts CHECK ('NaN' NOT IN (subtotal, delivery_fee, discount, total)) NOT VALID;
+ALTER TABLE order_items DROP CONSTRAINT IF EXISTS order_items_amounts,
+  ADD CONSTRAINT order_items_amounts CHECK (unit_price <> 'NaN') NOT VALID;
+
 CREATE INDEX IF NOT EXISTS users_updated ON users (updated_at, user_id);
 CREATE INDEX IF NOT EXISTS restaurants_updated ON restaurants (updated_at, restaurant_id);
 CREATE INDEX IF NOT EXISTS orders_updated ON orders (updated_at, order_id);
@@ -139,11 +147,12 @@ CREATE INDEX IF NOT EXISTS menu_items_restaurant ON menu_items (restaurant_id);
 CREATE OR REPLACE FUNCTION shop_clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT clock_timestamp()';
 
 -- Polling by updated_at misses nothing only if the transaction has its number before the clock is read. The time also
--- grows with each version of a row, whatever the clock does. See producers/postgres/fence.py.
+-- grows with each version of a row, and is never before the transaction's own, whatever the clock does: a row that is
+-- created while it steps back is not updated before its creation. See producers/postgres/fence.py.
 CREATE OR REPLACE FUNCTION next_version(previous timestamptz) RETURNS timestamptz LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM pg_current_xact_id();
-  RETURN GREATEST(shop_clock(), previous + interval '1 microsecond');
+  RETURN GREATEST(shop_clock(), now(), previous + interval '1 microsecond');
 END $$;
 
 CREATE OR REPLACE FUNCTION stamp_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -208,7 +217,8 @@ DECLARE
   at timestamptz := next_version(OLD.updated_at);
 BEGIN
   INSERT INTO users_tombstones (user_id, name, email_masked, city, tier, is_active, created_at, updated_at, deleted_at)
-  VALUES (OLD.user_id, OLD.name, left(OLD.email, 1) || '***@' || split_part(OLD.email, '@', 2), OLD.city, OLD.tier,
+  VALUES (OLD.user_id, OLD.name, left(OLD.email, 1) || '***@' || coalesce(substring(OLD.email from '@([^@]*)$'), ''),
+    OLD.city, OLD.tier,
     OLD.is_active, OLD.created_at, at, COALESCE(OLD.deleted_at, at))
   ON CONFLICT (user_id) DO UPDATE SET name = excluded.name, email_masked = excluded.email_masked,
     city = excluded.city, tier = excluded.tier, is_active = excluded.is_active, created_at = excluded.created_at,

@@ -19,6 +19,7 @@ from platform_core.errors import TransientError
 from platform_core.probe_server import Health, ProbeServer
 from platform_core.settings import REPOSITORY, settings
 from producers.postgres.fence import Position
+from producers.postgres.stamp import Stamp
 from producers.watermark import FileWatermark
 
 Run = Callable[..., Result]
@@ -121,7 +122,7 @@ def test_a_watermark_is_shown_and_set_back(
     settings.cache_clear()
     assert pdp_json("watermark", "show") == {"watermarks": []}
     low = datetime(2026, 11, 20, 12, tzinfo=UTC)
-    FileWatermark(tmp_path / "state", "orders").save(Position(low=low).to_json())
+    FileWatermark(tmp_path / "state", "orders").save(Position(low=Stamp.of(low)).to_json())
     (shown,) = pdp_json("watermark", "show")["watermarks"]
     assert (shown["source"], datetime.fromisoformat(shown["low"])) == ("orders", low)
     assert "2026-11-20 12:00:00" in pdp("watermark", "show").stdout
@@ -138,6 +139,7 @@ def test_a_watermark_is_shown_and_set_back(
 
 
 def test_starting_loads_no_client_and_no_framework() -> None:
-    code = "import sys, pdp.cli; print(sorted({'confluent_kafka', 'pyspark', 'dagster', 'msgspec'} & set(sys.modules)))"
+    heavy = {"confluent_kafka", "pyspark", "dagster", "msgspec", "pyarrow", "pydantic"}
+    code = f"import sys, pdp.cli; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

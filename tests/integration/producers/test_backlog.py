@@ -12,10 +12,10 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
-from producers.postgres.backlog import CHECKPOINT_ROWS
-from producers.postgres.cdc import CdcPoller
 from producers.postgres.fence import MAX_REMEMBERED_ROWS, Position
-from producers.watermark import FileWatermark, MemoryWatermark
+from producers.postgres.poller import CHECKPOINT_ROWS, TablePoller
+from producers.watermark import FileWatermark
+from simulation.history.virtual import MemoryWatermark
 from simulation.shop.seed import past_transaction, seed_shop
 from simulation.world import World, WorldSize
 
@@ -46,7 +46,7 @@ def test_a_killed_backlog_goes_on_from_its_checkpoint(provisioned: Any) -> None:
     process.communicate()
     position = Position.from_json(watermark.load())
     assert process.returncode == -signal.SIGKILL
-    assert position.low < datetime(2026, 3, 2, tzinfo=UTC), "killed too late: the backlog was sent already"
+    assert position.low.time < datetime(2026, 3, 2, tzinfo=UTC), "killed too late: the backlog was sent already"
     assert position.low_key < 2**62
 
     sent = producers_rig.run("orders", "--once")["domains"]["orders"]["produced"]
@@ -72,7 +72,7 @@ def test_memory_does_not_follow_the_backlog(producers_rig: Any) -> None:
     finally:
         tracemalloc.stop()
     assert rows == ORDERS
-    assert len(reader.confirm().sent) == MAX_REMEMBERED_ROWS
+    assert len(reader.checkpoint().sent) == MAX_REMEMBERED_ROWS
     # 60,000 documents of 450 bytes are 27 MB by themselves.
     assert peak < 12 * MEGABYTE, f"{peak / MEGABYTE:.1f} MB"
 
@@ -81,11 +81,11 @@ def test_progress_is_told_every_few_seconds(provisioned: Any, caplog: Any) -> No
     caplog.set_level("INFO", "producers")
     connection = provisioned.connect()
     fill(connection, "now() - interval '1 hour'", 1_000)
-    poller = CdcPoller(connection, provisioned.delivery("orders"), MemoryWatermark(), page_rows=100)
+    poller = TablePoller(connection, provisioned.delivery("orders"), MemoryWatermark(), page_rows=100)
     ticks = itertools.count()
-    poller.backlog._seconds = lambda: float(next(ticks))  # a page a second
+    poller._seconds = lambda: float(next(ticks))  # a page a second
     assert poller.poll().total == 1_000
-    assert poller.backlog.rows_sent == 1_000
+    assert poller.rows_sent == 1_000
     lines = [record.getMessage() for record in caplog.records if "backlog_progress" in record.getMessage()]
     assert [line.split()[2:4] for line in lines] == [
         ["sent=500", "rows_per_second=100"],

@@ -52,7 +52,7 @@ def test_a_topic_that_is_not_there_stops_the_process(provisioned: Any, monkeypat
     delivery = provisioned.delivery("users")
     monkeypatch.setattr(delivery, "_topic", "raw-nowhere")
     delivery.send(USER)
-    with pytest.raises(PermanentError, match="`raw-nowhere` were not acknowledged"):
+    with pytest.raises(PermanentError, match="`raw-nowhere` not acknowledged"):
         delivery.settle()
 
 

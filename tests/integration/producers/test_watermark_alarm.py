@@ -13,9 +13,9 @@ from confluent_kafka import Consumer, TopicPartition
 from platform_core.lake.alerts import Alert
 from platform_kafka.alerts import AlertTopic
 from platform_kafka.topics import PIPELINE_ALERTS, kafka_client_config
-from producers.postgres.cdc import CdcPoller
+from producers.postgres.poller import TablePoller
 from producers.postgres.watermark_alarm import KIND, OpenTransaction, WatermarkAlarm
-from producers.watermark import MemoryWatermark
+from simulation.history.virtual import MemoryWatermark
 from simulation.shop.seed import seed_shop
 from simulation.world import World, WorldSize
 
@@ -47,7 +47,7 @@ def test_an_open_transaction_is_told_of_and_delays_only_its_own_rows(
     caplog.set_level(logging.INFO, "producers")
     shop, slow = provisioned.connect(), provisioned.connect()
     seed_shop(shop, World(7, WorldSize(users=5, restaurants=2, menu_items=3, cities=2)))
-    poller = CdcPoller(provisioned.connect(), provisioned.delivery("orders"), MemoryWatermark())
+    poller = TablePoller(provisioned.connect(), provisioned.delivery("orders"), MemoryWatermark())
     minute = 0.0
     before = len(alerts(provisioned))
     alarm = WatermarkAlarm("orders", 1e-6, AlertTopic(provisioned.settings).send, seconds=lambda: minute)
@@ -91,7 +91,7 @@ def test_a_reader_that_holds_nothing_back_is_no_blocker(provisioned: Any) -> Non
     shop, reading = provisioned.connect(), provisioned.connect()
     seed_shop(shop, World(7, WorldSize(users=5, restaurants=2, menu_items=3, cities=2)))
     reading.cursor().execute("BEGIN; SELECT count(*) FROM orders")
-    poller = CdcPoller(provisioned.connect(), provisioned.delivery("orders"), MemoryWatermark())
+    poller = TablePoller(provisioned.connect(), provisioned.delivery("orders"), MemoryWatermark())
     poller.poll()
     poller.poll()
     assert poller.reader.held_seconds == 0

@@ -9,8 +9,8 @@ import sys
 from dataclasses import replace
 
 from producers.cli import main
-from producers.postgres.backlog import Backlog
 from producers.postgres.fence import MAX_ID, FencedReader
+from producers.postgres.poller import TablePoller
 
 
 def naive_watermark() -> None:
@@ -22,24 +22,24 @@ def naive_watermark() -> None:
         for page in poll(self):
             highest = max(highest, *(row.updated_at for row in page))
             yield page
-        self._read = replace(self._read, low=highest, low_key=MAX_ID, polls=(), sent={})
+        self._read = replace(self._read, low=highest, low_key=MAX_ID, polls=(), sent=(), numbers=None)
 
     FencedReader.poll = naive
 
 
 def save_before_delivery() -> None:
     """The watermark moves on before the broker has acknowledged."""
-    send = Backlog.send
+    poll = TablePoller.poll
 
-    def early(self):
-        before = self._reader.position
-        for _ in self._reader.poll():
+    def early(self, now=None):
+        before = self.reader.position
+        for _ in self.reader.poll():
             pass
-        self._save(self._reader.confirm())
-        self._reader.position = before
-        return send(self)
+        self._save(self.reader.checkpoint())
+        self.reader.position = before
+        return poll(self, now)
 
-    Backlog.send = early
+    TablePoller.poll = early
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from platform_kafka.registry import RegisteredContract, compile_contract
 from platform_kafka.wire_format import decode_value
 from producers.clickstream.crowd import ClickstreamSender
 from producers.delivery import Delivery, Receipt
+from simulation.history.bulk import BulkDelivery
 
 USER = {
     "user_id": 17,
@@ -44,7 +45,7 @@ def servers() -> Iterator[str]:
     yield ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
 
 
-def connected(contract: RegisteredContract, servers: str, settle_seconds: float = 8.0, **config: Any) -> Delivery:
+def connected(contract: RegisteredContract, servers: str, settle_seconds: float = 8.0, **config: Any) -> BulkDelivery:
     def connect(failed: Callable[..., None]) -> Producer:
         return Producer(
             {
@@ -58,7 +59,7 @@ def connected(contract: RegisteredContract, servers: str, settle_seconds: float 
             }
         )
 
-    return Delivery(connect, contract, settle_seconds=settle_seconds)
+    return BulkDelivery(connect, contract, settle_seconds=settle_seconds)
 
 
 def read(servers: str, topic: str) -> list[Message]:
@@ -93,14 +94,18 @@ def test_delivered_records_are_counted_by_date(contract: RegisteredContract, ser
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        ({"tier": 3}, "`tier`"),
-        ({"extracted_at": "yesterday"}, "`extracted_at`"),
-        ({"user_id": None}, "`user_id`"),
-        ({"note": {"a": 1}}, "`note`"),
+        ({"tier": 31_415}, '`tier`: the value is not of type "string" (`type`)'),
+        ({"extracted_at": "jane@example.com"}, '`extracted_at`: the value is not a "date-time" (`format`)'),
+        ({"user_id": "jane@example.com"}, '`user_id`: the value is not of type "integer" (`type`)'),
+        ({"note": {"a": "jane"}}, "`note`: the value is not of types"),
     ],
 )
 def test_a_breach_of_the_contract_becomes_a_dead_letter(
-    contract: RegisteredContract, servers: str, change: dict[str, Any], where: str
+    contract: RegisteredContract,
+    servers: str,
+    caplog: pytest.LogCaptureFixture,
+    change: dict[str, Any],
+    where: str,
 ) -> None:
     delivery = connected(contract, servers)
     delivery.send({**USER, **change})
@@ -108,9 +113,10 @@ def test_a_breach_of_the_contract_becomes_a_dead_letter(
     receipt = delivery.settle()
     assert (receipt.total, receipt.refused) == (1, 1)
     (letter,) = read(servers, "dlq-raw-users")
-    headers = {name: value.decode() for name, value in letter.headers() or [] if isinstance(value, bytes)}
+    headers = headers_of(letter)
     assert headers["dlq.error_class"] == "contract_violation"
     assert where in headers["dlq.error"]
+    assert "jane" not in headers["dlq.error"] + caplog.text and "31415" not in headers["dlq.error"] + caplog.text
     assert (headers["dlq.topic"], headers["dlq.schema_id"], headers["dlq.offset"]) == ("raw-users", "42", "-1")
     assert decode_value(letter.value() or b"") == {**USER, **change}
 
@@ -121,10 +127,43 @@ def test_a_missing_field_is_a_dead_letter_too(contract: RegisteredContract, serv
     assert delivery.settle().refused == 1
 
 
-def test_a_record_larger_than_any_topic_stops_the_process(contract: RegisteredContract, servers: str) -> None:
+def headers_of(letter: Message) -> dict[str, str]:
+    return {name: value.decode() for name, value in letter.headers() or [] if isinstance(value, bytes)}
+
+
+@pytest.mark.parametrize("change", [{}, {"tier": 3}])
+def test_a_record_larger_than_any_topic_is_a_dead_letter_without_its_value(
+    contract: RegisteredContract, servers: str, change: dict[str, Any]
+) -> None:
     delivery = connected(contract, servers, **{"message.max.bytes": 5_000})
-    with pytest.raises(PermanentError, match=r"key `17`: the record has \d+ bytes"):
-        delivery.send({**USER, "name": "x" * 6_000})
+    delivery.send({**USER, **change, "name": "x" * 6_000})
+    delivery.send(USER)
+    receipt = delivery.settle()
+    assert (receipt.total, receipt.refused) == (1, 1)
+    (letter,) = read(servers, "dlq-raw-users")
+    headers = headers_of(letter)
+    assert (letter.key(), letter.value()) == (b"17", None)
+    assert headers["dlq.error_class"] == ("contract_violation" if change else "too_large")
+    assert int(headers["dlq.value_omitted_bytes"]) > 6_000
+
+
+@pytest.mark.parametrize("document", ['{"user_id": 17, "note": 1e999}', '{"user_id": 17, "note": ' + "[" * 5_000])
+def test_a_document_that_is_no_record_is_a_dead_letter(
+    contract: RegisteredContract, servers: str, document: str
+) -> None:
+    delivery = connected(contract, servers)
+    delivery.send_text(17, document, {})
+    assert delivery.settle().refused == 1
+    (letter,) = read(servers, "dlq-raw-users")
+    assert (letter.key(), letter.value()) == (b"17", document.encode())
+    assert headers_of(letter)["dlq.error_class"] == "malformed_json"
+
+
+def test_dead_letters_wait_for_a_full_queue_as_records_do(contract: RegisteredContract, servers: str) -> None:
+    delivery = connected(contract, servers, **{"queue.buffering.max.messages": 100})
+    for _ in range(1_000):
+        delivery.send({**USER, "tier": 3})
+    assert delivery.settle().refused == 1_000
 
 
 def test_an_unreachable_cluster_is_transient_and_everything_can_be_sent_again(
@@ -132,7 +171,7 @@ def test_an_unreachable_cluster_is_transient_and_everything_can_be_sent_again(
 ) -> None:
     delivery = connected(contract, "127.0.0.1:1", **{"message.timeout.ms": 500})
     delivery.send(USER)
-    with pytest.raises(TransientError, match="1 records for `raw-users` were not acknowledged"):
+    with pytest.raises(TransientError, match="1 record for `raw-users` not acknowledged"):
         delivery.settle()
     assert delivery.settle().total == 0
 

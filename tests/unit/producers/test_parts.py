@@ -15,13 +15,15 @@ from platform_core.domain.catalog import load_catalog
 from platform_core.errors import ConfigurationError
 from platform_core.settings import REPOSITORY
 from producers.cli import main as producers_main
-from producers.postgres.fence import Position
-from producers.postgres.increment import Increment
+from producers.postgres.fence import Numbers, Position, Version
+from producers.postgres.poller import TablePoller
 from producers.postgres.snapshot import Snapshot
+from producers.postgres.stamp import Stamp
 from producers.running import Stop, run_every
-from producers.watermark import FileWatermark, MemoryWatermark
+from producers.watermark import FileWatermark
 from simulation.cli import main as simulation_main
 from simulation.history.replay import Plan
+from simulation.history.virtual import MemoryWatermark
 from simulation.shop.lifecycle import FLOW, Progress, advance
 from simulation.world import day_ids
 
@@ -51,7 +53,8 @@ def test_a_broken_watermark_says_what_to_do(tmp_path: Path, text: str) -> None:
 
 
 def test_a_position_survives_json() -> None:
-    position = Position(NOW, ((NOW, 7), (NOW + timedelta(microseconds=1), 9)), {5: NOW})
+    at, later = Stamp.of(NOW), Stamp.parse("12345-06-01 00:00:00+00")
+    position = Position(at, ((at, 7), (later, 9)), (Version(at, 5),), 3, Numbers(1, 2, 3), "4/5")
     assert Position.from_json(json.loads(json.dumps(position.to_json()))) == position
 
 
@@ -62,6 +65,7 @@ def test_a_position_survives_json() -> None:
         ("2026-03-10T12:00:00+00:00", datetime(2026, 3, 10, 12, 59, 59, tzinfo=UTC), False),
         ("2026-03-10T12:59:59+00:00", datetime(2026, 3, 10, 13, 0, 0, tzinfo=UTC), True),
         ("2026-03-08T12:00:00+00:00", NOW, True),
+        ("2027-03-08T12:00:00+00:00", NOW, True),
     ],
 )
 def test_a_snapshot_is_due_each_hour(last: str | None, now: datetime, due: bool) -> None:
@@ -77,11 +81,12 @@ def test_a_snapshot_is_due_each_hour(last: str | None, now: datetime, due: bool)
         ("2026-03-09T23:55:00+00:00", datetime(2026, 3, 10, 23, 55, 1, tzinfo=UTC), True),
         ("2026-03-10T00:10:00+00:00", datetime(2026, 3, 10, 12, 0, tzinfo=UTC), False),
         ("2026-03-07T23:55:00+00:00", NOW, True),
+        ("2036-03-07T23:55:00+00:00", NOW, True),
     ],
 )
 def test_an_increment_is_due_before_midnight_or_when_one_was_missed(last: str | None, now: datetime, due: bool) -> None:
     document: dict[str, Any] | None = None if last is None else {"extracted_at": last, "position": Position().to_json()}
-    assert Increment(MagicMock(), MagicMock(domain=CATALOG["users"]), MemoryWatermark(document)).due(now) is due
+    assert TablePoller(MagicMock(), MagicMock(domain=CATALOG["users"]), MemoryWatermark(document)).due(now) is due
 
 
 def test_an_order_lives_the_same_in_one_step_or_many() -> None:
