@@ -13,6 +13,7 @@ from platform_core.errors import PlatformError
 from platform_core.settings import settings
 
 ENGINES = ("spark", "sail")
+MOST_DAYS = 366
 
 
 def main() -> int:
@@ -20,7 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.embedded", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="the whole path once, with a proof")
-    demo.add_argument("--days", type=_positive, default=3)
+    demo.add_argument("--days", type=_days, default=3)
     demo.add_argument("--events-per-day", type=_positive, default=50_000)
     demo.add_argument("--seed", type=int, default=7)
     demo.add_argument("--engine", choices=ENGINES, help="instead of the one that SPARK_ENGINE names")
@@ -54,6 +55,13 @@ def _run(arguments: argparse.Namespace) -> int:
     from infra.embedded.commands import demo
 
     return demo.run(arguments.days, arguments.events_per_day, arguments.seed, engine, keep=arguments.keep)
+
+
+def _days(text: str) -> int:
+    value = _positive(text)
+    if value > MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"must be {MOST_DAYS} or less: each day is made, sent and processed")
+    return value
 
 
 def _positive(text: str) -> int:

@@ -56,6 +56,16 @@ def test_the_setting_chooses_the_engine_and_the_flag_goes_before_it(
     assert started == [engine]
 
 
+@pytest.mark.parametrize("days", ["0", "100000"])
+def test_a_demo_of_no_day_or_of_centuries_starts_nothing(
+    started: list[str], monkeypatch: pytest.MonkeyPatch, days: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["embedded", "demo", "--days", days])
+    with pytest.raises(SystemExit):
+        command_line.main()
+    assert not started and "argument --days: must be" in capsys.readouterr().err
+
+
 def test_the_makefile_leaves_the_engine_to_the_setting() -> None:
     text = (REPOSITORY / "Makefile").read_text()
     assert re.search(r"^ENGINE \?=$", text, re.MULTILINE)
