@@ -7,7 +7,6 @@ Only asking and showing belong here; what a dead letter is says `pdp.actions.dea
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -154,7 +153,7 @@ def redrive(
         TableColumn("skipped (already done)", "skipped"),
         TableColumn("not sendable", "unreadable"),
     )
-    output.answer(as_json, asdict(result), shown, notes=_notes(chosen, result, selection.error))
+    output.answer(as_json, output.record(result), shown, notes=_notes(chosen, result, selection.error))
     if result.unreadable:
         raise typer.Exit(1)
 
