@@ -13,6 +13,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any, Literal
 
+from platform_core.counted import counted
 from platform_kafka.offset_ranges import OffsetRanges
 
 MAX_NAMED = 10
@@ -315,7 +316,7 @@ class AuditReport:
         """What was looked at, to read."""
         seen = [result for result in self.results if not result.not_checked]
         days = sorted({result.day for result in seen if result.day is not None})
-        dates = f", {len(days)} dates from {days[0]} to {days[-1]}" if days else ""
+        dates = f", {counted(len(days), 'date')} from {days[0]} to {days[-1]}" if days else ""
         stages = ", ".join(dict.fromkeys(result.stage.layers for result in seen))
         return f"{', '.join(dict.fromkeys(result.domain for result in seen))}; {stages}{dates}" if seen else "nothing"
 

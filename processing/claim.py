@@ -14,6 +14,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from audit.dates import open_table
+from platform_core.counted import counted
 from platform_core.domain.catalog import Domain
 from platform_core.domain.code_version import code_version
 from platform_core.errors import PermanentError, ServiceDownError
@@ -112,7 +113,8 @@ class Claims:
         files = tuple(file.name for file in self._run.lake.list_date(self._domain, day))
         if gone := sorted(set(row.source_files if row else ()) - set(files)):
             raise PermanentError(
-                f"Bronze of domain `{name}`, {day}, has lost {len(gone)} files, first `{self._run.lake.uri(gone[0])}`."
+                f"Bronze of domain `{name}`, {day}, has lost {counted(len(gone), 'file')},"
+                f" first `{self._run.lake.uri(gone[0])}`."
                 " The date keeps what is published. Restore the files; if their rows are to go, accept the loss:"
                 f" pdp partitions reset {name} {day} --accept-loss"
             )

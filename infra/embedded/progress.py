@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from platform_core.counted import counted
+
 _MEBIBYTE = 1024 * 1024
 
 
@@ -50,7 +52,7 @@ class Reporter:
         received = 0
 
         if not self._console.is_terminal:
-            self.line(f"  {label}: downloading {count} files")
+            self.line(f"  {label}: downloading {counted(count, 'file')}")
 
         columns = (
             TextColumn("  {task.description:<44}"),
@@ -74,4 +76,4 @@ class Reporter:
 
             yield begin
         seconds = time.monotonic() - started
-        self.line(f"  {label}: {count} files, {received / _MEBIBYTE:.1f} MiB in {seconds:.1f} s")
+        self.line(f"  {label}: {counted(count, 'file')}, {received / _MEBIBYTE:.1f} MiB in {seconds:.1f} s")

@@ -16,6 +16,7 @@ import dagster as dg
 from platform_assets.assets.bronze import DATA_VERSION, BronzeEvent, bronze_events
 from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
 from platform_assets.assets.metadata import shown, table_metadata
+from platform_core.counted import counted
 from platform_core.domain.catalog import Domain
 from platform_core.domain.code_version import code_version
 from platform_core.lake.lake import Lake
@@ -70,7 +71,7 @@ class Report:
         match step:
             case Claimed():
                 self._claims[step.day] = step
-                self._log.info(f"{about}: {step.was} → IN_FLIGHT, {len(step.files)} files pinned")
+                self._log.info(f"{about}: {step.was} → IN_FLIGHT, {counted(len(step.files), 'file')} pinned")
                 yield from self._bronze(step)
             case SilverDone():
                 if step.result.published:
@@ -96,7 +97,7 @@ class Report:
         if self._failures:
             failures = "\n".join(f"{day}: {error}" for day, error in self._failures.items())
             raise dg.Failure(
-                description=f"{len(self._failures)} dates of `{self._domain.name}` failed:\n{failures}",
+                description=f"{counted(len(self._failures), 'date')} of `{self._domain.name}` failed:\n{failures}",
                 metadata={str(day): str(error) for day, error in self._failures.items()},
                 allow_retries=False,
             )

@@ -22,6 +22,7 @@ from platform_assets.assets.keys import silver_key
 from platform_assets.jobs import RANGE_END, RANGE_START, REASON_TAG, days_of, is_running, job_name
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_core.clock import SystemClock
+from platform_core.counted import counted
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
 from platform_core.lake.alerts import AlertLog
@@ -136,7 +137,8 @@ def tick(
     return Tick(
         [request for request in requests if request is not None],
         events,
-        f"{listing.files} files of {len(listing.bronze)} dates listed; {len(decided.changes)} transitions;"
+        f"{counted(listing.files, 'file')} of {counted(len(listing.bronze), 'date')} listed;"
+        f" {counted(len(decided.changes), 'transition')};"
         f" to run: {queued or 'nothing'}",
         DiscoveryCursor(
             news.position if news else cursor.ledger,

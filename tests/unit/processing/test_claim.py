@@ -60,7 +60,7 @@ def test_a_date_that_lost_a_file_is_refused_and_stays_as_it_is(rig: ClaimRig) ->
     rig.claims().abandon(DAY, TransientError("x"))
     before = rig.meta.get("events", DAY)
     Path(rig.lake.uri(rig.files[1])).unlink()
-    with pytest.raises(PermanentError, match=r"has lost 1 files, first .*part-1.*--accept-loss"):
+    with pytest.raises(PermanentError, match=r"has lost 1 file, first .*part-1.*--accept-loss"):
         rig.claims("b").claim(DAY)
     assert rig.meta.get("events", DAY) == before
 
