@@ -105,7 +105,7 @@ def test_the_latest_records_of_kafka_are_the_live_rows_of_postgres(provisioned: 
 
 def test_an_order_lives_on_the_date_of_its_creation_alone(provisioned: Any, shop: Any) -> None:
     draw = random.Random(3)
-    poller = CdcPoller(provisioned.connect(), provisioned.delivery("orders"), MemoryWatermark(), page_rows=3)
+    poller = TablePoller(provisioned.connect(), provisioned.delivery("orders"), MemoryWatermark(), page_rows=3)
     for order in range(1, 6):
         run(shop, PLACE, id=order)
     for _ in range(120):
