@@ -162,31 +162,24 @@ def guard_bronze(
     """
     guarded = []
     for outcome in outcomes:
-        if outcome.change is not None:
-            before, now = set(pinned(outcome.day)), set(listed(outcome.day))
-            gone, change = sorted(before - now), outcome.change
-            reason = ""
-            if outcome.day < start:
-                reason = f"it is before the domain's start_date, {start}"
-            elif not now:
-                reason = "Bronze has no file of it, so there is nothing to process; what is published stays"
-            elif gone and not accept_loss:
-                lost = f"{counted(len(gone), 'file')}, first `{gone[0]}`"
-                reason = f"Bronze has lost {lost}: restore them, or give --accept-loss"
-            elif gone:
-                kept = tuple(sorted(before & now))
-                loss = {"cause": "loss accepted", "gone_files": len(gone)}
-                change = replace(
-                    change,
-                    set={**change.set, "source_files": kept, "file_hash": file_hash(kept)},
-                    detail={**change.detail, **loss},
-                )
-            outcome = (
-                replace(outcome, verdict=Verdict.REFUSED, reason=reason, change=None)
-                if reason
-                else replace(outcome, change=change)
-            )
-        guarded.append(outcome)
+        if outcome.change is None:
+            guarded.append(outcome)
+            continue
+        before, now = set(pinned(outcome.day)), set(listed(outcome.day))
+        gone, kept, reason, change = sorted(before - now), tuple(sorted(before & now)), "", outcome.change
+        if outcome.day < start:
+            reason = f"it is before the domain's start_date, {start}"
+        elif not now:
+            reason = "Bronze has no file of it, so there is nothing to process; what is published stays"
+        elif gone and not accept_loss:
+            lost = f"{counted(len(gone), 'file')}, first `{gone[0]}`"
+            reason = f"Bronze has lost {lost}: restore them, or give --accept-loss"
+        elif gone:
+            files = {"source_files": kept, "file_hash": file_hash(kept)}
+            loss = {"cause": "loss accepted", "gone_files": len(gone)}
+            change = replace(change, set={**change.set, **files}, detail={**change.detail, **loss})
+        refused = replace(outcome, verdict=Verdict.REFUSED, reason=reason, change=None)
+        guarded.append(refused if reason else replace(outcome, change=change))
     return guarded
 
 

@@ -37,15 +37,13 @@ def guarded(
     platform: Platform, domain: Domain, plan: Sequence[ResetOutcome], *, accept_loss: bool = False
 ) -> list[ResetOutcome]:
     """Return a plan without the resets that the Bronze of now does not allow."""
-
-    def pinned(day: date) -> Sequence[str]:
-        row = platform.partitions.get(domain.name, day)
-        return row.source_files if row else ()
-
-    def listed(day: date) -> Sequence[str]:
-        return [file.name for file in platform.lake.list_date(domain, day)]
-
-    return partition_resets.guard_bronze(plan, domain.start_date, pinned, listed, accept_loss=accept_loss)
+    return partition_resets.guard_bronze(
+        plan,
+        domain.start_date,
+        lambda day: row.source_files if (row := platform.partitions.get(domain.name, day)) else (),
+        lambda day: [file.name for file in platform.lake.list_date(domain, day)],
+        accept_loss=accept_loss,
+    )
 
 
 def detail(cause: str, **more: object) -> dict[str, Any]:

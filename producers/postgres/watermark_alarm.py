@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import NamedTuple
 
 import psycopg2
@@ -22,7 +23,6 @@ from producers.postgres.fence import FencedReader
 log = logging.getLogger(__name__)
 
 KIND = AlertKind.WATERMARK_HELD_BACK
-CLOCK = AlertKind.SOURCE_CLOCK_STEPPED_BACK
 STEP_SECONDS = 1.0
 REPEAT_SECONDS = 60.0
 
@@ -103,8 +103,7 @@ class WatermarkAlarm:
     def check(self, reader: FencedReader) -> None:
         """Judge the last poll of the reader, which has come to its end."""
         if reader.stepped_back_seconds >= STEP_SECONDS:
-            log.warning("clock_stepped_back source=%s seconds=%.0f", self._source, reader.stepped_back_seconds)
-            self._sends(self._of_a_step(reader))
+            self._clock_stepped_back(reader)
         held = reader.held_seconds
         if held <= self._threshold_seconds:
             if self.is_on:
@@ -121,45 +120,40 @@ class WatermarkAlarm:
             "watermark_held_back source=%s seconds=%.0f pid=%s user=%s state=%s since=%s",
             *(self._source, held, blocker.pid, blocker.user, blocker.state.replace(" ", "_"), blocker.since),
         )
-        self._sent = self._sent or self._sends(self._alert(reader, blocker))
+        self._sent = self._sent or self._held_back(reader, blocker)
 
-    def _sends(self, alert: Alert) -> bool:
+    def _clock_stepped_back(self, reader: FencedReader) -> None:
+        log.warning("clock_stepped_back source=%s seconds=%.0f", self._source, reader.stepped_back_seconds)
+        self._sends(
+            AlertKind.SOURCE_CLOCK_STEPPED_BACK,
+            reader,
+            reader.polled_at,
+            f"The clock of the database of `{self._source}` is {reader.stepped_back_seconds:,.0f} s behind what it was"
+            " at the last poll. No row is missed; rows that are written now bear earlier times than older ones.",
+            f"The source database, which says that it is {reader.polled_at}",
+            "SELECT clock_timestamp();",
+        )
+
+    def _held_back(self, reader: FencedReader, blocker: OpenTransaction) -> bool:
+        return self._sends(
+            KIND,
+            reader,
+            reader.held_since,
+            f"A transaction has been open for {reader.held_seconds:,.0f} s. Other rows of `{self._source}` are sent as"
+            " ever; what this transaction wrote comes when it commits, and until then every poll reads the window"
+            " again.",
+            f"Postgres process {blocker.pid}, user {blocker.user}, {blocker.state}, since {blocker.since}",
+            blocker.ending,
+        )
+
+    def _sends(
+        self, kind: AlertKind, reader: FencedReader, since: datetime | None, what: str, where: str, command: str
+    ) -> bool:
+        assert reader.polled_at is not None and since is not None
+        key = f"{kind}/{self._source}/{since.isoformat()}"
         try:
-            self._send(alert)
+            self._send(Alert(key, kind, self._source, None, what, where, command, reader.polled_at))
             return True
         except TransientError as error:  # the rows must not wait for Kafka
             log.warning("alert_not_sent source=%s error=%s", self._source, error)
             return False
-
-    def _of_a_step(self, reader: FencedReader) -> Alert:
-        assert reader.polled_at is not None
-        return Alert(
-            key=f"{CLOCK}/{self._source}/{reader.polled_at.isoformat()}",
-            kind=CLOCK,
-            domain=self._source,
-            partition_date=None,
-            what=(
-                f"The clock of the database of `{self._source}` is {reader.stepped_back_seconds:,.0f} s behind what it"
-                " was at the last poll. No row is missed; rows that are written now bear earlier times than older ones."
-            ),
-            where=f"The source database, which says that it is {reader.polled_at.isoformat()}",
-            command="SELECT clock_timestamp();",
-            at=reader.polled_at,
-        )
-
-    def _alert(self, reader: FencedReader, blocker: OpenTransaction) -> Alert:
-        assert reader.held_since is not None and reader.polled_at is not None
-        return Alert(
-            key=f"{KIND}/{self._source}/{reader.held_since.isoformat()}",
-            kind=KIND,
-            domain=self._source,
-            partition_date=None,
-            what=(
-                f"A transaction has been open for {reader.held_seconds:,.0f} s. Other rows of `{self._source}` are sent"
-                " as ever; what this transaction wrote comes when it commits, and until then every poll reads the"
-                " window again."
-            ),
-            where=f"Postgres process {blocker.pid}, user {blocker.user}, {blocker.state}, since {blocker.since}",
-            command=blocker.ending,
-            at=reader.polled_at,
-        )

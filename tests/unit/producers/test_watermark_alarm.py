@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from platform_core.errors import TransientError
-from platform_core.lake.alerts import Alert
-from producers.postgres.watermark_alarm import CLOCK, WatermarkAlarm
+from platform_core.lake.alerts import Alert, AlertKind
+from producers.postgres.watermark_alarm import WatermarkAlarm
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -25,7 +25,12 @@ def test_a_step_back_raises_an_alert_and_a_small_correction_does_not() -> None:
     for seconds in (0.0, 0.2, 3_600.0, 0.0):
         alarm.check(reader(seconds))
     (alert,) = sent
-    assert (alert.kind, alert.domain, alert.at) == (CLOCK, "orders", NOW) and "3,600 s behind" in alert.what
+    assert (alert.kind, alert.domain, alert.at) == (
+        AlertKind.SOURCE_CLOCK_STEPPED_BACK,
+        "orders",
+        NOW,
+    )
+    assert "3,600 s behind" in alert.what
 
 
 def test_rows_do_not_wait_for_an_alert_that_kafka_does_not_take(caplog: pytest.LogCaptureFixture) -> None:
