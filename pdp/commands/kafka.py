@@ -118,7 +118,7 @@ def peek(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Records to show")] = 10,
     as_json: Json = False,
 ) -> None:
-    """Show records of a topic: place, time, key, headers and value; the newest without an offset."""
+    """Show records of a topic: offset, time, key, headers and value; the newest without an offset."""
     from platform_kafka.reader import OperatorKafka
 
     platform: Platform = ctx.obj

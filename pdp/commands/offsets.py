@@ -45,7 +45,7 @@ def reset(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, change nothing")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make the sink read again from another place; refused while a sink runs."""
+    """Make the sink read again from another offset; refused while a sink runs."""
     from pdp.actions import group_offsets
     from platform_kafka.reader import OperatorKafka
 
