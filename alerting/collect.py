@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from platform_core.lake.alerts import Alert, AlertKind
 from platform_core.partitions.freshness import Freshness
-from platform_core.partitions.partition_meta import Partition, Transition
+from platform_core.partitions.partition_meta import UNEXPLAINED, Partition, Transition
 from platform_core.partitions.partition_state import State
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def illegal_alerts(rows: Iterable[Partition], ui_url: str) -> list[Alert]:
 
 
 def check_alerts(rows: Iterable[Partition], history: Iterable[Transition], ui_url: str) -> list[Alert]:
-    """Return an alert for each time that a blocking check stopped a date.
+    """Return an alert for each time that a blocking check stopped a date, or that its audit found it unexplained.
 
     Args:
         rows: partition_meta, whose error message says which check.
@@ -107,13 +107,17 @@ def check_alerts(rows: Iterable[Partition], history: Iterable[Transition], ui_ur
     by_date = {(row.domain, row.partition_date): row for row in rows}
     alerts = []
     for t in history:
-        if t.to_status != State.FAILED or _detail(t, "error") != BLOCKING_CHECK:
+        domain, day, unexplained = t.domain, t.partition_date, _detail(t, UNEXPLAINED)
+        what, command = f"`{domain}` {day}", _look_at(domain, [day])
+        if unexplained:
+            what += f": the audit cannot explain every record ({unexplained}). The date is loaded."
+            command = f"pdp audit --domain {domain} --date {day}"
+        elif t.to_status == State.FAILED and _detail(t, "error") == BLOCKING_CHECK:
+            what += ": a blocking check failed; the warehouse keeps the rows that it had."
+            what = f"{what} {_message(by_date, t, same_run=True)}".rstrip()
+        else:
             continue
-        domain, day = t.domain, t.partition_date
-        what = f"`{domain}` {day}: a blocking check failed; the warehouse keeps the rows that it had."
-        what = f"{what} {_message(by_date, t, same_run=True)}".rstrip()
-        key = f"{domain}:{day}:{t.at.isoformat()}"
-        kind, command = AlertKind.CHECK_FAILED, _look_at(domain, [day])
+        kind, key = AlertKind.CHECK_FAILED, f"{domain}:{day}:{t.at.isoformat()}"
         alerts.append(_alert(kind, key, what, command, t.at, ui_url, domain, [day], t.run_id))
     return alerts
 

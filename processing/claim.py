@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from platform_core.errors import PermanentError, ServiceDownError
 from platform_core.lake.lake import Lake
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.partition_meta import (
+    UNEXPLAINED,
     Change,
     Partition,
     StateConflictError,
@@ -142,8 +143,13 @@ class Claims:
         )
         return Claimed(day, files, fingerprint, row.status if row else State.UNDISCOVERED, reprocess)
 
-    def finish(self, day: date, silver: SilverResult, gold_rows: int) -> None:
+    def finish(
+        self, day: date, silver: SilverResult, gold_rows: int, unexplained: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         """Make the date DONE.
+
+        Args:
+            unexplained: The audit's problems, of which the history keeps the kinds: an alert follows.
 
         Raises:
             StateConflictError: it no longer belongs to this run.
@@ -158,7 +164,15 @@ class Claims:
             "silver_path": self._run.lake.uri(self._run.lake.silver(self._domain)),
             "gold_path": self._run.lake.uri(self._run.lake.gold(self._domain, "").rstrip("/")),
         }
-        counts = {"bronze": silver.bronze_rows, "silver": silver.silver_rows, "gold": gold_rows, "code": self._code}
+        counts: dict[str, Any] = {
+            "bronze": silver.bronze_rows,
+            "silver": silver.silver_rows,
+            "gold": gold_rows,
+            "code": self._code,
+        }
+        if unexplained:
+            problems = (f"{problem['stage']} {problem['kind']} {problem['count']}" for problem in unexplained)
+            counts[UNEXPLAINED] = ", ".join(problems)
         self._run.partitions.apply([self._own(day, Event.SUCCEEDED, columns, counts)])
 
     def abandon(self, day: date, error: Exception) -> None:

@@ -20,7 +20,6 @@ import duckdb
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
-from audit.alert import audit_alert
 from audit.checks import check_silver
 from audit.date_check import check_audit
 from audit.report import CheckOutcome, Stage, StageResult
@@ -28,7 +27,6 @@ from audit.stages import gold_to_warehouse
 from audit.stages.silver_to_gold import compare as compare_gold
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
-from platform_core.lake.alerts import AlertLog
 from platform_core.lake.corrections import Correction, CorrectionLedger, RowChange, correction_id, difference
 from processing.claim import Claimed, Claims, Skipped, gold_versions
 from processing.context import RunContext
@@ -156,8 +154,9 @@ class Processor:
         lease = Lease(self._run, day, self._spark.interruptAll)
         try:
             with lease:
-                silver, loads = yield from self._layers(claim, lease)
-            self._claims.finish(day, silver, sum(load.rows for load in loads))
+                silver, loads, audited = yield from self._layers(claim, lease)
+            unexplained = audited.facts["problems"] if audited.blocks else []
+            self._claims.finish(day, silver, sum(load.rows for load in loads), unexplained)
             yield Noted(day, "DONE")
         except Exception as error:
             log.exception("date_failed domain=%s date=%s", self._domain.name, day)
@@ -171,16 +170,18 @@ class Processor:
             self._claims.abandon(day, PlatformError("The run was cancelled or interrupted."))
             raise
 
-    def _layers(self, claim: Claimed, lease: Lease) -> Generator[Step, None, tuple[SilverResult, list[TableLoad]]]:
+    def _layers(
+        self, claim: Claimed, lease: Lease
+    ) -> Generator[Step, None, tuple[SilverResult, list[TableLoad], CheckOutcome]]:
         silver = yield from self._silver(claim)
         lease.check()
         gold, partitions = yield from self._merge_gold(claim.day)
         lease.check()
-        loads = yield from self._load(claim, partitions, gold)
+        loads, audited = yield from self._load(claim, partitions, gold)
         if claim.reprocess is not None:
             yield self._record_correction(claim, silver, partitions)
         lease.check()
-        return silver, loads
+        return silver, loads, audited
 
     def _silver(self, claim: Claimed) -> Generator[Step, None, SilverResult]:
         from spark_jobs import bronze_to_silver
@@ -226,7 +227,7 @@ class Processor:
 
     def _load(
         self, claim: Claimed, partitions: list[GoldPartition], gold: StageResult
-    ) -> Generator[Step, None, list[TableLoad]]:
+    ) -> Generator[Step, None, tuple[list[TableLoad], CheckOutcome]]:
         day, domain, run = claim.day, self._domain, self._run
         started = time.monotonic()
         with self._warehouse(f"pdp:{domain.name}:{day}:{run.run_id}") as connection:
@@ -242,18 +243,7 @@ class Processor:
         loaded = gold_to_warehouse.of_loads(domain, day, loads)
         audited = check_audit(self._lake, domain, day, claim.files, (gold, loaded))
         yield WarehouseDone(day, loads, [*loaded.checks, audited], time.monotonic() - started)
-        if audited.blocks:
-            self._alert(day, audited)
-        return loads
-
-    def _alert(self, day: date, audited: CheckOutcome) -> None:
-        """Raise an alert; the watch sends it. The warehouse has the date already, so a log that fails stops nothing."""
-        run, problems = self._run, audited.facts["problems"]
-        alert = audit_alert(self._domain.name, day, problems, run.run_id, run.clock.now(), run.settings.ui_url)
-        try:
-            AlertLog(self._lake).new([alert])
-        except TransientError as error:
-            log.error("alert_not_raised key=%s error=%s", alert.key, error)
+        return loads, audited
 
     def _record_correction(self, claim: Claimed, silver: SilverResult, after: list[GoldPartition]) -> Noted:
         why = claim.reprocess

@@ -106,6 +106,10 @@ class Change:
         return replace(base, **self.set, status=next_state(state, self.event), updated_at=now)
 
 
+UNEXPLAINED = "unexplained"
+"""In a transition's detail: what the audit of a date that became DONE could not explain."""
+
+
 @dataclass(frozen=True)
 class Transition:
     """One line of a partition's history."""

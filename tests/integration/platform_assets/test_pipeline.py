@@ -16,11 +16,11 @@ import pytest
 from snowflake.connector.cursor import SnowflakeCursor
 from snowflake.connector.errors import ProgrammingError
 
+from alerting.collect import check_alerts
 from audit import checks
 from audit.report import CheckOutcome
 from audit.stages import bronze_to_silver, gold_to_warehouse, kafka_to_bronze, silver_to_gold, source_to_silver
 from platform_assets.resources.warehouse import Warehouse
-from platform_core.lake.alerts import AlertLog
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import settings
@@ -156,9 +156,9 @@ def test_an_audit_that_fails_raises_an_alert_and_the_date_stays_loaded(
     pipeline_rig.run(DAY)
     row = pipeline_rig.partitions.get("events", DAY)
     assert row is not None and row.status is State.DONE
-    [logged] = AlertLog(pipeline_rig.lake).read("events")
-    assert "silver missing_in_silver 2" in logged.alert.what
-    assert logged.alert.command == f"pdp audit --domain events --date {DAY}"
+    [alert] = check_alerts([row], pipeline_rig.partitions.history("events", DAY), "http://ui.test")
+    assert "silver missing_in_silver 2" in alert.what
+    assert alert.command == f"pdp audit --domain events --date {DAY}"
 
 
 def test_a_second_run_changes_nothing(pipeline_rig: PipelineRig) -> None:
