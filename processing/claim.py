@@ -164,16 +164,10 @@ class Claims:
             "silver_path": self._run.lake.uri(self._run.lake.silver(self._domain)),
             "gold_path": self._run.lake.uri(self._run.lake.gold(self._domain, "").rstrip("/")),
         }
-        counts: dict[str, Any] = {
-            "bronze": silver.bronze_rows,
-            "silver": silver.silver_rows,
-            "gold": gold_rows,
-            "code": self._code,
-        }
-        if unexplained:
-            problems = (f"{problem['stage']} {problem['kind']} {problem['count']}" for problem in unexplained)
-            counts[UNEXPLAINED] = ", ".join(problems)
-        self._run.partitions.apply([self._own(day, Event.SUCCEEDED, columns, counts)])
+        counts = {"bronze": silver.bronze_rows, "silver": silver.silver_rows, "gold": gold_rows}
+        problems = ", ".join(f"{problem['stage']} {problem['kind']} {problem['count']}" for problem in unexplained)
+        detail = {**counts, "code": self._code, **({UNEXPLAINED: problems} if problems else {})}
+        self._run.partitions.apply([self._own(day, Event.SUCCEEDED, columns, detail)])
 
     def abandon(self, day: date, error: Exception) -> None:
         """Make the date FAILED; a date that was taken over stays as it is.
