@@ -7,7 +7,6 @@ those facts belongs to `watch`, sending to `dispatch`.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -286,9 +285,4 @@ def _message(by_date: Mapping[tuple[str, date], Partition], t: Transition, *, sa
 
 
 def _detail(transition: Transition, name: str) -> str:
-    try:
-        detail = json.loads(transition.detail)
-    except (TypeError, ValueError):
-        return ""
-    value = detail.get(name) if isinstance(detail, dict) else None
-    return str(value)[:MESSAGE] if value else ""
+    return str(transition.facts.get(name) or "")[:MESSAGE]

@@ -6,7 +6,6 @@ What is done with a date between claim and success belongs to `processing`, whic
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -221,12 +220,11 @@ class Claims:
         history = self._run.partitions.history(row.domain, row.partition_date)
         done = max((n for n, t in enumerate(history) if t.event == Event.SUCCEEDED), default=-1)
         since = history[done + 1 :]
-        attempts = [json.loads(t.detail) for t in since if t.event == Event.RUN_STARTED]
+        attempts = [t.facts for t in since if t.event == Event.RUN_STARTED]
         if attempts:
             # A failed attempt pinned its files already: count on from what it found.
             new += attempts[-1].get("new_files", 0)
-        resets = [json.loads(t.detail) for t in since if t.event == Event.RESET]
-        gone = sum(reset.get("gone_files", 0) for reset in resets)  # of a loss that a person accepted
+        gone = sum(t.facts.get("gone_files", 0) for t in since if t.event == Event.RESET)  # a loss that was accepted
         first = next((a for a in attempts if "gold_before" in a), None)
         versions = first["gold_before"] if first else gold_versions(self._run.lake, self._domain)
         reprocess = Reprocess(
@@ -241,10 +239,10 @@ class Claims:
 
     def _cause(self, done: Transition | None, since: Sequence[Transition], *, changed: bool) -> str:
         causes = ["late files"] if changed else []
-        code = json.loads(done.detail).get("code") if done else None
+        code = done.facts.get("code") if done else None
         if code is not None and code != self._code:
             causes.append("code change")
-        resets = [json.loads(t.detail).get("cause", "reset") for t in since if t.event == Event.RESET]
+        resets = [t.facts.get("cause", "reset") for t in since if t.event == Event.RESET]
         causes += dict.fromkeys(resets)
         # What neither Bronze, nor the code, nor the history explains was asked for: by a run of the UI, or by SQL.
         return " + ".join(causes) or "backfill"

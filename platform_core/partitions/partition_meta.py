@@ -123,6 +123,15 @@ class Transition:
     run_id: str | None
     detail: str = ""
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The detail, parsed; empty when somebody wrote something else by SQL."""
+        try:
+            value = json.loads(self.detail)
+        except (TypeError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
 
 class StateConflictError(TransientError):
     """A compare-and-set found another state than the expected one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -109,3 +110,14 @@ def test_the_loss_that_was_accepted_is_told_by_the_correction(rig: ClaimRig) -> 
     claimed = rig.claims("b", discovered=True).claim(DAY)
     assert isinstance(claimed, Claimed) and claimed.reprocess is not None
     assert (claimed.reprocess.cause, claimed.reprocess.gone_files) == ("loss accepted", 1)
+
+
+def test_a_history_that_was_written_by_hand_keeps_no_date_from_a_run(
+    rig: ClaimRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.claims().claim(DAY)
+    done = Change("events", DAY, State.IN_FLIGHT, Event.SUCCEEDED, run_id="a", set={"processed_at": rig.clock.now()})
+    rig.meta.apply([done, Change("events", DAY, State.DONE, Event.RESET)])
+    by_hand = [replace(line, detail="by hand") for line in rig.meta.history("events", DAY)]
+    monkeypatch.setattr(rig.meta, "history", lambda *_, **__: by_hand)
+    assert isinstance(rig.claims("b").claim(DAY), Claimed)
