@@ -215,15 +215,21 @@ class Processor:
             yield GoldDone(day, silver_to_gold.GoldResult(), list(compared.checks))
             raise
         partitions = [self._gold_partition(table, day) for table in self._domain.gold.tables]
-        for part in partitions:
+        self._refuse_other_rows(day, judged, partitions, before)
+        yield GoldDone(day, gold, list(compared.checks))
+        return compared, partitions
+
+    def _refuse_other_rows(
+        self, day: date, judged: Mapping[str, pa.Table], merged: Sequence[GoldPartition], before: Mapping[str, int]
+    ) -> None:
+        """Take the date back when a table has other rows than were judged."""
+        for part in merged:
             if any(row.change != "none" for row in difference(judged[part.table], part.data, part.keys)):
                 self._withdraw_gold(before)
                 raise TransientError(
                     f"Gold table `{part.table}` {day} has other rows than were merged, and was taken back. Look for a"
                     " second writer of the table; the date is tried again."
                 )
-        yield GoldDone(day, gold, list(compared.checks))
-        return compared, partitions
 
     def _load(
         self, claim: Claimed, partitions: list[GoldPartition], gold: StageResult

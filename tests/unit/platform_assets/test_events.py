@@ -23,7 +23,7 @@ DAY = date(2026, 11, 20)
 
 def test_what_cannot_be_shown_stops_no_date(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings(lake_uri=str(tmp_path))
-    silver = SilverResult(1, 1, 1, 0, 0, {}, {}, published=True, seconds=0.1)
+    silver = SilverResult(1, 1, 1, 0, 0, 0, {}, {}, published=True)
     with dg.DagsterInstance.ephemeral() as instance:
         events = load_catalog(settings.domains_file)["events"]
         report = Report(instance, logging.getLogger("run"), events, Lake(settings), {})
