@@ -74,23 +74,31 @@ def read_row(dsn: str, table: str, key: str, value: object) -> dict[str, Any] | 
     return dict(json.loads(row[0])) if row else None
 
 
-def read_versions(dsn: str, table: str, key: str, version: str, keys: Sequence[object]) -> dict[Any, str]:
+def read_versions(
+    dsn: str, table: str, key: str, version: str, keys: Sequence[object], dated: tuple[str, date] | None = None
+) -> dict[Any, str]:
     """Return the latest versions, as text, of those keys that a table has.
 
     Args:
         dsn: The database's URL, with its password.
         key: The table's key column.
         version: The column that orders versions.
+        dated: Only rows of a date, by this column.
 
     Raises:
         SourceUnavailableError: no connection, no such table, or the query failed.
     """
     from psycopg2 import sql
 
-    query = sql.SQL("select {key}, max({version})::text from {table} where {key} = any(%s) group by {key}")
+    condition, bounds = sql.SQL("{key} = any(%(keys)s)"), dict[str, datetime]()
+    if dated is not None:
+        at = sql.Identifier(dated[0])
+        condition += sql.SQL(" and {at} >= %(start)s and {at} < %(end)s").format(at=at)
+        bounds = _bounds(dated[1])
+    query = sql.SQL("select {key}, max({version})::text from {table} where ") + condition + sql.SQL(" group by {key}")
     names = {"key": sql.Identifier(key), "version": sql.Identifier(version)}
     with _session(dsn, f"table `{table}`") as cursor:
-        cursor.execute(query.format(table=sql.Identifier(*table.split(".")), **names), (list(keys),))
+        cursor.execute(query.format(table=sql.Identifier(*table.split(".")), **names), {"keys": list(keys), **bounds})
         return dict(cursor.fetchall())
 
 

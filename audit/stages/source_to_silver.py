@@ -77,7 +77,7 @@ def compare(lake: Lake, domain: Domain, day: date | None, access: SourceAccess) 
     """
     with database() as connection:
         _load(connection, lake, domain, day, access.dsn)
-        rows = _differences(connection, domain, access, dated=day is not None)
+        rows = _differences(connection, domain, access, day)
         if rows.behind and access.position is None:
             text = (
                 f"{len(rows.behind):,} rows are not in Silver, and the producer's watermark `{domain.name}.json` is"
@@ -180,7 +180,9 @@ class _Rows:
     gone: list[int]
 
 
-def _differences(connection: duckdb.DuckDBPyConnection, domain: Domain, access: SourceAccess, *, dated: bool) -> _Rows:
+def _differences(
+    connection: duckdb.DuckDBPyConnection, domain: Domain, access: SourceAccess, day: date | None
+) -> _Rows:
     source, columns = _source(domain), _compared_columns(domain)
     key, version = f'"{source.key}"', f'"{source.version}"'
     joined = f"source a left join silver b using ({key})"
@@ -189,7 +191,7 @@ def _differences(connection: duckdb.DuckDBPyConnection, domain: Domain, access: 
     # A row that is deleted at the source leaves its last version with `deleted_at`, which stays in Silver.
     alive = f'where "{source.deleted_at}" is null' if source.deleted_at in columns else ""
     # A source that was read from a later time on has rows that no poll has ever seen.
-    never = "false" if dated else f"b.{key} is null and a.{version} < (select min({version}) from silver_rows)"
+    never = "false" if day else f"b.{key} is null and a.{version} < (select min({version}) from silver_rows)"
     [before_first_poll] = one(connection, f"select count(*) from {joined} where {never}")
     newer = f"({newer}) and not coalesce({never}, false)"
     behind = fetch(connection, f"select {key}, {python_time(f'a.{version}')} from {joined} where {newer} order by all")
@@ -200,9 +202,11 @@ def _differences(connection: duckdb.DuckDBPyConnection, domain: Domain, access: 
         listed[name] = [row[0] for row in fetch(connection, query)]
     lone = fetch(connection, f"select {key} from (from silver {alive}) anti join source using ({key}) order by all")
     gone = [row[0] for row in lone]
-    deleted = _versions(source, access.dsn, source.tombstones, gone)
+    # A row that moved has left a tombstone on the date that it left; only that one is of this date.
+    of_date = (domain.bronze.timestamp_col, day) if day else None
+    deleted = _versions(source, access.dsn, source.tombstones, gone, of_date)
     gone = [key for key in gone if key not in deleted]
-    moved = _versions(source, access.dsn, source.table if dated else None, gone)
+    moved = _versions(source, access.dsn, source.table if day else None, gone)
     [count] = one(connection, "select count(*) from source")
     return _Rows(
         count + len(deleted) + len(moved),
@@ -214,11 +218,13 @@ def _differences(connection: duckdb.DuckDBPyConnection, domain: Domain, access: 
     )
 
 
-def _versions(source: PolledTable, dsn: str, table: str | None, keys: Sequence[int]) -> dict[int, SourceRow]:
+def _versions(
+    source: PolledTable, dsn: str, table: str | None, keys: Sequence[int], dated: tuple[str, date] | None = None
+) -> dict[int, SourceRow]:
     """Return the present versions of those keys that a table has; a version that Python cannot have is none."""
     if table is None or not keys:
         return {}
-    versions = read_versions(dsn, table, source.key, source.version, keys)
+    versions = read_versions(dsn, table, source.key, source.version, keys, dated)
     return {key: SourceRow(key, _time(text)) for key, text in versions.items()}
 
 

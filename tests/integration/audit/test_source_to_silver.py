@@ -38,7 +38,7 @@ class Shop:
             "CREATE TABLE orders (order_id bigint, created_at timestamptz, updated_at timestamptz, total numeric,"
             " deleted_at timestamptz)"
         )
-        self.sql("CREATE TABLE orders_tombstones (order_id bigint, updated_at timestamptz)")
+        self.sql("CREATE TABLE orders_tombstones (order_id bigint, created_at timestamptz, updated_at timestamptz)")
         for day, records in self.made.records.items():
             kept = {row["order_id"]: row for row in self.made.silver_rows(day)}
             for record in records:  # a refused latest version is what the source has
@@ -117,7 +117,9 @@ def test_other_values_and_rows_that_the_source_does_not_have_are_problems(shop):
 
 def test_a_row_deleted_at_the_source_is_on_its_way_as_its_tombstone(shop):
     gone = shop.made.silver_rows(FIRST_DAY)[0]["order_id"]
-    shop.sql("INSERT INTO orders_tombstones VALUES (%s, %s)", gone, LATER + timedelta(hours=1))
+    of_another_date = f"INSERT INTO orders_tombstones VALUES (%s, '{FIRST_DAY - timedelta(days=1)} 12:00Z', %s)"
+    shop.sql(of_another_date, gone, LATER + timedelta(hours=3))
+    shop.sql(f"INSERT INTO orders_tombstones VALUES (%s, '{FIRST_DAY} 12:00Z', %s)", gone, LATER + timedelta(hours=1))
     shop.sql("DELETE FROM orders WHERE order_id = %s", gone)
     report = shop.look()
     assert report.clean, report.problems
@@ -165,7 +167,7 @@ def test_the_advice_for_a_row_that_moved_or_vanished_leads_out(shop):
     for problem in problems:
         assert "tombstones" in problem.next_step and "partitions reset" not in problem.next_step
     # What the advice says is what ends the problem.
-    row = "(%s, clock_timestamp())"
+    row = f"(%s, '{FIRST_DAY} 12:00Z', clock_timestamp())"
     shop.sql(f"INSERT INTO orders_tombstones VALUES {row}, {row}", moved["order_id"], gone["order_id"])
     assert [problem for problem in shop.look().problems if problem.kind is Kind.PHANTOM] == []
 
