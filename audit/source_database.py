@@ -90,15 +90,15 @@ def read_versions(
     """
     from psycopg2 import sql
 
-    condition, bounds = sql.SQL("{key} = any(%(keys)s)"), dict[str, datetime]()
-    if dated is not None:
-        at = sql.Identifier(dated[0])
-        condition += sql.SQL(" and {at} >= %(start)s and {at} < %(end)s").format(at=at)
-        bounds = _bounds(dated[1])
-    query = sql.SQL("select {key}, max({version})::text from {table} where ") + condition + sql.SQL(" group by {key}")
-    names = {"key": sql.Identifier(key), "version": sql.Identifier(version)}
+    of_date = " and {at} >= %(start)s and {at} < %(end)s" if dated else ""
+    text = "select {key}, max({version})::text from {table} where {key} = any(%(keys)s)" + of_date + " group by {key}"
+    query = sql.SQL(text)
+    column, bounds = (dated[0], _bounds(dated[1])) if dated else (version, {})
+    names = {"key": key, "version": version, "at": column}
+    identifiers = {name: sql.Identifier(each) for name, each in names.items()}
     with _session(dsn, f"table `{table}`") as cursor:
-        cursor.execute(query.format(table=sql.Identifier(*table.split(".")), **names), {"keys": list(keys), **bounds})
+        composed = query.format(table=sql.Identifier(*table.split(".")), **identifiers)
+        cursor.execute(composed, {"keys": list(keys), **bounds})
         return dict(cursor.fetchall())
 
 
