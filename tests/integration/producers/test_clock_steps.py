@@ -14,6 +14,7 @@ import pytest
 
 from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY, Settings
+from producers.postgres import fence
 from producers.postgres.database import connect
 from producers.postgres.fence import FencedReader, Position
 from producers.postgres.query import changes_query
@@ -99,6 +100,14 @@ def test_no_row_is_missed_however_the_clock_steps(
 
 def test_a_poll_that_trusts_the_clock_misses_rows(server: PostgresWithClock, database: Any) -> None:
     assert missed(server, database, random.Random(1), TrustsTheClock) > 0
+
+
+def test_a_poll_that_looks_ten_minutes_back_and_no_further_misses_rows(
+    server: PostgresWithClock, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stretches = fence._stretches
+    monkeypatch.setattr(fence, "_stretches", lambda before, ceiling, sweeps: stretches(before, ceiling, sweeps=False))
+    assert missed(server, database, random.Random(1), FencedReader) > 0
 
 
 def take(reader: FencedReader) -> list[int]:
