@@ -82,7 +82,6 @@ def day(text: str, clock: Clock | None = None) -> date:
     raise ArgumentError(
         f"`{text}` is not a date{why}. Write it as YYYY-MM-DD, for example `{today.isoformat()}`, or as `today` or"
         " `yesterday` (UTC).",
-        text=text,
     )
 
 
@@ -106,7 +105,6 @@ def moment(text: str, clock: Clock | None = None) -> datetime:
         raise ArgumentError(
             f"`{text}` is not a time. Write it as `{now:%Y-%m-%dT%H:%M}` (UTC), as a date, or as how long ago: `30m`,"
             " `2h`, `1d`.",
-            text=text,
         ) from None
 
 

@@ -215,10 +215,9 @@ class Delivery:
         message = (
             f"Domain `{self.domain.name}`: {counted(count, 'record')} for `{self._topic}` not acknowledged ({cause})."
         )
-        facts = {"domain": self.domain.name, "topic": self._topic, "failed": count}
         if any(failure.code() in _PERMANENT for failure in failures):
-            raise PermanentError(f"{message} Check that `provision` ran and what the user may write.", **facts)
-        raise TransientError(f"{message} The watermark stays where it was; they are sent again.", **facts)
+            raise PermanentError(f"{message} Check that `provision` ran and what the user may write.")
+        raise TransientError(f"{message} The watermark stays where it was; they are sent again.")
 
     def _produced(self, topic: str, key: bytes, value: bytes | None, headers: Headers = ()) -> bool:
         """Queue a record, and wait while the queue is full; False if it is larger than any topic takes."""
@@ -232,8 +231,6 @@ class Delivery:
                     raise TransientError(
                         f"Domain `{self.domain.name}`: the queue for `{topic}` stays full; the cluster takes nothing."
                         " The records are sent again.",
-                        domain=self.domain.name,
-                        topic=topic,
                     ) from None
                 self._producer.poll(0.1)
             except KafkaException as error:
@@ -241,7 +238,6 @@ class Delivery:
                     return False
                 raise PermanentError(
                     f"Domain `{self.domain.name}`: `{topic}` does not take a record: {error.args[0].str()}.",
-                    domain=self.domain.name,
                 ) from None
 
     def _dead_letter(self, key: bytes, value: bytes, error_class: str, error: str) -> None:

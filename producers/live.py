@@ -75,13 +75,11 @@ class Session(Generic[Source]):
                 f"The source database lacks something that `{self._application}` reads:"
                 f" {str(error).strip().splitlines()[0]}. Mend the domain's `source` in domains.yaml; of the simulated"
                 " shop, `python -m simulation shop-init` adds what is missing and changes no row.",
-                application=self._application,
             ) from error
         except psycopg2.Error as error:
             raise PermanentError(
                 f"The source database refuses what `{self._application}` asks: {str(error).strip().splitlines()[0]}."
                 " Mend the domain's `source` in domains.yaml, or what its user may do.",
-                application=self._application,
             ) from error
 
     def drop(self) -> None:
@@ -110,12 +108,12 @@ def run_source(
     """
     source = domain.source
     if accept_loss and not (once and isinstance(source, PostgresSnapshot)):
-        raise ConfigurationError("`--accept-loss` is for one snapshot: use it with `--once`.", domain=domain.name)
+        raise ConfigurationError("`--accept-loss` is for one snapshot: use it with `--once`.")
     if isinstance(source, PostgresTable):
         return _run_table(settings, domain, stop, once=once, accept_loss=accept_loss)
     if isinstance(source, Clickstream) and not once:
         return _run_clickstream(settings, domain, stop)
-    raise ConfigurationError(f"The source of domain `{domain.name}` cannot be sent once.", domain=domain.name)
+    raise ConfigurationError(f"The source of domain `{domain.name}` cannot be sent once.")
 
 
 def _run_table(settings: Settings, domain: Domain, stop: Stop, *, once: bool, accept_loss: bool) -> Receipt:

@@ -67,7 +67,6 @@ class FileWatermark:
             raise ConfigurationError(
                 f"The producer of `{self._name}` runs, and would save over a watermark that is set now. Stop it"
                 " (SIGTERM; `make down` on a laptop), set the watermark, start it again.",
-                source=self._name,
             ) from None
 
     @contextmanager
@@ -92,7 +91,6 @@ class FileWatermark:
         if not isinstance(position, dict):
             raise ConfigurationError(
                 f"`{self.path}` is not a watermark. Delete it, and the source is read from its beginning again.",
-                path=self.path,
             )
         return position
 
@@ -199,16 +197,12 @@ def reset(folder: Path, domain: Domain, to: datetime | None, *, force: bool = Fa
         raise ConfigurationError(
             f"Source `{domain.name}` sends whole snapshots and has no position in time. Reset it to its beginning: the"
             " next snapshot is then compared with nothing.",
-            source=domain.name,
         )
     low = (saved_position(folder, domain) or Position()).low.time
     if to > low and not force:
         raise ConfigurationError(
             f"Source `{domain.name}` was read up to `{low.isoformat()}`; from `{to.isoformat()}` on, the changes"
             " between the two would never be sent. Choose an earlier time, or force it if the lake has them already.",
-            source=domain.name,
-            low=low,
-            to=to,
         )
     with store.unused():
         store.save({"position": Position(low=Stamp.of(to)).to_json()})
@@ -224,5 +218,4 @@ def _position(store: FileWatermark, domain: Domain, document: dict[str, Any]) ->
         raise ConfigurationError(
             f"`{store.path}` is not a watermark of `{domain.name}`. Delete it, and the source is read from its"
             " beginning again.",
-            path=store.path,
         ) from None

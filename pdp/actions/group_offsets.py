@@ -129,12 +129,10 @@ def plan(kafka: OperatorKafka, partitions: Collection[TopicPartition], target: T
             raise PermanentError(
                 f"`{tp[0]}` partition {tp[1]} begins at {begin}: retention has dropped {after}. Go to {begin};"
                 " what came before must be produced again by its source.",
-                first=begin,
             )
         if after > end:
             raise PermanentError(
                 f"`{tp[0]}` partition {tp[1]} ends at {end}: there is no {after} yet. Go to {end} at most.",
-                end=end,
             )
         moves.append(Move(*tp, committed.get(tp), after, begin, end))
     return moves
@@ -158,7 +156,6 @@ def move(kafka: OperatorKafka, moves: Collection[Move], *, allow_skip: bool = Fa
         raise PermanentError(
             f"{counted(skipped, 'record')} would never be read ({which}), because the new offset lies after the"
             " committed one. Go to an earlier one, or add `--allow-skip` if these records are not wanted.",
-            skipped=skipped,
         )
     changed: Mapping[TopicPartition, int] = {
         (each.topic, each.partition): each.after for each in moves if each.after != each.before
@@ -179,5 +176,4 @@ def refuse_members(group: Group) -> None:
             f"Group `{group.name}` has {counted(len(group.members), 'running member')}: {who}. They would overwrite the"
             " offsets. Stop every sink (SIGTERM; `make down` on a laptop, scale the deployment to 0 in a cluster); one"
             " that was killed leaves the group after 10 s.",
-            group=group.name,
         )

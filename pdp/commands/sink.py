@@ -79,7 +79,7 @@ def _base(platform: Platform, url: str | None) -> str:
         )
     parts = urlsplit(base)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ArgumentError(f"`{base}` is not the URL of an HTTP endpoint. Write it as `http://host:port`.", url=base)
+        raise ArgumentError(f"`{base}` is not the URL of an HTTP endpoint. Write it as `http://host:port`.")
     return base.rstrip("/")
 
 
@@ -96,13 +96,12 @@ def _ask(base: str, path: str, seconds: float, method: str = "GET") -> tuple[int
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise TransientError(
-            f"No sink answers at `{base}`: {reason}. Check that it runs, and `SINK_ENDPOINT_URL` or `--url`.", url=base
+            f"No sink answers at `{base}`: {reason}. Check that it runs, and `SINK_ENDPOINT_URL` or `--url`."
         ) from None
     except ValueError:
         raise TransientError(
             f"`{base}{path}` answered HTTP {status} without a JSON object: that is not a sink. Check"
             " `SINK_ENDPOINT_URL` or `--url`.",
-            url=base,
         ) from None
     return status, answer
 

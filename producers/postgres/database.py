@@ -40,12 +40,9 @@ def connect(settings: Settings, *, application: str) -> Connection:
         if any(sign in reason for sign in ("password", "authentication", "does not exist", "pg_hba")):
             raise ConfigurationError(
                 f"Postgres at {where} refuses the connection: {reason}. Set `POSTGRES_DSN` as the server knows it.",
-                host=url.hostname,
-                user=url.username,
             ) from None
         raise TransientError(
             f"Postgres at {where} does not answer: {reason}. Check `POSTGRES_DSN` and that the server runs.",
-            host=url.hostname,
         ) from None
     connection.autocommit = True
     return connection
@@ -54,4 +51,4 @@ def connect(settings: Settings, *, application: str) -> Connection:
 def transient(error: psycopg2.OperationalError | psycopg2.InterfaceError, doing: str) -> TransientError:
     """Return the error that says what was interrupted by the database."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return TransientError(f"Postgres ended the connection while {doing}: {reason}. It is tried again.", doing=doing)
+    return TransientError(f"Postgres ended the connection while {doing}: {reason}. It is tried again.")

@@ -67,9 +67,6 @@ def refuse_a_loss(domain: Domain, before: Documents, now: Documents) -> None:
             f"The snapshot has {has}, the last one had {had}. Nothing was sent: less than half is rarely meant. Look at"
             f" table `{source.table}`; if it is meant, run `python -m producers {domain.command} --once"
             " --accept-loss`.",
-            domain=domain.name,
-            **new,
-            **{f"{name}_before": count for name, count in old.items()},
         )
 
 

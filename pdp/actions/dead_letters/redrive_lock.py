@@ -60,7 +60,6 @@ def exclusive(client_config: dict[str, Any], topic: str) -> Iterator[Callable[[]
             raise TransientError(
                 f"Another redrive has taken over `{topic}`, because this one was cut off from Kafka. Look at"
                 " `pdp dlq list` and run the command again.",
-                topic=topic,
             )
 
     try:
@@ -71,7 +70,6 @@ def exclusive(client_config: dict[str, Any], topic: str) -> Iterator[Callable[[]
                 raise TransientError(
                     f"Another redrive works on `{topic}`: two at once would send dead letters twice. Wait for it; one"
                     f" that was killed is forgotten after {SESSION_SECONDS:.0f} s.",
-                    topic=topic,
                 )
         yield keep
     finally:

@@ -134,10 +134,8 @@ def _failure(topic: str, error: ck.KafkaError) -> PermanentError | TransientErro
             f"Kafka refuses a record for `{topic}`: {error.str()}. Create the topic with"
             " `python -m producers provision`, or allow the user to write it. Then run the command again: it goes"
             " on where it stopped.",
-            topic=topic,
         )
     return TransientError(
         f"Kafka did not take a record for `{topic}`: {error.str()}. Run the command again: it goes on where it"
         " stopped; at most one batch of dead letters is sent twice.",
-        topic=topic,
     )
