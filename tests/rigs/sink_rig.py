@@ -85,6 +85,13 @@ class SinkRig:
         ).values():
             done.result()
 
+    def recreate_topic(self, name: str) -> None:
+        """Delete a topic and create it: the controller has deleted what the broker no longer lists."""
+        for done in self.admin.delete_topics([name]).values():
+            done.result()
+        self.wait(lambda: name not in self.admin.list_topics(timeout=10).topics)
+        self.create_topics()
+
     def event(self, number: int) -> bytes:
         moment = datetime.now(UTC) - timedelta(days=number % 5)
         return json.dumps(
@@ -148,7 +155,7 @@ class SinkRig:
             dead = [p for p in self.processes if p.poll() not in (None, 0, -signal.SIGKILL)]
             assert not dead, dead[0].log.read_text()
             assert time.monotonic() < deadline, "\n".join(p.log.read_text() for p in self.processes)
-            time.sleep(0.02)
+            time.sleep(0.1)  # many of the questions cost Kafka a connection
 
     def files(self, lake: Path | None = None) -> list[Path]:
         return sorted((lake or self.lake).glob("bronze/events/*/part-*.parquet"))

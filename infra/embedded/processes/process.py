@@ -29,7 +29,7 @@ _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 25
 # What a server legitimately needs from the caller's environment; everything else, and so every secret, stays
 # out.
-_INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+_INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "JDK_JAVA_OPTIONS")
 
 
 @dataclass(frozen=True)

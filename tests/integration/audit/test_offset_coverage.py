@@ -158,11 +158,7 @@ def test_a_topic_recreated_is_told_by_its_id_also_when_it_is_longer(sink_rig, lo
     sink_rig.produce(30)
     sink_rig.run("--until-caught-up")
     assert look() == (set(), 30)
-    for done in sink_rig.admin.delete_topics([sink_rig.topic]).values():
-        done.result()
-    sink_rig.wait(lambda: sink_rig.topic not in sink_rig.admin.list_topics(timeout=10).topics)
-    time.sleep(1)
-    sink_rig.create_topics()
+    sink_rig.recreate_topic(sink_rig.topic)
     sink_rig.produce(90)
     sink_rig.run("--until-caught-up")
     gaps, accounted = look()
