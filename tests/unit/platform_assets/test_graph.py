@@ -1,4 +1,7 @@
-"""The whole graph of the catalog as text: what somebody sees who opens the UI, and what a change adds or loses."""
+"""The whole graph of the catalog as text: what somebody sees who opens the UI, and what a change adds or loses.
+
+A check that blocks a run is marked with `!`.
+"""
 
 from __future__ import annotations
 
@@ -11,96 +14,39 @@ from platform_assets.definitions import build_defs
 from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY
 
-GRAPH = """
+SILVER = "accepted_values! contract! non_null! quarantine_ratio! reconciles_with_bronze! unique_key!"
+GOLD = "reconciles_with_silver! unique_key!"
+WAREHOUSE = "reconciles_with_gold! audit fresh no_dead_partition"
+
+GRAPH = f"""
 events: clickstream/events (external, clickstream+python)
 events: kafka/raw-events (external, json+kafka) <- clickstream/events
-events: bronze/events (external daily, parquet) <- kafka/raw-events
-  check no_offset_gap
-events: silver/events (run daily, deltalake+spark) <- bronze/events
-  check accepted_values!
-  check contract!
-  check non_null!
-  check quarantine_ratio!
-  check reconciles_with_bronze!
-  check unique_key!
-  check volume
-events: gold/events (run daily, deltalake+spark) <- silver/events
-  check reconciles_with_silver!
-  check unique_key!
-events: gold/events_funnel (run daily, deltalake+spark) <- silver/events
-  check reconciles_with_silver!
-  check unique_key!
-events: snowflake/events (run daily, snowflake) <- gold/events, gold/events_funnel
-  check audit
-  check fresh
-  check no_dead_partition
-  check reconciles_with_gold!
+events: bronze/events (external daily, parquet) <- kafka/raw-events [no_offset_gap]
+events: silver/events (run daily, deltalake+spark) <- bronze/events [{SILVER} volume]
+events: gold/events (run daily, deltalake+spark) <- silver/events [{GOLD}]
+events: gold/events_funnel (run daily, deltalake+spark) <- silver/events [{GOLD}]
+events: snowflake/events (run daily, snowflake) <- gold/events, gold/events_funnel [{WAREHOUSE}]
 orders: postgres/orders (external, postgres+table)
 orders: postgres/orders_tombstones (external, postgres+table)
 orders: kafka/raw-orders (external, json+kafka) <- postgres/orders, postgres/orders_tombstones
-orders: bronze/orders (external daily, parquet) <- kafka/raw-orders
-  check no_offset_gap
-orders: silver/orders (run daily, deltalake+spark) <- bronze/orders
-  check accepted_values!
-  check contract!
-  check non_null!
-  check quarantine_ratio!
-  check reconciles_with_bronze!
-  check reconciles_with_source
-  check unique_key!
-  check volume
-orders: gold/orders (run daily, deltalake+spark) <- silver/orders
-  check reconciles_with_silver!
-  check unique_key!
-orders: gold/orders_by_restaurant (run daily, deltalake+spark) <- silver/orders
-  check reconciles_with_silver!
-  check unique_key!
-orders: snowflake/orders (run daily, snowflake) <- gold/orders, gold/orders_by_restaurant
-  check audit
-  check fresh
-  check no_dead_partition
-  check reconciles_with_gold!
+orders: bronze/orders (external daily, parquet) <- kafka/raw-orders [no_offset_gap]
+orders: silver/orders (run daily, deltalake+spark) <- bronze/orders [{SILVER} reconciles_with_source volume]
+orders: gold/orders (run daily, deltalake+spark) <- silver/orders [{GOLD}]
+orders: gold/orders_by_restaurant (run daily, deltalake+spark) <- silver/orders [{GOLD}]
+orders: snowflake/orders (run daily, snowflake) <- gold/orders, gold/orders_by_restaurant [{WAREHOUSE}]
 restaurants: postgres/restaurants (external, postgres+table)
 restaurants: kafka/raw-restaurants (external, json+kafka) <- postgres/restaurants
-restaurants: bronze/restaurants (external daily, parquet) <- kafka/raw-restaurants
-  check no_offset_gap
-restaurants: silver/restaurants (run daily, deltalake+spark) <- bronze/restaurants
-  check accepted_values!
-  check contract!
-  check non_null!
-  check quarantine_ratio!
-  check reconciles_with_bronze!
-  check unique_key!
-  check volume
-restaurants: gold/restaurants (run daily, deltalake+spark) <- silver/restaurants
-  check reconciles_with_silver!
-  check unique_key!
-restaurants: snowflake/restaurants (run daily, snowflake) <- gold/restaurants
-  check audit
-  check fresh
-  check no_dead_partition
-  check reconciles_with_gold!
+restaurants: bronze/restaurants (external daily, parquet) <- kafka/raw-restaurants [no_offset_gap]
+restaurants: silver/restaurants (run daily, deltalake+spark) <- bronze/restaurants [{SILVER} volume]
+restaurants: gold/restaurants (run daily, deltalake+spark) <- silver/restaurants [{GOLD}]
+restaurants: snowflake/restaurants (run daily, snowflake) <- gold/restaurants [{WAREHOUSE}]
 users: postgres/users (external, postgres+table)
 users: postgres/users_tombstones (external, postgres+table)
 users: kafka/raw-users (external, json+kafka) <- postgres/users, postgres/users_tombstones
-users: bronze/users (external daily, parquet) <- kafka/raw-users
-  check no_offset_gap
-users: silver/users (run daily, deltalake+spark) <- bronze/users
-  check accepted_values!
-  check contract!
-  check non_null!
-  check quarantine_ratio!
-  check reconciles_with_bronze!
-  check unique_key!
-  check volume
-users: gold/users (run daily, deltalake+spark) <- silver/users
-  check reconciles_with_silver!
-  check unique_key!
-users: snowflake/users (run daily, snowflake) <- gold/users
-  check audit
-  check fresh
-  check no_dead_partition
-  check reconciles_with_gold!
+users: bronze/users (external daily, parquet) <- kafka/raw-users [no_offset_gap]
+users: silver/users (run daily, deltalake+spark) <- bronze/users [{SILVER} volume]
+users: gold/users (run daily, deltalake+spark) <- silver/users [{GOLD}]
+users: snowflake/users (run daily, snowflake) <- gold/users [{WAREHOUSE}]
 job data_pipeline_events: gold/events, gold/events_funnel, silver/events, snowflake/events
 job data_pipeline_orders: gold/orders, gold/orders_by_restaurant, silver/orders, snowflake/orders
 job data_pipeline_restaurants: gold/restaurants, silver/restaurants, snowflake/restaurants
@@ -124,23 +70,19 @@ def defs() -> dg.Definitions:
 
 
 def lines(defs: dg.Definitions) -> Iterator[str]:
-    """Yield a line for each asset and what it is made of, then its checks, and what runs and watches it."""
+    """Yield a line for each asset, with what it is made of and its checks, and for what runs and watches it."""
     graph = defs.resolve_asset_graph()
-    checks: dict[str, list[str]] = {}
-    for check in graph.asset_check_keys:
-        blocking = "!" if graph.get(check).blocking else ""
-        checks.setdefault(check.asset_key.to_user_string(), []).append(check.name + blocking)
     order = {key: n for n, key in enumerate(graph.toposorted_asset_keys)}
     for node in sorted(graph.asset_nodes, key=lambda node: (node.group_name, order[node.key])):
         made_of = ", ".join(sorted(key.to_user_string() for key in node.parent_keys))
+        checks = sorted((not graph.get(key).blocking, key.name) for key in node.check_keys)
         daily = " daily" if node.partitions_def else ""
         who = "run" if node.is_materializable else "external"
-        kinds = "+".join(sorted(node.kinds))
-        yield f"{node.group_name}: {node.key.to_user_string()} ({who}{daily}, {kinds})" + f" <- {made_of}" * bool(
-            made_of
+        yield (
+            f"{node.group_name}: {node.key.to_user_string()} ({who}{daily}, {'+'.join(sorted(node.kinds))})"
+            + f" <- {made_of}" * bool(made_of)
+            + f" [{' '.join(name + '!' * (not reported) for reported, name in checks)}]" * bool(checks)
         )
-        for name in sorted(checks.get(node.key.to_user_string(), ())):
-            yield f"  check {name}"
     repository = defs.get_repository_def()
     for job in sorted(repository.get_all_jobs(), key=lambda job: job.name):
         if not job.name.startswith("__"):
