@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg2
 import yaml
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 from psycopg2.extensions import connection as Connection
 
@@ -31,6 +31,7 @@ from producers.postgres.database import connect
 from producers.postgres.fence import FencedReader, Position
 from producers.postgres.query import changes_query
 from tests.rigs.settings_of import settings_of
+from tests.rigs.topic_content import read_topic
 
 SIMULATION = ("shop-init", "simulate-shop", "replay", "late")
 
@@ -56,21 +57,7 @@ class ProducersRig:
         return FencedReader(self.connect(), changes_query(self.catalog[domain]), position, **options)
 
     def messages(self, topic: str) -> list[Message]:
-        consumer = Consumer(
-            {**kafka_client_config(self.settings, admin=True), "group.id": "test", "enable.partition.eof": True}
-        )
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-        found, ended = [], 0
-        while ended < len(partitions):
-            message = consumer.poll(10)
-            assert message is not None
-            if message.error():
-                ended += 1
-            else:
-                found.append(message)
-        consumer.close()
-        return found
+        return read_topic(kafka_client_config(self.settings, admin=True), topic)
 
     def records(self, domain: str) -> list[dict[str, Any]]:
         """Return the domain's records, in the order of each Kafka partition."""

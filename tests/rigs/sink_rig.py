@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pyarrow.parquet as pq
@@ -25,6 +26,7 @@ from platform_core.settings import REPOSITORY
 from platform_kafka.topics import PROCESSED_EVENTS, SINK_GROUP, kafka_client_config, topic_specs
 from tests.rigs.logged_process import LoggedProcess
 from tests.rigs.settings_of import settings_of
+from tests.rigs.topic_content import read_topic
 
 PARTITIONS = 3
 
@@ -185,24 +187,9 @@ class SinkRig:
         (done,) = self.admin.list_consumer_group_offsets([wanted], request_timeout=10).values()
         return {each.partition: each.offset for each in done.result().topic_partitions}
 
-    def read(self, topic: str) -> list:
+    def read(self, topic: str) -> list[Any]:
         """Every record that a topic holds now."""
-        consumer = Consumer(
-            {**kafka_client_config(self.settings), "group.id": "test", "fetch.message.max.bytes": 6_000_000}
-        )
-        try:
-            found = []
-            for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
-                low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-                consumer.assign([TopicPartition(topic, partition, low)])
-                while high > low:
-                    message = consumer.poll(10)
-                    assert message is not None and message.error() is None
-                    found.append(message)
-                    low = message.offset() + 1
-            return found
-        finally:
-            consumer.close()
+        return read_topic(kafka_client_config(self.settings), topic)
 
     def ledger(self) -> list[dict]:
         return [r for m in self.read(PROCESSED_EVENTS) if (r := json.loads(m.value()))["topic"] == self.topic]

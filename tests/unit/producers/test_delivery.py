@@ -9,7 +9,7 @@ from unittest.mock import MagicMock
 
 import orjson
 import pytest
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, Message, Producer
 
 from platform_core.domain.catalog import Catalog
 from platform_core.errors import PermanentError, TransientError
@@ -18,6 +18,7 @@ from platform_kafka.wire_format import decode_value
 from producers.clickstream.crowd import ClickstreamSender
 from producers.delivery import Delivery, Receipt
 from simulation.history.bulk import BulkDelivery
+from tests.rigs.topic_content import read_topic
 
 USER = {
     "user_id": 17,
@@ -63,19 +64,7 @@ def connected(contract: RegisteredContract, servers: str, settle_seconds: float 
 
 
 def read(servers: str, topic: str) -> list[Message]:
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": "t", "enable.partition.eof": True})
-    partitions = consumer.list_topics(topic, timeout=5).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-    found, ended = [], 0
-    while ended < len(partitions):
-        message = consumer.poll(5)
-        assert message is not None
-        if message.error():
-            ended += 1
-        else:
-            found.append(message)
-    consumer.close()
-    return found
+    return read_topic({"bootstrap.servers": servers}, topic)
 
 
 def test_delivered_records_are_counted_by_date(contract: RegisteredContract, servers: str) -> None:
