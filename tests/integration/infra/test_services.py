@@ -23,7 +23,6 @@ from infra.embedded.processes.process import Credentials
 from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.postgres import Postgres, reachable_by, unprivileged_user
 from infra.embedded.services.schema_registry import SchemaRegistry
-from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.toolchain.java import wheel_java
 from infra.embedded.toolchain.toolchain import Toolchain
 
@@ -185,33 +184,6 @@ def test_a_folder_is_reachable_only_when_every_parent_is(tmp_path: Path) -> None
     (tmp_path / "closed").mkdir(mode=0o700)
     (tmp_path / "closed" / "open").mkdir(mode=0o755)
     assert not reachable_by(tmp_path / "closed" / "open", stranger)
-
-
-def test_spark_connect_merges_into_delta_by_sql(spark_connect: SparkConnect, tmp_path: Path) -> None:
-    from pyspark.sql import SparkSession
-    from pyspark.sql import functions as F
-
-    spark = SparkSession.builder.remote(spark_connect.env()["SPARK_REMOTE"]).create()
-    try:
-        table = str(tmp_path / "table")
-        days = spark.range(6).select("id", F.expr("date'2026-01-01' + cast(id % 2 as int)").alias("day"))
-        days.write.format("delta").partitionBy("day").save(table)
-        days.where("id = 0").write.format("delta").mode("overwrite").option("replaceWhere", "day = '2026-01-01'").save(
-            table
-        )
-        spark.range(1).select(F.lit(7).cast("bigint").alias("id"), F.expr("date'2026-01-01'").alias("day")
-        ).createOrReplaceTempView("source")  # fmt: skip
-        spark.sql(
-            f"MERGE INTO delta.`{table}` t USING source s ON t.day = date'2026-01-01' AND t.id = s.id "
-            "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT * "
-            "WHEN NOT MATCHED BY SOURCE AND t.day = date'2026-01-01' THEN DELETE"
-        ).collect()
-        rows = spark.read.format("delta").load(table).select("id", "day").collect()
-        assert sorted((row.id, str(row.day)) for row in rows) == [
-            (1, "2026-01-02"), (3, "2026-01-02"), (5, "2026-01-02"), (7, "2026-01-01"),
-        ]  # fmt: skip
-    finally:
-        spark.stop()
 
 
 def test_the_wheels_java_drops_the_module_that_it_lacks(tmp_path: Path) -> None:

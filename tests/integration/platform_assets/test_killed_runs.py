@@ -125,6 +125,7 @@ def wait_for(what: str, output: Path, condition: Callable[[], object], seconds: 
         time.sleep(0.2)
 
 
+@pytest.mark.timeout(600)  # the run that takes over waits for cores for ever, when the dead one's job keeps them
 @pytest.mark.usefixtures("instance_on_disk")
 @pytest.mark.parametrize("how", ["cancelled", "killed"])
 def test_no_engine_works_on_for_a_run_that_is_gone(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,6 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from audit.report import CheckOutcome, Stage, StageResult
-from infra.embedded.services.spark_connect import SparkConnect
-from infra.embedded.toolchain.toolchain import Toolchain
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.warehouse import Warehouse
 from platform_assets.sensors.discovery_tick import tick
@@ -37,16 +34,6 @@ from tests.rigs.pipeline_rig import DAY, PipelineRig
 NEXT = DAY + timedelta(days=1)
 LONG_AGO = DAY - timedelta(days=150)
 TABLES = ("silver/events", "gold/events", "gold/events_funnel")
-
-
-@pytest.fixture(scope="module")
-def spark_connect(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkConnect]:
-    """Sail: what is tested here lies above the engine, and takes 90 s with it instead of 6 minutes.
-
-    Killed runs and whole dates run on Spark in the modules beside this one, and tests/spark compares the engines.
-    """
-    with SparkConnect(tmp_path_factory.mktemp("sail"), toolchain=toolchain, engine="sail") as service:
-        yield service
 
 
 def status(pipeline_rig: PipelineRig, day: Any = DAY) -> State | None:
