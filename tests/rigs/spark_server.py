@@ -1,4 +1,4 @@
-"""Spark behind Spark Connect as the tests run it: cheap, and with a status that a test can ask for.
+"""Spark behind Spark Connect with a status that a test can ask for.
 
 What a job does belongs to its test; what every server has belongs to `infra.embedded.services.spark_connect`.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 from infra.embedded.processes.ports import LOOPBACK, free_ports
@@ -17,10 +16,7 @@ _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class SparkServer(SparkConnect):
-    """A server of Spark, or of Sail, for one session of tests.
-
-    The JVM stops at C1: in a minute it never earns back what C2 costs, 155 CPU seconds against 117.
-    """
+    """A server of Spark, or of Sail, for one session of tests."""
 
     _ui_port = 0
 
@@ -35,10 +31,6 @@ class SparkServer(SparkConnect):
     def _status(self, path: str) -> Any:
         with _NO_PROXY.open(f"http://{LOOPBACK}:{self._ui_port}/api/v1/applications{path}", timeout=60) as answer:
             return json.load(answer)
-
-    def _spark_command(self) -> list[str | Path]:
-        java, *rest = super()._spark_command()
-        return [java, "-XX:TieredStopAtLevel=1", *rest]
 
     def _spark_properties(self) -> dict[str, str | int]:
         (self._ui_port,) = free_ports(1)

@@ -111,7 +111,6 @@ def test_spark_submit_runs_both_scripts(
         str(Path(found.origin).parent / "bin" / "spark-submit"),
         "--master=local[2]",
         f"--jars={','.join(map(str, toolchain.delta_jars))}",
-        "--driver-java-options=-XX:TieredStopAtLevel=1",
         "--conf=spark.ui.enabled=false",
         "--conf=spark.driver.host=127.0.0.1",
         "--conf=spark.sql.shuffle.partitions=1",
