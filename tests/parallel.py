@@ -25,15 +25,14 @@ NO_TESTS = 5  # pytest's exit code
 
 # The longest first, so that the last to end is a short one. A file belongs to the longest path that it is below.
 GROUPS: Mapping[str, Sequence[str]] = {
-    "faults": ["tests/faults"],
-    "soak": ["tests/faults/test_soak.py", "tests/faults/test_broker_stopped.py", "tests/faults/test_sink_mutants.py"],
     "demo": ["tests/e2e"],
+    "faults": ["tests/faults"],
     "platform_assets": ["tests/integration/platform_assets"],
-    "kafka": ["tests/integration/sink", "tests/integration/audit", "tests/integration/platform_kafka"],
-    "spark": ["tests/spark"],
+    "services": ["tests/integration", "tests/e2e/test_new_domain.py"],
+    "soak": ["tests/faults/test_soak.py", "tests/faults/test_broker_stopped.py", "tests/faults/test_sink_mutants.py"],
     "producers": ["tests/integration/producers", "tests/integration/simulation", "tests/integration/pdp"],
-    "up": ["tests/e2e/test_up.py", "tests/e2e/test_new_domain.py"],
-    "services": ["tests/integration"],
+    "spark": ["tests/spark"],
+    "up": ["tests/e2e/test_up.py"],
     "unit": ["tests/unit"],
 }
 

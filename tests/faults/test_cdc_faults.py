@@ -229,7 +229,7 @@ def test_the_suite_finds_a_poller_that_misses_rows(shop, mortal_kafka, mutant):
         shop.start(mutant)
         shop.produced(60)
         with closing(psycopg2.connect(shop.fault_rig.env["POSTGRES_DSN"])) as slow, slow.cursor() as cursor:
-            cursor.execute("UPDATE orders SET city = 'committed late' WHERE order_id = 1")
+            cursor.execute("UPDATE orders SET city = 'late' WHERE order_id = (SELECT min(order_id) FROM orders)")
             assert shop.settle() == [], "a later change was read, and with it the earlier time was passed"
             slow.commit()
     else:
