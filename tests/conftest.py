@@ -13,8 +13,9 @@ LAYERS = ("unit", "spark", "integration", "faults", "e2e")
 _TESTS = Path(__file__).resolve().parent
 
 
-# A JVM of a test stops at C1, in the demo's processes too: in some minutes it never earns back what C2 costs.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+# A JVM of a test stops at C1, in the demo's processes too: in some minutes it never earns back what C2 costs. Spark's
+# code does not fit into the 48 MB that C1 has for it, and the JVM then throws away and compiles again.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

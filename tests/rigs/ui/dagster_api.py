@@ -54,10 +54,10 @@ def backfills(ui: str) -> list[dict[str, Any]]:
     return found
 
 
-def wait_for(what: str, seconds: float, condition: Any) -> Any:
-    """Return the first true value of a condition."""
+def wait_for(what: str, seconds: float, condition: Any, *, pause: float = 0.5) -> Any:
+    """Return the first true value of a condition, which is asked for after each pause."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s"
-        time.sleep(0.5)
+        time.sleep(pause)
     return value
