@@ -54,6 +54,9 @@ def build_defs(catalog: Catalog, settings: Settings | None = None) -> dg.Definit
         assets=source_specs(catalog),
         sensors=[watch_sensor(catalog, settings), coverage_sensor(catalog, settings)],
         resources=RESOURCES,
+        # A run has one step: a process of its own for it would cost a second import of everything (5-8 s of CPU). It
+        # must be the default, because a backfill of the UI runs no job of ours.
+        executor=dg.in_process_executor,
     )
     return dg.Definitions.merge(domains, platform)
 

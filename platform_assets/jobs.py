@@ -41,8 +41,6 @@ def domain_job(
         job_name(domain),
         selection=dg.AssetSelection.assets(*pipeline.keys) - dg.AssetSelection.checks(*others),
         description=f"{domain.description}: Bronze to warehouse, for the dates that discovery or a person chose.",
-        # One step: a process of its own for it would cost a second import of everything (5-8 s of CPU).
-        executor_def=dg.in_process_executor,
     )
 
 

@@ -79,7 +79,7 @@ def launch(page: Page, ui: str, *, only_failed: bool = False) -> str:
     dialog.get_by_role("textbox").first.press("Enter")
     expect(dialog.get_by_text("30 partitions").first).to_be_visible()
     if only_failed:
-        dialog.get_by_text("failed and missing").first.click()
+        dialog.get_by_text("Backfill only failed and missing partitions within selection").click()
     keep(page, "backfill-dialog-resume" if only_failed else "backfill-dialog")
     dialog.get_by_role("button", name="Launch").click()
     [new] = wait_for("a backfill", 60, lambda: [f for f in backfills(ui) if f["id"] not in known])

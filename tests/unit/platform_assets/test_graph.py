@@ -99,6 +99,13 @@ def test_the_graph_is_this(defs: dg.Definitions) -> None:
     assert list(lines(defs)) == GRAPH.strip().splitlines()
 
 
+def test_each_run_is_one_process(defs: dg.Definitions) -> None:
+    """Also that of a backfill in the UI, which is Dagster's own job over the selected assets."""
+    jobs = defs.get_repository_def().get_all_jobs()
+    assert {job.executor_def.name for job in jobs} == {"in_process"}
+    assert "__ASSET_JOB" in {job.name for job in jobs}
+
+
 def test_every_asset_says_what_it_is(defs: dg.Definitions) -> None:
     for node in defs.resolve_asset_graph().asset_nodes:
         assert node.description, node.key
