@@ -66,7 +66,7 @@ def instance_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     monkeypatch.setenv("DAGSTER_HOME", str(home))
-    monkeypatch.setenv("PARTITION_LEASE_SECONDS", "1")
+    monkeypatch.setenv("PARTITION_LEASE_SECONDS", "4")  # a renewal is a commit, and there are three in that time
     settings.cache_clear()
 
 
@@ -84,7 +84,7 @@ def tick_until_it_is_queued(pipeline_rig: PipelineRig) -> None:
     deadline = time.monotonic() + 60
     while not (requests := pipeline_rig.sensor_tick().run_requests):
         assert time.monotonic() < deadline
-        time.sleep(0.2)
+        time.sleep(0.5)
     assert [request.partition_key for request in requests] == [DAY.isoformat()]
 
 
