@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import psycopg2
@@ -245,14 +247,16 @@ def broker_dies_with_producer(shop, kafka, mutant):
     # With nothing under way, the next poll is that of the update, whatever the broker does.
     shop.wait(lambda: not shop.missed())
     kafka.crash()
-    watermark = Path(shop.fault_rig.env["STATE_DIR"]) / "orders.json"
-    before = watermark.read_bytes()
     with psycopg2.connect(shop.fault_rig.env["POSTGRES_DSN"]) as connection, connection.cursor() as cursor:
         cursor.execute("UPDATE orders SET city = 'while the broker was away'")
+        cursor.execute("SELECT max(updated_at) FROM orders")
+        (updated_at,) = cursor.fetchone()
     connection.close()
-    time.sleep(2)  # ten polls
     if mutant:
-        shop.wait(lambda: watermark.read_bytes() != before)
+        watermark = Path(shop.fault_rig.env["STATE_DIR"]) / "orders.json"
+        shop.wait(lambda: datetime.fromisoformat(json.loads(watermark.read_text())["low"]) >= updated_at)
+    else:
+        time.sleep(2)  # ten polls, of which none may be saved
     process.kill()
     process.wait()
     kafka.restart()
