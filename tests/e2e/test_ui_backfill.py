@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import load_catalog
@@ -19,7 +19,7 @@ from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
 from tests.rigs.ui.browser import keep
-from tests.rigs.ui.dagster_api import backfills, switch_sensor, wait_for
+from tests.rigs.ui.dagster_api import backfills, runs, switch_sensor, wait_for
 from tests.rigs.ui.finished_demo import FIRST_BACKFILLED, FinishedDemo
 
 RANGE = [FIRST_BACKFILLED + timedelta(days=n) for n in range(30)]
@@ -69,18 +69,22 @@ def history(demo: FinishedDemo, on_sail: None, demo_settings: None) -> Iterator[
     switch_sensor(demo.report["ui"], "discover_users", on=True)
 
 
-def launch(page: Page, ui: str, *, only_failed: bool = False) -> str:
-    """Launch a backfill of the range in the dialog, and return its id when it is over."""
-    known = {found["id"] for found in backfills(ui)}
+def chosen_range(page: Page, ui: str) -> Locator:
+    """Open the dialog that materialises the domain's assets, and type the range."""
     page.goto(f"{ui}/locations/platform/asset-groups/users/lineage")
     page.get_by_text("Materialize all").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("textbox").first.fill(f"[{RANGE[0]}...{RANGE[-1]}]")
     dialog.get_by_role("textbox").first.press("Enter")
     expect(dialog.get_by_text("30 partitions").first).to_be_visible()
-    if only_failed:
-        dialog.get_by_text("Backfill only failed and missing partitions within selection").click()
-    keep(page, "backfill-dialog-resume" if only_failed else "backfill-dialog")
+    return dialog
+
+
+def launch_backfill(page: Page, ui: str) -> None:
+    """Launch a backfill of the range, and return when it is over."""
+    known = {found["id"] for found in backfills(ui)}
+    dialog = chosen_range(page, ui)
+    keep(page, "backfill-dialog")
     dialog.get_by_role("button", name="Launch").click()
     [new] = wait_for("a backfill", 60, lambda: [f for f in backfills(ui) if f["id"] not in known])
     page.goto("about:blank")  # an open lineage asks and draws all the time, and nobody looks at it
@@ -91,7 +95,21 @@ def launch(page: Page, ui: str, *, only_failed: bool = False) -> str:
         lambda: [f for f in backfills(ui) if f["id"] == new["id"] and f["status"] in over],
         pause=3,
     )
-    return str(new["id"])
+
+
+def resume(page: Page, ui: str) -> None:
+    """Launch what failed of the range, which is one run, and return when it is over."""
+    known = {run["runId"] for run in runs(ui)}
+    dialog = chosen_range(page, ui)
+    dialog.get_by_text("Backfill only failed and missing partitions within selection").click()
+    expect(dialog.get_by_text("1 partition", exact=True)).to_be_visible()
+    keep(page, "backfill-dialog-resume")
+    dialog.get_by_role("button", name="Launch 1 run").click()
+    over = ("SUCCESS", "FAILURE", "CANCELED")
+    [new] = wait_for(
+        "the end of the run", 300, lambda: [r for r in runs(ui) if r["runId"] not in known and r["status"] in over]
+    )
+    assert new["status"] == "SUCCESS"
 
 
 def show_range(page: Page, url: str) -> None:
@@ -107,7 +125,7 @@ def rows_of(lake: Lake) -> dict[date, Partition]:
 
 def test_thirty_dates_one_poisoned_and_a_resume(demo: FinishedDemo, page: Page, history: tuple[Lake, Path]) -> None:
     ui, (lake, poisoned_file) = demo.report["ui"], history
-    launch(page, ui)
+    launch_backfill(page, ui)
     rows = rows_of(lake)
     assert {day: row.status for day, row in rows.items()} == {
         day: State.FAILED if day == POISONED else State.DONE for day in RANGE
@@ -121,7 +139,7 @@ def test_thirty_dates_one_poisoned_and_a_resume(demo: FinishedDemo, page: Page, 
 
     poisoned_file.unlink()
     write_users(lake, POISONED, "gold")
-    launch(page, ui, only_failed=True)
+    resume(page, ui)
     after = rows_of(lake)
     assert {row.status for row in after.values()} == {State.DONE}
     assert [day for day in RANGE if after[day].processed_at != rows[day].processed_at] == [POISONED]
