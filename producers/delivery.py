@@ -17,7 +17,7 @@ import orjson
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
-from platform_core.clock import Clock, SystemClock
+from platform_core.clock import SystemClock
 from platform_core.counted import counted
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
@@ -89,7 +89,6 @@ class Delivery:
     Args:
         producer: Connects the producer, given what to call for an undelivered record.
         contract: The domain's registered contract.
-        clock: For the time in dead letters.
         settle_seconds: How long `settle` waits for reports.
         metrics: Counts what is settled.
     """
@@ -99,13 +98,11 @@ class Delivery:
         producer: Callable[[Callable[[KafkaError, Message], None]], Producer],
         contract: RegisteredContract,
         *,
-        clock: Clock | None = None,
         settle_seconds: float = SETTLE_SECONDS,
         metrics: ProducerMetrics | None = None,
     ) -> None:
         self.domain: Domain = contract.domain
         self._contract = contract
-        self._clock = clock or SystemClock()
         self._settle_seconds = settle_seconds
         self._topic = self.domain.topic.name
         self._key_field = self.domain.topic.key
@@ -243,7 +240,7 @@ class Delivery:
     def _dead_letter(self, key: bytes, value: bytes, error_class: str, error: str) -> None:
         headers = dead_letter_headers.write(
             topic=self._topic,
-            timestamp=self._clock.now(),
+            timestamp=SystemClock().now(),
             error_class=error_class,
             error=error,
             schema_id=self._contract.schema_id,

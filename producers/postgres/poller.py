@@ -40,7 +40,6 @@ class TablePoller:
         watermark: Where the position is kept, and when the last increment was.
         clock: What time a poll is taken at.
         page_rows: Rows of one page.
-        checkpoint_rows: Rows between two saves of the watermark within one poll.
         seconds: A clock that never steps back, for rates.
 
     Attributes:
@@ -56,7 +55,6 @@ class TablePoller:
         *,
         clock: DatabaseClock | None = None,
         page_rows: int = PAGE_ROWS,
-        checkpoint_rows: int = CHECKPOINT_ROWS,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         source = delivery.domain.source
@@ -64,7 +62,6 @@ class TablePoller:
         self._source = source
         self._delivery = delivery
         self._watermark = watermark
-        self._checkpoint_rows = checkpoint_rows
         self._seconds = seconds
         document = watermark.load()
         self._extracted_at: str | None = (document or {}).get("extracted_at")
@@ -104,7 +101,7 @@ class TablePoller:
                 self._delivery.send_text(row.key, row.document, stamp)
             self.rows_sent += len(page)
             unsaved += len(page)
-            if unsaved >= self._checkpoint_rows:
+            if unsaved >= CHECKPOINT_ROWS:
                 total.add(self._delivery.settle())
                 self._save(self.reader.checkpoint())
                 unsaved = 0
