@@ -22,6 +22,14 @@ from plugin_kit.decimals import decimal
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
+_STRING = r'"[^"\\\x00-\x1f]*"'
+_SCALAR = rf"({_STRING}|-?(0|[1-9][0-9]{{0,14}})([.][0-9]{{1,9}})?|true|false|null)"
+_PAIR = rf"{_STRING}: ?{_SCALAR}"
+_FLAT_OBJECT = rf"\{{({_PAIR}(, ?{_PAIR})*)?\}}"
+_FLAT_OBJECTS = rf"\[({_FLAT_OBJECT}(, ?{_FLAT_OBJECT})*)?\]"
+_FLAT_LENGTH = 4_000
+"""Java's expressions recurse over what they repeat; a longer text is looked at piece by piece."""
+
 _LEVELS = 8
 _NUMBER_BEYOND_A_DOUBLE = r"[eE][+]?[0-9]{3}|[0-9]{200}"
 _LARGEST_EXACT_DOUBLE = 2**53
@@ -40,8 +48,13 @@ def struct_of(column: str, **fields: str) -> Column:
     # An invalid text makes a struct of NULLs in both engines, and a map that is NULL.
     is_empty = reduce(and_, [raw[name].isNull() for name in fields])
     is_object = F.when(is_empty, F.from_json(text, "map<string,string>").isNotNull()).otherwise(F.lit(True))
-    readable = _is_plain(text, "{", "}") & is_object & ~_is_unreadable(raw, text, fields)
-    return F.when(readable, _typed(raw, text, fields))
+    readable = F.when(_is_flat(text, _FLAT_OBJECT), F.lit(True)).otherwise(_is_plain(text, "{", "}") & is_object)
+
+    def typed(value: Column) -> Column:
+        return F.when(~_is_unreadable(value, text, fields), _typed(value, text, fields))
+
+    # The variable of a lambda is parsed once; a column in a `case` would be parsed for each time that it is named.
+    return F.when(readable, F.transform(F.array(raw), typed)[0])
 
 
 def list_of(column: str, **fields: str) -> Column:
@@ -58,7 +71,13 @@ def list_of(column: str, **fields: str) -> Column:
         return reduce(or_, [element[name].isNull() for name in fields]) | _is_unreadable(element, text, fields)
 
     elements = F.transform(raw, lambda element: _typed(element, text, fields))
-    return F.when(_is_plain(text, "[", "]") & ~F.exists(raw, is_incomplete), elements)
+    readable = F.when(_is_flat(text, _FLAT_OBJECTS), F.lit(True)).otherwise(_is_plain(text, "[", "]"))
+    return F.when(readable & ~F.exists(raw, is_incomplete), elements)
+
+
+def _is_flat(text: Column, pattern: str) -> Column:
+    """Return whether a text is ordinary JSON: almost all are, and the other checks cost ten times as much."""
+    return (F.length(text) <= _FLAT_LENGTH) & text.rlike(rf"^{pattern}\z")
 
 
 def _is_plain(text: Column, opening: str, closing: str) -> Column:
