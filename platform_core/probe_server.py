@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
@@ -58,7 +57,7 @@ class Health:
         return "degraded" if self.reason else "ok"
 
 
-class ProbeServer:
+class ProbeServer(contextlib.AbstractContextManager["ProbeServer"]):
     """Answers `GET /metrics`, `GET /healthz` and `POST /<action>` from daemon threads until `close`.
 
     An action's answer is 200 with its JSON object. An action that the process's state forbids raises a
@@ -114,12 +113,7 @@ class ProbeServer:
             self._thread.join()
         self._server.server_close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 
