@@ -267,6 +267,10 @@ def nothing_vanishes(rows: Any, *_: object) -> Any:
     return rows.withColumn(tables._VANISHED, F.lit(False))
 
 
+def all_that_is_good(rows: Any, *_: object) -> Any:
+    return rows.where(F.col(steps.REASON) == "")
+
+
 def load_without_delete(cursor: Any, *rest: Any) -> Any:
     class Forgetful:
         def execute(self, statement: str, *arguments: Any) -> Any:
@@ -285,7 +289,7 @@ MERGE = load._merge
         ((tables, "replace_partition"), appended, "audit: .*Stage.SILVER"),
         ((tables, "_with_vanished"), nothing_vanishes, "audit: .*Stage.GOLD"),
         ((load, "_merge"), load_without_delete, "audit: .*Stage.WAREHOUSE"),
-        ((steps, "latest"), lambda rows, *_: rows, "audit: .*Stage.SILVER"),
+        ((steps, "latest_and_good"), all_that_is_good, "audit: .*Stage.SILVER"),
     ],
     ids=["silver is appended", "vanished groups stay", "the load does not delete", "older versions stay"],
 )
