@@ -73,7 +73,7 @@ def translate_engine_errors(
                     f"{where}: the engine could not read a file, {which}. Restore it from the store's versions, then"
                     " reset the date."
                 ) from error
-            if isinstance(error, _REFUSED_PLAN):
+            if isinstance(error, _REFUSED_PLAN) or "No field named" in text:  # Sail, of a plan that it optimized
                 raise PermanentError(
                     f"{where}: the engine refused the query: {text}. Correct the domain's transform, aggregation or"
                     " rules, then reset the date."

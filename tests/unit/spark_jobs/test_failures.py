@@ -41,6 +41,7 @@ def users() -> Domain:
         (pe.IllegalArgumentException("invalid argument: found end of input"), PermanentError, "refused the query"),
         (pe.UnsupportedOperationException("unknown function: nope"), PermanentError, "refused the query"),
         (pe.ParseException("[PARSE_SYNTAX_ERROR]"), PermanentError, "refused the query"),
+        (pe.SparkRuntimeException("No field named items."), PermanentError, "refused the query"),
         (
             pe.SparkRuntimeException("Parquet argument error: snappy: corrupt"),
             PermanentError,
