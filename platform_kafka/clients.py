@@ -55,11 +55,9 @@ class Client(Protocol):
 
     def list_topics(self, *, timeout: float) -> Any:
         """Return the cluster's metadata."""
-        ...
 
     def poll(self, timeout: float, /) -> Any:
         """Run callbacks."""
-        ...
 
 
 def connect(

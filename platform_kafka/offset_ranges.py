@@ -43,13 +43,7 @@ class OffsetRanges:
     @classmethod
     def from_offsets(cls, offsets: Iterable[int]) -> OffsetRanges:
         """Return the set of single offsets, in any order."""
-        merged: list[list[int]] = []
-        for offset in sorted(offsets):
-            if merged and offset <= merged[-1][1] + 1:
-                merged[-1][1] = offset
-            else:
-                merged.append([offset, offset])
-        return cls(tuple((first, last) for first, last in merged))
+        return cls.of(*((offset, offset) for offset in offsets))
 
     @classmethod
     def from_json(cls, value: object) -> OffsetRanges:

@@ -24,31 +24,24 @@ class Message(Protocol):
 
     def topic(self) -> str:
         """Return the topic."""
-        ...
 
     def partition(self) -> int:
         """Return the Kafka partition."""
-        ...
 
     def offset(self) -> int:
         """Return the offset."""
-        ...
 
     def key(self) -> bytes | None:
         """Return the key's bytes."""
-        ...
 
     def value(self) -> bytes | None:
         """Return the value's bytes."""
-        ...
 
     def timestamp(self) -> tuple[int, int]:
         """Return the kind of timestamp (0 is none) and the milliseconds since 1970."""
-        ...
 
     def headers(self) -> Headers | None:
         """Return the headers."""
-        ...
 
 
 def kafka_timestamp(message: Message) -> int | None:

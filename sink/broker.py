@@ -39,15 +39,12 @@ class Listener(Protocol):
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Take over partitions."""
-        ...
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Give partitions up; offsets may still be committed."""
-        ...
 
     def lost(self, partitions: Collection[TopicPartition]) -> None:
         """Forget partitions that another member already owns; their offsets may not be committed."""
-        ...
 
 
 class Broker(Protocol):
@@ -55,7 +52,6 @@ class Broker(Protocol):
 
     def subscribe(self, topics: Collection[str], listener: Listener) -> None:
         """Join the consumer group."""
-        ...
 
     def consume(self, max_messages: int, timeout_seconds: float) -> Batch:
         """Return what has arrived, waiting at most `timeout_seconds`; this is also what keeps the membership.
@@ -64,7 +60,6 @@ class Broker(Protocol):
             PermanentError: the user may not read the topic or the group.
             TransientError: the client cannot go on and must be made anew.
         """
-        ...
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit the offsets of the next records to read.
@@ -72,7 +67,6 @@ class Broker(Protocol):
         Raises:
             TransientError: the coordinator did not take them.
         """
-        ...
 
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the group's committed offsets; a partition without one is left out.
@@ -80,23 +74,18 @@ class Broker(Protocol):
         Raises:
             TransientError: the coordinator did not answer.
         """
-        ...
 
     def lag(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Return how many records lie behind each position, as far as is known without asking the broker."""
-        ...
 
     def pause(self) -> None:
         """Fetch nothing more, also from partitions assigned later, and stay in the group."""
-        ...
 
     def resume(self) -> None:
         """End a pause."""
-        ...
 
     def close(self) -> None:
         """Leave the group."""
-        ...
 
 
 class Publisher(Protocol):
@@ -111,12 +100,9 @@ class Publisher(Protocol):
             TransientError: the local queue is full.
             RecordTooLargeError: no broker takes a record of this size.
         """
-        ...
 
     def poll(self) -> None:
         """Run the callbacks of finished deliveries without waiting."""
-        ...
 
     def flush(self, timeout_seconds: float) -> int:
         """Wait for deliveries and return how many are still open."""
-        ...

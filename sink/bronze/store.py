@@ -28,7 +28,6 @@ class Store(Protocol):
         Raises:
             TransientError: the store did not take it.
         """
-        ...
 
     def read(self, name: str) -> pa.Buffer | None:
         """Return a file's content, None if there is no such file.
@@ -36,7 +35,6 @@ class Store(Protocol):
         Raises:
             TransientError: the store did not answer.
         """
-        ...
 
     def list(self, folder: str) -> list[str]:
         """Return the names of the files directly in a folder; one that does not exist has none.
@@ -44,7 +42,6 @@ class Store(Protocol):
         Raises:
             TransientError: the store did not answer.
         """
-        ...
 
     def delete(self, name: str) -> None:
         """Remove a file; one that does not exist is no error.
@@ -52,7 +49,6 @@ class Store(Protocol):
         Raises:
             TransientError: the store did not answer.
         """
-        ...
 
 
 class LakeStore:
