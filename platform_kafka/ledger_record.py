@@ -13,6 +13,7 @@ from datetime import date, datetime
 from typing import Self
 
 from platform_kafka.offset_ranges import OffsetRanges, offsets_from_json, offsets_json
+from platform_kafka.records import TopicPartition
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class LedgerRecord:
     offsets: Mapping[int, OffsetRanges]
     written_at: datetime
     recovered: bool = False
+
+    @property
+    def ends(self) -> dict[TopicPartition, int]:
+        """The offset after the file's last one, of each topic and partition."""
+        return {(self.topic, partition): (ranges.last or 0) + 1 for partition, ranges in self.offsets.items()}
 
     @property
     def key(self) -> bytes:

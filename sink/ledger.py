@@ -13,7 +13,6 @@ from platform_core.errors import PlatformError
 from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.topics import PROCESSED_EVENTS
 from sink.broker import Publisher
-from sink.bronze.file import WrittenFile
 
 log = logging.getLogger(__name__)
 
@@ -24,24 +23,20 @@ class Ledger:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
 
-    def add(self, file: WrittenFile, on_delivery: Callable[[], None], *, recovered: bool = False) -> None:
+    def add(self, record: LedgerRecord, on_delivery: Callable[[], None]) -> None:
         """Publish the record of one file.
 
         Args:
             on_delivery: Called when the broker has the record.
-            recovered: Whether the file is another process's, which may have announced it too.
 
         Raises:
             TransientError: the local queue is full.
         """
-        record = LedgerRecord(
-            file.domain, file.topic, file.day, file.name, file.rows, file.size, file.offsets, file.written_at, recovered
-        )
 
         def delivered(error: PlatformError | None) -> None:
             if error is None:
                 on_delivery()
             else:
-                log.error("ledger_record_lost file=%s error=%s", file.name, error)
+                log.error("ledger_record_lost file=%s error=%s", record.file, error)
 
         self._publisher.publish(PROCESSED_EVENTS, record.key, record.to_json(), [], delivered)

@@ -8,40 +8,14 @@ when, is decided by `sink.bronze.files` and `sink.loop`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
 import pyarrow as pa
 
-from platform_kafka.offset_ranges import OffsetRanges
+from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.records import TopicPartition
 from sink.buffer import Buffer, Row, SealReason
-
-
-@dataclass(frozen=True)
-class WrittenFile:
-    """What is known of a file once it is encoded; the ledger record says the same.
-
-    Attributes:
-        domain: The domain's name.
-        topic: The raw topic.
-        day: The partition date.
-        name: Path below the lake's root.
-        rows: Number of rows.
-        size: Bytes.
-        offsets: Kafka partition to exactly the offsets that its rows have.
-        written_at: When it was encoded, UTC; `_ingested_at` of its rows.
-    """
-
-    domain: str
-    topic: str
-    day: date
-    name: str
-    rows: int
-    size: int
-    offsets: dict[int, OffsetRanges]
-    written_at: datetime
 
 
 class State(StrEnum):
@@ -105,7 +79,7 @@ class PendingFile:
         entry: The journal entry that names it, empty until it is noted.
         may_be_in: Files that may hold its rows already, with others: a PUT of them failed or lost its answer before
             some rows were dropped.
-        encoded: What the writer made of it, and its bytes; kept for the next attempt until the store takes them.
+        encoded: What the ledger will say of it, and its bytes; kept for the next attempt until the store takes them.
     """
 
     def __init__(self, buffer: Buffer, sealed_by: SealReason) -> None:
@@ -119,9 +93,8 @@ class PendingFile:
         self.named_at = buffer.opened_at
         self.entry = ""
         self.may_be_in: list[str] = []
-        self.encoded: tuple[WrittenFile, pa.Buffer] | None = None
-        self._written: WrittenFile | None = None
-        self._ends: dict[TopicPartition, int] = {}
+        self.encoded: tuple[LedgerRecord, pa.Buffer] | None = None
+        self._written: LedgerRecord | None = None
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -134,8 +107,8 @@ class PendingFile:
         return self._buffer.size
 
     @property
-    def written(self) -> WrittenFile:
-        """What the store has.
+    def written(self) -> LedgerRecord:
+        """What the ledger says of the file that the store has.
 
         Raises:
             IllegalTransitionError: it does not have the file.
@@ -173,7 +146,6 @@ class PendingFile:
         if self.encoded is None:
             raise IllegalTransitionError(f"The file `{self.name}` was not encoded: it cannot be in the store.")
         self._written, self.encoded = self.encoded[0], None
-        self._ends = {(self.topic, p): (ranges.last or 0) + 1 for p, ranges in self._written.offsets.items()}
         self._buffer = Buffer(self.topic, self.day, self.opened_at)
 
     def found_in_another(self) -> None:
@@ -188,7 +160,8 @@ class PendingFile:
         Args:
             offsets: The committed offset of each Kafka partition.
         """
-        if self.state is not State.COMMITTED and all(offsets.get(tp, -1) >= end for tp, end in self._ends.items()):
+        ends = self._written.ends if self._written is not None else {}
+        if self.state is not State.COMMITTED and all(offsets.get(tp, -1) >= end for tp, end in ends.items()):
             self._become(State.DONE if self.state is State.ANNOUNCED else State.COMMITTED)
 
     def announced(self) -> None:

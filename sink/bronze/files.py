@@ -196,7 +196,7 @@ class PendingFiles:
         self._unannounced.append(file)
         written = file.written
         self._metrics.wrote(written.topic, written.rows, written.size, file.sealed_by)
-        log.debug("file_written name=%s rows=%d bytes=%d", written.name, written.rows, written.size)
+        log.debug("file_written name=%s rows=%d bytes=%d", written.file, written.rows, written.size)
 
     def _announced(self, file: PendingFile) -> None:
         # A file that was left meanwhile is announced a second time, by its next owner, who says so.

@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 
 from platform_core.errors import TransientError
 from platform_kafka.bronze_footer import BronzeFooter
+from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.records import Message, TopicPartition, kafka_timestamp
 from sink.broker import Broker
-from sink.bronze.file import WrittenFile
 from sink.bronze.journal import Entry, Journal
 from sink.bronze.store import Store
 from sink.decoding import key_text
@@ -45,13 +45,8 @@ Identity = tuple[int | None, str]
 
 @dataclass(frozen=True)
 class _StoredFile:
-    file: WrittenFile
-    records: Mapping[TopicPartition, Mapping[int, Identity]]
-
-    @property
-    def ends(self) -> dict[TopicPartition, int]:
-        """The offset after the last one of each Kafka partition."""
-        return {tp: max(offsets) + 1 for tp, offsets in self.records.items()}
+    record: LedgerRecord
+    identities: Mapping[TopicPartition, Mapping[int, Identity]]
 
 
 @dataclass
@@ -66,7 +61,7 @@ class _Adopted:
         """The offsets that must be committed before the entry is done with."""
         ends: dict[TopicPartition, int] = {}
         for stored in self.files:
-            for tp, end in stored.ends.items():
+            for tp, end in stored.record.ends.items():
                 ends[tp] = max(end, ends.get(tp, 0))
         return ends
 
@@ -100,7 +95,7 @@ class Recovery:
         self._unlooked: set[TopicPartition] = set()
         self._stored: dict[TopicPartition, dict[int, Identity]] = {}
         self._adopted: list[_Adopted] = []
-        self._unannounced: deque[tuple[Entry, WrittenFile]] = deque()
+        self._unannounced: deque[tuple[Entry, LedgerRecord]] = deque()
         self._next_look_at_commits = 0.0
 
     @property
@@ -123,29 +118,22 @@ class Recovery:
             if entry.name in known:
                 continue
             files = [stored for name in entry.files if (stored := self._open(name)) is not None]
-            if not any(topic in self._topics for stored in files for topic, _ in stored.records):
+            if not any(topic in self._topics for stored in files for topic, _ in stored.identities):
                 if not files and self._now() - entry.written_at > ABANDONED_AFTER:
                     self._journal.remove(entry.name)
                 continue
             self._adopted.append(_Adopted(entry, files))
         for adopted in self._adopted:
             for stored in adopted.files:
-                for tp in self._unlooked & stored.records.keys():
-                    self._stored.setdefault(tp, {}).update(stored.records[tp])
+                for tp in self._unlooked & stored.identities.keys():
+                    self._stored.setdefault(tp, {}).update(stored.identities[tp])
         self._unlooked.clear()
 
     def holds(self, message: Message) -> bool:
         """Tell whether Bronze has this very record already."""
-        tp = (message.topic(), message.partition())
-        of_partition = self._stored.get(tp)
-        if of_partition is None:
-            return False
-        identity = of_partition.get(message.offset())
-        if identity is None:
-            if message.offset() > max(of_partition):
-                del self._stored[tp]
-            return False
-        if identity != (kafka_timestamp(message), key_text(message.key() or b"")):
+        # Each is taken out when it is met: nothing is searched for the records that come after them.
+        stored = self._stored.get((message.topic(), message.partition()))
+        if not stored or stored.pop(message.offset(), None) != _identity(message):
             return False
         self._metrics.recognised.inc()
         return True
@@ -164,9 +152,9 @@ class Recovery:
         """
         self._take_committed(broker)
         while self._unannounced:
-            entry, file = self._unannounced[0]
+            entry, record = self._unannounced[0]
             last = len(self._unannounced) == 1 or self._unannounced[1][0] is not entry
-            ledger.add(file, partial(self._journal.remove, entry.name) if last else _nothing, recovered=True)
+            ledger.add(record, partial(self._journal.remove, entry.name) if last else _nothing)
             self._unannounced.popleft()
 
     def _take_committed(self, broker: Broker) -> None:
@@ -182,7 +170,7 @@ class Recovery:
         self._adopted = [adopted for adopted in self._adopted if adopted not in done]
         for adopted in done:
             log.info("recovered files=%d entry=%s", len(adopted.files), adopted.entry.name)
-            self._unannounced.extend((adopted.entry, stored.file) for stored in adopted.files)
+            self._unannounced.extend((adopted.entry, stored.record) for stored in adopted.files)
 
     def _open(self, name: str) -> _StoredFile | None:
         data = self._store.read(name)
@@ -194,32 +182,35 @@ class Recovery:
                 if footer is None:
                     raise ValueError("the file has no footer of the sink")
                 table = file.read(COLUMNS)
-            return _StoredFile(
-                WrittenFile(
-                    domain=footer.domain,
-                    topic=footer.topic,
-                    day=_day(name),
-                    name=name,
-                    rows=table.num_rows,
-                    size=data.size,
-                    offsets=footer.offsets,
-                    written_at=table["_ingested_at"][0].as_py(),
-                ),
-                _records(footer.topic, table),
+            record = LedgerRecord(
+                domain=footer.domain,
+                topic=footer.topic,
+                day=_day(name),
+                file=name,
+                rows=table.num_rows,
+                size=data.size,
+                offsets=footer.offsets,
+                written_at=table["_ingested_at"][0].as_py(),
+                recovered=True,
             )
+            return _StoredFile(record, _identities(footer.topic, table))
         except (KeyError, ValueError, IndexError, pa.ArrowException) as error:
             # Nobody can read it, so its records are written again.
             log.warning("journal_file_unreadable name=%s error=%r", name, error)
             return None
 
 
-def _records(topic: str, table: pa.Table) -> dict[TopicPartition, dict[int, Identity]]:
+def _identity(message: Message) -> Identity:
+    return kafka_timestamp(message), key_text(message.key() or b"")
+
+
+def _identities(topic: str, table: pa.Table) -> dict[TopicPartition, dict[int, Identity]]:
     timestamps = table["_kafka_timestamp"].cast(pa.int64())
     columns = (table["_partition"], table["_offset"], timestamps, table["_key"])
-    records: dict[TopicPartition, dict[int, Identity]] = {}
+    identities: dict[TopicPartition, dict[int, Identity]] = {}
     for partition, offset, timestamp, key in zip(*(column.to_pylist() for column in columns), strict=True):
-        records.setdefault((topic, partition), {})[offset] = (timestamp, key)
-    return records
+        identities.setdefault((topic, partition), {})[offset] = (timestamp, key)
+    return identities
 
 
 def _nothing() -> None:

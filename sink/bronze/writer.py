@@ -19,9 +19,10 @@ from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
 from platform_kafka.bronze_footer import BronzeFooter
+from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from sink.bronze.arrow import to_table
-from sink.bronze.file import PendingFile, WrittenFile
+from sink.bronze.file import PendingFile
 
 # Rows become Arrow columns and a row group so many at a time: the copy that encoding needs is about 20 MB for each
 # of the parallel writes, however large the buffer is.
@@ -49,8 +50,8 @@ class Writer:
         stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
         return f"{folder}/part-{stamp}-{uuid.uuid4().hex[:8]}.parquet", now
 
-    def encode(self, file: PendingFile) -> tuple[WrittenFile, pa.Buffer]:
-        """Return what a file with a name will be, and its bytes: the same at each call."""
+    def encode(self, file: PendingFile) -> tuple[LedgerRecord, pa.Buffer]:
+        """Return what the ledger will say of a file with a name, and its bytes: the same at each call."""
         domain, schema = self._domains[file.topic]
         now = file.named_at
         rows = sorted(file.rows, key=lambda row: (row.partition, row.offset))
@@ -65,5 +66,5 @@ class Writer:
                 chunk = rows[start : start + ROW_GROUP_ROWS]
                 parquet.write_table(to_table(domain.contract, schema, file.topic, chunk, now))
         data = sink.getvalue()
-        written = WrittenFile(domain.name, file.topic, file.day, file.name, len(rows), data.size, offsets, now)
-        return written, data
+        record = LedgerRecord(domain.name, file.topic, file.day, file.name, len(rows), data.size, offsets, now)
+        return record, data

@@ -5,8 +5,9 @@ from datetime import date
 import pyarrow as pa
 import pytest
 
+from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
-from sink.bronze.file import TRANSITIONS, IllegalTransitionError, PendingFile, State, WrittenFile
+from sink.bronze.file import TRANSITIONS, IllegalTransitionError, PendingFile, State
 from sink.buffer import Buffer, Row, SealReason
 from sink.decoding import Record
 from tests.rigs.sink_samples import NOW
@@ -28,7 +29,7 @@ def name(file: PendingFile) -> None:
 
 def encode(file: PendingFile) -> None:
     offsets = {0: OffsetRanges.of((0, 1)), 1: OffsetRanges.of((5, 5))}
-    file.encoded = (WrittenFile("d", "t", DAY, file.name, 3, 4, offsets, NOW), pa.py_buffer(b"1234"))
+    file.encoded = (LedgerRecord("d", "t", DAY, file.name, 3, 4, offsets, NOW), pa.py_buffer(b"1234"))
 
 
 STEPS = {

@@ -100,6 +100,21 @@ def test_the_journal_keeps_an_entry_until_the_last_of_its_records_is_committed(r
     assert adopted.is_committed(ends)
 
 
+def test_a_record_that_comes_after_those_of_a_killed_process_costs_no_search_of_them(rig):
+    class Unsearched(dict):
+        def __iter__(self):
+            raise AssertionError("a crash with large files would be read in quadratic time")
+
+    put_without_commit(rig)
+    rig.kill_and_restart()
+    stored = rig.sink._recovery._stored
+    stored.update({tp: Unsearched(identities) for tp, identities in stored.items()})
+    for _ in range(3):
+        rig.event(day=3)
+    rig.step()
+    assert len(rig.store.offsets()) == 5 and rig.sink._held_rows() == 3
+
+
 def test_a_file_that_nobody_can_read_is_written_again(rig):
     put_without_commit(rig, count=1)
     (name,) = rig.store.files
