@@ -7,26 +7,29 @@ process. The text of `/metrics` is Prometheus' exposition format
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
 
-from platform_core.errors import ConfigurationError, PlatformError, TransientError
+from platform_core.errors import ConfigurationError, PermanentError, TransientError
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
-Route = tuple[str, str]
-Answer = tuple[HTTPStatus, bytes, str]
+Answer = tuple[HTTPStatus, Mapping[str, Any]]
 
 LOOPBACK = "127.0.0.1"
 
@@ -57,7 +60,7 @@ class Health:
         return "degraded" if self.reason else "ok"
 
 
-class ProbeServer(contextlib.AbstractContextManager["ProbeServer"]):
+class ProbeServer(AbstractContextManager["ProbeServer"]):
     """Answers `GET /metrics`, `GET /healthz` and `POST /<action>` from daemon threads until `close`.
 
     An action's answer is 200 with its JSON object. An action that the process's state forbids raises a
@@ -83,18 +86,13 @@ class ProbeServer(contextlib.AbstractContextManager["ProbeServer"]):
         host: str = LOOPBACK,
         actions: Mapping[str, Callable[[], dict[str, Any]]] | None = None,
     ) -> None:
-        routes: dict[Route, Callable[[], Answer]] = {
-            ("GET", "/metrics"): lambda: (HTTPStatus.OK, generate_latest(registry), CONTENT_TYPE_LATEST),
-            ("GET", "/healthz"): lambda: _health_answer(health()),
-        }
-        for name, act in (actions or {}).items():
-            routes["POST", f"/{name}"] = partial(_action_answer, act)
         try:
-            self._server = _Server((host, port), routes)
+            self._server = _Server(host, port, _application(registry, health, actions or {}))
         except OSError as error:
             raise ConfigurationError(
                 f"The metrics endpoint cannot listen on `{host}:{port}`: {error.strerror}. Set `METRICS_PORT` to a"
                 " free port and `METRICS_HOST` to an address of this machine.",
+                host=host,
                 port=port,
             ) from None
         self.port = int(self._server.server_address[1])
@@ -113,18 +111,17 @@ class ProbeServer(contextlib.AbstractContextManager["ProbeServer"]):
             self._thread.join()
         self._server.server_close()
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(ThreadingWSGIServer):
     block_on_close = False
 
-    def __init__(self, address: tuple[str, int], routes: Mapping[Route, Callable[[], Answer]]) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.routes = routes
-        super().__init__(address, _Handler)
+    def __init__(self, host: str, port: int, application: WSGIApplication) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), _Handler)
+        self.set_app(application)
 
     def server_bind(self) -> None:
         # HTTPServer's own asks DNS for the host's name, which takes seconds where no resolver answers.
@@ -132,59 +129,59 @@ class _Server(ThreadingHTTPServer):
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.debug("probe_request_failed client=%s", client_address, exc_info=True)  # the client has gone, or is silent
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(WSGIRequestHandler):
     timeout = REQUEST_SECONDS
-
-    def do_GET(self) -> None:
-        routes = cast(_Server, self.server).routes
-        route = (self.command, self.path.partition("?")[0])
-        # Unread, a body would be taken for the next request, or make the kernel drop the answer at the close.
-        self.close_connection = self.command == "POST"
-        with contextlib.suppress(ValueError, OSError):
-            self.rfile.read(max(0, min(int(self.headers.get("Content-Length", "0")), BODY_BYTES)))
-        if route in routes:
-            self._answer(routes[route])
-        else:
-            known = ", ".join(" ".join(each) for each in routes)
-            hint = f"There is no `{' '.join(route)}`; there are {known}."
-            self._answer(lambda: _json_answer(HTTPStatus.NOT_FOUND, {"error": hint}))
-
-    do_POST = do_GET
 
     def log_message(self, format: str, *args: Any) -> None:
         log.debug("probe_request client=%s %s", self.address_string(), format % args)
 
-    def _answer(self, compute: Callable[[], Answer]) -> None:
-        try:
-            status, body, content_type = compute()
-        except Exception as error:
-            log.exception("probe_failed path=%s", self.path)
-            hint = f"`{self.command} {self.path}` failed with `{type(error).__name__}`; the log has the cause."
-            status, body, content_type = _json_answer(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": hint})
-        # A client that has gone does not wait for an answer.
-        with contextlib.suppress(OSError):
-            self.send_response(status)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+
+def _application(
+    registry: CollectorRegistry, health: Callable[[], Health], actions: Mapping[str, Callable[[], dict[str, Any]]]
+) -> WSGIApplication:
+    metrics: WSGIApplication = make_wsgi_app(registry)
+    routes: dict[str, Callable[[], Answer]] = {"GET /healthz": lambda: _health_answer(health())}
+    routes |= {f"POST /{name}": partial(_action_answer, action) for name, action in actions.items()}
+    paths = ", ".join(["GET /metrics", *routes])
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        route = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+        if route == "GET /metrics":
+            return metrics(environ, start_response)
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if length.isdecimal():  # what is left unread makes the kernel drop the answer at the close
+            environ["wsgi.input"].read(min(int(length), BODY_BYTES))
+        unknown = {"error": f"There is no `{route}`; there are {paths}."}
+        status, answer = _answer(route, routes.get(route, lambda: (HTTPStatus.NOT_FOUND, unknown)))
+        start_response(f"{status.value} {status.phrase}", [("Content-Type", "application/json")])
+        return [json.dumps(answer, default=str).encode() + b"\n"]
+
+    return application
+
+
+def _answer(route: str, compute: Callable[[], Answer]) -> Answer:
+    try:
+        return compute()
+    except TransientError as error:
+        return HTTPStatus.GATEWAY_TIMEOUT, {**error.facts, "error": error.message}
+    except PermanentError as error:
+        return HTTPStatus.CONFLICT, {**error.facts, "error": error.message}
+    except Exception as error:
+        log.exception("probe_failed route=%s", route)
+        hint = f"`{route}` failed with `{type(error).__name__}`; the log has the cause."
+        return HTTPStatus.INTERNAL_SERVER_ERROR, {"error": hint}
+
+
+def _action_answer(action: Callable[[], dict[str, Any]]) -> Answer:
+    return HTTPStatus.OK, action()
 
 
 def _health_answer(health: Health) -> Answer:
     status = HTTPStatus.OK if health.ok else HTTPStatus.SERVICE_UNAVAILABLE
-    return _json_answer(status, {"status": health.status, "reason": health.reason, "facts": dict(health.facts)})
-
-
-def _json_answer(status: HTTPStatus, answer: Mapping[str, Any]) -> Answer:
-    return status, json.dumps(answer, default=str).encode() + b"\n", "application/json"
-
-
-def _action_answer(act: Callable[[], dict[str, Any]]) -> Answer:
-    try:
-        return _json_answer(HTTPStatus.OK, act())
-    except PlatformError as error:
-        status = HTTPStatus.GATEWAY_TIMEOUT if isinstance(error, TransientError) else HTTPStatus.CONFLICT
-        return _json_answer(status, {**error.facts, "error": error.message})
+    return status, {"status": health.status, "reason": health.reason, "facts": dict(health.facts)}

@@ -5,36 +5,30 @@ Only the handing over belongs here; what a flush does is in `sink.loop`.
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from queue import SimpleQueue
 
 from platform_core.errors import TransientError
-
-
-@dataclass(frozen=True)
-class _FlushRequest:
-    answered: threading.Event = field(default_factory=threading.Event)
-    answer: dict[str, object] = field(default_factory=dict)
 
 
 class FlushRequests:
     """A queue of requests."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[_FlushRequest] = queue.SimpleQueue()
+        self._queue: SimpleQueue[Future[dict[str, object]]] = SimpleQueue()
 
     def ask(self, timeout_seconds: float) -> dict[str, object]:
         """Ask the loop to flush and wait for it, see `Sink.request_flush`."""
-        request = _FlushRequest()
+        request: Future[dict[str, object]] = Future()
         self._queue.put(request)
-        if not request.answered.wait(timeout_seconds):
+        try:
+            return request.result(timeout_seconds)
+        except TimeoutError:
             raise TransientError(
                 f"The sink did not flush within {timeout_seconds:.0f} s. It goes on trying; look at its log."
-            )
-        return request.answer
+            ) from None
 
     def answer(self, flush: Callable[[], bool], rows: Callable[[], int]) -> None:
         """Answer the requests that wait, in the loop's thread.
@@ -46,5 +40,5 @@ class FlushRequests:
         while not self._queue.empty():
             request, started, buffered = self._queue.get(), time.monotonic(), rows()
             drained = flush()
-            request.answer.update(drained=drained, rows=buffered, seconds=round(time.monotonic() - started, 3))
-            request.answered.set()
+            seconds = round(time.monotonic() - started, 3)
+            request.set_result({"drained": drained, "rows": buffered, "seconds": seconds})

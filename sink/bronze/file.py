@@ -8,7 +8,7 @@ when, is decided by `sink.bronze.files` and `sink.loop`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 
 import pyarrow as pa

@@ -48,7 +48,7 @@ def test_metrics_are_what_prometheus_reads() -> None:
     registry = CollectorRegistry()
     Counter("pdp_things", "Things.", ["domain"], registry=registry).labels("orders").inc(7)
     with ProbeServer(0, registry, lambda: Health(True)) as server:
-        status, text = ask(server, "GET", "/metrics?name[]=pdp_things")
+        status, text = ask(server, "GET", "/metrics?name[]=pdp_things_total")
     samples = {s.name: s for family in text_string_to_metric_families(text) for s in family.samples}
     assert status == 200
     assert (samples["pdp_things_total"].value, samples["pdp_things_total"].labels) == (7, {"domain": "orders"})
