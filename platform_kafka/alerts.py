@@ -14,7 +14,7 @@ from platform_core.settings import Settings
 from platform_kafka.topics import PIPELINE_ALERTS, kafka_client_config
 
 if TYPE_CHECKING:
-    from confluent_kafka import KafkaError, Producer
+    from confluent_kafka import KafkaError
 
     from platform_core.lake.alerts import Alert
 
@@ -23,7 +23,7 @@ ACKNOWLEDGE_SECONDS = 5.0
 
 
 class AlertTopic:
-    """Writes alerts; the connection is kept between them.
+    """Writes alerts.
 
     Attributes:
         name: Under which the log of alerts notes what this topic has taken.
@@ -33,7 +33,6 @@ class AlertTopic:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._producer: Producer | None = None
 
     def send(self, alert: Alert) -> None:
         """Produce the alert as JSON and wait for the broker's acknowledgement.
@@ -41,11 +40,22 @@ class AlertTopic:
         Raises:
             TransientError: the broker did not take it, and no copy of it arrives later.
         """
-        from confluent_kafka import KafkaException
+        from confluent_kafka import KafkaException, Producer
 
         reports: list[KafkaError | None] = []
+        problem = "no delivery report"
         try:
-            producer = self._connected()
+            # A client for each: alerts are rare, and no client is left that could send one later.
+            producer = Producer(
+                {
+                    **kafka_client_config(self._settings),
+                    "client.id": "pdp-alerts",
+                    "acks": "all",
+                    # The report must come before `flush` times out: a late delivery would be a second copy.
+                    "message.timeout.ms": int(ACKNOWLEDGE_SECONDS * 1000),
+                    "log_level": 2,  # a broker that is down is one line of ours, not ten a second of librdkafka's
+                }
+            )
             producer.produce(
                 PIPELINE_ALERTS,
                 json.dumps(alert.to_json()).encode(),
@@ -53,39 +63,13 @@ class AlertTopic:
                 on_delivery=lambda error, _message: reports.append(error),
             )
             producer.flush(ACKNOWLEDGE_SECONDS + 2)
-        except (KafkaException, BufferError) as error:
-            raise self._not_taken(alert, str(error)) from error
-        if not reports or reports[0] is not None:
-            self._forget()
-            raise self._not_taken(alert, reports[0].str() if reports and reports[0] else "no delivery report")
-
-    def _not_taken(self, alert: Alert, why: str) -> TransientError:
-        return TransientError(
-            f"Alert `{alert.key}` was not taken by topic `{PIPELINE_ALERTS}` at"
-            f" `{self._settings.kafka_bootstrap_servers}`: {why}. Check that the broker is up and that the topic"
+        except KafkaException as error:
+            problem = str(error)
+        if reports == [None]:
+            return
+        raise TransientError(
+            f"Alert `{alert.key}` was not taken by topic `{PIPELINE_ALERTS}` at `{self._settings.kafka_bootstrap_servers}`:"
+            f" {reports[0].str() if reports and reports[0] else problem}. Check that the broker is up and that the topic"
             " exists.",
             key=alert.key,
         )
-
-    def _connected(self) -> Producer:
-        from confluent_kafka import Producer
-
-        if self._producer is None:
-            self._producer = Producer(
-                {
-                    **kafka_client_config(self._settings),
-                    "client.id": "pdp-alerts",
-                    "acks": "all",
-                    # The report must come before `flush` gives up: a late delivery would be a second copy.
-                    "message.timeout.ms": int(ACKNOWLEDGE_SECONDS * 1000),
-                    "log_level": 2,  # a broker that is down is one line of ours, not ten a second of librdkafka's
-                }
-            )
-        return self._producer
-
-    def _forget(self) -> None:
-        """Drop the producer with whatever it still holds."""
-        if self._producer is not None:
-            self._producer.purge()
-            self._producer.flush(0)
-        self._producer = None

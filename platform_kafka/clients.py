@@ -127,12 +127,15 @@ def committed_offsets(
     return {(tp.topic, tp.partition): tp.offset for tp in asked.result().topic_partitions if tp.offset >= 0}
 
 
-def connect_producer(settings: Settings, *, on_failed_delivery: Any, bulk: bool = False) -> Producer:
+def connect_producer(
+    settings: Settings, *, on_failed_delivery: Any, bulk: bool = False, admin: bool = False
+) -> Producer:
     """Return an idempotent producer that has reached the cluster.
 
     Args:
         on_failed_delivery: Called with (error, message) for each record that was not delivered.
         bulk: Whether throughput matters more than latency.
+        admin: Whether it sends as the user that may create topics.
 
     Raises:
         ConfigurationError: the cluster refuses the credentials.
@@ -141,7 +144,7 @@ def connect_producer(settings: Settings, *, on_failed_delivery: Any, bulk: bool 
     errors = ClientErrors(logging.WARNING)
     producer = Producer(
         {
-            **kafka_client_config(settings),
+            **kafka_client_config(settings, admin=admin),
             "acks": "all",
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
@@ -157,7 +160,7 @@ def connect_producer(settings: Settings, *, on_failed_delivery: Any, bulk: bool 
             "log_level": 3,
         }
     )
-    connect(producer, errors, settings)
+    connect(producer, errors, settings, admin=admin)
     return producer
 
 

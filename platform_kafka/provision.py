@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -31,11 +32,10 @@ from platform_core.domain.contract_compatibility import COMPATIBILITY, added_fie
 from platform_core.domain.released_contracts import Version, require_compatible
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
-from platform_kafka.clients import connect_admin
-from platform_kafka.errors import KafkaUnreachableError
+from platform_kafka.clients import connect_admin, connect_producer
 from platform_kafka.registry import connect_registry, registered_versions
 from platform_kafka.topic_reader import TopicReader
-from platform_kafka.topics import SCHEMA_CHANGES, TopicSpec, kafka_client_config, subject_name, topic_specs
+from platform_kafka.topics import SCHEMA_CHANGES, TopicSpec, subject_name, topic_specs
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ REQUEST_SECONDS = 30.0
 
 
 @dataclass
-class Outcome:
+class ProvisionOutcome:
     """What `provision` found and changed.
 
     Attributes:
@@ -57,14 +57,10 @@ class Outcome:
     subjects: dict[str, dict[str, int]] = field(default_factory=dict)
     announced: list[str] = field(default_factory=list)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the outcome as JSON values."""
-        return asdict(self)
-
 
 def provision(
     settings: Settings, catalog: Catalog, *, wait_seconds: float = 60.0, clock: Clock | None = None
-) -> Outcome:
+) -> ProvisionOutcome:
     """Create what is missing, bring in line what differs, register every contract, announce new versions.
 
     Args:
@@ -75,9 +71,9 @@ def provision(
         ConfigurationError: a contract breaks compatibility, or credentials are refused.
         TransientError: a service does not answer in time.
     """
-    outcome = Outcome()
+    outcome = ProvisionOutcome()
     admin = connect_admin(settings, wait_seconds=wait_seconds)
-    ensure_topics(admin, topic_specs(catalog), settings.kafka_replication_factor, outcome)
+    outcome.topics = ensure_topics(admin, topic_specs(catalog), settings.kafka_replication_factor)
     registry = connect_registry(settings, wait_seconds=wait_seconds)
     registry.set_compatibility(level=COMPATIBILITY)
     for domain in catalog:
@@ -86,8 +82,11 @@ def provision(
     return outcome
 
 
-def ensure_topics(admin: AdminClient, specs: list[TopicSpec], replication_factor: int, outcome: Outcome) -> None:
+def ensure_topics(admin: AdminClient, specs: list[TopicSpec], replication_factor: int) -> dict[str, str]:
     """Create missing topics; add partitions and set configuration where an existing one differs.
+
+    Returns:
+        What was done with each topic, see `ProvisionOutcome`.
 
     Raises:
         ConfigurationError: the cluster has fewer brokers than replicas, or refuses a topic.
@@ -96,48 +95,49 @@ def ensure_topics(admin: AdminClient, specs: list[TopicSpec], replication_factor
     minimum = {"min.insync.replicas": str(max(1, replication_factor - 1))}
     specs = [replace(spec, config={**spec.config, **minimum}) for spec in specs]
     existing = admin.list_topics(timeout=REQUEST_SECONDS).topics
-    missing = [spec for spec in specs if spec.name not in existing]
-    for spec in specs:
-        outcome.topics[spec.name] = "created" if spec in missing else "unchanged"
-    if missing:
-        new = [NewTopic(spec.name, spec.partitions, replication_factor, config=spec.config) for spec in missing]
-        for name, future in admin.create_topics(new, operation_timeout=REQUEST_SECONDS).items():
-            try:
-                future.result()
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise ConfigurationError(
-                        f"Topic `{name}` cannot be created: {error.args[0].str()}. Check `KAFKA_REPLICATION_FACTOR`"
-                        " against the number of brokers.",
-                        topic=name,
-                    ) from None
-    for spec in specs:
-        if spec not in missing:
-            _align(admin, spec, len(existing[spec.name].partitions), outcome)
+    missing = [
+        NewTopic(spec.name, spec.partitions, replication_factor, config=spec.config)
+        for spec in specs
+        if spec.name not in existing
+    ]
+    created = admin.create_topics(missing, operation_timeout=REQUEST_SECONDS) if missing else {}
+    for name, future in created.items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise ConfigurationError(
+                    f"Topic `{name}` cannot be created: {error.args[0].str()}. Check `KAFKA_REPLICATION_FACTOR`"
+                    " against the number of brokers.",
+                    topic=name,
+                ) from None
+    return {
+        spec.name: "created" if spec.name in created else _align(admin, spec, len(existing[spec.name].partitions))
+        for spec in specs
+    }
 
 
-def _align(admin: AdminClient, spec: TopicSpec, partitions: int, outcome: Outcome) -> None:
+def _align(admin: AdminClient, spec: TopicSpec, partitions: int) -> str:
+    outcome = "unchanged"
     if partitions < spec.partitions:
         # Keys move to other partitions; downstream orders by updated_at first, so this is safe.
         log.warning("partitions_added topic=%s before=%d after=%d", spec.name, partitions, spec.partitions)
-        for future in admin.create_partitions([NewPartitions(spec.name, spec.partitions)]).values():
-            future.result()
-        outcome.topics[spec.name] = "changed"
+        admin.create_partitions([NewPartitions(spec.name, spec.partitions)])[spec.name].result()
+        outcome = "changed"
     elif partitions > spec.partitions:
-        log.warning("partitions_differ topic=%s wanted=%d found=%d", spec.name, spec.partitions, partitions)
-        outcome.topics[spec.name] = "differs"
-    resource = ConfigResource(ResourceType.TOPIC, spec.name)
-    found = _describe(admin, resource)
-    wrong = {name: value for name, value in spec.config.items() if found.get(name) != value}
+        log.warning("partitions_differ topic=%s expected=%d actual=%d", spec.name, spec.partitions, partitions)
+        outcome = "differs"
+    config = _describe(admin, ConfigResource(ResourceType.TOPIC, spec.name))
+    wrong = {name: value for name, value in spec.config.items() if config.get(name) != value}
     if wrong:
         log.warning("topic_config_changed topic=%s config=%s", spec.name, wrong)
         entries = [
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in wrong.items()
         ]
         change = ConfigResource(ResourceType.TOPIC, spec.name, incremental_configs=entries)
-        for future in admin.incremental_alter_configs([change]).values():
-            future.result()
-        outcome.topics[spec.name] = "changed"
+        admin.incremental_alter_configs([change])[change].result()
+        outcome = "changed"
+    return outcome
 
 
 def _describe(admin: AdminClient, resource: ConfigResource) -> dict[str, str | None]:
@@ -169,13 +169,8 @@ def register(registry: SchemaRegistryClient, domain: Domain) -> dict[str, int]:
     require_compatible(domain, registered_versions(registry, subject))
     schema = Schema(domain.contract.schema_text, "JSON")
     try:
-        known = subject in registry.get_subjects()
-        if known:
-            registry.set_compatibility(subject_name=subject, level=COMPATIBILITY)
         registry.register_schema(subject, schema)
-        if not known:
-            # A subject that does not exist yet cannot be configured; until here the global level held it.
-            registry.set_compatibility(subject_name=subject, level=COMPATIBILITY)
+        registry.set_compatibility(subject_name=subject, level=COMPATIBILITY)
         found = registry.lookup_schema(subject, schema)
     except SchemaRegistryError as error:
         if error.http_status_code not in (409, 422):
@@ -194,7 +189,7 @@ def register(registry: SchemaRegistryClient, domain: Domain) -> dict[str, int]:
 
 
 def announce(
-    settings: Settings, registry: SchemaRegistryClient, catalog: Catalog, outcome: Outcome, clock: Clock
+    settings: Settings, registry: SchemaRegistryClient, catalog: Catalog, outcome: ProvisionOutcome, clock: Clock
 ) -> None:
     """Send each registered version that `schema-changes` does not know yet, in order, keyed by subject.
 
@@ -206,16 +201,7 @@ def announce(
     """
     last = _announced(settings)
     errors: list[KafkaError] = []
-    producer = Producer(
-        {
-            **kafka_client_config(settings, admin=True),
-            "acks": "all",
-            "enable.idempotence": True,
-            "partitioner": "murmur2_random",
-            "log_level": 3,
-            "on_delivery": lambda error, _message: errors.append(error) if error else None,
-        }
-    )
+    producer = connect_producer(settings, on_failed_delivery=lambda error, _message: errors.append(error), admin=True)
     for domain in catalog:
         subject = subject_name(domain)
         if last.get(subject, 0) >= outcome.subjects[subject]["version"]:
@@ -250,8 +236,7 @@ def _announcement(domain: Domain, before: Version | None, version: Version, cloc
 
 def _announced(settings: Settings) -> dict[str, int]:
     """Read the compacted topic to its end: subject to the last announced version."""
-    reader = TopicReader(settings, "provision", admin=True)
-    try:
+    with closing(TopicReader(settings, "provision", admin=True)) as reader:
         bounds = _bounds(reader)
         position = {(SCHEMA_CHANGES, p): low for p, (low, _) in bounds.items()}
         ends = {(SCHEMA_CHANGES, p): high for p, (_, high) in bounds.items()}
@@ -259,20 +244,13 @@ def _announced(settings: Settings) -> dict[str, int]:
             (message.key() or b"").decode(): int(json.loads(message.value() or b"{}").get("version", 0))
             for message in reader.read_all(position, ends)
         }
-    finally:
-        reader.close()
 
 
 def _bounds(reader: TopicReader) -> dict[int, tuple[int, int]]:
     # Right after the topic was made, its partitions and their leaders are not all known yet.
     deadline = time.monotonic() + REQUEST_SECONDS
-    while True:
-        try:
-            if bounds := reader.bounds([SCHEMA_CHANGES]).get(SCHEMA_CHANGES):
-                return bounds
-        except KafkaUnreachableError:
-            if time.monotonic() > deadline:
-                raise
+    while not (bounds := reader.bounds([SCHEMA_CHANGES]).get(SCHEMA_CHANGES)):
         if time.monotonic() > deadline:
             raise TransientError(f"`{SCHEMA_CHANGES}` has no partitions yet; run `provision` again.")
         time.sleep(0.1)
+    return bounds

@@ -6,12 +6,11 @@ Only questions belong here, and nothing in it joins a group or moves an offset: 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import confluent_kafka as ck
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
@@ -25,17 +24,6 @@ from platform_kafka.topics import kafka_client_config
 
 CONNECT_SECONDS = 8.0
 ANSWER_SECONDS = 10.0
-
-_LEADERLESS = frozenset(
-    {
-        ck.KafkaError.NOT_LEADER_FOR_PARTITION,
-        ck.KafkaError.LEADER_NOT_AVAILABLE,
-        ck.KafkaError.UNKNOWN_TOPIC_OR_PART,
-    }
-)
-
-_EARLIEST, _LATEST = -2, -1
-"""Kafka's codes for the first and the last place of a partition, where a time in milliseconds is asked for."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +63,7 @@ class Group:
     members: tuple[Member, ...]
 
 
-class OperatorKafka:
+class OperatorKafka(AbstractContextManager["OperatorKafka"]):
     """One connection for the length of a command; use it in a `with`.
 
     Args:
@@ -99,12 +87,7 @@ class OperatorKafka:
             if topic.error is None and not name.startswith("__")
         }
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for reader in list(self._readers):
             reader.close()
 
@@ -134,14 +117,23 @@ class OperatorKafka:
 
     def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
         """Return what partitions hold."""
-        begins, ends = self._offsets(partitions, _EARLIEST), self._offsets(partitions, _LATEST)
-        return {where: Bounds(begins[where], ends[where]) for where in partitions}
+        with closing(TopicReader(self.settings, "pdp", answer_seconds=ANSWER_SECONDS)) as reader:
+            by_topic = reader.bounds({topic for topic, _ in partitions})
+        return {(topic, p): Bounds(*by_topic[topic][p]) for topic, p in partitions}
 
     def offsets_at(self, partitions: Collection[TopicPartition], at: datetime) -> dict[TopicPartition, int]:
         """Return for each partition the first offset with a record of that time or later, its end if there is none."""
-        milliseconds = max(int(at.timestamp() * 1000), 0)  # below 0 are the codes of Kafka's special places
-        found, ends = self._offsets(partitions, milliseconds), self._offsets(partitions, _LATEST)
-        return {where: offset if (offset := found[where]) >= 0 else ends[where] for where in partitions}
+        # Below 0 are Kafka's codes of the first and the last offset.
+        spec = OffsetSpec.for_timestamp(max(int(at.timestamp() * 1000), 0))
+        try:
+            asked = self._admin.list_offsets(
+                {ck.TopicPartition(*tp): spec for tp in partitions}, request_timeout=ANSWER_SECONDS
+            )
+            offsets = {(tp.topic, tp.partition): future.result().offset for tp, future in asked.items()}
+        except ck.KafkaException as error:
+            raise unanswered(self.settings, "offsets", error) from error
+        bounds = self.bounds(partitions)
+        return {tp: offset if offset >= 0 else bounds[tp].end for tp, offset in offsets.items()}
 
     def committed(self, group: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return a group's committed offsets; a partition without one is left out."""
@@ -201,7 +193,7 @@ class OperatorKafka:
             PermanentError: the group has members, which would overwrite them.
             TransientError: Kafka did not take them.
         """
-        wanted = [ck.TopicPartition(*where, offset) for where, offset in offsets.items()]
+        wanted = [ck.TopicPartition(*tp, offset) for tp, offset in offsets.items()]
         try:
             (asked,) = self._admin.alter_consumer_group_offsets(
                 [ck.ConsumerGroupTopicPartitions(group, wanted)], request_timeout=ANSWER_SECONDS
@@ -217,18 +209,3 @@ class OperatorKafka:
                     group=group,
                 ) from error
             raise unanswered(self.settings, f"the change of group `{group}`", error) from error
-
-    def _offsets(self, partitions: Collection[TopicPartition], spec: int) -> dict[TopicPartition, int]:
-        if not partitions:
-            return {}
-        wanted = {ck.TopicPartition(*where): OffsetSpec.for_timestamp(spec) for where in partitions}
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while True:
-            try:
-                asked = self._admin.list_offsets(wanted, request_timeout=ANSWER_SECONDS)
-                return {(each.topic, each.partition): int(future.result().offset) for each, future in asked.items()}
-            except ck.KafkaException as error:
-                # A topic that was just made, or whose leader moves, answers so for less than a second.
-                if error.args[0].code() not in _LEADERLESS or time.monotonic() > deadline:
-                    raise unanswered(self.settings, "offsets", error) from error
-                time.sleep(0.1)

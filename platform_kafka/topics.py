@@ -21,6 +21,7 @@ RAW_MAX_MESSAGE_BYTES = 4 * 1_048_576
 DLQ_MAX_MESSAGE_BYTES = 5 * 1_048_576
 
 DLQ_RETENTION_DAYS = 30
+LEDGER_RETENTION_DAYS = 30
 
 # Kafka drops whole segments, so that a letter can outlive its 30 days by the week after which a segment is closed;
 # what says that it was sent back must outlive the letter, or it would be sent twice.
@@ -69,35 +70,26 @@ def subject_name(domain: Domain) -> str:
 
 def topic_specs(catalog: Catalog) -> list[TopicSpec]:
     """Return every topic that the platform needs, the domains' first."""
+    dead = _kept(DLQ_RETENTION_DAYS) | {"max.message.bytes": str(DLQ_MAX_MESSAGE_BYTES)}
     specs = []
     for domain in catalog:
-        retention = str(domain.topic.retention_days * DAY_MS)
-        specs.append(
-            TopicSpec(
-                domain.topic.name,
-                domain.topic.partitions,
-                {"retention.ms": retention, "max.message.bytes": str(RAW_MAX_MESSAGE_BYTES)},
-            )
-        )
-        specs.append(
-            TopicSpec(
-                dlq_name(domain),
-                1,
-                {"retention.ms": str(DLQ_RETENTION_DAYS * DAY_MS), "max.message.bytes": str(DLQ_MAX_MESSAGE_BYTES)},
-            )
-        )
-        specs.append(
-            TopicSpec(
-                parked_name(domain),
-                1,
-                {"retention.ms": str(DLQ_RETENTION_DAYS * DAY_MS), "max.message.bytes": str(DLQ_MAX_MESSAGE_BYTES)},
-            )
-        )
-        specs.append(TopicSpec(redriven_name(domain), 1, {"retention.ms": str(REDRIVEN_RETENTION_DAYS * DAY_MS)}))
-    specs.append(TopicSpec(PROCESSED_EVENTS, 6, {"retention.ms": str(30 * DAY_MS)}))
-    specs.append(TopicSpec(SCHEMA_CHANGES, 3, {"cleanup.policy": "compact"}))
-    specs.append(TopicSpec(PIPELINE_ALERTS, 3, {"retention.ms": str(DAY_MS)}))
-    return specs
+        raw = _kept(domain.topic.retention_days) | {"max.message.bytes": str(RAW_MAX_MESSAGE_BYTES)}
+        specs += [
+            TopicSpec(domain.topic.name, domain.topic.partitions, raw),
+            TopicSpec(dlq_name(domain), 1, dead),
+            TopicSpec(parked_name(domain), 1, dead),
+            TopicSpec(redriven_name(domain), 1, _kept(REDRIVEN_RETENTION_DAYS)),
+        ]
+    return [
+        *specs,
+        TopicSpec(PROCESSED_EVENTS, 6, _kept(LEDGER_RETENTION_DAYS)),
+        TopicSpec(SCHEMA_CHANGES, 3, {"cleanup.policy": "compact"}),
+        TopicSpec(PIPELINE_ALERTS, 3, _kept(1)),
+    ]
+
+
+def _kept(days: int) -> dict[str, str]:
+    return {"retention.ms": str(days * DAY_MS)}
 
 
 def kafka_client_config(settings: Settings, *, admin: bool = False) -> dict[str, str | int | float | bool]:

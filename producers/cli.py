@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from platform_core.domain.catalog import Catalog, load_catalog
@@ -57,7 +58,7 @@ def _provision(parsed: argparse.Namespace) -> dict[str, Any]:
     from platform_kafka.provision import provision
 
     configured, catalog = environment()
-    return {"command": "provision", **provision(configured, catalog, wait_seconds=parsed.wait).to_json()}
+    return {"command": "provision", **asdict(provision(configured, catalog, wait_seconds=parsed.wait))}
 
 
 def _check_contracts(parsed: argparse.Namespace) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import load_catalog
@@ -21,6 +21,8 @@ from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
 from platform_core.probe_server import ProbeServer
 from platform_core.settings import Settings, settings
+from platform_kafka.records import TopicPartition
+from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
 from sink.bronze.store import LakeStore
 from sink.contract_check import check_contracts
@@ -75,11 +77,17 @@ def _run(options: argparse.Namespace, stop: _StopSignal) -> bool:
     raw = [domain.topic.name for domain in domains]
     broker.require([*raw, *(dlq_name(domain) for domain in domains), PROCESSED_EVENTS])
     check_contracts(config, domains)
-    ends = broker.end_offsets(raw) if options.until_caught_up else None
+    ends = _end_offsets(config, raw) if options.until_caught_up else None
     sink = Sink(domains, broker, KafkaPublisher(config), LakeStore(lake), config, clock)
     log.info("sink_started domains=%s lake=%s", ",".join(names), lake.root)
     with _endpoint(config, sink, clock):
         return sink.run(stop.is_set, ends)
+
+
+def _end_offsets(config: Settings, topics: list[str]) -> dict[TopicPartition, int]:
+    with closing(TopicReader(config, "s3-sink")) as reader:
+        bounds = reader.bounds(topics)
+    return {(topic, p): end for topic in topics for p, (first, end) in bounds[topic].items() if end > first}
 
 
 def _endpoint(config: Settings, sink: Sink, clock: SystemClock) -> AbstractContextManager[object]:

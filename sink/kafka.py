@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from typing import Any, cast
+from typing import cast
 
 import confluent_kafka as ck
 
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.settings import Settings
-from platform_kafka.clients import ClientErrors, connect, librdkafka
+from platform_kafka.clients import ClientErrors, connect, librdkafka, unanswered
 from platform_kafka.records import Headers, Message, TopicPartition
 from platform_kafka.topics import RAW_MAX_MESSAGE_BYTES, SINK_GROUP, kafka_client_config
 from sink.broker import Batch, Listener, OnDelivery, RecordTooLargeError
@@ -77,7 +77,7 @@ class KafkaBroker:
             PermanentError: the credentials are wrong, or a topic is missing.
             TransientError: no broker answered.
         """
-        metadata = self._metadata()
+        metadata = connect(self._consumer, self._errors, self._settings, seconds=START_SECONDS)
         known = {name for name, topic in metadata.topics.items() if topic.error is None}
         missing = sorted(set(topics) - known)
         if missing:
@@ -88,27 +88,6 @@ class KafkaBroker:
                 " `python -m producers provision`.",
                 topics=missing,
             )
-
-    def end_offsets(self, topics: Collection[str]) -> dict[TopicPartition, int]:
-        """Return the end offset of each partition that holds records.
-
-        Raises:
-            PermanentError: the credentials are wrong.
-            TransientError: no broker answered.
-        """
-        metadata = self._metadata()
-        result = {}
-        for topic in topics:
-            for partition in metadata.topics[topic].partitions:
-                try:
-                    low, high = self._consumer.get_watermark_offsets(
-                        ck.TopicPartition(topic, partition), timeout=ANSWER_SECONDS
-                    )
-                except ck.KafkaException as error:
-                    raise self._unanswered("end offsets", error) from error
-                if high > low:
-                    result[topic, partition] = high
-        return result
 
     def subscribe(self, topics: Collection[str], listener: Listener) -> None:
         """Join the group, see `Broker.subscribe`."""
@@ -155,32 +134,27 @@ class KafkaBroker:
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit, see `Broker.commit`."""
-        wanted = [ck.TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
-        if not wanted:
-            return
+        new = [ck.TopicPartition(*tp, offset) for tp, offset in offsets.items()]
         try:
-            result = self._consumer.commit(offsets=wanted, asynchronous=False)
+            result = self._consumer.commit(offsets=new, asynchronous=False)
         except ck.KafkaException as error:
             if error.args[0].code() == ck.KafkaError._NO_OFFSET:
                 return
-            raise self._unanswered("an offset commit", error) from error
+            raise unanswered(self._settings, "an offset commit", error) from error
         for each in result or ():
             if each.error is not None:
-                raise TransientError(
-                    f"Committing offset {each.offset} of `{each.topic}`-{each.partition} failed:"
-                    f" {each.error.str()}. The sink tries again.",
-                    topic=each.topic,
-                    partition=each.partition,
-                )
+                what = f"the commit of `{each.topic}`-{each.partition}"
+                raise unanswered(self._settings, what, ck.KafkaException(each.error))
 
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return committed offsets, see `Broker.committed`."""
-        wanted = [ck.TopicPartition(topic, partition) for topic, partition in partitions]
+        if not partitions:
+            return {}
         try:
-            found = self._consumer.committed(wanted, timeout=ANSWER_SECONDS) if wanted else []
+            committed = self._consumer.committed([ck.TopicPartition(*tp) for tp in partitions], timeout=ANSWER_SECONDS)
         except ck.KafkaException as error:
-            raise self._unanswered("committed offsets", error) from error
-        return {(each.topic, each.partition): each.offset for each in found if each.offset >= 0}
+            raise unanswered(self._settings, "committed offsets", error) from error
+        return {(each.topic, each.partition): each.offset for each in committed if each.offset >= 0}
 
     def lag(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Return the records behind the positions, from the client's cache."""
@@ -204,15 +178,6 @@ class KafkaBroker:
     def close(self) -> None:
         """Leave the group; the listener is told of what is given up."""
         self._consumer.close()
-
-    def _metadata(self) -> Any:
-        return connect(self._consumer, self._errors, self._settings, seconds=START_SECONDS)
-
-    def _unanswered(self, what: str, error: ck.KafkaException) -> TransientError:
-        return TransientError(
-            f"Kafka at `{self._settings.kafka_bootstrap_servers}` gave no answer on {what}:"
-            f" {error.args[0].str()}. The sink tries again."
-        )
 
 
 class KafkaPublisher:

@@ -10,7 +10,7 @@ import pytest
 
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.domain.catalog import load_catalog
-from platform_kafka.provision import Outcome, ensure_topics
+from platform_kafka.provision import ensure_topics
 from platform_kafka.topics import topic_specs
 from tests.rigs.faults.acknowledged import AcknowledgedLoad, Acknowledgement, broken_promises
 from tests.rigs.faults.kafka_cluster import BROKERS, CONTROLLER_ONLY, REPLICAS, KafkaCluster, wait
@@ -29,7 +29,7 @@ def cluster(toolchain: Toolchain, tmp_path: Path) -> Iterator[KafkaCluster]:
 @pytest.fixture
 def fault_rig(cluster: KafkaCluster, tmp_path: Path) -> Iterator[SinkRig]:
     fault_rig = SinkRig(cluster, tmp_path / "fault_rig")  # type: ignore[arg-type]
-    ensure_topics(fault_rig.admin, topic_specs(load_catalog(fault_rig.domains_file)), REPLICAS, Outcome())
+    ensure_topics(fault_rig.admin, topic_specs(load_catalog(fault_rig.domains_file)), REPLICAS)
     yield fault_rig
     fault_rig.close()
 

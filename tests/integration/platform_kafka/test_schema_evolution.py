@@ -12,7 +12,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import ConfigurationError
-from platform_kafka.provision import Outcome, announce, provision, register
+from platform_kafka.provision import ProvisionOutcome, announce, provision, register
 from platform_kafka.topics import SCHEMA_CHANGES, subject_name
 from producers.delivery import Delivery
 from tests.rigs.contract_changes import ADDED, UNION, users_version, write_domains
@@ -72,7 +72,7 @@ def test_a_version_that_a_crash_left_unannounced_is_announced_by_the_next_run(
     provision(producers_rig.settings, catalogs[1])
     registry = SchemaRegistryClient({"url": producers_rig.settings.schema_registry_url})
     register(registry, catalogs[2]["users"])
-    outcome = Outcome(subjects={subject_name(catalogs[3]["users"]): register(registry, catalogs[3]["users"])})
+    outcome = ProvisionOutcome(subjects={subject_name(catalogs[3]["users"]): register(registry, catalogs[3]["users"])})
     for _ in range(2):
         announce(producers_rig.settings, registry, catalogs[3], outcome, SystemClock())
     assert [(one["version"], one["added"]) for one in announcements(producers_rig)][1:] == [
