@@ -339,8 +339,7 @@ class Sink:
             open_letters=self._letters.open,
             paused=self._paused,
         )
-        if self.metrics.lag_due(now):
-            self.metrics.report(now, self._broker.lag(self._offsets.positions))
+        self.metrics.report(now, lambda: self._broker.lag(self._offsets.positions))
 
 
 def _names(partitions: Collection[TopicPartition]) -> str:
