@@ -96,7 +96,7 @@ def _endpoint(config: Settings, sink: Sink, clock: SystemClock) -> AbstractConte
     return ProbeServer(
         config.metrics_port,
         sink.metrics.registry,
-        lambda: sink_health(sink, clock.now()),
+        lambda: sink_health(sink, clock.seconds()),
         host=config.metrics_host,
         actions={"flush": lambda: sink.request_flush(FLUSH_SECONDS)},
     )

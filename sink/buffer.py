@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date
 from enum import StrEnum
 
 from msgspec import Struct
@@ -53,7 +53,7 @@ class Buffer:
 
     Attributes:
         topic: The raw topic.
-        opened_at: When its first row came, UTC.
+        opened_at: When its first row came, in seconds of a clock that never steps back.
         rows: The rows, in order of arrival.
         firsts: Kafka partition to the lowest offset of its rows.
         size: Estimated memory, bytes.
@@ -61,7 +61,7 @@ class Buffer:
 
     topic: str
     day: date
-    opened_at: datetime
+    opened_at: float
     rows: list[Row] = field(default_factory=list)
     firsts: dict[int, int] = field(default_factory=dict)
     size: int = 0
@@ -97,13 +97,13 @@ class Buffers:
 
     Args:
         max_rows: Rows that seal a buffer.
-        max_age: Age of a buffer's first row that seals it.
+        max_age_seconds: Age of a buffer's first row that seals it.
         on_sealed: Takes each sealed buffer, and why it was sealed.
     """
 
-    def __init__(self, max_rows: int, max_age: timedelta, on_sealed: Callable[[Buffer, SealReason], None]) -> None:
+    def __init__(self, max_rows: int, max_age_seconds: float, on_sealed: Callable[[Buffer, SealReason], None]) -> None:
         self._max_rows = max_rows
-        self._max_age = max_age
+        self._max_age_seconds = max_age_seconds
         self._on_sealed = on_sealed
         self._open: dict[tuple[str, date], Buffer] = {}
 
@@ -118,11 +118,11 @@ class Buffers:
         return sum(buffer.size for buffer in self._open.values())
 
     @property
-    def oldest(self) -> datetime | None:
+    def oldest(self) -> float | None:
         """When the oldest row came."""
         return min((buffer.opened_at for buffer in self._open.values()), default=None)
 
-    def add(self, topic: str, row: Row, value_bytes: int, now: datetime) -> None:
+    def add(self, topic: str, row: Row, value_bytes: int, now: float) -> None:
         """Put a row into the buffer of its date, and seal that buffer if it is full."""
         key = (topic, row.record.day)
         buffer = self._open.get(key)
@@ -132,9 +132,9 @@ class Buffers:
         if len(buffer.rows) >= self._max_rows:
             self._seal(key, SealReason.ROWS)
 
-    def seal_due(self, now: datetime) -> None:
+    def seal_due(self, now: float) -> None:
         """Seal the buffers that are old enough."""
-        for key in [key for key, buffer in self._open.items() if now - buffer.opened_at >= self._max_age]:
+        for key in [key for key, buffer in self._open.items() if now - buffer.opened_at >= self._max_age_seconds]:
             self._seal(key, SealReason.AGE)
 
     def seal_above(self, budget_bytes: int) -> None:

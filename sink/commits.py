@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from datetime import datetime
 
 from platform_core.errors import TransientError
 from platform_kafka.records import TopicPartition
@@ -39,12 +38,12 @@ class Commits:
         self._next_look = 0.0
         self.backoff = Backoff()
 
-    def commit(self, pending: Mapping[TopicPartition, int], now: datetime) -> bool:
+    def commit(self, pending: Mapping[TopicPartition, int], now: float) -> bool:
         """Commit what is new and safe.
 
         Args:
             pending: For each Kafka partition the lowest offset that is not safe yet, if there is one.
-            now: The time, UTC.
+            now: Seconds of a clock that never steps back.
 
         Returns:
             Whether Kafka took it, or there was nothing to commit.

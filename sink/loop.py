@@ -12,7 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from platform_core.clock import Clock
 from platform_core.domain.catalog import Domain
@@ -60,7 +60,7 @@ class Sink:
         publisher: The producer of dead letters and ledger records.
         store: Holds the files and the journal.
         settings: Flush size and interval, limits, where the lake is.
-        clock: Decides the age of a buffer.
+        clock: Decides the age of a buffer, and what is dated too far ahead.
 
     Attributes:
         drain_seconds: How long a stop or a rebalance may try to empty the buffers.
@@ -77,7 +77,7 @@ class Sink:
         clock: Clock,
     ) -> None:
         self.drain_seconds = DRAIN_SECONDS
-        self.metrics = SinkMetrics(clock.now())
+        self.metrics = SinkMetrics(clock.seconds())
         self._broker = broker
         self._publisher = publisher
         self._clock = clock
@@ -93,8 +93,7 @@ class Sink:
         journal = Journal(store, lake.sink_journal, clock)
         self._recovery = Recovery(journal, store, self._decoders, self.metrics, clock.now)
         self._files = PendingFiles(Writer(lake, domains, clock), journal, store, self.metrics)
-        max_age = timedelta(seconds=settings.sink_flush_interval_seconds)
-        self._buffers = Buffers(settings.sink_flush_buffer_size, max_age, self._files.add)
+        self._buffers = Buffers(settings.sink_flush_buffer_size, settings.sink_flush_interval_seconds, self._files.add)
         self._flush_requests = FlushRequests()
         self._stepped_at = time.monotonic()
         self._hold_until = 0.0
@@ -136,7 +135,7 @@ class Sink:
         """
         asked_at = time.monotonic()
         batch = self._broker.consume(MAX_POLL_MESSAGES, POLL_SECONDS)
-        now = self._clock.now()
+        now = self._clock.seconds()
         if (waited := time.monotonic() - asked_at) > FROZEN_SECONDS:
             log.warning("poll_took_long seconds=%.0f; nothing is written for %.0f s", waited, HOLD_SECONDS)
             self._hold_until = time.monotonic() + HOLD_SECONDS
@@ -166,7 +165,7 @@ class Sink:
         """
         deadline = time.monotonic() + self.drain_seconds
         while True:
-            now = self._clock.now()
+            now = self._clock.seconds()
             self._buffers.seal_all()
             self._write_sealed(now)
             remaining = max(0.0, deadline - time.monotonic())
@@ -209,13 +208,13 @@ class Sink:
         return time.monotonic() - self._stepped_at
 
     @property
-    def store_failing_since(self) -> datetime | None:
-        """Since when the store takes nothing; None if it does."""
+    def store_failing_since(self) -> float | None:
+        """Since which second of the clock the store takes nothing; None if it does."""
         return self._files.backoff.since
 
     @property
-    def commits_failing_since(self) -> datetime | None:
-        """Since when Kafka takes no commit; None if it does."""
+    def commits_failing_since(self) -> float | None:
+        """Since which second of the clock Kafka takes no commit; None if it does."""
         return self._commits.backoff.since
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
@@ -223,7 +222,7 @@ class Sink:
         self._offsets.assign(partitions)
         log.info("partitions_assigned %s", _names(partitions))
         self._recovery.assign(partitions)
-        self._recover(self._clock.now())
+        self._recover(self._clock.seconds())
         self._steer()
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
@@ -255,7 +254,7 @@ class Sink:
         self._offsets.revoke(partitions)
         self._recovery.revoke(partitions)
 
-    def _recover(self, now: datetime) -> None:
+    def _recover(self, now: float) -> None:
         try:
             self._recovery.look()
         except TransientError as error:
@@ -263,8 +262,9 @@ class Sink:
         else:
             self._files.store_answered(None, now)
 
-    def _take_all(self, messages: Sequence[Message], now: datetime) -> None:
+    def _take_all(self, messages: Sequence[Message], now: float) -> None:
         counts: dict[str, tuple[int, int]] = {}
+        wall = self._clock.now()
         refused: list[tuple[Message, Refusal]] = []
         for message in messages:
             topic, partition, offset = message.topic(), message.partition(), message.offset()
@@ -276,7 +276,7 @@ class Sink:
             counts[topic] = (records + 1, total + size)
             if self._recovery.holds(message):
                 continue
-            outcome = self._decoders[topic].decode(message.key(), value, now)
+            outcome = self._decoders[topic].decode(message.key(), value, wall)
             if isinstance(outcome, Refusal):
                 refused.append((message, outcome))
             else:
@@ -289,11 +289,11 @@ class Sink:
             self.metrics.refuse(message, refusal)
             self._letters.send(message, refusal)
 
-    def _write_sealed(self, now: datetime) -> None:
+    def _write_sealed(self, now: float) -> None:
         if not self._recovery.pending:  # otherwise the store did not even answer what it holds
             self._files.put(now)
 
-    def _commit(self, now: datetime) -> None:
+    def _commit(self, now: float) -> None:
         pending = lowest(self._buffers.min_pending_offsets(), self._files.min_pending_offsets(), self._letters.floors())
         if not self._commits.commit(pending, now):
             return
@@ -330,10 +330,10 @@ class Sink:
         # What is left belongs to other members of the group.
         return self._commits.group_has(ends)
 
-    def _report(self, now: datetime) -> None:
-        oldest = min((at for at in (self._buffers.oldest, self._files.oldest) if at), default=now)
+    def _report(self, now: float) -> None:
+        oldest = min((at for at in (self._buffers.oldest, self._files.oldest) if at is not None), default=now)
         self.metrics.measure(
-            oldest=(now - oldest).total_seconds(),
+            oldest=now - oldest,
             rows=self._held_rows(),
             size=self._held_bytes(),
             open_letters=self._letters.open,

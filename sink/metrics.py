@@ -7,10 +7,8 @@ Each metric's labels stand in `SinkMetrics`, its meaning and remedy in `HELP`; w
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter as Counts
 from collections.abc import Callable, Mapping
-from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -61,10 +59,10 @@ class SinkMetrics:
     """The sink's metrics in a registry of their own.
 
     Args:
-        now: Where the first progress line's period begins.
+        now: Where the first progress line's period begins, in seconds of a clock that never steps back.
     """
 
-    def __init__(self, now: datetime) -> None:
+    def __init__(self, now: float) -> None:
         self.registry = CollectorRegistry()
         counter, gauge = self._counter, self._gauge
         self.records = counter("pdp_sink_records", "topic")
@@ -85,7 +83,7 @@ class SinkMetrics:
         self.open_letters = gauge("pdp_sink_open_dead_letters")
         self.paused = gauge("pdp_sink_paused")
         self._since = now
-        self._next_lag = 0.0
+        self._next_lag = now
         self._reported = self._totals()
         self._logged_refusals: Counts[str] = Counts()
 
@@ -122,12 +120,12 @@ class SinkMetrics:
         self.open_letters.set(open_letters)
         self.paused.set(paused)
 
-    def report(self, now: datetime, read_lag: Callable[[], Mapping[TopicPartition, int]]) -> None:
+    def report(self, now: float, read_lag: Callable[[], Mapping[TopicPartition, int]]) -> None:
         """Set the lag every few seconds, and write the progress line when its period is over."""
-        seconds = (now - self._since).total_seconds()
-        if time.monotonic() < self._next_lag and seconds < REPORT_SECONDS:
+        seconds = now - self._since
+        if now < self._next_lag and seconds < REPORT_SECONDS:
             return
-        self._next_lag = time.monotonic() + LAG_SECONDS
+        self._next_lag = now + LAG_SECONDS
         self.lag.clear()
         for tp, records in read_lag().items():
             self.lag.labels(*tp).set(records)

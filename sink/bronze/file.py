@@ -8,7 +8,6 @@ when, is decided by `sink.bronze.files` and `sink.loop`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from enum import StrEnum
 
 import pyarrow as pa
@@ -72,10 +71,9 @@ class PendingFile:
         state: How far it has come.
         topic: The raw topic.
         day: The partition date.
-        opened_at: When its first row came, UTC.
+        opened_at: When its first row came, in seconds of a clock that never steps back.
         sealed_by: Why its buffer was closed.
         name: Path below the lake's root, empty until `named`; the same for each attempt to put it.
-        named_at: When it got that name, UTC; `_ingested_at` of its rows.
         entry: The journal entry that names it, empty until it is noted.
         may_be_in: Files that may hold its rows already, with others: a PUT of them failed or lost its answer before
             some rows were dropped.
@@ -90,7 +88,6 @@ class PendingFile:
         self.opened_at = buffer.opened_at
         self.sealed_by = sealed_by
         self.name = ""
-        self.named_at = buffer.opened_at
         self.entry = ""
         self.may_be_in: list[str] = []
         self.encoded: tuple[LedgerRecord, pa.Buffer] | None = None
@@ -121,19 +118,18 @@ class PendingFile:
         """Return for each Kafka partition the lowest offset that is not in the store: what may not be committed."""
         return self._buffer.min_pending_offsets()
 
-    def named(self, name: str, at: datetime) -> None:
+    def named(self, name: str) -> None:
         """Give a sealed file its name.
 
         Args:
             name: Path below the lake's root.
-            at: The time, UTC.
 
         Raises:
             IllegalTransitionError: the journal or the store may know it by another name.
         """
         if self.name:
             raise IllegalTransitionError(f"The file `{self.name}` has a name already.")
-        self.name, self.named_at = name, at
+        self.name = name
 
     def noted(self, entry: str) -> None:
         """Note that a journal entry names the file."""

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from functools import partial
 
 from platform_core.errors import TransientError
@@ -70,7 +69,7 @@ class PendingFiles:
         return sum(file.size for file in self._waiting)
 
     @property
-    def oldest(self) -> datetime | None:
+    def oldest(self) -> float | None:
         """When the oldest waiting row came."""
         return min((file.opened_at for file in self._waiting), default=None)
 
@@ -87,7 +86,7 @@ class PendingFiles:
         """Make a file of a buffer that was sealed."""
         self._waiting.append(PendingFile(buffer, sealed_by))
 
-    def put(self, now: datetime) -> None:
+    def put(self, now: float) -> None:
         """Note and put the waiting files; an outage ends the attempt, and they go on waiting."""
         failure = self._note(self._waiting)
         attempts = self.waiting if failure is None else []
@@ -103,7 +102,7 @@ class PendingFiles:
                 break  # each further attempt would wait for the store's timeout, and the group expels who is slow
         self.store_answered(failure, now)
 
-    def store_answered(self, failure: TransientError | None, now: datetime) -> None:
+    def store_answered(self, failure: TransientError | None, now: float) -> None:
         """Note how the store answered: None for well."""
         if failure is None:
             self.backoff.succeeded()
@@ -162,7 +161,7 @@ class PendingFiles:
             return None
         for file in sealed:
             if not file.name:
-                file.named(*self._writer.new_name(file))
+                file.named(self._writer.new_name(file))
         try:
             entry = self._journal.begin([file.name for file in sealed])
         except TransientError as error:

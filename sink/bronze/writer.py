@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from itertools import groupby
 
 import pyarrow as pa
@@ -43,17 +42,16 @@ class Writer:
         self._clock = clock
         self._domains = {domain.topic.name: (domain, bronze_schema(domain.contract)) for domain in domains}
 
-    def new_name(self, file: PendingFile) -> tuple[str, datetime]:
-        """Return a name that no other file has, and the time that it names."""
-        now = self._clock.now()
+    def new_name(self, file: PendingFile) -> str:
+        """Return a name that no other file has."""
         folder = self._lake.bronze_partition(self._domains[file.topic][0], file.day)
-        stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-        return f"{folder}/part-{stamp}-{uuid.uuid4().hex[:8]}.parquet", now
+        stamp = self._clock.now().strftime("%Y%m%dT%H%M%S%fZ")
+        return f"{folder}/part-{stamp}-{uuid.uuid4().hex[:8]}.parquet"
 
     def encode(self, file: PendingFile) -> tuple[LedgerRecord, pa.Buffer]:
-        """Return what the ledger will say of a file with a name, and its bytes: the same at each call."""
+        """Return what the ledger will say of a file with a name, and its bytes."""
         domain, schema = self._domains[file.topic]
-        now = file.named_at
+        now = self._clock.now()
         rows = sorted(file.rows, key=lambda row: (row.partition, row.offset))
         offsets = {
             partition: OffsetRanges.from_offsets(row.offset for row in of_partition)

@@ -8,13 +8,9 @@ import pytest
 
 from pdp import arguments, record_bytes
 from pdp.arguments import ArgumentError
+from platform_core.clock import FakeClock
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-
-
-class Noon:
-    def now(self) -> datetime:
-        return NOW
 
 
 @pytest.mark.parametrize(
@@ -31,14 +27,14 @@ class Noon:
     ],
 )
 def test_a_time_is_iso_or_how_long_ago(text: str, expected: datetime) -> None:
-    found = arguments.moment(text, Noon())
+    found = arguments.moment(text, FakeClock(NOW))
     assert (found, found.utcoffset()) == (expected, timedelta(0))
 
 
 @pytest.mark.parametrize("text", ["", "soon", "2x", "2026-13-01", "99999999999w", "-1h", "0001-01-01T00:00+23:00"])
 def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ArgumentError, match="2026-11-24T12:00"):
-        arguments.moment(text, Noon())
+        arguments.moment(text, FakeClock(NOW))
 
 
 def test_nothing_of_a_record_steers_a_terminal() -> None:

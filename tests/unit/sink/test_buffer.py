@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 
 import pytest
 
 from sink.buffer import ROW_OVERHEAD_BYTES, Buffers, Row, SealReason
 from sink.decoding import Record
-from tests.rigs.sink_samples import NOW
 
 
 def row(day: int, offset: int, partition: int = 0) -> Row:
@@ -20,12 +19,12 @@ def sealed():
 
 @pytest.fixture
 def buffers(sealed):
-    return Buffers(3, timedelta(seconds=60), lambda buffer, reason: sealed.append((buffer, reason)))
+    return Buffers(3, 60.0, lambda buffer, reason: sealed.append((buffer, reason)))
 
 
 def test_each_date_and_topic_has_a_buffer_and_the_third_row_seals_it(buffers, sealed):
     for topic, day, offset in (("t", 1, 0), ("t", 2, 1), ("u", 1, 0), ("t", 1, 2), ("t", 1, 3)):
-        buffers.add(topic, row(day, offset), 10, NOW)
+        buffers.add(topic, row(day, offset), 10, 100.0)
     ((buffer, reason),) = sealed
     assert (buffer.topic, buffer.day, reason) == ("t", date(2026, 3, 1), SealReason.ROWS)
     assert [each.offset for each in buffer.rows] == [0, 2, 3]
@@ -33,24 +32,24 @@ def test_each_date_and_topic_has_a_buffer_and_the_third_row_seals_it(buffers, se
 
 
 def test_a_row_counts_twice_its_value_and_what_it_costs_to_keep(buffers):
-    buffers.add("t", row(1, 0), 10, NOW)
+    buffers.add("t", row(1, 0), 10, 100.0)
     assert buffers.size == 20 + ROW_OVERHEAD_BYTES
 
 
 def test_the_age_of_the_first_row_seals(buffers, sealed):
-    buffers.add("t", row(1, 0), 10, NOW)
-    buffers.add("t", row(1, 1), 10, NOW + timedelta(seconds=30))
-    buffers.add("t", row(2, 2), 10, NOW + timedelta(seconds=30))
-    buffers.seal_due(NOW + timedelta(seconds=59))
-    assert not sealed and buffers.oldest == NOW
-    buffers.seal_due(NOW + timedelta(seconds=60))
+    buffers.add("t", row(1, 0), 10, 100.0)
+    buffers.add("t", row(1, 1), 10, 100.0 + 30)
+    buffers.add("t", row(2, 2), 10, 100.0 + 30)
+    buffers.seal_due(100.0 + 59)
+    assert not sealed and buffers.oldest == 100.0
+    buffers.seal_due(100.0 + 60)
     assert [(len(buffer.rows), reason) for buffer, reason in sealed] == [(2, SealReason.AGE)]
-    assert buffers.oldest == NOW + timedelta(seconds=30)
+    assert buffers.oldest == 100.0 + 30
 
 
 def test_the_largest_are_sealed_until_the_others_fit(buffers, sealed):
     for day, size in ((1, 100), (2, 300), (3, 200)):
-        buffers.add("t", row(day, day), size, NOW)
+        buffers.add("t", row(day, day), size, 100.0)
     buffers.seal_above(2 * ROW_OVERHEAD_BYTES + 600)
     assert [buffer.day.day for buffer, _ in sealed] == [2] and sealed[0][1] is SealReason.MEMORY
     buffers.seal_above(0)
@@ -59,10 +58,10 @@ def test_the_largest_are_sealed_until_the_others_fit(buffers, sealed):
 
 
 def test_given_up_partitions_leave_the_rows_of_the_others(buffers, sealed):
-    buffers.add("t", row(1, 7, partition=0), 10, NOW)
-    buffers.add("t", row(1, 8, partition=1), 10, NOW)
-    buffers.add("t", row(2, 9, partition=1), 10, NOW)
-    buffers.add("u", row(1, 5, partition=1), 10, NOW)
+    buffers.add("t", row(1, 7, partition=0), 10, 100.0)
+    buffers.add("t", row(1, 8, partition=1), 10, 100.0)
+    buffers.add("t", row(2, 9, partition=1), 10, 100.0)
+    buffers.add("u", row(1, 5, partition=1), 10, 100.0)
     buffers.revoke({("t", 1)})
     assert buffers.rows == 2 and buffers.min_pending_offsets() == {("t", 0): 7, ("u", 1): 5}
     buffers.seal_all()
@@ -70,6 +69,6 @@ def test_given_up_partitions_leave_the_rows_of_the_others(buffers, sealed):
 
 
 def test_an_offset_that_went_back_is_what_holds_back(buffers):
-    buffers.add("t", row(1, 7), 10, NOW)
-    buffers.add("t", row(1, 2), 10, NOW)
+    buffers.add("t", row(1, 7), 10, 100.0)
+    buffers.add("t", row(1, 2), 10, 100.0)
     assert buffers.min_pending_offsets() == {("t", 0): 2}

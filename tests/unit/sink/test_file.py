@@ -17,14 +17,14 @@ BOTH = {("t", 0): 2, ("t", 1): 6}
 
 
 def sealed() -> PendingFile:
-    buffer = Buffer("t", DAY, NOW)
+    buffer = Buffer("t", DAY, 0.0)
     for partition, offset in ((0, 0), (0, 1), (1, 5)):
         buffer.add(Row(partition, offset, None, Record([], DAY, "k", None, None)), 100)
     return PendingFile(buffer, SealReason.ROWS)
 
 
 def name(file: PendingFile) -> None:
-    file.named("bronze/a.parquet", NOW)
+    file.named("bronze/a.parquet")
 
 
 def encode(file: PendingFile) -> None:

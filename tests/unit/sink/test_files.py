@@ -25,7 +25,7 @@ P0, P1 = ("raw-events", 0), ("raw-events", 1)
 class Rig:
     def __init__(self, catalog, settings) -> None:
         self.store, self.publisher = MemoryStore(), MemoryPublisher()
-        self.metrics = SinkMetrics(NOW)
+        self.metrics = SinkMetrics(0.0)
         domain, lake, clock = catalog["events"], Lake(settings), FakeClock(NOW)
         self._decoder = Decoder(domain, settings.sink_max_record_bytes, timedelta(days=1))
         journal = Journal(self.store, lake.sink_journal, clock)
@@ -33,7 +33,7 @@ class Rig:
         self.ledger = Ledger(self.publisher)
 
     def seal(self, *rows: tuple[int, int]):
-        buffer = Buffer("raw-events", date(2026, 3, 1), NOW)
+        buffer = Buffer("raw-events", date(2026, 3, 1), 0.0)
         for partition, offset in rows:
             record = self._decoder.decode(b"k", encoded(EVENT), NOW)
             assert isinstance(record, Record)
@@ -56,7 +56,7 @@ def rig(catalog, tmp_path):
 def test_a_file_goes_all_its_way_and_leaves_no_trace(rig):
     file = rig.seal((0, 0), (1, 5))
     assert rig.files.min_pending_offsets() == {P0: 0, P1: 5} and (rig.files.rows, rig.files.size) == (2, 200)
-    rig.files.put(NOW)
+    rig.files.put(0.0)
     assert file.state == "put" and list(rig.store.files) == [file.name] and len(rig.store.journal) == 1
     assert rig.files.min_pending_offsets() == {} and (rig.files.rows, rig.files.size) == (0, 0)
     assert rig.files.oldest is None and rig.files.unannounced == 1
@@ -70,7 +70,7 @@ def test_a_file_goes_all_its_way_and_leaves_no_trace(rig):
 
 def test_the_journal_keeps_a_file_until_the_ledger_has_confirmed_it(rig):
     file = rig.seal((0, 0))
-    rig.files.put(NOW)
+    rig.files.put(0.0)
     rig.publisher.confirming = False
     rig.announce()
     rig.files.note_committed({P0: 1})
@@ -85,7 +85,7 @@ def test_the_journal_keeps_a_file_until_the_ledger_has_confirmed_it(rig):
 def test_nothing_is_put_that_the_journal_does_not_name(rig):
     file = rig.seal((0, 0))
     rig.store.failing = True
-    rig.files.put(NOW)
+    rig.files.put(0.0)
     assert file.state is State.SEALED and not rig.store.puts
     assert rig.files.backoff.active and rig.metrics.registry.get_sample_value("pdp_sink_store_failures_total") == 1
 
@@ -93,12 +93,12 @@ def test_nothing_is_put_that_the_journal_does_not_name(rig):
 def test_an_outage_ends_the_attempt_and_the_rest_waits(rig):
     files = [rig.seal((0, offset)) for offset in range(2 * PARALLEL_WRITES)]
     rig.store.loses_answer = True
-    rig.files.put(NOW)
+    rig.files.put(0.0)
     assert {file.state for file in files} == {State.NOTED} and len(rig.store.puts) == PARALLEL_WRITES
     assert rig.files.min_pending_offsets() == {P0: 0} and rig.files.waiting == files
     before = dict(rig.store.files)
     rig.store.loses_answer = False
-    rig.files.put(NOW)
+    rig.files.put(0.0)
     assert {file.state for file in files} == {State.PUT} and not rig.files.waiting
     assert len(rig.store.files) == len(files)
     assert all(rig.store.files[name].equals(data) for name, data in before.items()), "same name, same bytes"
@@ -108,11 +108,11 @@ def test_an_outage_ends_the_attempt_and_the_rest_waits(rig):
 def test_rows_of_a_lost_partition_are_dropped_and_the_rest_is_another_file(rig):
     file = rig.seal((0, 0), (1, 5))
     rig.store.failing_puts = True
-    rig.files.put(NOW)
+    rig.files.put(0.0)
     before = file.name
     rig.files.revoke({P1})
     rig.store.failing_puts = False
-    rig.files.put(NOW)
+    rig.files.put(0.0)
     assert rig.store.offsets() == [(0, 0)] and file.name != before and file.state is State.PUT
     assert len(rig.store.journal) == 2, "the old entry is the next owner's"
 
@@ -120,10 +120,10 @@ def test_rows_of_a_lost_partition_are_dropped_and_the_rest_is_another_file(rig):
 def test_rows_that_an_earlier_put_has_stored_all_the_same_are_not_written_again(rig):
     file = rig.seal((0, 0), (1, 5))
     rig.store.loses_answer = True
-    rig.files.put(NOW)
+    rig.files.put(0.0)
     rig.files.revoke({P1})
     rig.store.loses_answer = False
-    rig.files.put(NOW)
+    rig.files.put(0.0)
     assert rig.store.offsets() == [(0, 0), (1, 5)] and file.state is State.IN_ANOTHER
     assert rig.files.min_pending_offsets() == {} and rig.files.unannounced == 0, "its next owner announces it"
 
@@ -132,13 +132,13 @@ def test_a_file_of_lost_partitions_alone_is_forgotten(rig):
     waiting = rig.seal((1, 5))
     rig.files.revoke({P1})
     assert waiting.state is State.LEFT and not rig.files.waiting
-    rig.files.put(NOW)
+    rig.files.put(0.0)
     assert not rig.store.puts
 
 
 def test_a_stored_file_of_a_lost_partition_stays_in_the_journal(rig):
     file = rig.seal((0, 0), (1, 5))
-    rig.files.put(NOW)
+    rig.files.put(0.0)
     rig.files.revoke({P1})
     rig.announce()
     rig.files.note_committed({P0: 1, P1: 6})
@@ -149,7 +149,7 @@ def test_a_stored_file_of_a_lost_partition_stays_in_the_journal(rig):
 
 def test_a_file_that_is_done_stays_done_when_its_partition_is_lost_in_the_same_poll(rig):
     file = rig.seal((0, 0))
-    rig.files.put(NOW)
+    rig.files.put(0.0)
     rig.files.note_committed({P0: 1})
     rig.announce()  # the ledger's confirmation comes inside the poll that loses the partition
     assert file.state == "done"
@@ -162,7 +162,7 @@ def test_a_file_that_is_done_stays_done_when_its_partition_is_lost_in_the_same_p
 def test_a_full_queue_to_the_ledger_loses_no_announcement(rig):
     rig.seal((0, 0))
     rig.seal((0, 1))
-    rig.files.put(NOW)
+    rig.files.put(0.0)
     rig.publisher.full = True
     with pytest.raises(TransientError, match="full"):
         rig.announce()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 from sink.backoff import Backoff
 from sink.bronze.files import PARALLEL_WRITES
 from tests.rigs.sink_samples import EVENT, encoded
@@ -47,10 +45,10 @@ def test_an_outage_ends_the_attempt_with_the_first_group_of_files(rig):
 
 
 def test_pauses_double_and_are_never_longer_than_half_a_minute():
-    backoff, now, pauses = Backoff(), datetime(2026, 3, 1, tzinfo=UTC), []
+    backoff, now, pauses = Backoff(), 100.0, []
     for _ in range(8):
         backoff.failed(now)
-        pauses.append(next(n for n in range(10_000) if not backoff.waiting(now + timedelta(seconds=n))))
+        pauses.append(next(n for n in range(10_000) if not backoff.waiting(now + n)))
     assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
@@ -61,3 +59,24 @@ def test_letters_that_nobody_confirms_count_for_the_memory_of_the_rows(make_rig)
     rig.event()
     rig.step()
     assert len(rig.store.files) == 1, "the row alone is within the limit, with the letter it is not"
+
+
+def test_a_wall_clock_that_is_set_back_delays_neither_a_file_nor_the_next_attempt(rig):
+    rig.event()
+    rig.step()
+    rig.clock.step(hours=-1)
+    rig.store.failing_puts = True
+    rig.step(seconds=60)
+    assert len(rig.store.puts) == 1, "a buffer's age is no difference of two times of the wall clock"
+    rig.clock.step(hours=-1)
+    rig.store.failing_puts = False
+    rig.step(seconds=1)
+    assert rig.store.offsets() == [(0, 0)]
+
+
+def test_a_wall_clock_that_is_set_forward_makes_no_small_files(rig):
+    rig.event()
+    rig.step()
+    rig.clock.step(hours=1)
+    rig.step(seconds=1)
+    assert not rig.store.puts
