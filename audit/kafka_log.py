@@ -21,7 +21,7 @@ from platform_kafka.clients import committed_offsets, unanswered
 from platform_kafka.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges, Range
-from platform_kafka.records import Message, TopicPartition
+from platform_kafka.records import Message, TopicPartition, headers_of
 from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import PROCESSED_EVENTS, SINK_GROUP, kafka_client_config
 
@@ -155,7 +155,7 @@ def announced(message: Message) -> list[tuple[TopicPartition, Range]]:
 
 def dead_lettered(message: Message) -> list[tuple[TopicPartition, Range]]:
     """Return the offset that a dead letter was at; none of a producer's own, whose record never was in the topic."""
-    origin = DeadLetterHeaders.parse(message.headers()).source
+    origin = DeadLetterHeaders.parse(headers_of(message)).source
     return [] if origin is None else [(origin[:2], (origin[2], origin[2]))]
 
 

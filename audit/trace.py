@@ -32,7 +32,7 @@ from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaReader
 from platform_core.settings import Settings
 from platform_kafka.dead_letter_headers import DeadLetterHeaders
-from platform_kafka.records import Message
+from platform_kafka.records import Message, headers_of
 from platform_kafka.topics import dlq_name
 from platform_kafka.wire_format import unframe
 from warehouse.connection import connect
@@ -241,7 +241,7 @@ class _Search:
     def _dead_letters(self) -> list[Row]:
         rows = []
         for message in self.kafka.all_of(dlq_name(self.domain)):
-            origin = DeadLetterHeaders.parse(message.headers()).source
+            origin = DeadLetterHeaders.parse(headers_of(message)).source
             of_origin = origin is not None and origin[0] == self.domain.topic.name and origin[1:] in self.origins
             of_key = self.key is not None and (message.key() or b"").decode(errors="replace") == str(self.key)
             if of_origin or of_key:
@@ -346,7 +346,7 @@ def _any_of(origins: set[Origin], partition: str, offset: str) -> pc.Expression:
 
 def _message(message: Message) -> Row:
     schema_id, body = unframe(message.value() or b"")
-    headers = {name: (text or b"").decode(errors="replace") for name, text in message.headers() or ()}
+    headers = {name: (text or b"").decode(errors="replace") for name, text in headers_of(message) or ()}
     kind, milliseconds = message.timestamp()
     return {
         "offset": message.offset(),

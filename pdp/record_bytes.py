@@ -13,7 +13,7 @@ from typing import Any
 from rich.text import Text
 
 from pdp.output import printable
-from platform_kafka.records import Header, Message
+from platform_kafka.records import Header, Message, headers_of
 from platform_kafka.wire_format import unframe
 
 VALUE_SHOWN = 2_000
@@ -35,7 +35,7 @@ def record_document(message: Message) -> dict[str, Any]:
     """Return a record's key, headers and value for a JSON document; a header's name may come twice."""
     return {
         "key": text(message.key()),
-        "headers": [{"name": name, "value": text(value)} for name, value in message.headers() or ()],
+        "headers": [{"name": name, "value": text(value)} for name, value in headers_of(message) or ()],
         "value": value_document(message.value()),
     }
 

@@ -15,7 +15,10 @@ from platform_kafka.records import Header, Headers
 
 _PREFIX = "dlq."
 _ATTEMPT = _PREFIX + "attempt"
-_OMITTED = _PREFIX + "value_omitted_bytes"
+_VALUE_OMITTED = _PREFIX + "value_omitted_bytes"
+_HEADERS_OMITTED = _PREFIX + "headers_omitted"
+_KEY_OMITTED = _PREFIX + "key_omitted_bytes"
+_NUMBERS = range(-(2**63), 2**63)
 
 ERROR_CHARACTERS = 1_000
 NEVER_WRITTEN = -1
@@ -57,10 +60,12 @@ class DeadLetterHeaders:
             return (facts.get(name) or b"").decode("utf-8", "backslashreplace")
 
         def number(name: str) -> int | None:
+            # Anybody may write a header. No number of Kafka has more than 64 bits; of 5,000 digits Python makes none.
             try:
-                return int(text(name))
+                found = int(text(name))
             except ValueError:
                 return None
+            return found if found in _NUMBERS else None
 
         partition, offset = number("partition"), number("offset")
         return cls(
@@ -115,12 +120,28 @@ def own_headers(headers: Headers | None) -> list[Header]:
 
 def without_value(headers: Iterable[Header], size: int) -> list[Header]:
     """Return the headers of a dead letter whose value of `size` bytes is left out."""
-    return [*headers, (_OMITTED, str(size).encode())]
+    return [*headers, (_VALUE_OMITTED, str(size).encode())]
+
+
+def without_own_headers(headers: Headers) -> list[Header]:
+    """Return the headers of a dead letter without those that the record had before it was refused."""
+    ours = [(name, value) for name, value in headers if name.startswith(_PREFIX)]
+    return [*ours, (_HEADERS_OMITTED, str(len(headers) - len(ours)).encode())]
+
+
+def with_unreadable_headers(headers: Iterable[Header]) -> list[Header]:
+    """Return the headers of a dead letter whose record had headers that no client of ours can read."""
+    return [*headers, (_HEADERS_OMITTED, b"unreadable")]
+
+
+def without_key(headers: Iterable[Header], size: int) -> list[Header]:
+    """Return the headers of a dead letter whose key of `size` bytes is left out."""
+    return [*headers, (_KEY_OMITTED, str(size).encode())]
 
 
 def on_the_way_back(headers: Headers) -> list[Header]:
     """Return the headers of a dead letter that is sent back with its whole value; the sink counts its attempts on."""
-    kept = [(name, value) for name, value in headers if name != _OMITTED]
+    kept = [(name, value) for name, value in headers if name != _VALUE_OMITTED]
     if not any(name == _ATTEMPT for name, _ in kept):
         kept.append((_ATTEMPT, b"1"))
     return kept

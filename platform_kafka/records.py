@@ -59,6 +59,18 @@ def kafka_datetime(message: Message) -> datetime | None:
     return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
 
 
+def headers_of(message: Message) -> Headers | None:
+    """Return a record's headers; None if the client cannot read them.
+
+    A header's name may have any bytes on the wire, and librdkafka's Python client raises for one that is not UTF-8: no
+    header of the record can be read then.
+    """
+    try:
+        return message.headers() or ()
+    except (SystemError, ValueError):
+        return None
+
+
 def encode_key(key: object) -> bytes:
     """Return a record's key: the key field as text."""
     return str(key).encode()

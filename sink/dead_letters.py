@@ -1,7 +1,8 @@
 """Refused records on their way to `dlq-<topic>`, with their bytes unchanged and their reason in headers.
 
-A letter holds its offset back from being committed until the broker has confirmed it. Why a record is refused
-is decided in `sink.decoding`; sending letters back belongs to the operators' tools (docs/operations.md).
+A dead letter holds its offset back from being committed until the broker has confirmed it. No header, key, size or
+value of a record may end the sink: what cannot be kept is left out, and the headers say so. Why a record is refused is
+decided in `sink.decoding`; sending dead letters back belongs to the operators' tools (docs/operations.md).
 """
 
 from __future__ import annotations
@@ -9,33 +10,54 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_kafka import dead_letter_headers
 from platform_kafka.dead_letter_headers import DeadLetterHeaders
-from platform_kafka.records import Headers, Message, TopicPartition, kafka_datetime
+from platform_kafka.records import Headers, Message, TopicPartition, headers_of, kafka_datetime
 from platform_kafka.topics import dlq_name
-from sink.broker import OnDelivery, Publisher, RecordTooLargeError
+from sink.broker import Publisher, RecordTooLargeError
 from sink.decoding import Refusal
+from sink.offsets import lowest
 
 log = logging.getLogger(__name__)
 
+# What a header costs beside its bytes: a tuple and two objects.
+HEADER_BYTES = 150
+
+
+Origin = tuple[TopicPartition, int]
+"""Where a refused record is: topic, partition and offset."""
+
 
 @dataclass(frozen=True)
-class _Letter:
+class _DeadLetter:
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Headers
 
-    @property
+    @cached_property
     def size(self) -> int:
-        return len(self.key or b"") + len(self.value or b"") + 1_000
+        of_headers = sum(len(name) + len(value or b"") + HEADER_BYTES for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + of_headers
+
+    def smaller(self) -> _DeadLetter | None:
+        """What is left of it without its value, then its record's headers, then its key; None if nothing can go."""
+        if self.value is not None:
+            headers = dead_letter_headers.without_value(self.headers, len(self.value))
+            return replace(self, value=None, headers=headers)
+        if dead_letter_headers.own_headers(self.headers):
+            return replace(self, headers=dead_letter_headers.without_own_headers(self.headers))
+        if self.key is not None:
+            return replace(self, key=None, headers=dead_letter_headers.without_key(self.headers, len(self.key)))
+        return None
 
 
 class DeadLetters:
-    """Letters that the broker has not confirmed yet.
+    """Dead letters that the broker has not confirmed yet.
 
     Args:
         publisher: Sends them.
@@ -45,99 +67,94 @@ class DeadLetters:
     def __init__(self, publisher: Publisher, domains: Collection[Domain]) -> None:
         self._publisher = publisher
         self._topics = {domain.topic.name: dlq_name(domain) for domain in domains}
-        self._open: dict[tuple[TopicPartition, int], _Letter] = {}
-        self._unsent: dict[tuple[TopicPartition, int], None] = {}
+        self._open: dict[Origin, _DeadLetter] = {}
+        self._unsent: dict[Origin, None] = {}
         self._failure: PermanentError | None = None
 
     @property
     def size(self) -> int:
-        """Bytes that unconfirmed letters hold."""
-        return sum(letter.size for letter in self._open.values())
+        """Bytes that unconfirmed dead letters hold."""
+        return sum(dead_letter.size for dead_letter in self._open.values())
 
     @property
     def open(self) -> int:
-        """Number of unconfirmed letters."""
+        """Number of unconfirmed dead letters."""
         return len(self._open)
 
     def send(self, message: Message, refusal: Refusal) -> None:
         """Take a refused record; it is delivered by and by, see `pump`."""
-        where = (message.topic(), message.partition())
-        place = (where, message.offset())
-        self._open[place] = _Letter(
-            self._topics[message.topic()], message.key(), message.value(), _headers(message, refusal)
-        )
-        self._unsent[place] = None
+        topic = message.topic()
+        origin = ((topic, message.partition()), message.offset())
+        headers = _headers(message, refusal)
+        self._open[origin] = _DeadLetter(self._topics[topic], message.key(), message.value(), headers)
+        self._unsent[origin] = None
 
     def pump(self) -> None:
-        """Hand letters to the publisher and take its confirmations, without waiting.
+        """Hand dead letters to the publisher and take its confirmations, without waiting.
 
         Raises:
-            PermanentError: the broker refuses a letter for good, for example because the topic does not
-            exist.
+            PermanentError: the broker refuses one for good, for example because the topic does not exist.
         """
-        for place in list(self._unsent):
-            letter = self._open[place]
+        for origin in list(self._unsent):
+            dead_letter = self._open[origin]
             try:
                 self._publisher.publish(
-                    letter.topic, letter.key, letter.value, letter.headers, self._confirmation(place)
+                    dead_letter.topic,
+                    dead_letter.key,
+                    dead_letter.value,
+                    dead_letter.headers,
+                    partial(self._delivered, origin),
                 )
             except TransientError:
                 break  # the queue is full; the next call goes on here
             except RecordTooLargeError as error:
-                self._omit_value(place, error)
+                self._shrink(origin, error)
                 continue
-            del self._unsent[place]
+            del self._unsent[origin]
         self._publisher.poll()
         if self._failure is not None:
             raise self._failure
 
-    def floors(self) -> dict[TopicPartition, int]:
-        """Return for each Kafka partition the lowest offset whose letter is not confirmed."""
-        result: dict[TopicPartition, int] = {}
-        for where, offset in self._open:
-            result[where] = min(offset, result.get(where, offset))
-        return result
+    def min_pending_offsets(self) -> dict[TopicPartition, int]:
+        """Return for each Kafka partition the lowest offset whose dead letter is not confirmed."""
+        return lowest(*({tp: offset} for tp, offset in self._open))
 
     def drop(self, partitions: Collection[TopicPartition]) -> None:
-        """Forget the letters of partitions that this process no longer owns; their new owner sends them."""
-        for place in [place for place in self._open if place[0] in partitions]:
-            del self._open[place]
-            self._unsent.pop(place, None)
+        """Forget the dead letters of partitions that this process no longer owns; their new owner sends them."""
+        for origin in [origin for origin in self._open if origin[0] in partitions]:
+            del self._open[origin]
+            self._unsent.pop(origin, None)
 
-    def _confirmation(self, place: tuple[TopicPartition, int]) -> OnDelivery:
-        def confirmed(error: PlatformError | None) -> None:
-            if error is None:
-                self._open.pop(place, None)
-            elif place not in self._open:
-                return
-            elif isinstance(error, RecordTooLargeError):
-                self._omit_value(place, error)
-            elif isinstance(error, PermanentError):
-                self._failure = error
-            else:
-                log.warning("dead_letter_delayed topic=%s partition=%d offset=%d error=%s", *place[0], place[1], error)
-                self._unsent[place] = None
+    def _delivered(self, origin: Origin, error: PlatformError | None) -> None:
+        if error is None:
+            self._open.pop(origin, None)
+        elif origin not in self._open:
+            return
+        elif isinstance(error, RecordTooLargeError):
+            self._shrink(origin, error)
+        elif isinstance(error, PermanentError):
+            self._failure = error
+        else:
+            log.warning("dead_letter_delayed topic=%s partition=%d offset=%d error=%s", *origin[0], origin[1], error)
+            self._unsent[origin] = None
 
-        return confirmed
-
-    def _omit_value(self, place: tuple[TopicPartition, int], error: RecordTooLargeError) -> None:
-        # A highly compressible record can pass the raw topic's limit and exceed the letter's. Stopping would
-        # block the partition for good; the bytes stay in the raw topic, where the letter's headers point.
-        letter = self._open[place]
-        if letter.value is None:
+    def _shrink(self, origin: Origin, error: RecordTooLargeError) -> None:
+        # A highly compressible record can pass the raw topic's limit and exceed the dead letter's. Stopping would
+        # block the partition for good; the bytes stay in the raw topic, to which the headers point.
+        smaller = self._open[origin].smaller()
+        if smaller is None:
             self._failure = error
             return
-        log.error("dead_letter_without_value topic=%s partition=%d offset=%d error=%s", *place[0], place[1], error)
-        headers = dead_letter_headers.without_value(letter.headers, len(letter.value))
-        self._open[place] = replace(letter, value=None, headers=headers)
-        self._unsent[place] = None
+        log.error("dead_letter_shortened topic=%s partition=%d offset=%d error=%s", *origin[0], origin[1], error)
+        self._open[origin] = smaller
+        self._unsent[origin] = None
 
 
 def _headers(message: Message, refusal: Refusal) -> Headers:
+    own = headers_of(message)
     # A dead letter that was sent back and refused again carries the headers of its last refusal.
-    before = DeadLetterHeaders.parse(message.headers())
-    return [
-        *dead_letter_headers.own_headers(message.headers()),
+    headers = [
+        *dead_letter_headers.own_headers(own),
         *dead_letter_headers.write(
             topic=message.topic(),
             partition=message.partition(),
@@ -146,6 +163,7 @@ def _headers(message: Message, refusal: Refusal) -> Headers:
             error_class=refusal.reason,
             error=refusal.message,
             schema_id=refusal.schema_id,
-            attempt=before.attempt + 1,
+            attempt=DeadLetterHeaders.parse(own).attempt + 1,
         ),
     ]
+    return headers if own is not None else dead_letter_headers.with_unreadable_headers(headers)

@@ -41,6 +41,11 @@ _REFUSED_FOR_GOOD = frozenset(
 )
 
 
+_TOO_LARGE = frozenset(
+    {ck.KafkaError.MSG_SIZE_TOO_LARGE, ck.KafkaError.INVALID_MSG_SIZE, ck.KafkaError.RECORD_LIST_TOO_LARGE}
+)
+
+
 class KafkaBroker:
     """The consumer in group `s3-sink-consumer`."""
 
@@ -229,7 +234,7 @@ class KafkaPublisher:
 
 
 def _delivery_error(topic: str, error: ck.KafkaError) -> PlatformError:
-    if error.code() == ck.KafkaError.MSG_SIZE_TOO_LARGE:
+    if error.code() in _TOO_LARGE:
         return RecordTooLargeError(f"`{topic}` does not take a record of this size: {error.str()}.", topic=topic)
     if error.code() in _REFUSED_FOR_GOOD:
         return PermanentError(

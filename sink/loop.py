@@ -85,7 +85,7 @@ class Sink:
         future = timedelta(hours=settings.sink_max_future_hours)
         self._decoders = {d.topic.name: Decoder(d, settings.sink_max_record_bytes, future) for d in domains}
         self._limit = RefusalLimit(settings.sink_max_refused_ratio)
-        self._letters = DeadLetters(publisher, domains)
+        self._dead_letters = DeadLetters(publisher, domains)
         self._ledger = Ledger(publisher)
         self._offsets = Offsets()
         self._commits = Commits(broker, self._offsets, self.metrics)
@@ -146,10 +146,10 @@ class Sink:
             self._offsets.reached(tp, end)
         self._buffers.seal_due(now)
         if self._held_bytes() > self._budget_bytes:
-            self._buffers.seal_above(self._budget_bytes - self._letters.size)
+            self._buffers.seal_above(self._budget_bytes - self._dead_letters.size)
         if not self._files.backoff.waiting(now) and time.monotonic() >= self._hold_until:
             self._write_sealed(now)
-        self._letters.pump()
+        self._dead_letters.pump()
         if not self._commits.backoff.waiting(now):
             self._commit(now)
         self._flush_requests.answer(self.flush, self._held_rows)
@@ -169,11 +169,11 @@ class Sink:
             self._buffers.seal_all()
             self._write_sealed(now)
             remaining = max(0.0, deadline - time.monotonic())
-            self._letters.pump()
-            if self._letters.open or self._files.unannounced:
+            self._dead_letters.pump()
+            if self._dead_letters.open or self._files.unannounced:
                 self._publisher.flush(min(remaining, 1.0))
             self._commit(now)
-            if not (self._held_rows() or self._letters.open or self._commits.backoff.active):
+            if not (self._held_rows() or self._dead_letters.open or self._commits.backoff.active):
                 self._publisher.flush(max(0.0, deadline - time.monotonic()))
                 self._files.note_committed(self._offsets.last_committed)
                 return True
@@ -250,7 +250,7 @@ class Sink:
     def _revoke(self, partitions: Collection[TopicPartition]) -> None:
         self._files.revoke(partitions)
         self._buffers.revoke(partitions)
-        self._letters.drop(partitions)
+        self._dead_letters.drop(partitions)
         self._offsets.revoke(partitions)
         self._recovery.revoke(partitions)
 
@@ -287,14 +287,18 @@ class Sink:
             self._limit.count(topic, records, reasons)
         for message, refusal in refused:
             self.metrics.refuse(message, refusal)
-            self._letters.send(message, refusal)
+            self._dead_letters.send(message, refusal)
 
     def _write_sealed(self, now: float) -> None:
         if not self._recovery.pending:  # otherwise the store did not even answer what it holds
             self._files.put(now)
 
     def _commit(self, now: float) -> None:
-        pending = lowest(self._buffers.min_pending_offsets(), self._files.min_pending_offsets(), self._letters.floors())
+        pending = lowest(
+            self._buffers.min_pending_offsets(),
+            self._files.min_pending_offsets(),
+            self._dead_letters.min_pending_offsets(),
+        )
         if not self._commits.commit(pending, now):
             return
         # The queue may be full; the next step goes on where this one ended.
@@ -318,7 +322,7 @@ class Sink:
         return self._buffers.rows + self._files.rows
 
     def _held_bytes(self) -> int:
-        return self._buffers.size + self._files.size + self._letters.size
+        return self._buffers.size + self._files.size + self._dead_letters.size
 
     def _has_committed(self, ends: Mapping[TopicPartition, int]) -> bool:
         positions = self._offsets.positions
@@ -336,7 +340,7 @@ class Sink:
             oldest=now - oldest,
             rows=self._held_rows(),
             size=self._held_bytes(),
-            open_letters=self._letters.open,
+            open_letters=self._dead_letters.open,
             paused=self._paused,
         )
         self.metrics.report(now, lambda: self._broker.lag(self._offsets.positions))

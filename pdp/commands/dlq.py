@@ -19,6 +19,7 @@ from pdp.output import Json, TableColumn
 from platform_core.clock import SystemClock
 from platform_core.counted import counted
 from platform_kafka.dead_letter_headers import own_headers
+from platform_kafka.records import headers_of
 from platform_kafka.topics import dlq_name, parked_name
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def _lines(dead_letter: DeadLetter) -> Iterator[Text]:
         value = f"omitted: {refusal.omitted_bytes:,} bytes, in {dead_letter.origin}"
     yield Text(f"{dead_letter.address}  {output.moment(dead_letter.at)}  from {dead_letter.origin}", style="bold")
     yield Text(f"  {dead_letter.error_class}, attempt {dead_letter.attempt}{schema}: {refusal.error}", style="red")
-    yield from record_bytes.record_lines(message.key(), own_headers(message.headers()), value)
+    yield from record_bytes.record_lines(message.key(), own_headers(headers_of(message)), value)
 
 
 def _notes(domain: Domain, result: RedriveResult, error: str | None) -> Iterator[str]:

@@ -18,7 +18,7 @@ from pdp.arguments import AnyDomainName, ArgumentError
 from pdp.environment import Platform
 from pdp.output import Json, TableColumn
 from platform_core.counted import counted
-from platform_kafka.records import kafka_datetime
+from platform_kafka.records import headers_of, kafka_datetime
 from platform_kafka.topics import SINK_GROUP, dlq_name, parked_name, redriven_name, topic_specs
 
 if TYPE_CHECKING:
@@ -195,4 +195,4 @@ def _lines(message: Message) -> Iterator[Text]:
     schema = "" if schema_id is None else f"  schema {schema_id}"
     at = output.moment(kafka_datetime(message))
     yield Text(f"{message.topic()}[{message.partition()}]@{message.offset()}  {at}{schema}", style="bold")
-    yield from record_bytes.record_lines(message.key(), message.headers() or (), record_bytes.value_text(value))
+    yield from record_bytes.record_lines(message.key(), headers_of(message) or (), record_bytes.value_text(value))

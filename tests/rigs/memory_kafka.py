@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from platform_core.errors import PlatformError, TransientError
 from platform_kafka.records import Headers, TopicPartition
-from sink.broker import Batch, Listener, OnDelivery
+from sink.broker import Batch, Listener, OnDelivery, RecordTooLargeError
 
 
 class MemoryMessage:
@@ -36,6 +36,8 @@ class MemoryMessage:
         return self._[5]
 
     def headers(self) -> Headers | None:
+        if isinstance(self._[6], Exception):
+            raise self._[6]
         return self._[6]
 
 
@@ -60,7 +62,7 @@ class MemoryBroker:
         key: bytes | None = b"1",
         partition: int = 0,
         timestamp: tuple[int, int] = (1, 1_790_000_000_000),
-        headers: Headers | None = None,
+        headers: Headers | Exception | None = None,
     ) -> int:
         log = self.logs[topic, partition]
         log.append(MemoryMessage(topic, partition, len(log), key, value, timestamp, headers))
@@ -131,6 +133,7 @@ class MemoryPublisher:
         self.records: dict[str, list[tuple[bytes | None, bytes | None, Headers]]] = defaultdict(list)
         self.confirming = True
         self.full = False
+        self.largest: int | None = None
         self.error: PlatformError | None = None
         self._waiting: list[tuple[str, tuple[bytes | None, bytes | None, Headers], OnDelivery]] = []
 
@@ -139,6 +142,9 @@ class MemoryPublisher:
     ) -> None:
         if self.full:
             raise TransientError("The queue is full.")
+        size = len(key or b"") + len(value or b"") + sum(len(name) + len(text or b"") for name, text in headers)
+        if self.largest is not None and size > self.largest:
+            raise RecordTooLargeError(f"{topic} takes {self.largest} bytes.")
         self._waiting.append((topic, (key, value, headers), on_delivery))
 
     def poll(self) -> None:

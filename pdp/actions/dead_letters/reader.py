@@ -14,7 +14,7 @@ from datetime import datetime
 from platform_core.domain.catalog import Domain
 from platform_kafka.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.reader import OperatorKafka
-from platform_kafka.records import Message, kafka_datetime
+from platform_kafka.records import Message, headers_of, kafka_datetime
 from platform_kafka.topics import dlq_name
 
 UNKNOWN = "unknown"
@@ -93,7 +93,7 @@ def dead_letters(
     for message in kafka.read(starts, {tp: bounds[tp].end for tp in partitions}):
         at = kafka_datetime(message)
         if since is None or at is None or at >= since:
-            yield DeadLetter(message, at, DeadLetterHeaders.parse(message.headers()))
+            yield DeadLetter(message, at, DeadLetterHeaders.parse(headers_of(message)))
 
 
 def select(

@@ -71,7 +71,9 @@ def dead_letters_on_outage() -> None:
         if self._files.backoff.active:
             for file in self._files.waiting:
                 for row in file.rows:
-                    self._letters.send(AsMessage(file.topic, row), Refusal(Reason.MALFORMED_JSON, "the store failed"))
+                    self._dead_letters.send(
+                        AsMessage(file.topic, row), Refusal(Reason.MALFORMED_JSON, "the store failed")
+                    )
                 self._files._waiting.remove(file)
 
     Sink._write_sealed = divert
