@@ -84,6 +84,9 @@ class Broker(Protocol):
     def resume(self) -> None:
         """End a pause."""
 
+    def pause_topic(self, topic: str) -> None:
+        """Fetch nothing more of one topic for good, also from its partitions that are assigned later."""
+
     def close(self) -> None:
         """Leave the group."""
 

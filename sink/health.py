@@ -23,6 +23,9 @@ def sink_health(sink: Sink, now: float) -> Health:
     facts = {"idle_seconds": round(sink.idle_seconds, 1)}
     if sink.idle_seconds > STUCK_SECONDS:
         return Health(False, f"The loop has not ended a step for {sink.idle_seconds:.0f} s. Restart the sink.", facts)
+    if problems := dict(sink.paused_topics.problems):
+        # Degraded as well: after a restart alone the same records would be refused again.
+        return Health(True, " ".join(problems.values()), {**facts, "paused_topics": list(problems)})
     for since, what in (
         (sink.store_failing_since, "The store takes nothing"),
         (sink.commits_failing_since, "Kafka takes no commit"),

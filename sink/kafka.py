@@ -53,6 +53,7 @@ class KafkaBroker:
         self._settings = settings
         self._errors = ClientErrors()
         self._paused = False
+        self._paused_topics: set[str] = set()
         self._consumer = ck.Consumer(
             {
                 **kafka_client_config(settings),
@@ -99,8 +100,7 @@ class KafkaBroker:
 
         def assigned(consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
             consumer.assign(partitions)
-            if self._paused:
-                consumer.pause(partitions)
+            consumer.pause([each for each in partitions if self._paused or each.topic in self._paused_topics])
             listener.assigned(_plain(partitions))
 
         def revoked(consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
@@ -178,7 +178,13 @@ class KafkaBroker:
     def resume(self) -> None:
         """End a pause."""
         self._paused = False
-        self._consumer.resume(self._consumer.assignment())
+        assigned = self._consumer.assignment()
+        self._consumer.resume([each for each in assigned if each.topic not in self._paused_topics])
+
+    def pause_topic(self, topic: str) -> None:
+        """Fetch nothing more of one topic, see `Broker.pause_topic`."""
+        self._paused_topics.add(topic)
+        self._consumer.pause([each for each in self._consumer.assignment() if each.topic == topic])
 
     def close(self) -> None:
         """Leave the group; the listener is told of what is given up."""

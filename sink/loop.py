@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from platform_core.clock import Clock
 from platform_core.domain.catalog import Domain
-from platform_core.errors import TransientError
+from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from platform_kafka.records import Message, TopicPartition, kafka_timestamp
@@ -29,11 +28,12 @@ from sink.bronze.writer import Writer
 from sink.buffer import Buffers, Row
 from sink.commits import Commits
 from sink.dead_letters import DeadLetters
-from sink.decoding import Decoder, Refusal
+from sink.decoding import Decoder, Record, Refusal
 from sink.flush_requests import FlushRequests
 from sink.ledger import Ledger
 from sink.metrics import SinkMetrics
 from sink.offsets import Offsets, lowest
+from sink.paused_topics import PausedTopics
 from sink.refusal_limit import RefusalLimit
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ class Sink:
     Attributes:
         drain_seconds: How long a stop or a rebalance may try to empty the buffers.
         metrics: What it counts.
+        paused_topics: The topics of which too much was refused.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Sink:
         self._dead_letters = DeadLetters(publisher, domains)
         self._ledger = Ledger(publisher)
         self._offsets = Offsets()
+        self.paused_topics = PausedTopics(broker, publisher, self.metrics, domains, clock)
         self._commits = Commits(broker, self._offsets, self.metrics)
         lake = Lake(settings)
         journal = Journal(store, lake.sink_journal, clock)
@@ -111,7 +113,7 @@ class Sink:
             Whether everything that was read is committed. If not, it is read again after the next start.
 
         Raises:
-            PermanentError: Kafka refuses something for good.
+            PermanentError: Kafka refuses something for good, or with `until` a topic was paused before its end.
             TransientError: a client cannot go on; a new process can.
         """
         self._broker.subscribe(list(self._decoders), self)
@@ -124,7 +126,10 @@ class Sink:
             # Without draining: what is not committed is read again, and a broken client would only hang here.
             self._leave()
             raise
-        return self.close()
+        drained = self.close()
+        if until is not None and self.paused_topics.problems:
+            raise PermanentError(" ".join(self.paused_topics.problems.values()))
+        return drained
 
     def step(self) -> None:
         """Do one turn of the loop.
@@ -143,7 +148,8 @@ class Sink:
             self._recover(now)
         self._take_all(batch.messages, now)
         for tp, end in batch.ends.items():
-            self._offsets.reached(tp, end)
+            if tp[0] not in self.paused_topics:  # what was skipped lies before the end
+                self._offsets.reached(tp, end)
         self._buffers.seal_due(now)
         if self._held_bytes() > self._budget_bytes:
             self._buffers.seal_above(self._budget_bytes - self._dead_letters.size)
@@ -263,31 +269,36 @@ class Sink:
             self._files.store_answered(None, now)
 
     def _take_all(self, messages: Sequence[Message], now: float) -> None:
-        counts: dict[str, tuple[int, int]] = {}
+        by_topic: dict[str, list[tuple[Message, Record | Refusal | None]]] = {}
         wall = self._clock.now()
-        refused: list[tuple[Message, Refusal]] = []
         for message in messages:
-            topic, partition, offset = message.topic(), message.partition(), message.offset()
-            if not self._offsets.advance((topic, partition), offset):
+            topic = message.topic()
+            if topic not in self.paused_topics and (topic, message.partition()) in self._offsets.owned:
+                by_topic.setdefault(topic, []).append((message, self._decode(message, wall)))
+        for topic, outcomes in by_topic.items():
+            reasons = [str(outcome.reason) if isinstance(outcome, Refusal) else None for _, outcome in outcomes]
+            if (problem := self._limit.exceeded(topic, reasons)) is not None:
+                self.paused_topics.add(topic, problem)
                 continue
-            value = message.value()
-            size = len(value or b"")
-            records, total = counts.get(topic, (0, 0))
-            counts[topic] = (records + 1, total + size)
-            if self._recovery.holds(message):
-                continue
-            outcome = self._decoders[topic].decode(message.key(), value, wall)
-            if isinstance(outcome, Refusal):
-                refused.append((message, outcome))
-            else:
-                self._buffers.add(topic, Row(partition, offset, kafka_timestamp(message), outcome), size, now)
-        for topic, (records, total) in counts.items():
-            self.metrics.took(topic, records, total)
-            reasons = Counter(str(refusal.reason) for message, refusal in refused if message.topic() == topic)
-            self._limit.count(topic, records, reasons)
-        for message, refusal in refused:
-            self.metrics.refuse(message, refusal)
-            self._dead_letters.send(message, refusal)
+            self.metrics.took(topic, len(outcomes), sum(len(message.value() or b"") for message, _ in outcomes))
+            for message, outcome in outcomes:
+                self._take(message, outcome, now)
+
+    def _decode(self, message: Message, wall: datetime) -> Record | Refusal | None:
+        """The decoded record, or why it is refused; None if Bronze has it already."""
+        if self._recovery.holds(message):
+            return None
+        return self._decoders[message.topic()].decode(message.key(), message.value(), wall)
+
+    def _take(self, message: Message, outcome: Record | Refusal | None, now: float) -> None:
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        self._offsets.advance((topic, partition), offset)
+        if isinstance(outcome, Refusal):
+            self.metrics.refuse(message, outcome)
+            self._dead_letters.send(message, outcome)
+        elif outcome is not None:
+            row = Row(partition, offset, kafka_timestamp(message), outcome)
+            self._buffers.add(topic, row, len(message.value() or b""), now)
 
     def _write_sealed(self, now: float) -> None:
         if not self._recovery.pending:  # otherwise the store did not even answer what it holds
@@ -325,8 +336,9 @@ class Sink:
         return self._buffers.size + self._files.size + self._dead_letters.size
 
     def _has_committed(self, ends: Mapping[TopicPartition, int]) -> bool:
+        ends = {tp: end for tp, end in ends.items() if tp[0] not in self.paused_topics}
         positions = self._offsets.positions
-        if any(positions.get(tp, -1) < ends.get(tp, 0) for tp in self._offsets.owned):
+        if any(positions.get(tp, -1) < end for tp, end in ends.items() if tp in self._offsets.owned):
             return False
         own = self._offsets.last_committed
         if any(own.get(tp, -1) < ends.get(tp, 0) for tp in positions) and not self.flush():

@@ -49,6 +49,8 @@ HELP = {
     " pdp_sink_store_failures_total.",
     "pdp_sink_open_dead_letters": "Dead letters that Kafka has not confirmed. If it does not fall, look at the"
     " dead-letter topic's brokers.",
+    "pdp_sink_topic_paused": "1 for a topic of which too much was refused; no more of it is read. Mend its producer or"
+    " contract and restart the sink.",
     "pdp_sink_paused": "1 while the sink takes nothing from Kafka. See pdp_sink_store_failures_total and"
     " pdp_sink_open_dead_letters.",
 }
@@ -82,6 +84,7 @@ class SinkMetrics:
         self.buffered_bytes = gauge("pdp_sink_buffered_bytes")
         self.open_letters = gauge("pdp_sink_open_dead_letters")
         self.paused = gauge("pdp_sink_paused")
+        self.topic_paused = gauge("pdp_sink_topic_paused", "topic")
         self._since = now
         self._next_lag = now
         self._reported = self._totals()

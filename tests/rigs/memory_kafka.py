@@ -49,6 +49,7 @@ class MemoryBroker:
         self.group: dict[TopicPartition, int] = {}
         self.commits: list[dict[TopicPartition, int]] = []
         self.paused = False
+        self.paused_topics: set[str] = set()
         self.closed = False
         self.commits_fail = False
         self._positions: dict[TopicPartition, int] = {}
@@ -78,6 +79,7 @@ class MemoryBroker:
         """A member that was killed leaves no call behind."""
         self._positions.clear()
         self.paused = False
+        self.paused_topics.clear()
 
     def assign(self, partitions: Collection[TopicPartition]) -> None:
         for where in partitions:
@@ -93,8 +95,8 @@ class MemoryBroker:
         messages: list[MemoryMessage] = []
         ends = {}
         for where, position in self._positions.items():
-            if self.paused:
-                break
+            if self.paused or where[0] in self.paused_topics:
+                continue
             found = self.logs[where][position : position + max_messages - len(messages)]
             messages += found
             self._positions[where] = position + len(found)
@@ -122,6 +124,9 @@ class MemoryBroker:
 
     def resume(self) -> None:
         self.paused = False
+
+    def pause_topic(self, topic: str) -> None:
+        self.paused_topics.add(topic)
 
     def close(self) -> None:
         self.closed = True

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from platform_core.errors import PermanentError, TransientError
 from sink.broker import RecordTooLargeError
+from sink.health import sink_health
 from tests.rigs.sink_loop import BAD, SinkLoopCases
+from tests.rigs.sink_samples import ORDER, encoded
 
 
 class TestOnMemory(SinkLoopCases):
@@ -255,20 +257,67 @@ def test_until_ends_when_the_group_has_committed(make_rig):
     assert rig.committed[0] == 7
 
 
-def test_a_topic_of_which_half_is_refused_stops_the_sink_before_it_diverts_the_rest(make_rig):
-    rig = make_rig(sink_flush_buffer_size=100).start()
-    for _ in range(3_000):
+def break_topic(rig, good=3_000, bad=3_000):
+    for _ in range(good):
         rig.event()
     for _ in range(5):
         rig.step()
-    for _ in range(3_000):
+    for _ in range(bad):
         rig.broker.append("raw-events", b"{broken")
-    with pytest.raises(PermanentError) as refused:
-        for _ in range(10):
-            rig.step()
-    assert "`raw-events`" in refused.value.message and "malformed_json 1000" in refused.value.message
+
+
+def test_a_topic_of_which_half_is_refused_is_paused_before_the_rest_is_diverted_and_the_others_go_on(make_rig):
+    rig = make_rig(sink_flush_buffer_size=100).start()
+    break_topic(rig)
+    for _ in range(10):
+        rig.step()
+    assert list(rig.sink.paused_topics.problems) == ["raw-events"]
     assert len(rig.publisher.records["dlq-raw-events"]) < 1_000
-    assert rig.committed[0] <= 4_000
+    rig.broker.append("raw-orders", encoded(ORDER))
+    for _ in range(3):
+        rig.step(seconds=60)
+    assert rig.broker.group["raw-orders", 0] == 1
+    diverted = len(rig.publisher.records["dlq-raw-events"])
+    assert rig.committed[0] == 3_000 + diverted, "what was taken is committed, what was left is not"
+    health = sink_health(rig.sink, rig.clock.seconds())
+    assert (health.status, health.facts["paused_topics"]) == ("degraded", ["raw-events"])
+
+
+def test_a_paused_topic_raises_one_alert_that_names_it_and_the_reasons(make_rig):
+    rig = make_rig(sink_flush_buffer_size=100).start()
+    break_topic(rig)
+    for _ in range(10):
+        rig.step()
+    ((key, value, _),) = rig.publisher.records["pipeline-alerts"]
+    alert = json.loads(value)
+    assert key.startswith(b"topic_paused:raw-events:")
+    assert (alert["kind"], alert["domain"]) == ("TOPIC_PAUSED", "events")
+    assert "`raw-events`" in alert["what"] and "malformed_json" in alert["what"]
+
+
+def test_what_a_paused_topic_left_is_read_by_the_next_process(make_rig):
+    rig = make_rig(sink_flush_buffer_size=100).start()
+    break_topic(rig, good=0, bad=1_500)
+    rig.step()
+    rig.broker.revoke([("raw-events", 0)])
+    rig.broker.assign([("raw-events", 0)])  # a rebalance alone does not resume it
+    rig.step()
+    assert 0 not in rig.committed and not rig.publisher.records["dlq-raw-events"]
+    rig.settings = rig.settings.model_copy(update={"sink_max_refused_ratio": 1.0})
+    rig.kill_and_restart()
+    for _ in range(4):
+        rig.step()
+    assert rig.committed[0] == len(rig.publisher.records["dlq-raw-events"]) == 1_500
+
+
+def test_a_run_until_the_end_does_not_wait_for_a_paused_topic_and_says_so(make_rig):
+    rig = make_rig(sink_flush_buffer_size=100)
+    for _ in range(1_500):
+        rig.broker.append("raw-events", b"{broken")
+    rig.broker.append("raw-orders", encoded(ORDER))
+    with pytest.raises(PermanentError, match="raw-events"):
+        rig.sink.run(lambda: False, until={("raw-events", 0): 1_500, ("raw-orders", 0): 1})
+    assert rig.broker.group == {("raw-orders", 0): 1}
 
 
 def test_one_bad_record_among_many_does_not_stop_it_and_neither_does_a_ratio_of_one(make_rig):
