@@ -92,7 +92,6 @@ class ProbeServer(AbstractContextManager["ProbeServer"]):
             raise ConfigurationError(
                 f"The metrics endpoint cannot listen on `{host}:{port}`: {error.strerror}. Set `METRICS_PORT` to a"
                 " free port and `METRICS_HOST` to an address of this machine.",
-                host=host,
                 port=port,
             ) from None
         self.port = int(self._server.server_address[1])
