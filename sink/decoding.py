@@ -6,8 +6,12 @@ A new way in which a value can be wrong is a `Reason` here. What happens to a re
 
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -86,7 +90,13 @@ class Decoder:
         by_position = list(enumerate(columns))
         self._timestamp = next(i for i, c in by_position if c.name == self._timestamp_name)
         self._timestamps = [(i, c.name) for i, c in by_position if c.type is ColumnType.TIMESTAMP]
+        self._versions = [
+            (i, c.name) for i, c in by_position if c.name in domain.silver.order_by and c.type is ColumnType.TIMESTAMP
+        ]
+        self._integers = [c.name for c in columns if c.type is ColumnType.INTEGER]
         self._nested = [(i, c) for i, c in by_position if c.type.is_nested]
+        self._scalars = [(i, c) for i, c in by_position if c.any_scalar]
+        self._quoted_names = [self._encode(column.name) for column in columns]
 
     def decode(self, key: bytes | None, value: bytes | None, now: datetime) -> Record | Refusal:
         """Return the typed record, or why there is none.
@@ -125,9 +135,15 @@ class Decoder:
         except msgspec.ValidationError as error:
             return Refusal(Reason.CONTRACT_VIOLATION, _with_path(str(error)), schema_id)
         except msgspec.DecodeError as error:
+            if (half := _lone_surrogate(body)) is not None:
+                return Refusal(
+                    Reason.INVALID_UTF8, f"`{half}` is half of a surrogate pair, which is no character.", schema_id
+                )
             return Refusal(Reason.MALFORMED_JSON, str(error), schema_id)
         except UnicodeDecodeError as error:
             return Refusal(Reason.INVALID_UTF8, f"The JSON text is not UTF-8: {error.reason}.", schema_id)
+        except ValueError as error:  # of the second parser, should it be stricter than the first
+            return Refusal(Reason.MALFORMED_JSON, str(error), schema_id)
         except RecursionError:
             return Refusal(Reason.MALFORMED_JSON, "The JSON text is nested too deep.", schema_id)
 
@@ -136,14 +152,16 @@ class Decoder:
         try:
             values = self._decode_known(body)
         except msgspec.ValidationError:
-            # Either the record is wrong or it has fields that only a newer contract knows; telling them apart
-            # costs a second parse, which records that keep the contract never pay.
-            fields = self._decode_fields(body)
-            unknown = {name: raw for name, raw in fields.items() if name not in self._names}
-            if not unknown:
+            reread = self._decode_slowly(body)
+            if reread is None:
                 raise
-            values = self._decode_lenient(body)
-            extra = self._encode(unknown).decode()
+            values, extra = reread
+        text = bytes(body)
+        # The last of two fields would win in silence. Only what may have two is parsed a second time.
+        if extra or b"\\u" in text or any(text.count(name) > 1 for name in self._quoted_names):
+            _refuse_doubled_names(text)
+        for i, column in self._scalars:
+            values[i] = _scalar_text(column, values[i])
         for i, column in self._nested:
             values[i] = _nested_text(column, values[i])
         for i, name in self._timestamps:
@@ -164,7 +182,31 @@ class Decoder:
                 f"{moment.isoformat()} is before {self._start_date}, the domain's start date, or more than"
                 f" {self._max_future} after now (`SINK_MAX_FUTURE_HOURS`) - at `$.{self._timestamp_name}`",
             )
+        for i, name in self._versions:
+            if values[i] is not None and values[i] - now > self._max_future:
+                raise _Refused(
+                    Reason.TIMESTAMP_OUT_OF_RANGE,
+                    f"{values[i].isoformat()} is more than {self._max_future} after now (`SINK_MAX_FUTURE_HOURS`); the"
+                    f" latest wins, and nothing would ever be later - at `$.{name}`",
+                )
         return Record(values, day, key_text(key), schema_id, extra)
+
+    def _decode_slowly(self, body: bytes | memoryview) -> tuple[list[Any], str | None] | None:
+        """Return the values and the unknown fields of a record that is newer or writes an integer as 1.0.
+
+        None stands for one that is wrong. Telling them apart costs a second parse, which other records never pay.
+        """
+        fields = self._decode_fields(body)
+        integers = {
+            name: msgspec.Raw(integer)
+            for name in self._integers
+            if (integer := _integer_of(fields.get(name))) is not None
+        }
+        unknown = {name: raw for name, raw in fields.items() if name not in self._names}
+        if not unknown and not integers:
+            return None
+        values = self._decode_lenient(self._encode(fields | integers))
+        return values, self._encode(unknown).decode() if unknown else None
 
 
 def key_text(key: bytes) -> str:
@@ -191,6 +233,48 @@ def _nested_text(column: Column, raw: Raw | None) -> str | None:
     return text
 
 
+def _scalar_text(column: Column, raw: Raw | None) -> str | None:
+    text = None if raw is None else str(memoryview(raw), "utf-8")
+    if text is None or text == "null":
+        return None
+    if text[0] in "{[":
+        raise _Refused(Reason.CONTRACT_VIOLATION, f"Expected `string | number | boolean | null` - at `$.{column.name}`")
+    return msgspec.json.decode(text, type=str) if text[0] == '"' else text
+
+
+def _integer_of(raw: Raw | None) -> bytes | None:
+    """The digits of a number that JSON Schema calls an integer and that is not written as one: 1.0 or 1e2."""
+    text = b"" if raw is None else bytes(raw)
+    if not _FRACTION.fullmatch(text):
+        return None
+    number = Decimal(text.decode())
+    if number.copy_abs() > 2**63 or number != number.to_integral_value():
+        return None
+    return str(int(number)).encode()
+
+
+def _refuse_doubled_names(text: bytes) -> None:
+    names: list[str] = []
+
+    def keep(pairs: list[tuple[str, object]]) -> None:
+        names[:] = [name for name, _ in pairs]  # the outermost object comes last
+
+    json.loads(text, object_pairs_hook=keep, parse_int=str, parse_float=str)
+    if len(set(names)) < len(names):
+        doubled = next(name for name, count in Counter(names).items() if count > 1)
+        raise _Refused(Reason.MALFORMED_JSON, f"The name is there twice - at `$.{doubled[:100]}`")
+
+
+def _lone_surrogate(body: bytes | memoryview) -> str | None:
+    halves = (match[1] for match in _ESCAPES.finditer(body) if match[1] is not None)
+    return next((half.decode() for half in halves), None)
+
+
+# What is a pair or another escape is passed over, so that the group is a half that stands alone.
+_ESCAPES = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
+)
+_FRACTION = re.compile(rb"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,9})?")
 _MISSING = "Object missing required field `"
 
 
@@ -239,8 +323,8 @@ def _type(column: Column) -> Any:
             kind = date
         case ColumnType.DECIMAL:
             kind = Annotated[str, Meta(pattern=_decimal_pattern(column))]
-        case ColumnType.JSON_OBJECT | ColumnType.JSON_ARRAY:
-            return Raw  # null is told apart afterwards: a union with Raw is not allowed
+        case _ if column.type.is_nested or column.any_scalar:
+            return Raw  # null is recognised afterwards: a union with Raw is not allowed
         case _:
             kind = Annotated[str, Meta(min_length=column.min_length)] if column.min_length else str
     return kind | None if column.nullable else kind

@@ -50,6 +50,7 @@ class Column:
         precision: Digits in all, for a decimal.
         scale: Digits after the point, for a decimal.
         min_length: Characters that a string must at least have.
+        any_scalar: Whether the value may also be a number or a boolean; its JSON text is kept.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Column:
     precision: int = 0
     scale: int = 0
     min_length: int = 0
+    any_scalar: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,8 @@ def _column(name: str, spec: dict[str, Any], required: bool, wrong: Any) -> Colu
     nullable = not required or "null" in names
     names.discard("null")
     precision = scale = 0
-    if names == {"string", "number", "boolean"}:
+    any_scalar = names == {"string", "number", "boolean"}
+    if any_scalar:
         kind = ColumnType.STRING  # a property added later, of the open model's union: kept as text
     elif len(names) != 1:
         raise wrong(f"property `{name}` must have one type besides `null`, not {types!r}.")
@@ -182,4 +185,6 @@ def _column(name: str, spec: dict[str, Any], required: bool, wrong: Any) -> Colu
                     " at least 1."
                 )
             kind, precision, scale = ColumnType.DECIMAL, int(match[1]), int(match[2])
-    return Column(name, kind, nullable, spec.get("description", ""), precision, scale, spec.get("minLength", 0))
+    return Column(
+        name, kind, nullable, spec.get("description", ""), precision, scale, spec.get("minLength", 0), any_scalar
+    )

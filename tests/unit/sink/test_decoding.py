@@ -86,6 +86,63 @@ def test_fields_that_the_contract_does_not_know_are_kept_in_extra(decode):
     assert record.values == decode(encoded(EVENT)).values
 
 
+@pytest.mark.parametrize("text", ["7.0", "7e0", "0.7e1", "70e-1", "7." + "0" * 100])
+def test_an_integer_may_be_written_with_a_point_as_json_schema_says(decode, catalog, text):
+    value = encoded(EVENT, user_id="@").replace(b'"@"', text.encode())
+    assert cell(catalog, "events", decode(value), "user_id") == 7
+    assert decode(value).extra is None
+    assert cell(catalog, "events", decode(value[:-1] + b',"new":1.0}'), "user_id") == 7
+
+
+@pytest.mark.parametrize("text", ["7.5", "1e400", "1e-400", "-1e999999999", "1e-999999999", "9223372036854775808.0"])
+def test_what_json_schema_calls_no_integer_of_64_bits_is_refused(decode, text):
+    refusal = decode(encoded(EVENT, user_id="@").replace(b'"@"', text.encode()))
+    assert refusal.reason is Reason.CONTRACT_VIOLATION and "`$.user_id`" in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        (b'"user_id":8', "user_id"),
+        (b'"user_id":7', "user_id"),
+        (b'"user\\u005fid":8', "user_id"),
+        (b'"new":1,"new":2', "new"),
+        (b'"new":1,"n\\u0065w":2', "new"),
+    ],
+)
+def test_a_name_that_is_there_twice_is_refused(decode, field, name):
+    refusal = decode(encoded(EVENT)[:-1] + b"," + field + b"}")
+    assert refusal.reason is Reason.MALFORMED_JSON and f"`$.{name}`" in refusal.message
+
+
+def test_a_name_within_a_value_is_not_there_twice(decode):
+    for properties in ({"user_id": 1}, {"query": '"user_id":"user_id"'}):
+        assert isinstance(decode(encoded(EVENT, properties=properties)), Record)
+    assert isinstance(decode(json.dumps({**EVENT, "city": "München"}).encode()), Record)
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "\\udc00x", "\\uD800\\u0041", "\\ud83d\\ude00\\udfff"])
+@pytest.mark.parametrize("field", ["city", "new"])
+def test_half_of_a_surrogate_pair_is_named(decode, half, field):
+    refusal = decode(encoded(EVENT, **{field: "@"}).replace(b"@", half.encode()))
+    assert refusal.reason is Reason.INVALID_UTF8 and "surrogate" in refusal.message
+
+
+def test_a_whole_pair_and_an_escaped_backslash_are_characters(decode, catalog):
+    value = encoded(EVENT, city="@").replace(b"@", rb"\ud83d\ude00\\ud800")
+    assert cell(catalog, "events", decode(value), "city") == "\U0001f600\\ud800"
+    cut = decode(value[:-1])
+    assert cut.reason is Reason.MALFORMED_JSON and "truncated" in cut.message
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59.999999Z", "2026-03-03T12:00:01Z"])
+def test_a_version_that_nothing_could_follow_is_refused(decode, text):
+    refusal = decode(encoded(ORDER, updated_at=text), domain="orders")
+    assert refusal.reason is Reason.TIMESTAMP_OUT_OF_RANGE
+    assert "`$.updated_at`" in refusal.message and "SINK_MAX_FUTURE_HOURS" in refusal.message
+    assert isinstance(decode(encoded(ORDER, updated_at="2026-03-03T11:59:59Z"), domain="orders"), Record)
+
+
 def test_an_optional_field_may_be_absent_or_null(decode, catalog):
     for record in (decode(encoded(EVENT, city=...)), decode(encoded(EVENT, city=None))):
         assert cell(catalog, "events", record, "city") is None
@@ -225,6 +282,51 @@ def test_every_logical_type_has_an_arrow_column(tmp_path, catalog):
         assert isinstance(decoder.decode(b"k", encoded(wrong, t="2026-03-01T00:00:00Z"), NOW), Refusal)
 
 
+@pytest.fixture
+def evolved(tmp_path, catalog):
+    """The events' contract before and after a property was added, as the rules of evolution demand it."""
+    old = catalog["events"]
+    union = old.contract.schema["additionalProperties"]
+    properties = {**old.contract.schema["properties"], "later": {**union, "description": "Added later."}}
+    path = tmp_path / "contract.json"
+    path.write_bytes(msgspec.json.encode({**old.contract.schema, "properties": properties}))
+    new = old.model_copy()
+    new.__dict__["contract"] = load_contract("events", path)
+    return old, new
+
+
+@pytest.mark.parametrize(
+    ("later", "text"),
+    [
+        ('"x"', "x"),
+        ('"5"', "5"),
+        ('"\\u00e9\\n"', "é\n"),
+        ("5", "5"),
+        ("1.50", "1.50"),
+        ("1e400", "1e400"),
+        ("-0.0", "-0.0"),
+        ("12345678901234567890123", "12345678901234567890123"),
+        ("true", "true"),
+        ("false", "false"),
+        ("null", None),
+    ],
+)
+def test_a_property_that_was_added_later_takes_whatever_its_union_allows(evolved, later, text):
+    value = encoded(EVENT)[:-1] + b', "later" : ' + later.encode() + b" }"
+    before, after = (Decoder(domain, 10**6, timedelta(hours=24)).decode(b"k", value, NOW) for domain in evolved)
+    assert isinstance(before, Record) and before.extra == f'{{"later":{later}}}', "a sink of the old contract keeps it"
+    assert isinstance(after, Record) and after.extra is None
+    contract = evolved[1].contract
+    row = to_table(contract, bronze_schema(contract), "t", [Row(0, 0, None, after)], NOW).to_pylist()[0]
+    assert row["later"] == text
+
+
+@pytest.mark.parametrize("later", [b"[1]", b'{"a":1}', b'"\\ud800"', b'"\xff"'])
+def test_a_property_that_was_added_later_takes_nothing_else(evolved, later):
+    decoder = Decoder(evolved[1], 10**6, timedelta(hours=24))
+    assert isinstance(decoder.decode(b"k", encoded(EVENT)[:-1] + b',"later":' + later + b"}", NOW), Refusal)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
@@ -233,7 +335,7 @@ JSON = st.recursive(
 TEXTS = st.sampled_from(
     ["2026-03-01T10:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.9999999-14:00", "1.00", "1e5", "\ud7ff"]
 )
-NUMBERS = st.sampled_from([2**63, -(2**63) - 1, 2**64, 10**30, -0.0, 1e308])
+NUMBERS = st.sampled_from([2**63, -(2**63) - 1, 2**64, 10**30, -0.0, 1e308, 7.0, 7.5, 2.0**63])
 
 
 @st.composite
