@@ -7,6 +7,8 @@ is a `TransientError`, so that the loop waits instead of giving records up.
 from __future__ import annotations
 
 import contextlib
+import os
+from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
@@ -61,9 +63,10 @@ class LakeStore:
         """Write a file, see `Store.put`."""
         try:
             if self._lake.is_local:
-                self._put_locally(self._lake.path(name), data)
+                _put_locally(Path(self._lake.path(name)), data)
             else:
-                self._write(self._lake.path(name), data)
+                with self._lake.filesystem.open_output_stream(self._lake.path(name), compression=None) as stream:
+                    stream.write(data)
         except OSError as error:
             raise TransientError(
                 f"Writing `{self._lake.uri(name)}` failed: {error}. The sink keeps the records and tries again.",
@@ -102,22 +105,36 @@ class LakeStore:
     def _unanswered(self, what: str, name: str, error: OSError) -> TransientError:
         return TransientError(f"{what} `{self._lake.uri(name)}` failed: {error}. The sink tries again.", name=name)
 
-    def _put_locally(self, path: str, data: pa.Buffer) -> None:
-        # Readers skip names that begin with a dot, and a rename within a folder is atomic. There is no fsync:
-        # the embedded broker does not sync either, so after a power failure both fall back together.
-        files = self._lake.filesystem
-        folder, _, name = path.rpartition("/")
-        hidden = f"{folder}/.{name}.tmp"
-        files.create_dir(folder, recursive=True)
-        try:
-            self._write(hidden, data)
-            files.move(hidden, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                files.delete_file(hidden)
-            raise
 
-    def _write(self, path: str, data: pa.Buffer) -> None:
-        files: pafs.FileSystem = self._lake.filesystem
-        with files.open_output_stream(path, compression=None) as stream:
+def _put_locally(path: Path, data: pa.Buffer) -> None:
+    """Write a file so that neither a reader nor a power failure meets half of it, or an offset without it."""
+    # Readers skip names that begin with a dot, and a rename within a folder is atomic.
+    hidden = path.with_name(f".{path.name}.tmp")
+    _make_folder(path.parent)
+    try:
+        with hidden.open("wb") as stream:
             stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        hidden.replace(path)
+        _sync_folder(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            hidden.unlink()
+        raise
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # The name of a file is in its folder, which the disk gets only by a sync of its own.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -79,3 +80,26 @@ def test_a_store_that_does_not_exist_is_an_outage(tmp_path):
     (tmp_path / "lake").write_text("a file in the way")
     with pytest.raises(TransientError):
         LakeStore(Lake(Settings(lake_uri=str(tmp_path / "lake")))).put("x/y", pa.py_buffer(b"1"))
+
+
+def test_a_file_is_on_the_disk_with_all_its_folders_before_the_put_returns(lake, tmp_path, monkeypatch):
+    synced: list[tuple[str, bool]] = []
+    fsync, target = os.fsync, tmp_path / "lake" / "bronze" / "d=1" / "part-1.parquet"
+
+    def note(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((str(path.relative_to(tmp_path)), target.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr("sink.bronze.store.os.fsync", note)
+    lake.prepare()
+    LakeStore(lake).put("bronze/d=1/part-1.parquet", pa.py_buffer(b"1"))
+    assert synced == [
+        ("lake", False),
+        ("lake/bronze", False),
+        ("lake/bronze/d=1/.part-1.parquet.tmp", False),
+        ("lake/bronze/d=1", True),
+    ]
+    synced.clear()
+    LakeStore(lake).put("bronze/d=1/part-2.parquet", pa.py_buffer(b"1"))
+    assert [path for path, _ in synced] == ["lake/bronze/d=1/.part-2.parquet.tmp", "lake/bronze/d=1"]
