@@ -173,7 +173,8 @@ class Sink:
         while True:
             now = self._clock.seconds()
             self._buffers.seal_all()
-            self._write_sealed(now)
+            # The store's own timeout, with its retries, is longer than what Kubernetes waits before it kills.
+            self._write_sealed(now, max(1.0, deadline - time.monotonic()))
             remaining = max(0.0, deadline - time.monotonic())
             self._dead_letters.pump()
             if self._dead_letters.open or self._files.unannounced:
@@ -300,9 +301,9 @@ class Sink:
             row = Row(partition, offset, kafka_timestamp(message), outcome)
             self._buffers.add(topic, row, len(message.value() or b""), now)
 
-    def _write_sealed(self, now: float) -> None:
+    def _write_sealed(self, now: float, seconds: float | None = None) -> None:
         if not self._recovery.pending:  # otherwise the store did not even answer what it holds
-            self._files.put(now)
+            self._files.put(now, seconds)
 
     def _commit(self, now: float) -> None:
         pending = lowest(

@@ -11,8 +11,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
 
 from platform_core.errors import TransientError
 from platform_kafka.records import TopicPartition
@@ -27,6 +28,8 @@ from sink.metrics import SinkMetrics
 from sink.offsets import lowest
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Object stores answer a PUT after 20 to 100 ms; files of several dates go out side by side.
 PARALLEL_WRITES = 4
@@ -86,14 +89,22 @@ class PendingFiles:
         """Make a file of a buffer that was sealed."""
         self._waiting.append(PendingFile(buffer, sealed_by))
 
-    def put(self, now: float) -> None:
-        """Note and put the waiting files; an outage ends the attempt, and they go on waiting."""
-        failure = self._note(self._waiting)
+    def put(self, now: float, seconds: float | None = None) -> None:
+        """Note and put the waiting files; an outage ends the attempt, and they go on waiting.
+
+        Args:
+            now: Seconds of a clock that never steps back.
+            seconds: How long to wait for the store; by default until its own timeout. A PUT that is not answered by
+                then counts as failed, and may still be stored.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        failure = self._note(self._waiting, deadline)
         attempts = self.waiting if failure is None else []
         for start in range(0, len(attempts), PARALLEL_WRITES):
             group = attempts[start : start + PARALLEL_WRITES]
-            outcomes = self._pool.map(self._attempt, group) if len(group) > 1 else [self._attempt(group[0])]
-            for file, outcome in zip(group, outcomes, strict=True):
+            futures = [self._pool.submit(self._attempt, file, file.name) for file in group]
+            for file, future in zip(group, futures, strict=True):
+                outcome = _outcome(future, deadline)
                 if isinstance(outcome, TransientError):
                     failure = outcome
                 else:
@@ -155,32 +166,29 @@ class PendingFiles:
         """
         self._pool.shutdown(wait=wait, cancel_futures=not wait)
 
-    def _note(self, files: Collection[PendingFile]) -> TransientError | None:
+    def _note(self, files: Collection[PendingFile], deadline: float | None) -> TransientError | None:
         sealed = [file for file in files if file.state is State.SEALED]
         if not sealed:
             return None
         for file in sealed:
             if not file.name:
                 file.named(self._writer.new_name(file))
-        try:
-            entry = self._journal.begin([file.name for file in sealed])
-        except TransientError as error:
-            return error
+        entry = _outcome(self._pool.submit(self._journal.begin, [file.name for file in sealed]), deadline)
+        if isinstance(entry, TransientError):
+            return entry
         for file in sealed:
             file.noted(entry)
         return None
 
-    def _attempt(self, file: PendingFile) -> TransientError | bool:
+    def _attempt(self, file: PendingFile, name: str) -> bool:
         """Put one file, in a thread of the pool, and return whether its rows were found in an earlier one."""
         started = time.monotonic()
-        try:
-            if any(self._store.read(name) is not None for name in file.may_be_in):
-                return True
-            if file.encoded is None:
-                file.encoded = self._writer.encode(file)
-            self._store.put(file.name, file.encoded[1])
-        except TransientError as error:
-            return error
+        if any(self._store.read(earlier) is not None for earlier in file.may_be_in):
+            return True
+        encoded = file.encoded
+        if encoded is None or encoded[0].file != name:  # of an attempt that went on after rows were dropped
+            encoded = file.encoded = self._writer.encode(file, name)
+        self._store.put(name, encoded[1])
         self._metrics.put_seconds.observe(time.monotonic() - started)
         return False
 
@@ -201,3 +209,13 @@ class PendingFiles:
         # A file that was left meanwhile is announced a second time, by its next owner, who says so.
         if file.state is not State.LEFT:
             file.announced()
+
+
+def _outcome(future: Future[T], deadline: float | None) -> T | TransientError:
+    """The result, or why there is none; what has no answer by the deadline goes on in its thread."""
+    try:
+        return future.result(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        return TransientError("The store has not answered yet.")
+    except TransientError as error:
+        return error

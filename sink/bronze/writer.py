@@ -48,8 +48,8 @@ class Writer:
         stamp = self._clock.now().strftime("%Y%m%dT%H%M%S%fZ")
         return f"{folder}/part-{stamp}-{uuid.uuid4().hex[:8]}.parquet"
 
-    def encode(self, file: PendingFile) -> tuple[LedgerRecord, pa.Buffer]:
-        """Return what the ledger will say of a file with a name, and its bytes."""
+    def encode(self, file: PendingFile, name: str) -> tuple[LedgerRecord, pa.Buffer]:
+        """Return what the ledger will say of a file of that name, and its bytes."""
         domain, schema = self._domains[file.topic]
         now = self._clock.now()
         rows = sorted(file.rows, key=lambda row: (row.partition, row.offset))
@@ -64,5 +64,5 @@ class Writer:
                 chunk = rows[start : start + ROW_GROUP_ROWS]
                 parquet.write_table(to_table(domain.contract, schema, file.topic, chunk, now))
         data = sink.getvalue()
-        record = LedgerRecord(domain.name, file.topic, file.day, file.name, len(rows), data.size, offsets, now)
+        record = LedgerRecord(domain.name, file.topic, file.day, name, len(rows), data.size, offsets, now)
         return record, data

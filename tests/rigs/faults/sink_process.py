@@ -66,8 +66,8 @@ def dead_letters_on_outage() -> None:
         timestamp = lambda self: (0, 0)  # noqa: E731
         headers = lambda self: None  # noqa: E731
 
-    def divert(self, now):
-        write(self, now)
+    def divert(self, now, seconds=None):
+        write(self, now, seconds)
         if self._files.backoff.active:
             for file in self._files.waiting:
                 for row in file.rows:

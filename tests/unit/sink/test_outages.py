@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
+
 from sink.backoff import Backoff
 from sink.bronze.files import PARALLEL_WRITES
 from tests.rigs.sink_samples import EVENT, encoded
@@ -80,3 +84,26 @@ def test_a_wall_clock_that_is_set_forward_makes_no_small_files(rig):
     rig.clock.step(hours=1)
     rig.step(seconds=1)
     assert not rig.store.puts
+
+
+@pytest.mark.parametrize("hanging", ["put", "journal"])
+def test_a_drain_does_not_wait_for_a_store_that_hangs(rig, monkeypatch, hanging):
+    asked, answered = threading.Event(), threading.Event()
+    put = rig.store.put
+
+    def hang(name, data):
+        if ("/sink_journal/" in name) == (hanging == "journal"):
+            asked.set()
+            answered.wait(20)
+        put(name, data)
+
+    monkeypatch.setattr(rig.store, "put", hang)
+    rig.event()
+    rig.step()
+    assert not rig.sink.flush() and asked.is_set()
+    assert not answered.is_set() and 0 not in rig.committed
+    assert rig.sink.store_failing_since is not None
+    answered.set()
+    rig.step(seconds=60)
+    rig.step(seconds=60)
+    assert rig.store.offsets() == [(0, 0)] and rig.committed[0] == 1
