@@ -47,8 +47,9 @@ class ProvisionOutcome:
     """What `provision` found and changed.
 
     Attributes:
-        topics: Topic to `created`, `unchanged`, `changed` (its configuration or partitions were brought in line) or
-            `differs` (it has more partitions than wanted, which cannot be undone).
+        topics: Topic to `created`, `unchanged`, `changed` (its configuration or partitions were brought in line),
+            `kept` (it keeps records longer or takes larger ones than domains.yaml says, and stays so) or `differs` (it
+            has more partitions, which cannot be undone).
         subjects: Subject to version and schema id.
         announced: Subjects of which a version was announced on `schema-changes` just now.
     """
@@ -59,12 +60,18 @@ class ProvisionOutcome:
 
 
 def provision(
-    settings: Settings, catalog: Catalog, *, wait_seconds: float = 60.0, clock: Clock | None = None
+    settings: Settings,
+    catalog: Catalog,
+    *,
+    wait_seconds: float = 60.0,
+    lower: bool = False,
+    clock: Clock | None = None,
 ) -> ProvisionOutcome:
     """Create what is missing, bring in line what differs, register every contract, announce new versions.
 
     Args:
         wait_seconds: How long to wait for Kafka and for the registry.
+        lower: Whether the retention and the record size of a topic that were raised are set back.
         clock: For the time of an announcement.
 
     Raises:
@@ -73,17 +80,21 @@ def provision(
     """
     outcome = ProvisionOutcome()
     admin = connect_admin(settings, wait_seconds=wait_seconds)
-    outcome.topics = ensure_topics(admin, topic_specs(catalog), settings.kafka_replication_factor)
+    outcome.topics = ensure_topics(admin, topic_specs(catalog), settings.kafka_replication_factor, lower=lower)
     registry = connect_registry(settings, wait_seconds=wait_seconds)
-    registry.set_compatibility(level=COMPATIBILITY)
     for domain in catalog:
         outcome.subjects[subject_name(domain)] = register(registry, domain)
     announce(settings, registry, catalog, outcome, clock or SystemClock())
     return outcome
 
 
-def ensure_topics(admin: AdminClient, specs: list[TopicSpec], replication_factor: int) -> dict[str, str]:
+def ensure_topics(
+    admin: AdminClient, specs: list[TopicSpec], replication_factor: int, *, lower: bool = False
+) -> dict[str, str]:
     """Create missing topics; add partitions and set configuration where an existing one differs.
+
+    Args:
+        lower: Whether a retention or a record size that was raised is set back.
 
     Returns:
         What was done with each topic, see `ProvisionOutcome`.
@@ -112,12 +123,14 @@ def ensure_topics(admin: AdminClient, specs: list[TopicSpec], replication_factor
                     topic=name,
                 ) from None
     return {
-        spec.name: "created" if spec.name in created else _align(admin, spec, len(existing[spec.name].partitions))
+        spec.name: "created"
+        if spec.name in created
+        else _align(admin, spec, len(existing[spec.name].partitions), lower)
         for spec in specs
     }
 
 
-def _align(admin: AdminClient, spec: TopicSpec, partitions: int) -> str:
+def _align(admin: AdminClient, spec: TopicSpec, partitions: int, lower: bool) -> str:
     outcome = "unchanged"
     if partitions < spec.partitions:
         # Keys move to other partitions; downstream orders by updated_at first, so this is safe.
@@ -129,6 +142,15 @@ def _align(admin: AdminClient, spec: TopicSpec, partitions: int) -> str:
         outcome = "differs"
     config = _describe(admin, ConfigResource(ResourceType.TOPIC, spec.name))
     wrong = {name: value for name, value in spec.config.items() if config.get(name) != value}
+    raised = (
+        {} if lower else {name: value for name, value in wrong.items() if _is_raised(name, config.get(name), value)}
+    )
+    if raised:
+        # Whoever raised it knew why, after an incident for example; lowered, the topic loses records at once.
+        actual = {name: config.get(name) for name in raised}
+        log.warning("topic_config_kept topic=%s expected=%s actual=%s", spec.name, raised, actual)
+        wrong = {name: value for name, value in wrong.items() if name not in raised}
+        outcome = "kept" if outcome == "unchanged" else outcome
     if wrong:
         log.warning("topic_config_changed topic=%s config=%s", spec.name, wrong)
         entries = [
@@ -138,6 +160,12 @@ def _align(admin: AdminClient, spec: TopicSpec, partitions: int) -> str:
         admin.incremental_alter_configs([change])[change].result()
         outcome = "changed"
     return outcome
+
+
+def _is_raised(name: str, actual: str | None, expected: str) -> bool:
+    if name not in ("retention.ms", "max.message.bytes") or actual is None:
+        return False
+    return int(actual) > int(expected) or int(actual) < 0  # -1: for ever
 
 
 def _describe(admin: AdminClient, resource: ConfigResource) -> dict[str, str | None]:

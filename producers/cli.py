@@ -39,6 +39,8 @@ def _commands(catalog: Catalog) -> CommandLine:
 
     sub = command("provision", "Create topics, register contracts, announce new versions; may run again.", _provision)
     sub.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for Kafka and registry (default 60)")
+    lower = "set back a retention or a record size that was raised on a topic; records may be lost"
+    sub.add_argument("--lower", action="store_true", help=lower)
 
     command("check-contracts", "Compare each contract with its released versions; needs no service.", _check_contracts)
     command("release-contracts", "Write each contract that changed as the next released version.", _release_contracts)
@@ -58,7 +60,10 @@ def _provision(parsed: argparse.Namespace) -> dict[str, Any]:
     from platform_kafka.provision import provision
 
     configured, catalog = environment()
-    return {"command": "provision", **asdict(provision(configured, catalog, wait_seconds=parsed.wait))}
+    return {
+        "command": "provision",
+        **asdict(provision(configured, catalog, wait_seconds=parsed.wait, lower=parsed.lower)),
+    }
 
 
 def _check_contracts(parsed: argparse.Namespace) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from pydantic import SecretStr
 
-from platform_core.domain.catalog import load_catalog
+from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import ConfigurationError, TransientError
 from platform_kafka.provision import provision
 from platform_kafka.topics import SCHEMA_CHANGES, dlq_name, kafka_client_config, subject_name
@@ -38,24 +38,54 @@ def test_twice_changes_nothing(producers_rig: Any) -> None:
         assert told["schema_id"] == first.subjects[subject_name(domain)]["schema_id"]
     registry = SchemaRegistryClient({"url": producers_rig.settings.schema_registry_url})
     assert {registry.get_compatibility(subject) for subject in subjects} == {"FULL_TRANSITIVE"}
-    assert registry.get_compatibility() == "FULL_TRANSITIVE"
+
+
+def test_the_level_of_all_other_subjects_is_not_the_platforms(producers_rig: Any) -> None:
+    registry = SchemaRegistryClient({"url": producers_rig.settings.schema_registry_url})
+    before = registry.get_compatibility()
+    registry.set_compatibility(level="NONE")
+    try:
+        provision(producers_rig.settings, producers_rig.catalog)
+        assert registry.get_compatibility() == "NONE"
+        assert registry.get_compatibility(subject_name(producers_rig.catalog["users"])) == "FULL_TRANSITIVE"
+    finally:
+        registry.set_compatibility(level=before)
 
 
 def test_an_existing_topic_is_brought_in_line(provisioned: Any) -> None:
     topic = provisioned.catalog["orders"].topic.name
-    document = yaml.safe_load(provisioned.settings.domains_file.read_text())
-    document["domains"]["orders"]["topic"] |= {"partitions": 3, "retention_days": 2}
-    provisioned.settings.domains_file.write_text(yaml.safe_dump(document))
-    catalog = load_catalog(provisioned.settings.domains_file)
+    catalog = changed(provisioned, partitions=3, retention_days=9)
     assert provision(provisioned.settings, catalog).topics[topic] == "changed"
     assert provision(provisioned.settings, catalog).topics[topic] == "unchanged"
     admin = AdminClient(kafka_client_config(provisioned.settings, admin=True))
     assert len(admin.list_topics(topic, timeout=10).topics[topic].partitions) == 3
+    assert retention_days(admin, topic) == 9
+    # More partitions than domains.yaml says cannot be undone: reported, and nothing else.
+    assert provision(provisioned.settings, provisioned.catalog, lower=True).topics[topic] == "changed"
+    assert provision(provisioned.settings, provisioned.catalog, lower=True).topics[topic] == "differs"
+
+
+def test_a_retention_that_was_raised_stays_until_a_person_says_otherwise(provisioned: Any) -> None:
+    topic = provisioned.catalog["orders"].topic.name
+    admin = AdminClient(kafka_client_config(provisioned.settings, admin=True))
+    provision(provisioned.settings, changed(provisioned, retention_days=9))
+    assert provision(provisioned.settings, provisioned.catalog).topics[topic] == "kept"
+    assert retention_days(admin, topic) == 9
+    assert provision(provisioned.settings, provisioned.catalog, lower=True).topics[topic] == "changed"
+    assert retention_days(admin, topic) == 7
+
+
+def changed(provisioned: Any, **topic: object) -> Catalog:
+    document = yaml.safe_load(provisioned.settings.domains_file.read_text())
+    document["domains"]["orders"]["topic"] |= topic
+    path = provisioned.settings.domains_file.with_name("changed.yaml")
+    path.write_text(yaml.safe_dump(document))
+    return load_catalog(path)
+
+
+def retention_days(admin: AdminClient, topic: str) -> float:
     (config,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
-    assert config.result()["retention.ms"].value == str(2 * 86_400_000)
-    # More partitions than wanted cannot be undone: told, and nothing else.
-    assert provision(provisioned.settings, provisioned.catalog).topics[topic] == "changed"
-    assert provision(provisioned.settings, provisioned.catalog).topics[topic] == "differs"
+    return int(config.result()["retention.ms"].value) / 86_400_000
 
 
 def test_a_wrong_password_is_named_and_not_shown(producers_rig: Any) -> None:
