@@ -67,9 +67,11 @@ class AlertTopic:
             problem = str(error)
         if reports == [None]:
             return
+        if reports and reports[0] is not None:
+            problem = reports[0].str()
         raise TransientError(
-            f"Alert `{alert.key}` was not taken by topic `{PIPELINE_ALERTS}` at `{self._settings.kafka_bootstrap_servers}`:"
-            f" {reports[0].str() if reports and reports[0] else problem}. Check that the broker is up and that the topic"
+            f"Alert `{alert.key}` was not taken by topic `{PIPELINE_ALERTS}` at"
+            f" `{self._settings.kafka_bootstrap_servers}`: {problem}. Check that the broker is up and that the topic"
             " exists.",
             key=alert.key,
         )
