@@ -15,9 +15,11 @@ from platform_kafka.records import Header, Headers
 
 _PREFIX = "dlq."
 _ATTEMPT = _PREFIX + "attempt"
-_VALUE_OMITTED = _PREFIX + "value_omitted_bytes"
-_HEADERS_OMITTED = _PREFIX + "headers_omitted"
-_KEY_OMITTED = _PREFIX + "key_omitted_bytes"
+_OMITTED = {
+    "value": _PREFIX + "value_omitted_bytes",
+    "headers": _PREFIX + "headers_omitted",
+    "key": _PREFIX + "key_omitted_bytes",
+}
 _NUMBERS = range(-(2**63), 2**63)
 
 ERROR_CHARACTERS = 1_000
@@ -118,30 +120,20 @@ def own_headers(headers: Headers | None) -> list[Header]:
     return [(name, value) for name, value in headers or () if not name.startswith(_PREFIX)]
 
 
-def without_value(headers: Iterable[Header], size: int) -> list[Header]:
-    """Return the headers of a dead letter whose value of `size` bytes is left out."""
-    return [*headers, (_VALUE_OMITTED, str(size).encode())]
+def without(what: str, size: object, headers: Iterable[Header]) -> list[Header]:
+    """Return the headers of a dead letter of which a part is left out.
 
-
-def without_own_headers(headers: Headers) -> list[Header]:
-    """Return the headers of a dead letter without those that the record had before it was refused."""
-    ours = [(name, value) for name, value in headers if name.startswith(_PREFIX)]
-    return [*ours, (_HEADERS_OMITTED, str(len(headers) - len(ours)).encode())]
-
-
-def with_unreadable_headers(headers: Iterable[Header]) -> list[Header]:
-    """Return the headers of a dead letter whose record had headers that no client of ours can read."""
-    return [*headers, (_HEADERS_OMITTED, b"unreadable")]
-
-
-def without_key(headers: Iterable[Header], size: int) -> list[Header]:
-    """Return the headers of a dead letter whose key of `size` bytes is left out."""
-    return [*headers, (_KEY_OMITTED, str(size).encode())]
+    Args:
+        what: `value`, `headers` or `key`; the record's own headers are left out here.
+        size: Its bytes, or how many headers; or why it cannot be read.
+    """
+    kept = headers if what != "headers" else [header for header in headers if header[0].startswith(_PREFIX)]
+    return [*kept, (_OMITTED[what], str(size).encode())]
 
 
 def on_the_way_back(headers: Headers) -> list[Header]:
     """Return the headers of a dead letter that is sent back with its whole value; the sink counts its attempts on."""
-    kept = [(name, value) for name, value in headers if name != _VALUE_OMITTED]
+    kept = [(name, value) for name, value in headers if name not in _OMITTED.values()]
     if not any(name == _ATTEMPT for name, _ in kept):
         kept.append((_ATTEMPT, b"1"))
     return kept

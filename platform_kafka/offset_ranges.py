@@ -120,18 +120,9 @@ class OffsetRanges:
         """Iterate over the ranges, ascending."""
         return iter(self.ranges)
 
-    def gaps(self, first: int | None = None, last: int | None = None) -> OffsetRanges:
-        """Return the offsets of a range that are not in the set.
-
-        Args:
-            first: Where the range begins; the lowest offset of the set by default.
-            last: Where it ends, included; the highest offset of the set by default.
-        """
-        low = self.first if first is None else first
-        high = self.last if last is None else last
-        if low is None or high is None or high < low:
-            return OffsetRanges()
-        return OffsetRanges(((low, high),)) - self
+    def gaps(self, first: int, last: int) -> OffsetRanges:
+        """Return the offsets from `first` to `last`, both included, that are not in the set."""
+        return OffsetRanges.of((first, last)) - self if first <= last else OffsetRanges()
 
 
 def offsets_json(offsets: Mapping[int, OffsetRanges]) -> dict[str, list[list[int]]]:

@@ -11,6 +11,7 @@ import argparse
 import logging
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 
@@ -52,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    stop = _StopSignal()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     try:
         drained = _run(options, stop)
     except PermanentError as error:
@@ -61,11 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TransientError as error:
         log.error("sink_interrupted error=%s", error)
         return os.EX_TEMPFAIL
-    log.info("sink_stopped signal=%s drained=%s", stop.received, drained)
+    log.info("sink_stopped drained=%s", drained)
     return os.EX_OK if drained else os.EX_TEMPFAIL
 
 
-def _run(options: argparse.Namespace, stop: _StopSignal) -> bool:
+def _run(options: argparse.Namespace, stop: threading.Event) -> bool:
     config, clock = settings(), SystemClock()
     catalog = load_catalog(config.domains_file, config.partitions_start_date)
     names = options.domains.split(",") if options.domains else catalog.names
@@ -99,22 +102,6 @@ def _endpoint(config: Settings, sink: Sink, clock: SystemClock) -> AbstractConte
         host=config.metrics_host,
         actions={"flush": lambda: sink.request_flush(FLUSH_SECONDS)},
     )
-
-
-class _StopSignal:
-    """Remembers SIGTERM or SIGINT until the loop asks."""
-
-    def __init__(self) -> None:
-        self.received = "none"
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._receive)
-
-    def is_set(self) -> bool:
-        """Whether a signal came."""
-        return self.received != "none"
-
-    def _receive(self, number: int, _: object) -> None:
-        self.received = signal.Signals(number).name
 
 
 if __name__ == "__main__":

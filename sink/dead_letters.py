@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_kafka import dead_letter_headers
-from platform_kafka.dead_letter_headers import DeadLetterHeaders
+from platform_kafka.dead_letter_headers import DeadLetterHeaders, own_headers, without
 from platform_kafka.records import Headers, Message, TopicPartition, headers_of, kafka_datetime
 from platform_kafka.topics import dlq_name
 from sink.broker import Publisher, RecordTooLargeError
@@ -47,12 +47,11 @@ class _DeadLetter:
     def smaller(self) -> _DeadLetter | None:
         """What is left of it without its value, then its record's headers, then its key; None if nothing can go."""
         if self.value is not None:
-            headers = dead_letter_headers.without_value(self.headers, len(self.value))
-            return replace(self, value=None, headers=headers)
-        if dead_letter_headers.own_headers(self.headers):
-            return replace(self, headers=dead_letter_headers.without_own_headers(self.headers))
+            return replace(self, value=None, headers=without("value", len(self.value), self.headers))
+        if own := own_headers(self.headers):
+            return replace(self, headers=without("headers", len(own), self.headers))
         if self.key is not None:
-            return replace(self, key=None, headers=dead_letter_headers.without_key(self.headers, len(self.key)))
+            return replace(self, key=None, headers=without("key", len(self.key), self.headers))
         return None
 
 
@@ -154,7 +153,7 @@ def _headers(message: Message, refusal: Refusal) -> Headers:
     own = headers_of(message)
     # A dead letter that was sent back and refused again carries the headers of its last refusal.
     headers = [
-        *dead_letter_headers.own_headers(own),
+        *own_headers(own),
         *dead_letter_headers.write(
             topic=message.topic(),
             partition=message.partition(),
@@ -166,4 +165,4 @@ def _headers(message: Message, refusal: Refusal) -> Headers:
             attempt=DeadLetterHeaders.parse(own).attempt + 1,
         ),
     ]
-    return headers if own is not None else dead_letter_headers.with_unreadable_headers(headers)
+    return headers if own is not None else without("headers", "unreadable", headers)

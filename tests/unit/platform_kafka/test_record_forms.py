@@ -74,7 +74,7 @@ def test_headers_that_do_not_say_where_the_record_was_name_no_source(headers: li
 
 def test_a_dead_letter_that_is_sent_back_counts_its_attempts_and_loses_only_the_note_of_its_value() -> None:
     written = dead_letter_headers.write(topic="t", timestamp=NOW, error_class="x", error="y", schema_id=1, attempt=2)
-    omitted = dead_letter_headers.without_value([("trace", None), *written], 7)
+    omitted = dead_letter_headers.without("value", 7, [("trace", None), *written])
     assert DeadLetterHeaders.parse(omitted).omitted_bytes == 7
     assert dead_letter_headers.on_the_way_back(omitted) == [("trace", None), *written]
     assert dead_letter_headers.own_headers(omitted) == [("trace", None)]
