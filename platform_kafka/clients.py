@@ -122,8 +122,8 @@ def committed_offsets(
     """
     if not partitions:
         return {}
-    wanted = ConsumerGroupTopicPartitions(group, [TopicPartition(*tp) for tp in partitions])
-    (asked,) = admin.list_consumer_group_offsets([wanted], request_timeout=seconds).values()
+    question = ConsumerGroupTopicPartitions(group, [TopicPartition(*tp) for tp in partitions])
+    (asked,) = admin.list_consumer_group_offsets([question], request_timeout=seconds).values()
     return {(tp.topic, tp.partition): tp.offset for tp in asked.result().topic_partitions if tp.offset >= 0}
 
 

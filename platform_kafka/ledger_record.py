@@ -85,5 +85,5 @@ class LedgerRecord:
                 written_at=datetime.fromisoformat(document["written_at"]),
                 recovered=bool(document.get("recovered")),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"{(value or b'')[:200]!r} is no record of the ledger: {error!r}") from error

@@ -268,10 +268,13 @@ def _announced(settings: Settings) -> dict[str, int]:
         bounds = _bounds(reader)
         position = {(SCHEMA_CHANGES, p): low for p, (low, _) in bounds.items()}
         ends = {(SCHEMA_CHANGES, p): high for p, (_, high) in bounds.items()}
-        return {
-            (message.key() or b"").decode(): int(json.loads(message.value() or b"{}").get("version", 0))
-            for message in reader.read_all(position, ends)
-        }
+        last: dict[str, int] = {}
+        for message in reader.read_all(position, ends):
+            try:
+                last[(message.key() or b"").decode()] = int(json.loads(message.value() or b"{}")["version"])
+            except (ValueError, KeyError, TypeError) as error:
+                log.warning("announcement_unreadable offset=%d error=%r", message.offset(), error)
+        return last
 
 
 def _bounds(reader: TopicReader) -> dict[int, tuple[int, int]]:

@@ -102,7 +102,7 @@ def find_contract(client: SchemaRegistryClient, domain: Domain) -> RegisteredCon
     """
     subject = subject_name(domain)
     try:
-        found = client.lookup_schema(subject, Schema(domain.contract.schema_text, "JSON"))
+        registered = client.lookup_schema(subject, Schema(domain.contract.schema_text, "JSON"))
     except SchemaRegistryError as error:
         if error.http_status_code == NOT_FOUND:
             require_compatible(domain, registered_versions(client, subject))
@@ -113,7 +113,7 @@ def find_contract(client: SchemaRegistryClient, domain: Domain) -> RegisteredCon
                 subject=subject,
             ) from None
         raise _unreachable(subject, error) from error
-    return compile_contract(domain, int(found.schema_id or 0))
+    return compile_contract(domain, int(registered.schema_id or 0))
 
 
 def registered_versions(client: SchemaRegistryClient, subject: str) -> list[Version]:
@@ -136,13 +136,13 @@ def registered_versions(client: SchemaRegistryClient, subject: str) -> list[Vers
 
 def _version(client: SchemaRegistryClient, subject: str, number: int) -> Version | None:
     try:
-        found = client.get_version(subject, number)
+        registered = client.get_version(subject, number)
     except SchemaRegistryError as error:
         if error.http_status_code == NOT_FOUND:
             return None
         raise
-    schema = json.loads(found.schema.schema_str or "{}")
-    return Version(number, schema, f"{subject} version {number}", int(found.schema_id or 0))
+    schema = json.loads(registered.schema.schema_str or "{}")
+    return Version(number, schema, f"{subject} version {number}", int(registered.schema_id or 0))
 
 
 def _unreachable(subject: str, error: Exception) -> TransientError:

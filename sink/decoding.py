@@ -1,6 +1,6 @@
 """Bytes to a typed record, or to a refusal with its reason; never an exception, never what Arrow refuses.
 
-A new way in which a value can be wrong is a `Reason` here. What happens to a refused record belongs to
+A new way in which a value can be wrong is a `RefusalReason` here. What happens to a refused record belongs to
 `sink.dead_letters`; docs/operations.md says what each reason means to the person on call.
 """
 
@@ -23,7 +23,7 @@ from platform_core.domain.contract import Column, ColumnType
 from platform_kafka.wire_format import HEADER_BYTES, schema_id_of
 
 
-class Reason(StrEnum):
+class RefusalReason(StrEnum):
     """Why a record was refused; the value of the header `dlq.error_class`, never renamed."""
 
     EMPTY_VALUE = "empty_value"
@@ -63,7 +63,7 @@ class Refusal(Struct, gc=False):
         schema_id: Registry id of the writer's schema, if it could be read.
     """
 
-    reason: Reason
+    reason: RefusalReason
     message: str
     schema_id: int | None = None
 
@@ -108,15 +108,17 @@ class Decoder:
             now: The current time, UTC.
         """
         if not value:
-            return Refusal(Reason.EMPTY_VALUE, "The value is null." if value is None else "The value has 0 bytes.")
+            return Refusal(
+                RefusalReason.EMPTY_VALUE, "The value is null." if value is None else "The value has 0 bytes."
+            )
         if len(value) > self._max_record_bytes:
             return Refusal(
-                Reason.TOO_LARGE,
+                RefusalReason.TOO_LARGE,
                 f"The value has {len(value)} bytes; `SINK_MAX_RECORD_BYTES` allows {self._max_record_bytes}.",
                 schema_id_of(value),
             )
         if not key:
-            return Refusal(Reason.MISSING_KEY, "The Kafka key is null or empty.", schema_id_of(value))
+            return Refusal(RefusalReason.MISSING_KEY, "The Kafka key is null or empty.", schema_id_of(value))
         body: bytes | memoryview = value
         schema_id = None
         first = value[0]
@@ -124,7 +126,7 @@ class Decoder:
             schema_id = schema_id_of(value)
             if schema_id is None:
                 return Refusal(
-                    Reason.INVALID_WIRE_FORMAT,
+                    RefusalReason.INVALID_WIRE_FORMAT,
                     f"The value begins with byte {first}: neither `{{` nor byte 0, a schema id above 0 in"
                     " four bytes and JSON.",
                 )
@@ -134,19 +136,21 @@ class Decoder:
         except _Refused as refused:
             return Refusal(refused.reason, refused.message, schema_id)
         except msgspec.ValidationError as error:
-            return Refusal(Reason.CONTRACT_VIOLATION, _with_path(str(error)), schema_id)
+            return Refusal(RefusalReason.CONTRACT_VIOLATION, _with_path(str(error)), schema_id)
         except msgspec.DecodeError as error:
             if (half := _lone_surrogate(body)) is not None:
                 return Refusal(
-                    Reason.INVALID_UTF8, f"`{half}` is half of a surrogate pair, which is no character.", schema_id
+                    RefusalReason.INVALID_UTF8,
+                    f"`{half}` is half of a surrogate pair, which is no character.",
+                    schema_id,
                 )
-            return Refusal(Reason.MALFORMED_JSON, str(error), schema_id)
+            return Refusal(RefusalReason.MALFORMED_JSON, str(error), schema_id)
         except UnicodeDecodeError as error:
-            return Refusal(Reason.INVALID_UTF8, f"The JSON text is not UTF-8: {error.reason}.", schema_id)
+            return Refusal(RefusalReason.INVALID_UTF8, f"The JSON text is not UTF-8: {error.reason}.", schema_id)
         except ValueError as error:  # of the second parser, should it be stricter than the first
-            return Refusal(Reason.MALFORMED_JSON, str(error), schema_id)
+            return Refusal(RefusalReason.MALFORMED_JSON, str(error), schema_id)
         except RecursionError:
-            return Refusal(Reason.MALFORMED_JSON, "The JSON text is nested too deep.", schema_id)
+            return Refusal(RefusalReason.MALFORMED_JSON, "The JSON text is nested too deep.", schema_id)
 
     def _typed(self, key: bytes, body: bytes | memoryview, schema_id: int | None, now: datetime) -> Record:
         extra = None
@@ -173,21 +177,21 @@ class Decoder:
                     values[i] = moment.astimezone(UTC)
                 except OverflowError:
                     raise _Refused(
-                        Reason.CONTRACT_VIOLATION,
+                        RefusalReason.CONTRACT_VIOLATION,
                         f"The time in UTC is outside the years 1 to 9999 - at `$.{name}`",
                     ) from None
         moment = values[self._timestamp]
         day = moment.date()
         if day < self._start_date or moment - now > self._max_future:
             raise _Refused(
-                Reason.TIMESTAMP_OUT_OF_RANGE,
+                RefusalReason.TIMESTAMP_OUT_OF_RANGE,
                 f"{moment.isoformat()} is before {self._start_date}, the domain's start date, or more than"
                 f" {self._max_future} after now (`SINK_MAX_FUTURE_HOURS`) - at `$.{self._timestamp_name}`",
             )
         for i, name in self._versions:
             if values[i] is not None and values[i] - now > self._max_future:
                 raise _Refused(
-                    Reason.TIMESTAMP_OUT_OF_RANGE,
+                    RefusalReason.TIMESTAMP_OUT_OF_RANGE,
                     f"{values[i].isoformat()} is more than {self._max_future} after now (`SINK_MAX_FUTURE_HOURS`); the"
                     f" latest wins, and nothing would ever be later - at `$.{name}`",
                 )
@@ -217,7 +221,7 @@ def key_text(key: bytes) -> str:
 
 
 class _Refused(Exception):
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: RefusalReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
@@ -231,7 +235,7 @@ def _nested_text(column: Column, raw: Raw | None) -> str | None:
             return None
         text = "null"
     if text[0] != ("{" if column.type is ColumnType.JSON_OBJECT else "["):
-        raise _Refused(Reason.CONTRACT_VIOLATION, f"Expected `{column.type}` - at `$.{column.name}`")
+        raise _Refused(RefusalReason.CONTRACT_VIOLATION, f"Expected `{column.type}` - at `$.{column.name}`")
     return text
 
 
@@ -240,7 +244,9 @@ def _scalar_text(column: Column, raw: Raw | None) -> str | None:
     if text is None or text == "null":
         return None
     if text[0] in "{[":
-        raise _Refused(Reason.CONTRACT_VIOLATION, f"Expected `string | number | boolean | null` - at `$.{column.name}`")
+        raise _Refused(
+            RefusalReason.CONTRACT_VIOLATION, f"Expected `string | number | boolean | null` - at `$.{column.name}`"
+        )
     return msgspec.json.decode(text, type=str) if text[0] == '"' else text
 
 
@@ -264,7 +270,7 @@ def _refuse_doubled_names(text: bytes) -> None:
     json.loads(text, object_pairs_hook=keep, parse_int=str, parse_float=str)
     if len(set(names)) < len(names):
         doubled = next(name for name, count in Counter(names).items() if count > 1)
-        raise _Refused(Reason.MALFORMED_JSON, f"The name is there twice - at `$.{doubled[:100]}`")
+        raise _Refused(RefusalReason.MALFORMED_JSON, f"The name is there twice - at `$.{doubled[:100]}`")
 
 
 def _lone_surrogate(body: bytes | memoryview) -> str | None:

@@ -24,7 +24,7 @@ class Offsets:
     @property
     def positions(self) -> dict[TopicPartition, int]:
         """The offset that each owned partition delivers next; partitions not yet read are left out."""
-        return {where: position for where, position in self._positions.items() if position is not None}
+        return {tp: position for tp, position in self._positions.items() if position is not None}
 
     @property
     def last_committed(self) -> Mapping[TopicPartition, int]:
@@ -38,17 +38,17 @@ class Offsets:
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Start with partitions whose position is not known yet."""
-        for where in partitions:
-            self._positions[where] = None
-            self._committed.pop(where, None)
+        for tp in partitions:
+            self._positions[tp] = None
+            self._committed.pop(tp, None)
 
     def revoke(self, partitions: Iterable[TopicPartition]) -> None:
         """Forget partitions."""
-        for where in partitions:
-            self._positions.pop(where, None)
-            self._committed.pop(where, None)
+        for tp in partitions:
+            self._positions.pop(tp, None)
+            self._committed.pop(tp, None)
 
-    def advance(self, where: TopicPartition, offset: int) -> bool:
+    def advance(self, tp: TopicPartition, offset: int) -> bool:
         """Note that the record at `offset` was taken.
 
         Returns:
@@ -56,23 +56,23 @@ class Offsets:
             keep it.
         """
         try:
-            position = self._positions[where]
+            position = self._positions[tp]
         except KeyError:
             return False
         if position is None:
-            self._committed.setdefault(where, offset)  # the group starts here, so this much is committed
+            self._committed.setdefault(tp, offset)  # the group starts here, so this much is committed
         elif offset < position:
             # The topic was deleted and made anew, or its log was truncated. Holding the old offset would
             # leave the new records uncommitted until the old number is passed, maybe days later.
-            log.warning("offset_went_back topic=%s partition=%d from=%d to=%d", *where, position, offset)
-            self._committed.pop(where, None)
-        self._positions[where] = offset + 1
+            log.warning("offset_went_back topic=%s partition=%d from=%d to=%d", *tp, position, offset)
+            self._committed.pop(tp, None)
+        self._positions[tp] = offset + 1
         return True
 
-    def reached(self, where: TopicPartition, end: int) -> None:
+    def reached(self, tp: TopicPartition, end: int) -> None:
         """Note that nothing before `end` is left to take; transaction markers leave gaps before it."""
-        if where in self._positions:
-            self._positions[where] = max(self._positions[where] or 0, end)
+        if tp in self._positions:
+            self._positions[tp] = max(self._positions[tp] or 0, end)
 
     def committable(self, floors: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Return the offsets that are new and may be committed.
@@ -81,12 +81,12 @@ class Offsets:
             floors: For each partition the lowest offset that is not safe yet, if there is one.
         """
         result = {}
-        for where, position in self._positions.items():
+        for tp, position in self._positions.items():
             if position is None:
                 continue
-            offset = min(position, floors.get(where, position))
-            if offset > self._committed.get(where, -1):
-                result[where] = offset
+            offset = min(position, floors.get(tp, position))
+            if offset > self._committed.get(tp, -1):
+                result[tp] = offset
         return result
 
     def committed(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -98,6 +98,6 @@ def lowest(*floors: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
     """Merge floors, the lower of each partition wins."""
     result: dict[TopicPartition, int] = {}
     for each in floors:
-        for where, offset in each.items():
-            result[where] = min(offset, result.get(where, offset))
+        for tp, offset in each.items():
+            result[tp] = min(offset, result.get(tp, offset))
     return result

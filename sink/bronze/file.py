@@ -17,7 +17,7 @@ from platform_kafka.records import TopicPartition
 from sink.buffer import Buffer, Row, SealReason
 
 
-class State(StrEnum):
+class FileState(StrEnum):
     """How far a file has come.
 
     The commit and the announcement come in either order. A file is announced after the first commit that follows its
@@ -43,16 +43,16 @@ class State(StrEnum):
     """Given up with its Kafka partitions: their next owner finds it by the journal, or reads its rows again."""
 
 
-TRANSITIONS: Mapping[State, frozenset[State]] = {
-    State.SEALED: frozenset({State.NOTED, State.LEFT}),
+TRANSITIONS: Mapping[FileState, frozenset[FileState]] = {
+    FileState.SEALED: frozenset({FileState.NOTED, FileState.LEFT}),
     # Back to sealed: rows were dropped, so that it is another file with another name.
-    State.NOTED: frozenset({State.SEALED, State.PUT, State.IN_ANOTHER, State.LEFT}),
-    State.PUT: frozenset({State.COMMITTED, State.ANNOUNCED, State.LEFT}),
-    State.COMMITTED: frozenset({State.DONE, State.LEFT}),
-    State.ANNOUNCED: frozenset({State.DONE, State.LEFT}),
-    State.DONE: frozenset(),
-    State.IN_ANOTHER: frozenset(),
-    State.LEFT: frozenset(),
+    FileState.NOTED: frozenset({FileState.SEALED, FileState.PUT, FileState.IN_ANOTHER, FileState.LEFT}),
+    FileState.PUT: frozenset({FileState.COMMITTED, FileState.ANNOUNCED, FileState.LEFT}),
+    FileState.COMMITTED: frozenset({FileState.DONE, FileState.LEFT}),
+    FileState.ANNOUNCED: frozenset({FileState.DONE, FileState.LEFT}),
+    FileState.DONE: frozenset(),
+    FileState.IN_ANOTHER: frozenset(),
+    FileState.LEFT: frozenset(),
 }
 
 
@@ -82,7 +82,7 @@ class PendingFile:
 
     def __init__(self, buffer: Buffer, sealed_by: SealReason) -> None:
         self._buffer = buffer
-        self.state = State.SEALED
+        self.state = FileState.SEALED
         self.topic = buffer.topic
         self.day = buffer.day
         self.opened_at = buffer.opened_at
@@ -133,12 +133,12 @@ class PendingFile:
 
     def noted(self, entry: str) -> None:
         """Note that a journal entry names the file."""
-        self._become(State.NOTED)
+        self._become(FileState.NOTED)
         self.entry = entry
 
     def put(self) -> None:
         """Note that the store has the encoded file, and forget its rows."""
-        self._become(State.PUT)
+        self._become(FileState.PUT)
         if self.encoded is None:
             raise IllegalTransitionError(f"The file `{self.name}` was not encoded: it cannot be in the store.")
         self._written, self.encoded = self.encoded[0], None
@@ -146,7 +146,7 @@ class PendingFile:
 
     def found_in_another(self) -> None:
         """Note that the rows were found in an earlier file, and forget them: there is no file of this name."""
-        self._become(State.IN_ANOTHER)
+        self._become(FileState.IN_ANOTHER)
         self.encoded = None
         self._buffer = Buffer(self.topic, self.day, self.opened_at)
 
@@ -157,12 +157,12 @@ class PendingFile:
             offsets: The committed offset of each Kafka partition.
         """
         ends = self._written.ends if self._written is not None else {}
-        if self.state is not State.COMMITTED and all(offsets.get(tp, -1) >= end for tp, end in ends.items()):
-            self._become(State.DONE if self.state is State.ANNOUNCED else State.COMMITTED)
+        if self.state is not FileState.COMMITTED and all(offsets.get(tp, -1) >= end for tp, end in ends.items()):
+            self._become(FileState.DONE if self.state is FileState.ANNOUNCED else FileState.COMMITTED)
 
     def announced(self) -> None:
         """Note that the ledger has the file."""
-        self._become(State.DONE if self.state is State.COMMITTED else State.ANNOUNCED)
+        self._become(FileState.DONE if self.state is FileState.COMMITTED else FileState.ANNOUNCED)
 
     def revoke(self, partitions: Collection[TopicPartition]) -> bool:
         """Leave the rows of Kafka partitions that this process no longer owns to their next owner.
@@ -176,26 +176,26 @@ class PendingFile:
         Returns:
             Whether the file holds records of them.
         """
-        if State.LEFT not in TRANSITIONS[self.state]:
+        if FileState.LEFT not in TRANSITIONS[self.state]:
             raise IllegalTransitionError(f"The file `{self.name}` is {self.state}: there is nothing left to give up.")
         given_up = {partition for topic, partition in partitions if topic == self.topic}
         if self._written is not None:
             if not given_up & self._written.offsets.keys():
                 return False
-            self._become(State.LEFT)
+            self._become(FileState.LEFT)
             return True
         if not self._buffer.drop(given_up):
             return False
-        if self.state is State.NOTED:
+        if self.state is FileState.NOTED:
             self.may_be_in.append(self.name)
-            self._become(State.SEALED if self.rows else State.LEFT)
+            self._become(FileState.SEALED if self.rows else FileState.LEFT)
         elif not self.rows:
-            self._become(State.LEFT)
+            self._become(FileState.LEFT)
         self.name = self.entry = ""
         self.encoded = None
         return True
 
-    def _become(self, state: State) -> None:
+    def _become(self, state: FileState) -> None:
         if state not in TRANSITIONS[self.state]:
             raise IllegalTransitionError(f"The file `{self.name or self.topic}` is {self.state} and cannot be {state}.")
         self.state = state

@@ -18,7 +18,7 @@ from typing import TypeVar
 from platform_core.errors import TransientError
 from platform_kafka.records import TopicPartition
 from sink.backoff import Backoff
-from sink.bronze.file import PendingFile, State
+from sink.bronze.file import FileState, PendingFile
 from sink.bronze.journal import Journal
 from sink.bronze.store import Store
 from sink.bronze.writer import Writer
@@ -140,23 +140,23 @@ class PendingFiles:
             committed: What this process has committed.
         """
         for file in self._stored:
-            if file.state is not State.DONE:
+            if file.state is not FileState.DONE:
                 file.committed(committed)
-        done = [file for file in self._stored if file.state is State.DONE]
-        self._stored = [file for file in self._stored if file.state is not State.DONE]
+        done = [file for file in self._stored if file.state is FileState.DONE]
+        self._stored = [file for file in self._stored if file.state is not FileState.DONE]
         for file in done:
             self._journal.finish(file.entry, file.name, self._pool)
 
     def revoke(self, partitions: Collection[TopicPartition]) -> None:
         """Leave what belongs to partitions that this process no longer owns to their next owner."""
         # The ledger may confirm a committed file inside a poll: it is done, and only the journal has to forget it.
-        unfinished = [file for file in self._stored if file.state is not State.DONE]
+        unfinished = [file for file in self._stored if file.state is not FileState.DONE]
         for file in [*self._waiting, *unfinished]:
             entry = file.entry
             if file.revoke(partitions):
                 self._journal.leave(entry)
-        self._waiting = [file for file in self._waiting if file.state is not State.LEFT]
-        self._stored = [file for file in self._stored if file.state is not State.LEFT]
+        self._waiting = [file for file in self._waiting if file.state is not FileState.LEFT]
+        self._stored = [file for file in self._stored if file.state is not FileState.LEFT]
 
     def close(self, *, wait: bool) -> None:
         """End the threads.
@@ -167,7 +167,7 @@ class PendingFiles:
         self._pool.shutdown(wait=wait, cancel_futures=not wait)
 
     def _note(self, files: Collection[PendingFile], deadline: float | None) -> TransientError | None:
-        sealed = [file for file in files if file.state is State.SEALED]
+        sealed = [file for file in files if file.state is FileState.SEALED]
         if not sealed:
             return None
         for file in sealed:
@@ -207,7 +207,7 @@ class PendingFiles:
 
     def _announced(self, file: PendingFile) -> None:
         # A file that was left meanwhile is announced a second time, by its next owner, who says so.
-        if file.state is not State.LEFT:
+        if file.state is not FileState.LEFT:
             file.announced()
 
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """What one process was about to put.
 
     Attributes:
@@ -87,7 +87,7 @@ class Journal:
         """Hand an entry to whoever owns the partitions next: whether its files were put is not known."""
         self._open.pop(entry, None)
 
-    def others(self) -> list[Entry]:
+    def others(self) -> list[JournalEntry]:
         """Return the entries that are not this process's, the oldest first: of the dead, and of live group members.
 
         Raises:
@@ -100,7 +100,7 @@ class Journal:
             try:
                 document = json.loads(data.to_pybytes())
                 written_at = datetime.fromisoformat(document["written_at"])
-                entries.append(Entry(name, written_at, tuple(str(file) for file in document["files"])))
+                entries.append(JournalEntry(name, written_at, tuple(str(file) for file in document["files"])))
             except (ValueError, KeyError, TypeError) as error:
                 log.warning("journal_entry_unreadable name=%s error=%r", name, error)
         return entries

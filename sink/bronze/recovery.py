@@ -23,7 +23,7 @@ from platform_kafka.bronze_footer import BronzeFooter
 from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.records import Message, TopicPartition, kafka_timestamp
 from sink.broker import Broker
-from sink.bronze.journal import Entry, Journal
+from sink.bronze.journal import Journal, JournalEntry
 from sink.bronze.store import Store
 from sink.decoding import key_text
 from sink.ledger import Ledger
@@ -53,7 +53,7 @@ class _StoredFile:
 class _Adopted:
     """An entry of another process whose files are announced when their offsets are committed."""
 
-    entry: Entry
+    entry: JournalEntry
     files: list[_StoredFile] = field(default_factory=list)
 
     @property
@@ -95,7 +95,7 @@ class Recovery:
         self._unlooked: set[TopicPartition] = set()
         self._stored: dict[TopicPartition, dict[int, Identity]] = {}
         self._adopted: list[_Adopted] = []
-        self._unannounced: deque[tuple[Entry, LedgerRecord]] = deque()
+        self._unannounced: deque[tuple[JournalEntry, LedgerRecord]] = deque()
         self._next_look_at_commits = 0.0
 
     @property

@@ -87,10 +87,10 @@ class LakeStore:
         """Return the files of a folder, see `Store.list`."""
         selector = pafs.FileSelector(self._lake.path(folder), allow_not_found=True)
         try:
-            found = self._lake.filesystem.get_file_info(selector)
+            infos = self._lake.filesystem.get_file_info(selector)
         except OSError as error:
             raise self._unanswered("Listing", folder, error) from error
-        names = [info.base_name for info in found if info.type is pafs.FileType.File]
+        names = [info.base_name for info in infos if info.type is pafs.FileType.File]
         return sorted(f"{folder}/{name}" for name in names if not name.startswith("."))
 
     def delete(self, name: str) -> None:

@@ -13,7 +13,7 @@ from sink.__main__ import main
 from sink.bronze.files import PendingFiles
 from sink.bronze.recovery import Recovery
 from sink.buffer import Buffers
-from sink.decoding import Reason, Refusal
+from sink.decoding import Refusal, RefusalReason
 from sink.loop import Sink
 from sink.offsets import Offsets
 
@@ -72,7 +72,7 @@ def dead_letters_on_outage() -> None:
             for file in self._files.waiting:
                 for row in file.rows:
                     self._dead_letters.send(
-                        AsMessage(file.topic, row), Refusal(Reason.MALFORMED_JSON, "the store failed")
+                        AsMessage(file.topic, row), Refusal(RefusalReason.MALFORMED_JSON, "the store failed")
                     )
                 self._files._waiting.remove(file)
 

@@ -97,7 +97,13 @@ def test_what_is_no_ledger_record_is_refused(value: bytes | None) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(b"2026-03-10", b"2026-13-10"), (b'"rows": 4', b'"rows": null'), (b"[7, 7]", b"[7]"), (b'"offsets"', b'"x"')],
+    [
+        (b"2026-03-10", b"2026-13-10"),
+        (b'"rows": 4', b'"rows": null'),
+        (b"[7, 7]", b"[7]"),
+        (b": 4,", b": Infinity,"),
+        (b'"offsets"', b'"x"'),
+    ],
 )
 def test_a_ledger_record_with_a_broken_field_is_refused(old: bytes, new: bytes) -> None:
     value = LedgerRecord("users", "raw-users", date(2026, 3, 10), "a", 4, 99, OFFSETS, NOW).to_json()

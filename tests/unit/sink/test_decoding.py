@@ -15,7 +15,7 @@ from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.contract import ColumnType, load_contract
 from sink.bronze.arrow import to_table
 from sink.buffer import Row
-from sink.decoding import Decoder, Reason, Record, Refusal
+from sink.decoding import Decoder, Record, Refusal, RefusalReason
 from tests.rigs.sink_samples import EVENT, NOW, ORDER, encoded
 
 WIRE = b"\x00\x00\x00\x00\x2a"
@@ -97,7 +97,7 @@ def test_an_integer_may_be_written_with_a_point_as_json_schema_says(decode, cata
 @pytest.mark.parametrize("text", ["7.5", "1e400", "1e-400", "-1e999999999", "1e-999999999", "9223372036854775808.0"])
 def test_what_json_schema_calls_no_integer_of_64_bits_is_refused(decode, text):
     refusal = decode(encoded(EVENT, user_id="@").replace(b'"@"', text.encode()))
-    assert refusal.reason is Reason.CONTRACT_VIOLATION and "`$.user_id`" in refusal.message
+    assert refusal.reason is RefusalReason.CONTRACT_VIOLATION and "`$.user_id`" in refusal.message
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_what_json_schema_calls_no_integer_of_64_bits_is_refused(decode, text):
 )
 def test_a_name_that_is_there_twice_is_refused(decode, field, name):
     refusal = decode(encoded(EVENT)[:-1] + b"," + field + b"}")
-    assert refusal.reason is Reason.MALFORMED_JSON and f"`$.{name}`" in refusal.message
+    assert refusal.reason is RefusalReason.MALFORMED_JSON and f"`$.{name}`" in refusal.message
 
 
 def test_a_name_within_a_value_is_not_there_twice(decode):
@@ -125,20 +125,20 @@ def test_a_name_within_a_value_is_not_there_twice(decode):
 @pytest.mark.parametrize("field", ["city", "new"])
 def test_half_of_a_surrogate_pair_is_named(decode, half, field):
     refusal = decode(encoded(EVENT, **{field: "@"}).replace(b"@", half.encode()))
-    assert refusal.reason is Reason.INVALID_UTF8 and "surrogate" in refusal.message
+    assert refusal.reason is RefusalReason.INVALID_UTF8 and "surrogate" in refusal.message
 
 
 def test_a_whole_pair_and_an_escaped_backslash_are_characters(decode, catalog):
     value = encoded(EVENT, city="@").replace(b"@", rb"\ud83d\ude00\\ud800")
     assert cell(catalog, "events", decode(value), "city") == "\U0001f600\\ud800"
     cut = decode(value[:-1])
-    assert cut.reason is Reason.MALFORMED_JSON and "truncated" in cut.message
+    assert cut.reason is RefusalReason.MALFORMED_JSON and "truncated" in cut.message
 
 
 @pytest.mark.parametrize("text", ["9999-12-31T23:59:59.999999Z", "2026-03-03T12:00:01Z"])
 def test_a_version_that_nothing_could_follow_is_refused(decode, text):
     refusal = decode(encoded(ORDER, updated_at=text), domain="orders")
-    assert refusal.reason is Reason.TIMESTAMP_OUT_OF_RANGE
+    assert refusal.reason is RefusalReason.TIMESTAMP_OUT_OF_RANGE
     assert "`$.updated_at`" in refusal.message and "SINK_MAX_FUTURE_HOURS" in refusal.message
     assert isinstance(decode(encoded(ORDER, updated_at="2026-03-03T11:59:59Z"), domain="orders"), Record)
 
@@ -159,48 +159,68 @@ def test_a_key_that_differs_from_the_field_is_no_error(decode):
 @pytest.mark.parametrize(
     ("reason", "value", "names"),
     [
-        (Reason.EMPTY_VALUE, None, "null"),
-        (Reason.EMPTY_VALUE, b"", "0 bytes"),
-        (Reason.TOO_LARGE, encoded(EVENT, city="x" * 2_000), "2000"),
-        (Reason.TOO_LARGE, b"{" * 2_001, "2001"),
-        (Reason.INVALID_WIRE_FORMAT, b"\x00", "byte 0"),
-        (Reason.INVALID_WIRE_FORMAT, b"\x00\x00\x00\x00", "byte 0"),
-        (Reason.INVALID_WIRE_FORMAT, b"\x00\xff\xff\xff\xff{}", "byte 0"),
-        (Reason.INVALID_WIRE_FORMAT, b"\x01\x00\x00\x00\x01{}", "byte 1"),
-        (Reason.MALFORMED_JSON, b"{broken", ""),
-        (Reason.MALFORMED_JSON, b"not json", ""),
-        (Reason.MALFORMED_JSON, b"\x80\x81", ""),
-        (Reason.MALFORMED_JSON, WIRE, "truncated"),
-        (Reason.MALFORMED_JSON, encoded(EVENT) + b"{}", "trailing"),
-        (Reason.MALFORMED_JSON, encoded(EVENT)[:-1], ""),
-        (Reason.MALFORMED_JSON, encoded(EVENT, user_id="x")[:-1] + b",]", ""),
-        (Reason.MALFORMED_JSON, encoded(EVENT, city="@").replace(b'"@"', b"NaN"), ""),
-        (Reason.INVALID_UTF8, encoded(EVENT, city="@").replace(b"@", b"\xff"), "UTF-8"),
-        (Reason.INVALID_UTF8, encoded(EVENT).replace(b"pizza", b"\xff"), "UTF-8"),
-        (Reason.INVALID_UTF8, encoded(EVENT, extra="@").replace(b"@", b"\xff"), "UTF-8"),
-        (Reason.CONTRACT_VIOLATION, b"[1]", "`$`"),
-        (Reason.CONTRACT_VIOLATION, b"null", "`$`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, event_id=...), "`$.event_id`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, event_id=...)[:-1] + b',"x":1}', "`$.event_id`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, event_id=None), "`$.event_id`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, event_id=""), "`$.event_id`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, user_id="7"), "`$.user_id`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, user_id=True), "`$.user_id`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, user_id=7.5), "`$.user_id`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, user_id="@").replace(b'"@"', str(2**63).encode()), "`$.user_id`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, user_id="@").replace(b'"@"', b"9" * 400), "`$.user_id`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, user_id="@", new=1), "`$.user_id`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, properties=[]), "`$.properties`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, properties=None), "`$.properties`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, properties="{}"), "`$.properties`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, event_timestamp="2026-03-01T10:00:00"), "`$.event_timestamp`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, event_timestamp="yesterday"), "`$.event_timestamp`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, event_timestamp=1772359200), "`$.event_timestamp`"),
-        (Reason.CONTRACT_VIOLATION, encoded(EVENT, event_timestamp="2026-02-30T10:00:00Z"), "`$.event_timestamp`"),
-        (Reason.TIMESTAMP_OUT_OF_RANGE, encoded(EVENT, event_timestamp="1970-01-01T00:00:00Z"), "start date"),
-        (Reason.TIMESTAMP_OUT_OF_RANGE, encoded(EVENT, event_timestamp="2024-01-01T00:30:00+01:00"), "2023-12-31"),
-        (Reason.TIMESTAMP_OUT_OF_RANGE, encoded(EVENT, event_timestamp="2090-01-01T00:00:00Z"), "SINK_MAX_FUTURE"),
-        (Reason.TIMESTAMP_OUT_OF_RANGE, encoded(EVENT, event_timestamp="2026-03-03T12:00:01Z"), "2026-03-03"),
+        (RefusalReason.EMPTY_VALUE, None, "null"),
+        (RefusalReason.EMPTY_VALUE, b"", "0 bytes"),
+        (RefusalReason.TOO_LARGE, encoded(EVENT, city="x" * 2_000), "2000"),
+        (RefusalReason.TOO_LARGE, b"{" * 2_001, "2001"),
+        (RefusalReason.INVALID_WIRE_FORMAT, b"\x00", "byte 0"),
+        (RefusalReason.INVALID_WIRE_FORMAT, b"\x00\x00\x00\x00", "byte 0"),
+        (RefusalReason.INVALID_WIRE_FORMAT, b"\x00\xff\xff\xff\xff{}", "byte 0"),
+        (RefusalReason.INVALID_WIRE_FORMAT, b"\x01\x00\x00\x00\x01{}", "byte 1"),
+        (RefusalReason.MALFORMED_JSON, b"{broken", ""),
+        (RefusalReason.MALFORMED_JSON, b"not json", ""),
+        (RefusalReason.MALFORMED_JSON, b"\x80\x81", ""),
+        (RefusalReason.MALFORMED_JSON, WIRE, "truncated"),
+        (RefusalReason.MALFORMED_JSON, encoded(EVENT) + b"{}", "trailing"),
+        (RefusalReason.MALFORMED_JSON, encoded(EVENT)[:-1], ""),
+        (RefusalReason.MALFORMED_JSON, encoded(EVENT, user_id="x")[:-1] + b",]", ""),
+        (RefusalReason.MALFORMED_JSON, encoded(EVENT, city="@").replace(b'"@"', b"NaN"), ""),
+        (RefusalReason.INVALID_UTF8, encoded(EVENT, city="@").replace(b"@", b"\xff"), "UTF-8"),
+        (RefusalReason.INVALID_UTF8, encoded(EVENT).replace(b"pizza", b"\xff"), "UTF-8"),
+        (RefusalReason.INVALID_UTF8, encoded(EVENT, extra="@").replace(b"@", b"\xff"), "UTF-8"),
+        (RefusalReason.CONTRACT_VIOLATION, b"[1]", "`$`"),
+        (RefusalReason.CONTRACT_VIOLATION, b"null", "`$`"),
+        (RefusalReason.CONTRACT_VIOLATION, encoded(EVENT, event_id=...), "`$.event_id`"),
+        (RefusalReason.CONTRACT_VIOLATION, encoded(EVENT, event_id=...)[:-1] + b',"x":1}', "`$.event_id`"),
+        (RefusalReason.CONTRACT_VIOLATION, encoded(EVENT, event_id=None), "`$.event_id`"),
+        (RefusalReason.CONTRACT_VIOLATION, encoded(EVENT, event_id=""), "`$.event_id`"),
+        (RefusalReason.CONTRACT_VIOLATION, encoded(EVENT, user_id="7"), "`$.user_id`"),
+        (RefusalReason.CONTRACT_VIOLATION, encoded(EVENT, user_id=True), "`$.user_id`"),
+        (RefusalReason.CONTRACT_VIOLATION, encoded(EVENT, user_id=7.5), "`$.user_id`"),
+        (
+            RefusalReason.CONTRACT_VIOLATION,
+            encoded(EVENT, user_id="@").replace(b'"@"', str(2**63).encode()),
+            "`$.user_id`",
+        ),
+        (RefusalReason.CONTRACT_VIOLATION, encoded(EVENT, user_id="@").replace(b'"@"', b"9" * 400), "`$.user_id`"),
+        (RefusalReason.CONTRACT_VIOLATION, encoded(EVENT, user_id="@", new=1), "`$.user_id`"),
+        (RefusalReason.CONTRACT_VIOLATION, encoded(EVENT, properties=[]), "`$.properties`"),
+        (RefusalReason.CONTRACT_VIOLATION, encoded(EVENT, properties=None), "`$.properties`"),
+        (RefusalReason.CONTRACT_VIOLATION, encoded(EVENT, properties="{}"), "`$.properties`"),
+        (
+            RefusalReason.CONTRACT_VIOLATION,
+            encoded(EVENT, event_timestamp="2026-03-01T10:00:00"),
+            "`$.event_timestamp`",
+        ),
+        (RefusalReason.CONTRACT_VIOLATION, encoded(EVENT, event_timestamp="yesterday"), "`$.event_timestamp`"),
+        (RefusalReason.CONTRACT_VIOLATION, encoded(EVENT, event_timestamp=1772359200), "`$.event_timestamp`"),
+        (
+            RefusalReason.CONTRACT_VIOLATION,
+            encoded(EVENT, event_timestamp="2026-02-30T10:00:00Z"),
+            "`$.event_timestamp`",
+        ),
+        (RefusalReason.TIMESTAMP_OUT_OF_RANGE, encoded(EVENT, event_timestamp="1970-01-01T00:00:00Z"), "start date"),
+        (
+            RefusalReason.TIMESTAMP_OUT_OF_RANGE,
+            encoded(EVENT, event_timestamp="2024-01-01T00:30:00+01:00"),
+            "2023-12-31",
+        ),
+        (
+            RefusalReason.TIMESTAMP_OUT_OF_RANGE,
+            encoded(EVENT, event_timestamp="2090-01-01T00:00:00Z"),
+            "SINK_MAX_FUTURE",
+        ),
+        (RefusalReason.TIMESTAMP_OUT_OF_RANGE, encoded(EVENT, event_timestamp="2026-03-03T12:00:01Z"), "2026-03-03"),
     ],
 )
 def test_a_bad_event_is_refused_with_its_reason(decode, reason, value, names):
@@ -215,18 +235,18 @@ def test_a_bad_event_is_refused_with_its_reason(decode, reason, value, names):
 )
 def test_a_decimal_that_does_not_fit_is_refused(decode, text):
     refusal = decode(encoded(ORDER, total=text), domain="orders")
-    assert refusal.reason is Reason.CONTRACT_VIOLATION and "`$.total`" in refusal.message
+    assert refusal.reason is RefusalReason.CONTRACT_VIOLATION and "`$.total`" in refusal.message
 
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 def test_a_time_that_utc_cannot_show_is_refused(decode, text):
     refusal = decode(encoded(ORDER, delivered_at=text), domain="orders")
-    assert refusal.reason is Reason.CONTRACT_VIOLATION and "`$.delivered_at`" in refusal.message
+    assert refusal.reason is RefusalReason.CONTRACT_VIOLATION and "`$.delivered_at`" in refusal.message
 
 
 @pytest.mark.parametrize("key", [None, b""])
 def test_a_record_without_a_key_is_refused(decode, key):
-    assert decode(encoded(EVENT), key=key).reason is Reason.MISSING_KEY
+    assert decode(encoded(EVENT), key=key).reason is RefusalReason.MISSING_KEY
 
 
 def test_a_refusal_knows_the_schema(decode):
@@ -238,7 +258,7 @@ def test_text_nested_too_deep_is_refused(catalog):
     deep = b"[" * 100_000 + b"]" * 100_000
     decoder = Decoder(catalog["events"], 10**6, timedelta(hours=24))
     for value in (encoded(EVENT)[:-1] + b',"x":' + deep + b"}", encoded(EVENT).replace(b'"pizza"', deep)):
-        assert decoder.decode(b"7", value, NOW).reason is Reason.MALFORMED_JSON
+        assert decoder.decode(b"7", value, NOW).reason is RefusalReason.MALFORMED_JSON
 
 
 def test_every_logical_type_has_an_arrow_column(tmp_path, catalog):
@@ -364,7 +384,7 @@ def test_any_bytes_are_a_refusal_or_a_row_of_the_schema(decoders, catalog, data)
         if isinstance(outcome, Record):
             rows.append(Row(0, len(rows), data.draw(st.none() | st.just(1)), outcome))
         else:
-            assert isinstance(outcome.reason, Reason) and outcome.message
+            assert isinstance(outcome.reason, RefusalReason) and outcome.message
     if rows:
         table = to_table(contract, bronze_schema(contract), "t", rows, NOW)
         table.validate(full=True)

@@ -7,7 +7,7 @@ import pytest
 
 from platform_kafka.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
-from sink.bronze.file import TRANSITIONS, IllegalTransitionError, PendingFile, State
+from sink.bronze.file import TRANSITIONS, FileState, IllegalTransitionError, PendingFile
 from sink.buffer import Buffer, Row, SealReason
 from sink.decoding import Record
 from tests.rigs.sink_samples import NOW
@@ -42,38 +42,38 @@ STEPS = {
     "given up in part": lambda file: file.revoke({("t", 1)}),
 }
 WAYS = {
-    State.SEALED: [],
-    State.NOTED: ["noted"],
-    State.PUT: ["noted", "put"],
-    State.COMMITTED: ["noted", "put", "committed"],
-    State.ANNOUNCED: ["noted", "put", "announced"],
-    State.DONE: ["noted", "put", "committed", "announced"],
-    State.IN_ANOTHER: ["noted", "in another"],
-    State.LEFT: ["noted", "put", "given up"],
+    FileState.SEALED: [],
+    FileState.NOTED: ["noted"],
+    FileState.PUT: ["noted", "put"],
+    FileState.COMMITTED: ["noted", "put", "committed"],
+    FileState.ANNOUNCED: ["noted", "put", "announced"],
+    FileState.DONE: ["noted", "put", "committed", "announced"],
+    FileState.IN_ANOTHER: ["noted", "in another"],
+    FileState.LEFT: ["noted", "put", "given up"],
 }
 LEGAL = {
-    (State.SEALED, "noted"): State.NOTED,
-    (State.SEALED, "given up"): State.LEFT,
-    (State.SEALED, "given up in part"): State.SEALED,
-    (State.NOTED, "put"): State.PUT,
-    (State.NOTED, "in another"): State.IN_ANOTHER,
-    (State.NOTED, "given up"): State.LEFT,
-    (State.NOTED, "given up in part"): State.SEALED,
-    (State.PUT, "committed"): State.COMMITTED,
-    (State.PUT, "announced"): State.ANNOUNCED,
-    (State.PUT, "given up"): State.LEFT,
-    (State.PUT, "given up in part"): State.LEFT,
-    (State.COMMITTED, "committed"): State.COMMITTED,
-    (State.COMMITTED, "announced"): State.DONE,
-    (State.COMMITTED, "given up"): State.LEFT,
-    (State.COMMITTED, "given up in part"): State.LEFT,
-    (State.ANNOUNCED, "committed"): State.DONE,
-    (State.ANNOUNCED, "given up"): State.LEFT,
-    (State.ANNOUNCED, "given up in part"): State.LEFT,
+    (FileState.SEALED, "noted"): FileState.NOTED,
+    (FileState.SEALED, "given up"): FileState.LEFT,
+    (FileState.SEALED, "given up in part"): FileState.SEALED,
+    (FileState.NOTED, "put"): FileState.PUT,
+    (FileState.NOTED, "in another"): FileState.IN_ANOTHER,
+    (FileState.NOTED, "given up"): FileState.LEFT,
+    (FileState.NOTED, "given up in part"): FileState.SEALED,
+    (FileState.PUT, "committed"): FileState.COMMITTED,
+    (FileState.PUT, "announced"): FileState.ANNOUNCED,
+    (FileState.PUT, "given up"): FileState.LEFT,
+    (FileState.PUT, "given up in part"): FileState.LEFT,
+    (FileState.COMMITTED, "committed"): FileState.COMMITTED,
+    (FileState.COMMITTED, "announced"): FileState.DONE,
+    (FileState.COMMITTED, "given up"): FileState.LEFT,
+    (FileState.COMMITTED, "given up in part"): FileState.LEFT,
+    (FileState.ANNOUNCED, "committed"): FileState.DONE,
+    (FileState.ANNOUNCED, "given up"): FileState.LEFT,
+    (FileState.ANNOUNCED, "given up in part"): FileState.LEFT,
 }
 
 
-def in_state(state: State) -> PendingFile:
+def in_state(state: FileState) -> PendingFile:
     file = sealed()
     name(file)
     for step in WAYS[state]:
@@ -83,7 +83,7 @@ def in_state(state: State) -> PendingFile:
 
 
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", FileState)
 def test_each_step_is_legal_in_its_states_and_refused_in_all_others(state, step):
     file = in_state(state)
     if (after := LEGAL.get((state, step))) is not None:
@@ -101,9 +101,12 @@ def test_the_table_has_what_the_steps_do_and_nothing_else():
 
 
 def test_its_rows_hold_offsets_back_until_they_are_in_the_store():
-    for state, pending in ((State.SEALED, {("t", 0): 0, ("t", 1): 5}), (State.NOTED, {("t", 0): 0, ("t", 1): 5})):
+    for state, pending in (
+        (FileState.SEALED, {("t", 0): 0, ("t", 1): 5}),
+        (FileState.NOTED, {("t", 0): 0, ("t", 1): 5}),
+    ):
         assert in_state(state).min_pending_offsets() == pending
-    for state in (State.PUT, State.COMMITTED, State.ANNOUNCED, State.DONE):
+    for state in (FileState.PUT, FileState.COMMITTED, FileState.ANNOUNCED, FileState.DONE):
         file = in_state(state)
         assert file.min_pending_offsets() == {} and not file.rows and file.size == 0 and file.encoded is None
         assert file.written.rows == 3
@@ -111,13 +114,13 @@ def test_its_rows_hold_offsets_back_until_they_are_in_the_store():
 
 def test_an_offset_less_is_not_committed():
     for offsets in ({("t", 0): 1, ("t", 1): 6}, {("t", 0): 2, ("t", 1): 5}, {("t", 0): 2}, {}):
-        file = in_state(State.PUT)
+        file = in_state(FileState.PUT)
         file.committed(offsets)
-        assert file.state is State.PUT
+        assert file.state is FileState.PUT
 
 
 def test_rows_that_are_given_up_make_it_another_file():
-    file = in_state(State.NOTED)
+    file = in_state(FileState.NOTED)
     encode(file)
     assert file.revoke({("t", 1), ("other", 0)})
     assert [(row.partition, row.offset) for row in file.rows] == [(0, 0), (0, 1)]
@@ -127,11 +130,11 @@ def test_rows_that_are_given_up_make_it_another_file():
 
 
 def test_what_was_never_noted_is_in_no_other_file():
-    file = in_state(State.SEALED)
+    file = in_state(FileState.SEALED)
     assert file.revoke({("t", 1)}) and file.may_be_in == [] and file.name == ""
 
 
-@pytest.mark.parametrize("state", [State.SEALED, State.NOTED, State.PUT])
+@pytest.mark.parametrize("state", [FileState.SEALED, FileState.NOTED, FileState.PUT])
 def test_partitions_of_others_change_nothing(state):
     file = in_state(state)
     assert not file.revoke({("t", 2), ("other", 0)})
@@ -139,7 +142,7 @@ def test_partitions_of_others_change_nothing(state):
 
 
 def test_a_file_has_one_name_and_no_bytes_that_it_was_not_given():
-    file = in_state(State.NOTED)
+    file = in_state(FileState.NOTED)
     with pytest.raises(IllegalTransitionError):
         name(file)
     with pytest.raises(IllegalTransitionError):

@@ -8,7 +8,7 @@ from platform_core.clock import FakeClock
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
-from sink.bronze.file import State
+from sink.bronze.file import FileState
 from sink.bronze.files import PARALLEL_WRITES, PendingFiles
 from sink.bronze.journal import Journal
 from sink.bronze.writer import Writer
@@ -86,7 +86,7 @@ def test_nothing_is_put_that_the_journal_does_not_name(rig):
     file = rig.seal((0, 0))
     rig.store.failing = True
     rig.files.put(0.0)
-    assert file.state is State.SEALED and not rig.store.puts
+    assert file.state is FileState.SEALED and not rig.store.puts
     assert rig.files.backoff.active and rig.metrics.registry.get_sample_value("pdp_sink_store_failures_total") == 1
 
 
@@ -94,12 +94,12 @@ def test_an_outage_ends_the_attempt_and_the_rest_waits(rig):
     files = [rig.seal((0, offset)) for offset in range(2 * PARALLEL_WRITES)]
     rig.store.loses_answer = True
     rig.files.put(0.0)
-    assert {file.state for file in files} == {State.NOTED} and len(rig.store.puts) == PARALLEL_WRITES
+    assert {file.state for file in files} == {FileState.NOTED} and len(rig.store.puts) == PARALLEL_WRITES
     assert rig.files.min_pending_offsets() == {P0: 0} and rig.files.waiting == files
     before = dict(rig.store.files)
     rig.store.loses_answer = False
     rig.files.put(0.0)
-    assert {file.state for file in files} == {State.PUT} and not rig.files.waiting
+    assert {file.state for file in files} == {FileState.PUT} and not rig.files.waiting
     assert len(rig.store.files) == len(files)
     assert all(rig.store.files[name].equals(data) for name, data in before.items()), "same name, same bytes"
     assert len(rig.store.journal) == 1, "one entry for the group"
@@ -113,7 +113,7 @@ def test_rows_of_a_lost_partition_are_dropped_and_the_rest_is_another_file(rig):
     rig.files.revoke({P1})
     rig.store.failing_puts = False
     rig.files.put(0.0)
-    assert rig.store.offsets() == [(0, 0)] and file.name != before and file.state is State.PUT
+    assert rig.store.offsets() == [(0, 0)] and file.name != before and file.state is FileState.PUT
     assert len(rig.store.journal) == 2, "the old entry is the next owner's"
 
 
@@ -124,14 +124,14 @@ def test_rows_that_an_earlier_put_has_stored_all_the_same_are_not_written_again(
     rig.files.revoke({P1})
     rig.store.loses_answer = False
     rig.files.put(0.0)
-    assert rig.store.offsets() == [(0, 0), (1, 5)] and file.state is State.IN_ANOTHER
+    assert rig.store.offsets() == [(0, 0), (1, 5)] and file.state is FileState.IN_ANOTHER
     assert rig.files.min_pending_offsets() == {} and rig.files.unannounced == 0, "its next owner announces it"
 
 
 def test_a_file_of_lost_partitions_alone_is_forgotten(rig):
     waiting = rig.seal((1, 5))
     rig.files.revoke({P1})
-    assert waiting.state is State.LEFT and not rig.files.waiting
+    assert waiting.state is FileState.LEFT and not rig.files.waiting
     rig.files.put(0.0)
     assert not rig.store.puts
 
@@ -143,7 +143,7 @@ def test_a_stored_file_of_a_lost_partition_stays_in_the_journal(rig):
     rig.announce()
     rig.files.note_committed({P0: 1, P1: 6})
     rig.files.close(wait=True)
-    assert file.state is State.LEFT and len(rig.store.journal) == 1
+    assert file.state is FileState.LEFT and len(rig.store.journal) == 1
     assert len(rig.publisher.records["processed-events"]) == 1
 
 
