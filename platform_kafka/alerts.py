@@ -63,12 +63,12 @@ class AlertTopic:
                 on_delivery=lambda error, _message: reports.append(error),
             )
             producer.flush(ACKNOWLEDGE_SECONDS + 2)
-        except KafkaException as error:
-            problem = str(error)
-        if reports == [None]:
-            return
-        if reports and reports[0] is not None:
-            problem = reports[0].str()
+        except KafkaException as failure:
+            problem = str(failure)
+        for error in reports:
+            if error is None:
+                return
+            problem = error.str()
         raise TransientError(
             f"Alert `{alert.key}` was not taken by topic `{PIPELINE_ALERTS}` at"
             f" `{self._settings.kafka_bootstrap_servers}`: {problem}. Check that the broker is up and that the topic"

@@ -181,6 +181,8 @@ class Sink:
                 self._publisher.flush(min(remaining, 1.0))
             self._commit(now)
             if not (self._held_rows() or self._dead_letters.open or self._commits.backoff.active):
+                with contextlib.suppress(TransientError):
+                    self._recovery.announce(self._ledger, self._broker, now=True)
                 self._publisher.flush(max(0.0, deadline - time.monotonic()))
                 self._files.note_committed(self._offsets.last_committed)
                 return True

@@ -144,12 +144,17 @@ class Recovery:
         for tp in partitions:
             self._stored.pop(tp, None)
 
-    def announce(self, ledger: Ledger, broker: Broker) -> None:
+    def announce(self, ledger: Ledger, broker: Broker, *, now: bool = False) -> None:
         """Announce the recognised files whose offsets are committed by now, by this process or by others.
+
+        Args:
+            now: Whether to ask for them although they were asked for a moment ago: nobody will ask later.
 
         Raises:
             TransientError: the queue to Kafka is full; the next call goes on here.
         """
+        if now:
+            self._next_look_at_commits = 0.0
         self._take_committed(broker)
         while self._unannounced:
             entry, record = self._unannounced[0]
