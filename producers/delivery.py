@@ -250,7 +250,7 @@ class Delivery:
         # Beyond this a broker may refuse what the client takes, for it counts a batch with its envelope.
         fits = len(value) <= DLQ_MAX_MESSAGE_BYTES - ENVELOPE_BYTES
         if not fits or not self._produced(topic, key, value, headers):
-            self._produced(topic, key, None, dead_letter_headers.without_value(headers, len(value)))
+            self._produced(topic, key, None, dead_letter_headers.without("value", len(value), headers))
         self._unsettled.receipt.refused += 1
         self._unsettled.refused[error_class] += 1
 
