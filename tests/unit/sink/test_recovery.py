@@ -43,6 +43,18 @@ def test_recognised_files_are_announced_once_and_the_journal_is_empty_again(rig)
     assert not rig.store.journal
 
 
+def test_a_run_shorter_than_a_second_announces_what_it_recognised(rig):
+    put_without_commit(rig)
+    files = set(rig.store.files)
+    rig.broker.forget()
+    rig.publisher.forget()
+    rig.sink = rig.make_sink()
+    assert rig.sink.run(lambda: False, until={("raw-events", 0): 3, ("raw-events", 1): 2})
+    records = [json.loads(value) for _, value, _ in rig.publisher.records["processed-events"]]
+    assert {record["file"] for record in records} == files
+    assert not rig.store.journal
+
+
 def test_a_clean_life_leaves_no_journal(rig):
     for day in (1, 2):
         for _ in range(7):
