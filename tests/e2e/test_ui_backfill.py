@@ -26,8 +26,8 @@ RANGE = [FIRST_BACKFILLED + timedelta(days=n) for n in range(30)]
 POISONED = RANGE[17]
 
 
-def write_users(lake: Lake, day: date, tier: str) -> Path:
-    """Write one small Bronze file as the sink does; nobody else writes these dates."""
+def write_users(lake: Lake, day: date, tier: str) -> None:
+    """Write the one small Bronze file of a date as the sink does; nobody else writes these dates."""
     domain = load_catalog(settings().domains_file)["users"]
     at = datetime(day.year, day.month, day.day, 3, tzinfo=UTC)
     rows = [
@@ -53,19 +53,19 @@ def write_users(lake: Lake, day: date, tier: str) -> Path:
         }
         for n in range(1, 9)
     ]
-    path = Path(lake.path(f"{lake.bronze_partition(domain, day)}/part-{tier}.parquet"))
+    path = Path(lake.path(f"{lake.bronze_partition(domain, day)}/part-users.parquet"))
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=bronze_schema(domain.contract)), path)
-    return path
 
 
 @pytest.fixture
-def history(demo: FinishedDemo, on_sail: None, demo_settings: None) -> Iterator[tuple[Lake, Path]]:
+def history(demo: FinishedDemo, on_sail: None, demo_settings: None) -> Iterator[Lake]:
     """30 old dates in Bronze, while the sensor that would process them by itself is off."""
     lake = Lake(settings())
     switch_sensor(demo.report["ui"], "discover_users", on=False)
-    paths = {day: write_users(lake, day, "plastic" if day == POISONED else "gold") for day in RANGE}
-    yield lake, paths[POISONED]
+    for day in RANGE:
+        write_users(lake, day, "plastic" if day == POISONED else "gold")
+    yield lake
     switch_sensor(demo.report["ui"], "discover_users", on=True)
 
 
@@ -123,8 +123,8 @@ def rows_of(lake: Lake) -> dict[date, Partition]:
     return {row.partition_date: row for row in DeltaPartitionMeta(lake).rows("users") if row.partition_date in RANGE}
 
 
-def test_thirty_dates_one_poisoned_and_a_resume(demo: FinishedDemo, page: Page, history: tuple[Lake, Path]) -> None:
-    ui, (lake, poisoned_file) = demo.report["ui"], history
+def test_thirty_dates_one_poisoned_and_a_resume(demo: FinishedDemo, page: Page, history: Lake) -> None:
+    ui, lake = demo.report["ui"], history
     launch_backfill(page, ui)
     rows = rows_of(lake)
     assert {day: row.status for day, row in rows.items()} == {
@@ -137,7 +137,6 @@ def test_thirty_dates_one_poisoned_and_a_resume(demo: FinishedDemo, page: Page, 
         expect(page.get_by_text("Failed (1)").first).to_be_visible()
         keep(page, f"backfill-29-and-1-{key.replace('/', '-')}")
 
-    poisoned_file.unlink()
     write_users(lake, POISONED, "gold")
     resume(page, ui)
     after = rows_of(lake)
