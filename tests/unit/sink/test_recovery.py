@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from tests.rigs.sink_samples import EVENT, encoded
 
@@ -49,6 +50,7 @@ def test_a_run_shorter_than_a_second_announces_what_it_recognised(rig):
     rig.broker.forget()
     rig.publisher.forget()
     rig.sink = rig.make_sink()
+    rig.sink._recovery._next_look_at_commits = time.monotonic() + 1_000  # the coordinator was asked a moment ago
     assert rig.sink.run(lambda: False, until={("raw-events", 0): 3, ("raw-events", 1): 2})
     records = [json.loads(value) for _, value, _ in rig.publisher.records["processed-events"]]
     assert {record["file"] for record in records} == files
