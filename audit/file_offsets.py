@@ -38,12 +38,14 @@ class FileOffsets:
     Attributes:
         rows: Rows in all files.
         offsets: The distinct offsets by topic and partition.
+        erased: The offsets that footers name as erased with a person's data.
         lying: Files whose footer names other offsets than their columns.
         unreadable: File to why it could not be read.
     """
 
     rows: int = 0
     offsets: dict[TopicPartition, OffsetRanges] = field(default_factory=dict)
+    erased: dict[TopicPartition, OffsetRanges] = field(default_factory=dict)
     lying: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
@@ -74,7 +76,7 @@ class FileOffsets:
                     return
                 self._known.add(name)
                 try:
-                    rows, ranges, honest = reading.result()
+                    rows, ranges, honest, erased = reading.result()
                 except FileNotFoundError:
                     continue  # it holds nothing any more, and what only it held is missing
                 except UnreadableFileError as error:
@@ -83,6 +85,8 @@ class FileOffsets:
                 self.rows += rows
                 if not honest:
                     self.lying.append(name)
+                for tp, offsets in erased.items():
+                    self.erased[tp] = self.erased.get(tp, OffsetRanges()) | offsets
                 yield from ranges
         finally:
             pool.shutdown(cancel_futures=True)
@@ -160,7 +164,9 @@ def count_rows(lake: Lake, names: Sequence[str]) -> tuple[int, dict[str, str]]:
         return lake.count_records([name for name in names if name not in unreadable]), unreadable
 
 
-def _of_file(lake: Lake, name: str) -> tuple[int, list[tuple[TopicPartition, Range]], bool]:
+def _of_file(
+    lake: Lake, name: str
+) -> tuple[int, list[tuple[TopicPartition, Range]], bool, dict[TopicPartition, OffsetRanges]]:
     columns = read_columns(lake, name)
     by_partition = columns.group_by(["_topic", "_partition"]).aggregate([("_offset", "list")]).to_pylist()
     ranges = [
@@ -168,13 +174,10 @@ def _of_file(lake: Lake, name: str) -> tuple[int, list[tuple[TopicPartition, Ran
         for row in by_partition
         for run in OffsetRanges.from_offsets(row["_offset_list"])
     ]
-    return columns.num_rows, ranges, _is_true(columns.schema.metadata, collect(ranges))
-
-
-def _is_true(metadata: dict[bytes, bytes] | None, offsets: dict[TopicPartition, OffsetRanges]) -> bool:
-    """Return whether the footer names the offsets of the rows; a file without one says nothing false."""
     try:
-        footer = BronzeFooter.from_metadata(metadata)
+        footer = BronzeFooter.from_metadata(columns.schema.metadata)
     except ValueError:
-        return False
-    return footer is None or footer.by_topic_partition == offsets
+        return columns.num_rows, ranges, False, {}
+    # A file without a footer says nothing false.
+    honest = footer is None or footer.by_topic_partition == collect(ranges)
+    return columns.num_rows, ranges, honest, footer.erased_by_topic_partition if footer else {}

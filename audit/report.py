@@ -75,6 +75,7 @@ class Reason(StrEnum):
     DELIVERED_AGAIN = "delivered_again"
     OLDER_VERSION = "older_version"
     QUARANTINED = "quarantined"
+    ERASED = "erased"
 
 
 NEXT_STEPS: Mapping[Kind, str] = {

@@ -79,6 +79,16 @@ class WarehouseTables:
         names = [column[0].lower() for column in self._cursor.description]
         return [dict(zip(names, row, strict=True)) for row in rows]
 
+    def count(self, table: str, column: str, value: object) -> tuple[int, int]:
+        """Return all rows of a table, and those whose column has a value; a table without the column has none."""
+        if not self.columns(table):
+            return 0, 0
+        matching = "0"
+        if ddl.name(column) in self.columns(table):
+            matching = f"COUNT_IF(TO_VARCHAR({ddl.identifier(column)}) = {ddl.literal(str(value))})"
+        ((rows, of_value),) = self._query(f"SELECT COUNT(*), {matching} FROM {self._name(table)}")
+        return int(rows), int(of_value)
+
     def _column_types(self) -> dict[str, dict[str, str]]:
         schema = ddl.literal(ddl.name(self._domain.warehouse_schema))
         columns = ddl.identifier(self._database, "INFORMATION_SCHEMA", "COLUMNS")

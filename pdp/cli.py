@@ -22,6 +22,7 @@ from pdp.commands import (
     backfill,
     corrections,
     dlq,
+    erase,
     kafka,
     offsets,
     partitions,
@@ -74,6 +75,7 @@ app.command("audit")(audit.audit)
 app.command("trace")(trace.trace)
 app.command("backfill")(backfill.backfill)
 app.command("corrections")(corrections.corrections)
+app.command("erase")(erase.erase)
 
 
 @app.callback()

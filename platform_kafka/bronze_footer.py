@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from platform_kafka.offset_ranges import OffsetRanges, offsets_from_json, offsets_json
 from platform_kafka.records import TopicPartition
 
 _OFFSETS = b"pdp.offsets"
+_ERASED = b"pdp.erased"
 _DOMAIN = b"pdp.domain"
 
 
@@ -25,20 +26,33 @@ class BronzeFooter:
     Attributes:
         topic: The raw topic.
         offsets: Kafka partition to the offsets in the file.
+        erased: Kafka partition to the offsets that were in the file until a person's data was erased.
     """
 
     domain: str
     topic: str
     offsets: dict[int, OffsetRanges]
+    erased: dict[int, OffsetRanges] = field(default_factory=dict)
 
     @property
     def by_topic_partition(self) -> dict[TopicPartition, OffsetRanges]:
         """The offsets by topic and partition."""
         return {(self.topic, partition): ranges for partition, ranges in self.offsets.items()}
 
+    @property
+    def erased_by_topic_partition(self) -> dict[TopicPartition, OffsetRanges]:
+        """The erased offsets by topic and partition."""
+        return {(self.topic, partition): ranges for partition, ranges in self.erased.items()}
+
     def to_metadata(self) -> dict[bytes, bytes]:
         """Return the key-value metadata of the file's schema."""
-        return {_OFFSETS: json.dumps({self.topic: offsets_json(self.offsets)}).encode(), _DOMAIN: self.domain.encode()}
+        metadata = {
+            _OFFSETS: json.dumps({self.topic: offsets_json(self.offsets)}).encode(),
+            _DOMAIN: self.domain.encode(),
+        }
+        if self.erased:
+            metadata[_ERASED] = json.dumps(offsets_json(self.erased)).encode()
+        return metadata
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[bytes, bytes] | None) -> Self | None:
@@ -51,6 +65,7 @@ class BronzeFooter:
             return None
         try:
             ((topic, offsets),) = json.loads(metadata[_OFFSETS]).items()
-            return cls(metadata[_DOMAIN].decode(), topic, offsets_from_json(offsets))
+            erased = offsets_from_json(json.loads(metadata.get(_ERASED, b"{}")))
+            return cls(metadata[_DOMAIN].decode(), topic, offsets_from_json(offsets), erased)
         except (KeyError, AttributeError) as error:
             raise ValueError(f"{metadata[_OFFSETS]!r} is no footer of a Bronze file") from error

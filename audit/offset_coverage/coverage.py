@@ -222,7 +222,10 @@ class Coverage:
         log.info("bronze_searched domain=%s files=%d complete=%s", domain.name, len(names), complete)
         if complete:
             del self._read_files[domain.name]
-        return complete, files.offsets
+        return complete, {
+            tp: files.offsets.get(tp, OffsetRanges()) | files.erased.get(tp, OffsetRanges())
+            for tp in {**files.offsets, **files.erased}
+        }
 
     def _report(self, state: CoverageState, *, complete: bool) -> CoverageReport:
         domains = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
+from audit.erasure_ledger import ErasureLedger
 from audit.file_offsets import FileOffsets, list_files
 from audit.kafka_log import AuditLog, KafkaTopic
 from audit.offset_coverage.state import PartitionCoverage, load
@@ -21,9 +22,10 @@ from platform_kafka.topics import dlq_name
 
 Offsets = dict[int, OffsetRanges]
 
-BRONZE, EXPIRED_DEAD_LETTER, LOST_BEFORE_EXPIRY, BELOW = (
+BRONZE, EXPIRED_DEAD_LETTER, EXPIRED_ERASED, LOST_BEFORE_EXPIRY, BELOW = (
     "bronze",
     "expired dead letter",
+    "expired and erased",
     "lost before expiry",
     "expired in kafka",
 )
@@ -67,13 +69,18 @@ def compare(lake: Lake, domain: Domain, kafka: AuditLog) -> StageResult:
     known = load(lake).topics.get(name)
     recreated = topic.id != before.id or (known is not None and known.topic_id != topic.id)
     covered = known.partitions if known is not None and not recreated else {}
+    erasures = ErasureLedger(lake)
+
+    def erased() -> Offsets:
+        return erasures.offsets(domain.name, {p: some for (topic, p), some in files.erased.items() if topic == name})
 
     def holes() -> Offsets:
         result = {}
         for partition, (low, high) in topic.bounds.items():
             in_files = files.offsets.get((name, partition), OffsetRanges())
             first = low if in_files.first is None or recreated else min(in_files.first, low)
-            result[partition] = in_files.gaps(first, min(committed.get(partition, low), high) - 1)
+            missing = in_files.gaps(first, min(committed.get(partition, low), high) - 1)
+            result[partition] = missing - erased().get(partition, OffsetRanges())
         return {p: offsets for p, offsets in result.items() if offsets}
 
     if holes():
@@ -81,6 +88,7 @@ def compare(lake: Lake, domain: Domain, kafka: AuditLog) -> StageResult:
         files.read(lake, [file.name for file in list_files(lake, domain)])
     beyond = Reason.TOPIC_RECREATED if recreated else Kind.PHANTOM
     account = _Account(name, topic, files, committed, beyond)
+    account.excuse(erased())
     account.explain(kafka, holes(), dlq_name(domain), covered)
     return _result(domain, topic, files, account)
 
@@ -104,6 +112,13 @@ class _Account:
             if topic_name == name:
                 end = topic.bounds.get(partition, (0, 0))[1]
                 self.offsets[beyond][partition] = in_files - _between(0, end)
+
+    def excuse(self, erased: Offsets) -> None:
+        """Count the offsets that went with a person's data."""
+        for partition, offsets in erased.items():
+            low = self._topic.bounds.get(partition, (0, 0))[0]
+            self.offsets[EXPIRED_ERASED][partition] = offsets & _between(0, low)
+            self.offsets[Reason.ERASED][partition] = offsets - _between(0, low)
 
     def explain(self, kafka: AuditLog, holes: Offsets, dlq: str, covered: Mapping[int, PartitionCoverage]) -> None:
         """Decide what became of committed offsets that no file has."""
@@ -149,13 +164,14 @@ def _result(domain: Domain, topic: KafkaTopic, files: FileOffsets, account: _Acc
         **count(Reason.TOPIC_RECREATED, Kind.PHANTOM),
         "other topics": sum(offsets.count for (topic, _), offsets in files.offsets.items() if topic != name),
     }
-    kafka = count(BRONZE, Reason.DEAD_LETTER, Reason.NO_RECORD, Reason.NOT_READ_YET, Kind.LOST)
+    kafka = count(BRONZE, Reason.DEAD_LETTER, Reason.NO_RECORD, Reason.ERASED, Reason.NOT_READ_YET, Kind.LOST)
     equations = (
         Equation("kafka offsets", sum(high - low for low, high in topic.bounds.values()), kafka),
         Equation("bronze rows", files.rows, bronze),
     )
     uncounted = {
         Reason.DEAD_LETTER: count(EXPIRED_DEAD_LETTER)[EXPIRED_DEAD_LETTER],
+        Reason.ERASED: count(EXPIRED_ERASED)[EXPIRED_ERASED],
         Reason.ACCOUNTED_BEFORE_EXPIRY: count(Reason.ACCOUNTED_BEFORE_EXPIRY)[Reason.ACCOUNTED_BEFORE_EXPIRY],
     }
     problems = [

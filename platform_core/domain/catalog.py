@@ -168,6 +168,9 @@ class Domain(Entry):
     gold: Gold
     warehouse_schema: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
     quality: Quality = Quality()
+    subjects: dict[str, str] = Field(
+        default={}, description="Kind of a person that records name, and the column with the identifier"
+    )
     folder: Path = Field(exclude=True)
 
     @field_validator("owner")

@@ -57,6 +57,9 @@ class Lake:
     corrections = "pipeline-metadata/corrections"
     """The ledger of what each reprocess changed in Gold."""
 
+    erasures = "pipeline-metadata/erasures"
+    """The ledger of Bronze files that lost the rows of a person whose data was erased."""
+
     alerts = "pipeline-metadata/alerts"
     """The alerts that were raised, and where each was delivered."""
 

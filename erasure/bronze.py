@@ -1,0 +1,169 @@
+"""A subject's rows in Bronze: where they are, and the same file without them.
+
+Bronze is immutable except for this: a file that has rows of the subject is replaced by one that has all others, whose
+footer names the erased offsets, so that the audit can explain them. Nothing else ever rewrites a Bronze file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from erasure.subject import Holder
+from platform_core.errors import PermanentError, TransientError
+from platform_core.lake.lake import Lake
+from platform_kafka.bronze_footer import BronzeFooter
+from platform_kafka.offset_ranges import OffsetRanges
+
+PARALLEL_READS = 8
+ROW_GROUP_ROWS = 20_000
+
+_ERASED = re.compile(r"-e(\d+)\.parquet$")
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """A Bronze file.
+
+    Attributes:
+        name: Its path below the lake's root.
+        rows: All its rows.
+        of_subject: The subject's among them.
+    """
+
+    day: date
+    name: str
+    rows: int
+    of_subject: int
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A file that was replaced.
+
+    Attributes:
+        replaced_by: The new file's path below the lake's root.
+        offsets: The erased offsets by Kafka partition.
+    """
+
+    file: FileRows
+    replaced_by: str
+    offsets: dict[int, OffsetRanges]
+
+
+def search(lake: Lake, holder: Holder) -> Iterator[FileRows]:
+    """Yield every Bronze file of the holder's domain with its rows counted.
+
+    Raises:
+        PermanentError: a file is no Parquet, so that nobody can say what is in it.
+        TransientError: the store did not answer.
+    """
+    files = [(day, file.name) for day, listed in lake.list_bronze(holder.domain).items() for file in listed]
+    with ThreadPoolExecutor(PARALLEL_READS, "erasure") as pool:
+        yield from pool.map(partial(_count, lake, holder), files)
+
+
+def _count(lake: Lake, holder: Holder, file: tuple[date, str]) -> FileRows:
+    day, name = file
+    try:
+        with pq.ParquetFile(lake.path(name), filesystem=lake.filesystem) as parquet:
+            if holder.column not in parquet.schema_arrow.names:
+                return FileRows(day, name, parquet.metadata.num_rows, 0)
+            column = parquet.read([holder.column]).column(0)
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise PermanentError(
+            f"`{lake.uri(name)}` cannot be read ({error}), so nobody can say whose rows it has. Restore it first.",
+            file=name,
+        ) from error
+    except OSError as error:
+        raise TransientError(f"Reading `{lake.uri(name)}` failed: {error}. Try again.", file=name) from error
+    return FileRows(day, name, len(column), pc.sum(_is_subject(column, holder)).as_py() or 0)
+
+
+def rewrite(lake: Lake, holder: Holder, file: FileRows) -> Rewritten:
+    """Put the file that has all rows but the subject's beside the old one, which `delete` removes.
+
+    The new name follows from the old one, so that a rewrite that was killed and begins again makes no third file.
+
+    Raises:
+        TransientError: the store did not answer.
+    """
+    try:
+        with pq.ParquetFile(lake.path(file.name), filesystem=lake.filesystem) as parquet:
+            schema, table = parquet.schema_arrow, parquet.read()
+        footer = BronzeFooter.from_metadata(schema.metadata)
+        gone = _is_subject(table.column(holder.column), holder)
+        kept, erased = table.filter(pc.invert(gone)), _offsets(table.filter(gone))
+        before = footer or BronzeFooter(holder.domain.name, holder.domain.topic.name, {})
+        everything = {
+            partition: before.erased.get(partition, OffsetRanges()) | ranges for partition, ranges in erased.items()
+        }
+        after = replace(before, offsets=_offsets(kept), erased={**before.erased, **everything})
+        name = _next_name(file.name)
+        with pq.ParquetWriter(
+            lake.path(name), schema.with_metadata(after.to_metadata()), filesystem=lake.filesystem, compression="snappy"
+        ) as writer:
+            writer.write_table(kept.replace_schema_metadata(after.to_metadata()), row_group_size=ROW_GROUP_ROWS)
+    except OSError as error:
+        raise TransientError(f"Rewriting `{lake.uri(file.name)}` failed: {error}. Try again.") from error
+    return Rewritten(file, name, erased)
+
+
+def delete(lake: Lake, name: str) -> None:
+    """Remove a file that was rewritten.
+
+    Raises:
+        TransientError: the store did not answer.
+    """
+    try:
+        lake.filesystem.delete_file(lake.path(name))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise TransientError(f"Deleting `{lake.uri(name)}` failed: {error}. Try again.", file=name) from error
+
+
+def noted_by_sinks(lake: Lake) -> frozenset[str]:
+    """Return the files that a sink has put, or is about to, and whose offsets are not all committed.
+
+    Raises:
+        TransientError: the store did not answer.
+    """
+    names: set[str] = set()
+    try:
+        for info in lake.filesystem.get_file_info(
+            pafs.FileSelector(lake.path(lake.sink_journal), allow_not_found=True)
+        ):
+            with lake.filesystem.open_input_file(info.path) as entry:
+                names.update(json.loads(entry.read())["files"])
+    except FileNotFoundError:
+        return noted_by_sinks(lake)  # an entry was finished between the listing and its reading
+    except OSError as error:
+        raise TransientError(f"The sinks' journal could not be read: {error}. Try again.") from error
+    return frozenset(names)
+
+
+def _is_subject(column: pa.ChunkedArray, holder: Holder) -> pa.ChunkedArray:
+    return pc.fill_null(pc.equal(column, pa.scalar(holder.value, column.type)), False)
+
+
+def _offsets(table: pa.Table) -> dict[int, OffsetRanges]:
+    by_partition = table.group_by("_partition").aggregate([("_offset", "list")]).to_pylist()
+    return {row["_partition"]: OffsetRanges.from_offsets(row["_offset_list"]) for row in by_partition}
+
+
+def _next_name(name: str) -> str:
+    earlier = _ERASED.search(name)
+    if earlier:
+        return f"{name[: earlier.start()]}-e{int(earlier[1]) + 1}.parquet"
+    return f"{name.removesuffix('.parquet')}-e1.parquet"

@@ -1,0 +1,122 @@
+"""What every layer holds of a subject: one line a place that was read to its end.
+
+Only counting belongs here, and each layer's own module does it; a line with nothing of the subject is the proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from audit.warehouse_tables import WarehouseTables
+from erasure import bronze, delta_tables, source
+from erasure.bronze import FileRows
+from erasure.subject import Holder
+from erasure.topics import Topics
+from platform_core.lake.lake import Lake
+from platform_core.settings import Settings
+from warehouse.connection import connect
+
+
+@dataclass(frozen=True)
+class LayerRows:
+    """One place.
+
+    Attributes:
+        layer: Of the platform, for example `bronze`.
+        place: The table, topic or folder.
+        others: Rows or records of everybody else.
+        of_subject: The subject's.
+    """
+
+    layer: str
+    domain: str
+    place: str
+    others: int
+    of_subject: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Every layer, at one moment.
+
+    Attributes:
+        lines: One a place.
+        files: The Bronze files that have rows of the subject, by domain.
+    """
+
+    lines: tuple[LayerRows, ...]
+    files: dict[str, tuple[FileRows, ...]]
+
+    @property
+    def of_subject(self) -> int:
+        """All rows and records of the subject."""
+        return sum(line.of_subject for line in self.lines)
+
+    def dates(self, domain: str) -> dict[date, list[FileRows]]:
+        """Return the files with rows of the subject by date."""
+        result: dict[date, list[FileRows]] = {}
+        for file in self.files.get(domain, ()):
+            result.setdefault(file.day, []).append(file)
+        return result
+
+
+def survey(settings: Settings, lake: Lake, topics: Topics, held: Sequence[Holder]) -> Survey:
+    """Read every layer of the holders' domains to its end.
+
+    Raises:
+        TransientError: a service did not answer; nothing can be said without it.
+    """
+    lines: list[LayerRows] = []
+    files: dict[str, tuple[FileRows, ...]] = {}
+    for holder in held:
+        lines += _of_source(settings, holder)
+        lines += _of_kafka(topics, holder)
+        listed = list(bronze.search(lake, holder))
+        files[holder.domain.name] = tuple(file for file in listed if file.of_subject)
+        rows, of_subject = sum(file.rows for file in listed), sum(file.of_subject for file in listed)
+        lines.append(_line("bronze", holder, lake.bronze(holder.domain), rows, of_subject))
+        lines += _of_tables(lake, holder)
+        lines += _of_warehouse(settings, holder)
+    return Survey(tuple(lines), files)
+
+
+def _line(layer: str, holder: Holder, place: str, rows: int, of_subject: int) -> LayerRows:
+    return LayerRows(layer, holder.domain.name, place, rows - of_subject, of_subject)
+
+
+def _of_source(settings: Settings, holder: Holder) -> Iterator[LayerRows]:
+    found = source.count(settings, holder)
+    if found is not None:
+        yield _line("source", holder, found.table, found.live, found.live)
+        if found.tombstone_table:
+            yield _line("source", holder, found.tombstone_table, found.tombstones, found.tombstones)
+
+
+def _of_kafka(topics: Topics, holder: Holder) -> Iterator[LayerRows]:
+    for topic in (holder.domain.topic.name, *topics.of_dead_letters(holder)):
+        found = topics.count(topic, holder)
+        yield _line("kafka", holder, topic, found.records, found.of_subject)
+
+
+def _of_tables(lake: Lake, holder: Holder) -> Iterator[LayerRows]:
+    for layer, name in tables(lake, holder):
+        found = delta_tables.count(lake, name, holder)
+        if found is not None:
+            yield _line(layer, holder, name, found.rows, found.of_subject)
+            yield _line(f"{layer} history", holder, name, found.in_history, found.in_history)
+
+
+def tables(lake: Lake, holder: Holder) -> list[tuple[str, str]]:
+    """Return the layer and the name of each Delta table of a domain."""
+    domain = holder.domain
+    gold = [("gold", lake.gold(domain, table)) for table in domain.gold.tables]
+    return [("silver", lake.silver(domain)), ("quarantine", lake.quarantine(domain)), *gold]
+
+
+def _of_warehouse(settings: Settings, holder: Holder) -> Iterator[LayerRows]:
+    with connect(settings, "pdp erase") as connection:
+        asked = WarehouseTables(connection, settings.snowflake_database, holder.domain)
+        for table in holder.domain.gold.tables:
+            yield _line("warehouse", holder, table, *asked.count(table, holder.column, holder.value))

@@ -1,0 +1,125 @@
+"""`pdp erase`: remove one person's data from every layer, and show by reading all of them that it is gone.
+
+What is removed, and in which order, belongs to `erasure`; here it is asked for and shown.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from erasure.layers import LayerRows, Survey
+from erasure.run import Erasure, Outcome
+from erasure.subject import holders
+from erasure.topics import Topics
+from pdp import arguments, output
+from pdp.environment import Platform
+from pdp.output import Json, TableColumn
+from platform_core.clock import SystemClock
+
+
+def erase(
+    ctx: typer.Context,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Of the person: a name under `subjects`, such as `user`")],
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="The person's identifier")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what each layer has")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; nothing brings the data back")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove one person's data from every layer, and prove it by reading all of them; run it until it says done."""
+    platform: Platform = ctx.obj
+    held = holders(platform.catalog, kind, identifier)
+    with closing(Topics(platform.settings)) as topics:
+        erasure = Erasure(
+            platform.settings,
+            platform.lake,
+            platform.partitions,
+            topics,
+            kind=kind,
+            held=held,
+            operator=arguments.operator(),
+            clock=SystemClock(),
+            progress=output.note,
+        )
+        if dry_run:
+            _show_survey(erasure.survey(), as_json)
+            return
+        if not yes:
+            names = ", ".join(holder.domain.name for holder in held)
+            typer.confirm(f"Erase this {kind} from {names}? Nothing brings the data back.", abort=True, err=True)
+        outcome = erasure.run()
+    _show_outcome(outcome, as_json)
+    if not outcome.complete:
+        raise typer.Exit(1)
+
+
+def _show_survey(survey: Survey, as_json: bool) -> None:
+    shown = output.table(
+        survey.lines,
+        "layer",
+        "domain",
+        "place",
+        TableColumn("of the person", "of_subject"),
+        TableColumn("of others", "others"),
+    )
+    document = {"layers": survey.lines, "of_subject": survey.of_subject}
+    output.answer(as_json, document, shown, notes=["Dry run: nothing was changed."])
+
+
+def _show_outcome(outcome: Outcome, as_json: bool) -> None:
+    lines = [_difference(*pair) for pair in _paired(outcome)]
+    waiting = [{"domain": domain, "date": day, "state": state} for domain, day, state in outcome.waiting]
+    output.answer(
+        as_json,
+        {
+            "complete": outcome.complete,
+            "rewritten_files": outcome.rewritten,
+            "waiting": waiting,
+            "layers": lines,
+            "of_subject": outcome.after.of_subject,
+        },
+        output.table(
+            lines,
+            "layer",
+            "domain",
+            "place",
+            "before",
+            "now",
+            TableColumn("others before", "others_before"),
+            TableColumn("others now", "others_now"),
+        ),
+        *([output.table(waiting, "domain", "date", "state")] if waiting else []),
+        Text(_conclusion(outcome), style="green" if outcome.complete else "yellow"),
+    )
+
+
+def _conclusion(outcome: Outcome) -> str:
+    if outcome.complete:
+        return "✓ every layer was read to its end and has nothing of the person"
+    if outcome.waiting:
+        dates = len({(domain, day) for domain, day, _ in outcome.waiting})
+        return f"{dates} dates must be processed without the person: run the command again when they are DONE"
+    return "Something came meanwhile, or a table is in use: run the command again"
+
+
+def _paired(outcome: Outcome) -> list[tuple[LayerRows | None, LayerRows | None]]:
+    before = {(line.layer, line.domain, line.place): line for line in outcome.before.lines}
+    after = {(line.layer, line.domain, line.place): line for line in outcome.after.lines}
+    return [(before.get(place), after.get(place)) for place in dict.fromkeys([*before, *after])]
+
+
+def _difference(before: LayerRows | None, after: LayerRows | None) -> dict[str, Any]:
+    known = before or after
+    assert known is not None
+    return {
+        "layer": known.layer,
+        "domain": known.domain,
+        "place": known.place,
+        "before": before.of_subject if before else 0,
+        "now": after.of_subject if after else 0,
+        "others_before": before.others if before else 0,
+        "others_now": after.others if after else 0,
+    }
