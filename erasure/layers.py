@@ -20,7 +20,7 @@ from warehouse.connection import connect
 
 
 @dataclass(frozen=True)
-class LayerRows:
+class SurveyLine:
     """One place.
 
     Attributes:
@@ -46,7 +46,7 @@ class Survey:
         files: The Bronze files that have rows of the subject, by domain.
     """
 
-    lines: tuple[LayerRows, ...]
+    lines: tuple[SurveyLine, ...]
     files: dict[str, tuple[FileRows, ...]]
 
     @property
@@ -68,7 +68,7 @@ def survey(settings: Settings, lake: Lake, topics: Topics, held: Sequence[Holder
     Raises:
         TransientError: a service did not answer; nothing can be said without it.
     """
-    lines: list[LayerRows] = []
+    lines: list[SurveyLine] = []
     files: dict[str, tuple[FileRows, ...]] = {}
     for holder in held:
         lines += _of_source(settings, holder)
@@ -82,11 +82,11 @@ def survey(settings: Settings, lake: Lake, topics: Topics, held: Sequence[Holder
     return Survey(tuple(lines), files)
 
 
-def _line(layer: str, holder: Holder, place: str, rows: int, of_subject: int) -> LayerRows:
-    return LayerRows(layer, holder.domain.name, place, rows - of_subject, of_subject)
+def _line(layer: str, holder: Holder, place: str, rows: int, of_subject: int) -> SurveyLine:
+    return SurveyLine(layer, holder.domain.name, place, rows - of_subject, of_subject)
 
 
-def _of_source(settings: Settings, holder: Holder) -> Iterator[LayerRows]:
+def _of_source(settings: Settings, holder: Holder) -> Iterator[SurveyLine]:
     found = source.count(settings, holder)
     if found is not None:
         yield _line("source", holder, found.table, found.live, found.live)
@@ -94,13 +94,13 @@ def _of_source(settings: Settings, holder: Holder) -> Iterator[LayerRows]:
             yield _line("source", holder, found.tombstone_table, found.tombstones, found.tombstones)
 
 
-def _of_kafka(topics: Topics, holder: Holder) -> Iterator[LayerRows]:
+def _of_kafka(topics: Topics, holder: Holder) -> Iterator[SurveyLine]:
     for topic in (holder.domain.topic.name, *topics.of_dead_letters(holder)):
         found = topics.count(topic, holder)
         yield _line("kafka", holder, topic, found.records, found.of_subject)
 
 
-def _of_tables(lake: Lake, holder: Holder) -> Iterator[LayerRows]:
+def _of_tables(lake: Lake, holder: Holder) -> Iterator[SurveyLine]:
     for layer, name in tables(lake, holder):
         found = delta_tables.count(lake, name, holder)
         if found is not None:
@@ -115,7 +115,7 @@ def tables(lake: Lake, holder: Holder) -> list[tuple[str, str]]:
     return [("silver", lake.silver(domain)), ("quarantine", lake.quarantine(domain)), *gold]
 
 
-def _of_warehouse(settings: Settings, holder: Holder) -> Iterator[LayerRows]:
+def _of_warehouse(settings: Settings, holder: Holder) -> Iterator[SurveyLine]:
     with connect(settings, "pdp erase") as connection:
         asked = WarehouseTables(connection, settings.snowflake_database, holder.domain)
         for table in holder.domain.gold.tables:

@@ -29,7 +29,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from platform_core.clock import Clock, SystemClock
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.contract_compatibility import COMPATIBILITY, added_fields
-from platform_core.domain.released_contracts import Version, require_compatible
+from platform_core.domain.released_contracts import ReleasedContract, require_compatible
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from platform_kafka.clients import connect_admin, connect_producer
@@ -234,7 +234,7 @@ def announce(
         subject = subject_name(domain)
         if last.get(subject, 0) >= outcome.subjects[subject]["version"]:
             continue
-        before: Version | None = None
+        before: ReleasedContract | None = None
         for version in registered_versions(registry, subject):
             if version.number > last.get(subject, 0):
                 change = _announcement(domain, before, version, clock)
@@ -247,7 +247,9 @@ def announce(
         )
 
 
-def _announcement(domain: Domain, before: Version | None, version: Version, clock: Clock) -> dict[str, Any]:
+def _announcement(
+    domain: Domain, before: ReleasedContract | None, version: ReleasedContract, clock: Clock
+) -> dict[str, Any]:
     old = before.schema if before else {}
     return {
         "subject": subject_name(domain),

@@ -16,7 +16,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from platform_core.domain.catalog import Domain
-from platform_core.domain.released_contracts import Version, require_compatible
+from platform_core.domain.released_contracts import ReleasedContract, require_compatible
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from platform_kafka.topics import subject_name
@@ -116,7 +116,7 @@ def find_contract(client: SchemaRegistryClient, domain: Domain) -> RegisteredCon
     return compile_contract(domain, int(registered.schema_id or 0))
 
 
-def registered_versions(client: SchemaRegistryClient, subject: str) -> list[Version]:
+def registered_versions(client: SchemaRegistryClient, subject: str) -> list[ReleasedContract]:
     """Return a subject's versions in their order; none for an unknown subject.
 
     Raises:
@@ -134,7 +134,7 @@ def registered_versions(client: SchemaRegistryClient, subject: str) -> list[Vers
         raise _unreachable(subject, error) from error
 
 
-def _version(client: SchemaRegistryClient, subject: str, number: int) -> Version | None:
+def _version(client: SchemaRegistryClient, subject: str, number: int) -> ReleasedContract | None:
     try:
         registered = client.get_version(subject, number)
     except SchemaRegistryError as error:
@@ -142,7 +142,7 @@ def _version(client: SchemaRegistryClient, subject: str, number: int) -> Version
             return None
         raise
     schema = json.loads(registered.schema.schema_str or "{}")
-    return Version(number, schema, f"{subject} version {number}", int(registered.schema_id or 0))
+    return ReleasedContract(number, schema, f"{subject} version {number}", int(registered.schema_id or 0))
 
 
 def _unreachable(subject: str, error: Exception) -> TransientError:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from erasure.layers import LayerRows, Survey
+from erasure.layers import Survey, SurveyLine
 from erasure.run import Erasure, Outcome
 from erasure.subject import holders
 from erasure.topics import Topics
@@ -105,13 +105,13 @@ def _conclusion(outcome: Outcome) -> str:
     return "Something came meanwhile, or a table is in use: run the command again"
 
 
-def _paired(outcome: Outcome) -> list[tuple[LayerRows | None, LayerRows | None]]:
+def _paired(outcome: Outcome) -> list[tuple[SurveyLine | None, SurveyLine | None]]:
     before = {(line.layer, line.domain, line.place): line for line in outcome.before.lines}
     after = {(line.layer, line.domain, line.place): line for line in outcome.after.lines}
     return [(before.get(place), after.get(place)) for place in dict.fromkeys([*before, *after])]
 
 
-def _difference(before: LayerRows | None, after: LayerRows | None) -> dict[str, Any]:
+def _difference(before: SurveyLine | None, after: SurveyLine | None) -> dict[str, Any]:
     known = before or after
     assert known is not None
     return {

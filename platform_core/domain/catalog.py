@@ -167,10 +167,10 @@ class Domain(Entry):
     silver: Silver
     gold: Gold
     warehouse_schema: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
-    quality: Quality = Quality()
     subjects: dict[str, str] = Field(
         default={}, description="Kind of a person that records name, and the column with the identifier"
     )
+    quality: Quality = Quality()
     folder: Path = Field(exclude=True)
 
     @field_validator("owner")

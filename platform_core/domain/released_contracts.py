@@ -27,7 +27,7 @@ _FILE = re.compile(r"^v([1-9][0-9]*)\.json$")
 
 
 @dataclass(frozen=True)
-class Version:
+class ReleasedContract:
     """One version of a contract.
 
     Attributes:
@@ -60,7 +60,7 @@ class Release:
     written: Path | None = None
 
 
-def released_versions(domain: Domain) -> list[Version]:
+def released_versions(domain: Domain) -> list[ReleasedContract]:
     """Return the released versions in their order; none for a domain that was never released.
 
     Raises:
@@ -78,7 +78,7 @@ def released_versions(domain: Domain) -> list[Version]:
             raise _wrong(domain, path, f"is not JSON: {error}. Restore it from version control.") from None
         if not isinstance(schema, dict):
             raise _wrong(domain, path, "is not a JSON object. Restore it from version control.")
-        versions.append(Version(int(match[1]), schema, str(path)))
+        versions.append(ReleasedContract(int(match[1]), schema, str(path)))
     versions.sort(key=lambda version: version.number)
     for expected, version in enumerate(versions, 1):
         if version.number != expected:
@@ -87,7 +87,7 @@ def released_versions(domain: Domain) -> list[Version]:
     return versions
 
 
-def require_compatible(domain: Domain, versions: Iterable[Version]) -> None:
+def require_compatible(domain: Domain, versions: Iterable[ReleasedContract]) -> None:
     """Compare a domain's contract with each version.
 
     Raises:
@@ -151,12 +151,12 @@ def _folder(domain: Domain) -> Path:
     return domain.contract.path.parent / FOLDER
 
 
-def _number_of(schema: Mapping[str, Any], versions: list[Version]) -> int:
+def _number_of(schema: Mapping[str, Any], versions: list[ReleasedContract]) -> int:
     # An older version again is legal, as in a registry: a rollback needs no release.
     return next((version.number for version in reversed(versions) if version.schema == schema), 0)
 
 
-def _require_chain(domain: Domain, versions: list[Version]) -> None:
+def _require_chain(domain: Domain, versions: list[ReleasedContract]) -> None:
     """Refuse a released file that was edited so that it no longer fits the others."""
     for index, version in enumerate(versions):
         for earlier in versions[:index]:
@@ -165,7 +165,7 @@ def _require_chain(domain: Domain, versions: list[Version]) -> None:
                 raise _incompatible(domain, version.source, earlier, broken)
 
 
-def _incompatible(domain: Domain, path: str, version: Version, broken: list[Breach]) -> ConfigurationError:
+def _incompatible(domain: Domain, path: str, version: ReleasedContract, broken: list[Breach]) -> ConfigurationError:
     return ConfigurationError(
         f"Domain `{domain.name}`: the contract `{path}` breaks {COMPATIBILITY} with version {version.number}"
         f" (`{version.source}`): {'; '.join(str(breach) for breach in broken)}. Undo that change, or give the field"
