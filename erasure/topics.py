@@ -19,7 +19,7 @@ from platform_core.settings import Settings
 from platform_kafka.clients import committed_offsets, connect_admin, connect_producer, unanswered
 from platform_kafka.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.offset_ranges import OffsetRanges
-from platform_kafka.records import Message, TopicPartition
+from platform_kafka.records import Message, TopicPartition, headers_of
 from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import SINK_GROUP, dlq_name, parked_name
 
@@ -84,7 +84,7 @@ class Topics:
             if holder.names(message.key(), message.value()):
                 of_subject += 1
                 last[message.topic(), message.partition()] = message.offset()
-                origin = DeadLetterHeaders.parse(message.headers()).source
+                origin = DeadLetterHeaders.parse(headers_of(message)).source
                 if origin is not None and origin[0] == holder.domain.topic.name:
                     origins[origin[1]] = origins.get(origin[1], OffsetRanges()) | OffsetRanges(((origin[2],) * 2,))
         return TopicRecords(topic, records, of_subject, last, ends, origins)
@@ -138,7 +138,7 @@ class Topics:
                     message.key(),
                     message.partition(),
                     timestamp=max(milliseconds, 0),
-                    headers=list(message.headers() or ()),
+                    headers=list(headers_of(message) or ()),
                 )
             except BufferError:
                 producer.poll(0.1)

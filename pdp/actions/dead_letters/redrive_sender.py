@@ -20,7 +20,7 @@ from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
 from platform_kafka.clients import librdkafka
 from platform_kafka.dead_letter_headers import on_the_way_back
-from platform_kafka.records import Headers
+from platform_kafka.records import Headers, headers_of
 from platform_kafka.topics import RAW_MAX_MESSAGE_BYTES, parked_name, redriven_name
 
 DELIVERY_SECONDS = 30.0
@@ -100,7 +100,7 @@ class Sender:
 
     def _record(self, outgoing: Outgoing) -> Record:
         message = outgoing.dead_letter.message
-        headers = message.headers() or ()
+        headers = headers_of(message) or ()
         back = on_the_way_back(headers) if outgoing.fate is Fate.SENT else headers
         return self._topics[outgoing.fate], outgoing.value, message.key(), back
 
