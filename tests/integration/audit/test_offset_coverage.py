@@ -110,7 +110,7 @@ def test_a_running_sink_is_not_rewound(sink_rig, look, rewind):
     sink_rig.wait(lambda: sink_rig.committed() == sink_rig.ends())
     partition = max(sink_rig.ends(), key=lambda p: sink_rig.ends()[p])
     committed = sink_rig.committed()
-    with pytest.raises(PermanentError, match="running members"):
+    with pytest.raises(PermanentError, match="1 running member"):
         rewind(partition, 0)
     assert sink_rig.committed() == committed
     sink_rig.stop(process)
