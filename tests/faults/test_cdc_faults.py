@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
 from pathlib import Path
 
 import psycopg2
@@ -20,6 +19,7 @@ from infra.embedded.services.postgres import Postgres
 from infra.embedded.services.schema_registry import SchemaRegistry
 from platform_core.settings import REPOSITORY
 from platform_kafka.provision import provision
+from producers.postgres.fence import Position
 from simulation.shop.seed import seed_shop
 from simulation.world import World, WorldSize
 from tests.rigs.logged_process import LoggedProcess
@@ -254,7 +254,7 @@ def broker_dies_with_producer(shop, kafka, mutant):
     connection.close()
     if mutant:
         watermark = Path(shop.fault_rig.env["STATE_DIR"]) / "orders.json"
-        shop.wait(lambda: datetime.fromisoformat(json.loads(watermark.read_text())["low"]) >= updated_at)
+        shop.wait(lambda: Position.from_json(json.loads(watermark.read_text())).low.time >= updated_at)
     else:
         time.sleep(2)  # ten polls, of which none may be saved
     process.kill()
