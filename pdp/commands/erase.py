@@ -1,24 +1,25 @@
 """`pdp erase`: remove one person's data from every layer, and show by reading all of them that it is gone.
 
-What is removed, and in which order, belongs to `erasure`; here it is asked for and shown.
+What is removed, and in which order, belongs to `erasure`, which is imported when the command runs; here it is asked for
+and shown.
 """
 
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from erasure.layers import Survey, SurveyLine
-from erasure.run import Erasure, Outcome
-from erasure.subject import holders
-from erasure.topics import Topics
 from pdp import arguments, output
 from pdp.environment import Platform
 from pdp.output import Json, TableColumn
 from platform_core.clock import SystemClock
+
+if TYPE_CHECKING:
+    from erasure.layers import Survey, SurveyLine
+    from erasure.run import Outcome
 
 
 def erase(
@@ -30,6 +31,10 @@ def erase(
     as_json: Json = False,
 ) -> None:
     """Remove one person's data from every layer, and prove it by reading all of them; run it until it says done."""
+    from erasure.run import Erasure
+    from erasure.subject import holders
+    from erasure.topics import Topics
+
     platform: Platform = ctx.obj
     held = holders(platform.catalog, kind, identifier)
     with closing(Topics(platform.settings)) as topics:
