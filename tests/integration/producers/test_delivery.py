@@ -48,7 +48,7 @@ def test_a_record_too_large_for_its_topic_becomes_a_dead_letter(provisioned: Any
 
 def test_a_topic_that_is_not_there_stops_the_process(provisioned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     config = kafka_client_config(provisioned.settings) | {"topic.metadata.propagation.max.ms": 1_000}  # for 30 s
-    monkeypatch.setattr("platform_kafka.clients.kafka_client_config", lambda _: config)
+    monkeypatch.setattr("platform_kafka.clients.kafka_client_config", lambda *_, **__: config)
     delivery = provisioned.delivery("users")
     monkeypatch.setattr(delivery, "_topic", "raw-nowhere")
     delivery.send(USER)
