@@ -144,6 +144,8 @@ def noted_by_sinks(lake: Lake) -> frozenset[str]:
         for info in lake.filesystem.get_file_info(
             pafs.FileSelector(lake.path(lake.sink_journal), allow_not_found=True)
         ):
+            if info.base_name.startswith("."):
+                continue  # a PUT of a sink, under way or killed; its entry is not there yet
             with lake.filesystem.open_input_file(info.path) as entry:
                 names.update(json.loads(entry.read())["files"])
     except FileNotFoundError:

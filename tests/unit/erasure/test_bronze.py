@@ -82,3 +82,12 @@ def test_a_file_that_nobody_can_read_is_named(lake: Lake, holder: Holder) -> Non
     Path(lake.path(f"{FOLDER}/part-a.parquet")).write_bytes(b"PAR1 nonsense")
     with pytest.raises(PermanentError, match=r"part-a\.parquet.*Restore it first"):
         list(bronze.search(lake, holder))
+
+
+def test_a_file_is_a_sink_s_as_long_as_its_journal_names_it(lake: Lake) -> None:
+    assert bronze.noted_by_sinks(lake) == frozenset()
+    folder = Path(lake.path(lake.sink_journal))
+    folder.mkdir(parents=True)
+    (folder / "1.json").write_text('{"written_at": "2026-11-01T00:00:00+00:00", "files": ["a", "b"]}')
+    (folder / ".2.json.tmp").write_text('{"written_at": "2026-11-')
+    assert bronze.noted_by_sinks(lake) == {"a", "b"}
