@@ -6,7 +6,7 @@ It is what the audit believes when offsets are in no file any more. It never hol
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -86,16 +86,18 @@ class ErasureLedger:
         rows = table.to_pyarrow_table(filters=[("domain", "=", domain)]).to_pylist() if table else []
         return [Erased(**{**row, "offsets": offsets_from_json(json.loads(row["offsets"]))}) for row in rows]
 
-    def offsets(self, domain: str, in_footers: Mapping[int, OffsetRanges]) -> dict[int, OffsetRanges]:
-        """Return the offsets of a domain that were erased, by Kafka partition.
 
-        Args:
-            in_footers: What the footers of its files name as erased: of rows, neither alone is believed.
-        """
-        result: dict[int, OffsetRanges] = {}
-        for each in self.read(domain):
-            for partition, ranges in each.offsets.items():
-                of_rows = each.replaced_by is not None
-                believed = ranges & in_footers.get(partition, OffsetRanges()) if of_rows else ranges
-                result[partition] = result.get(partition, OffsetRanges()) | believed
-        return result
+def erased_offsets(erased: Iterable[Erased], in_footers: Mapping[int, OffsetRanges]) -> dict[int, OffsetRanges]:
+    """Return the offsets of a domain that were erased, by Kafka partition.
+
+    Args:
+        erased: What the ledger has of the domain.
+        in_footers: What the footers of its files name as erased: of rows, neither alone is believed.
+    """
+    result: dict[int, OffsetRanges] = {}
+    for each in erased:
+        for partition, ranges in each.offsets.items():
+            of_rows = each.replaced_by is not None
+            believed = ranges & in_footers.get(partition, OffsetRanges()) if of_rows else ranges
+            result[partition] = result.get(partition, OffsetRanges()) | believed
+    return result

@@ -6,7 +6,6 @@ footer names the erased offsets, so that the audit can explain them. Nothing els
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,14 +15,16 @@ from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from erasure.subject import Holder
+from platform_core.clock import Clock
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
 from platform_kafka.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges
+from sink.bronze.journal import Journal
+from sink.bronze.store import LakeStore
 
 PARALLEL_READS = 8
 ROW_GROUP_ROWS = 20_000
@@ -87,7 +88,7 @@ def _count(lake: Lake, holder: Holder, file: tuple[date, str]) -> FileRows:
         ) from error
     except OSError as error:
         raise TransientError(f"Reading `{lake.uri(name)}` failed: {error}. Try again.", file=name) from error
-    return FileRows(day, name, len(column), pc.sum(_is_subject(column, holder)).as_py() or 0)
+    return FileRows(day, name, len(column), pc.sum(holder.rows_of(column)).as_py() or 0)
 
 
 def rewrite(lake: Lake, holder: Holder, file: FileRows) -> Rewritten:
@@ -101,21 +102,22 @@ def rewrite(lake: Lake, holder: Holder, file: FileRows) -> Rewritten:
     try:
         with pq.ParquetFile(lake.path(file.name), filesystem=lake.filesystem) as parquet:
             schema, table = parquet.schema_arrow, parquet.read()
-        footer = BronzeFooter.from_metadata(schema.metadata)
-        gone = _is_subject(table.column(holder.column), holder)
-        kept, erased = table.filter(pc.invert(gone)), _offsets(table.filter(gone))
-        before = footer or BronzeFooter(holder.domain.name, holder.domain.topic.name, {})
-        everything = {
-            partition: before.erased.get(partition, OffsetRanges()) | ranges for partition, ranges in erased.items()
-        }
-        after = replace(before, offsets=_offsets(kept), erased={**before.erased, **everything})
-        name = _next_name(file.name)
-        with pq.ParquetWriter(
-            lake.path(name), schema.with_metadata(after.to_metadata()), filesystem=lake.filesystem, compression="snappy"
-        ) as writer:
-            writer.write_table(kept.replace_schema_metadata(after.to_metadata()), row_group_size=ROW_GROUP_ROWS)
     except OSError as error:
-        raise TransientError(f"Rewriting `{lake.uri(file.name)}` failed: {error}. Try again.") from error
+        raise TransientError(f"Reading `{lake.uri(file.name)}` failed: {error}. Try again.") from error
+    gone = holder.rows_of(table.column(holder.column))
+    kept, erased = table.filter(pc.invert(gone)), _offsets(table.filter(gone))
+    before = BronzeFooter.from_metadata(schema.metadata) or BronzeFooter(
+        holder.domain.name, holder.domain.topic.name, {}
+    )
+    everything = {
+        partition: before.erased.get(partition, OffsetRanges()) | ranges for partition, ranges in erased.items()
+    }
+    footer = replace(before, offsets=_offsets(kept), erased={**before.erased, **everything}).to_metadata()
+    data, name = pa.BufferOutputStream(), _next_name(file.name)
+    with pq.ParquetWriter(data, schema.with_metadata(footer), compression="snappy") as writer:
+        writer.write_table(kept.replace_schema_metadata(footer), row_group_size=ROW_GROUP_ROWS)
+    # As the sink does: whole or absent, and on the disk before the old file goes.
+    LakeStore(lake).put(name, data.getvalue())
     return Rewritten(file, name, erased)
 
 
@@ -125,38 +127,17 @@ def delete(lake: Lake, name: str) -> None:
     Raises:
         TransientError: the store did not answer.
     """
-    try:
-        lake.filesystem.delete_file(lake.path(name))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise TransientError(f"Deleting `{lake.uri(name)}` failed: {error}. Try again.", file=name) from error
+    LakeStore(lake).delete(name)
 
 
-def noted_by_sinks(lake: Lake) -> frozenset[str]:
+def noted_by_sinks(lake: Lake, clock: Clock) -> frozenset[str]:
     """Return the files that a sink has put, or is about to, and whose offsets are not all committed.
 
     Raises:
         TransientError: the store did not answer.
     """
-    names: set[str] = set()
-    try:
-        for info in lake.filesystem.get_file_info(
-            pafs.FileSelector(lake.path(lake.sink_journal), allow_not_found=True)
-        ):
-            if info.base_name.startswith("."):
-                continue  # a PUT of a sink, under way or killed; its entry is not there yet
-            with lake.filesystem.open_input_file(info.path) as entry:
-                names.update(json.loads(entry.read())["files"])
-    except FileNotFoundError:
-        return noted_by_sinks(lake)  # an entry was finished between the listing and its reading
-    except OSError as error:
-        raise TransientError(f"The sinks' journal could not be read: {error}. Try again.") from error
-    return frozenset(names)
-
-
-def _is_subject(column: pa.ChunkedArray, holder: Holder) -> pa.ChunkedArray:
-    return pc.fill_null(pc.equal(column, pa.scalar(holder.value, column.type)), False)
+    entries = Journal(LakeStore(lake), lake.sink_journal, clock).others()
+    return frozenset(file for entry in entries for file in entry.files)
 
 
 def _offsets(table: pa.Table) -> dict[int, OffsetRanges]:

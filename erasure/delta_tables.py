@@ -6,10 +6,8 @@ still has them is removed, with the log entries whose statistics may show a valu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
@@ -31,13 +29,11 @@ class TableRows:
         rows: All rows of the current version.
         of_subject: The subject's among them.
         in_history: The subject's rows in files that the current version does not need.
-        log_entries: Commits of the log before the current version; their statistics may show values of any row.
     """
 
     rows: int
     of_subject: int
     in_history: int
-    log_entries: int
 
 
 def count(lake: Lake, name: str, holder: Holder) -> TableRows | None:
@@ -61,7 +57,7 @@ def count(lake: Lake, name: str, holder: Holder) -> TableRows | None:
                 in_history += counted[1]
     except OSError as error:
         raise TransientError(f"`{lake.uri(name)}` could not be read: {error}. Try again.", table=name) from error
-    return TableRows(rows, of_subject, in_history, _log_entries(lake, name))
+    return TableRows(rows, of_subject, in_history)
 
 
 def forget_history(lake: Lake, name: str) -> None:
@@ -90,25 +86,13 @@ def _data_files(lake: Lake, name: str) -> list[pafs.FileInfo]:
     return [each for each in infos if each.extension == "parquet" and "/_delta_log/" not in each.path]
 
 
-def _log_entries(lake: Lake, name: str) -> int:
-    infos = lake.filesystem.get_file_info(pafs.FileSelector(lake.path(f"{name}/_delta_log")))
-    return sum(each.extension == "json" for each in infos)
-
-
 def _count(lake: Lake, path: str, holder: Holder) -> tuple[int, int]:
     """Return all rows of a data file and the subject's; a table without the column has records as JSON or none."""
     with pq.ParquetFile(path, filesystem=lake.filesystem) as file:
         rows, names = file.metadata.num_rows, file.schema_arrow.names
         if holder.column in names:
-            column = file.read([holder.column]).column(0)
-            return rows, pc.sum(pc.equal(column, pa.scalar(holder.value, column.type))).as_py() or 0
+            return rows, pc.sum(holder.rows_of(file.read([holder.column]).column(0))).as_py() or 0
         if "record" in names:
-            return rows, sum(map(_names(holder), file.read(["record"]).column(0).to_pylist()))
+            records = file.read(["record"]).column(0).to_pylist()
+            return rows, sum(holder.names(None, (record or "").encode()) for record in records)
     return rows, 0
-
-
-def _names(holder: Holder) -> Callable[[str | None], bool]:
-    def of_subject(record: str | None) -> bool:
-        return record is not None and holder.names(None, record.encode())
-
-    return of_subject

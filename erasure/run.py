@@ -170,7 +170,7 @@ class Erasure:
         return len(rewritten)
 
     def _refuse_under_way(self, files: Sequence[FileRows]) -> None:
-        noted = bronze.noted_by_sinks(self._lake)
+        noted = bronze.noted_by_sinks(self._lake, self._clock)
         for file in files:
             if file.name in noted:
                 raise TransientError(

@@ -9,6 +9,9 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.contract import ColumnType
 from platform_core.errors import ConfigurationError, PermanentError
@@ -31,6 +34,10 @@ class Holder:
     def _in_json(self) -> re.Pattern[bytes]:
         column, value = (re.escape(str(each).encode()) for each in (self.column, self.value))
         return re.compile(rb'"%s"\s*:\s*"?%s"?\s*[,}]' % (column, value))
+
+    def rows_of(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return for each value of the holder's column whether it is the subject's."""
+        return pc.fill_null(pc.equal(column, pa.scalar(self.value, column.type)), False)
 
     def names(self, key: bytes | None, value: bytes | None) -> bool:
         """Return whether a Kafka record is the subject's, also one whose value no contract accepts."""

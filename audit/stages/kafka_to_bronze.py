@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from audit.erasure_ledger import ErasureLedger
+from audit.erasure_ledger import ErasureLedger, erased_offsets
 from audit.file_offsets import FileOffsets, list_files
 from audit.kafka_log import AuditLog, KafkaTopic
 from audit.offset_coverage.state import PartitionCoverage, load
@@ -69,18 +69,18 @@ def compare(lake: Lake, domain: Domain, kafka: AuditLog) -> StageResult:
     known = load(lake).topics.get(name)
     recreated = topic.id != before.id or (known is not None and known.topic_id != topic.id)
     covered = known.partitions if known is not None and not recreated else {}
-    erasures = ErasureLedger(lake)
+    ledger = ErasureLedger(lake).read(domain.name)
 
     def erased() -> Offsets:
-        return erasures.offsets(domain.name, {p: some for (topic, p), some in files.erased.items() if topic == name})
+        return erased_offsets(ledger, {p: some for (topic, p), some in files.erased.items() if topic == name})
 
     def holes() -> Offsets:
-        result = {}
+        result, excused = {}, erased()
         for partition, (low, high) in topic.bounds.items():
             in_files = files.offsets.get((name, partition), OffsetRanges())
             first = low if in_files.first is None or recreated else min(in_files.first, low)
             missing = in_files.gaps(first, min(committed.get(partition, low), high) - 1)
-            result[partition] = missing - erased().get(partition, OffsetRanges())
+            result[partition] = missing - excused.get(partition, OffsetRanges())
         return {p: offsets for p, offsets in result.items() if offsets}
 
     if holes():

@@ -10,6 +10,7 @@ import pytest
 
 from erasure import bronze
 from erasure.subject import Holder, holders
+from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Catalog
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
@@ -85,9 +86,9 @@ def test_a_file_that_nobody_can_read_is_named(lake: Lake, holder: Holder) -> Non
 
 
 def test_a_file_is_a_sink_s_as_long_as_its_journal_names_it(lake: Lake) -> None:
-    assert bronze.noted_by_sinks(lake) == frozenset()
+    assert bronze.noted_by_sinks(lake, SystemClock()) == frozenset()
     folder = Path(lake.path(lake.sink_journal))
     folder.mkdir(parents=True)
     (folder / "1.json").write_text('{"written_at": "2026-11-01T00:00:00+00:00", "files": ["a", "b"]}')
     (folder / ".2.json.tmp").write_text('{"written_at": "2026-11-')
-    assert bronze.noted_by_sinks(lake) == {"a", "b"}
+    assert bronze.noted_by_sinks(lake, SystemClock()) == {"a", "b"}
