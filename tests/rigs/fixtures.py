@@ -145,3 +145,24 @@ def pipeline_rig(
     with dg.DagsterInstance.ephemeral() as instance:
         yield PipelineRig(lake, load_catalog(REPOSITORY / "domains" / "domains.yaml"), instance)
     settings.cache_clear()
+
+
+@pytest.fixture
+def sink_pipeline_rig(
+    sink_rig: SinkRig, sail: SparkConnect, warehouse: WarehouseService, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[PipelineRig]:
+    """The pipeline, on Sail, over the topic and the lake of `sink_rig`."""
+    env = {
+        **sink_rig.env,
+        **sail.env(),
+        **warehouse.env(),
+        "PARTITION_SETTLE_SECONDS": "0",
+        "SNOWFLAKE_DATABASE": f"T{uuid.uuid4().hex[:10]}",
+    }
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    sink_rig.create_topics()
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield PipelineRig(Lake(settings()), load_catalog(sink_rig.domains_file), instance)
+    settings.cache_clear()

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 
-import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -18,12 +15,8 @@ from audit.run import audit
 from erasure.run import Erasure, Outcome
 from erasure.subject import holders
 from erasure.topics import Topics
-from infra.embedded.services.spark_connect import SparkConnect
-from infra.embedded.services.warehouse import WarehouseService
 from pdp.cli import app
 from platform_core.clock import SystemClock
-from platform_core.domain.catalog import load_catalog
-from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
 from tests.rigs.pipeline_rig import PipelineRig
@@ -33,24 +26,9 @@ USER = 7
 
 
 @pytest.fixture
-def rig(
-    sink_rig: SinkRig, sail: SparkConnect, warehouse: WarehouseService, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[PipelineRig]:
+def rig(sink_pipeline_rig: PipelineRig) -> PipelineRig:
     """The pipeline over what the real sink writes."""
-    env = {
-        **sink_rig.env,
-        **sail.env(),
-        **warehouse.env(),
-        "PARTITION_SETTLE_SECONDS": "0",
-        "SNOWFLAKE_DATABASE": f"T{uuid.uuid4().hex[:10]}",
-    }
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    sink_rig.create_topics()
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield PipelineRig(Lake(settings()), load_catalog(sink_rig.domains_file), instance)
-    settings.cache_clear()
+    return sink_pipeline_rig
 
 
 def process_all(rig: PipelineRig) -> None:
