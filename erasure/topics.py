@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from erasure.subject import Holder
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
-from platform_kafka.clients import committed_offsets, connect_admin, connect_producer, unanswered
+from platform_kafka.clients import committed_offsets, connect_admin, connect_producer, through_elections, unanswered
 from platform_kafka.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.offset_ranges import OffsetRanges
 from platform_kafka.records import Message, TopicPartition, headers_of
@@ -154,12 +154,14 @@ class Topics:
         yield from self._reader.read_all({tp: first for tp, (first, _) in bounds.items()}, ends)
 
     def _delete_before(self, offsets: Mapping[TopicPartition, int]) -> None:
-        with self._answering("the deletion of records"):
-            asked = self._admin.delete_records(
-                [ck.TopicPartition(*tp, offset) for tp, offset in offsets.items()], request_timeout=ANSWER_SECONDS
-            )
-            for each in asked.values():
+        before = [ck.TopicPartition(*tp, offset) for tp, offset in offsets.items()]
+
+        def delete() -> None:
+            for each in self._admin.delete_records(before, request_timeout=ANSWER_SECONDS).values():
                 each.result()
+
+        with self._answering("the deletion of records"):
+            through_elections(delete, ANSWER_SECONDS)
 
     @contextmanager
     def _answering(self, what: str) -> Iterator[None]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
-from typing import Any, Protocol
+from collections.abc import Callable, Collection
+from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -20,11 +20,29 @@ from platform_kafka import records
 from platform_kafka.errors import KafkaUnreachableError
 from platform_kafka.topics import DLQ_MAX_MESSAGE_BYTES, kafka_client_config
 
+Answer = TypeVar("Answer")
+
 log = logging.getLogger(__name__)
 librdkafka = logging.getLogger("librdkafka")
 librdkafka.addHandler(logging.NullHandler())  # the platform's own message says it better than a client's log line
 
 CONNECT_SECONDS = 10.0
+
+# What a broker answers while a leader or a coordinator is elected, as for some 100 ms after a topic is created. The
+# client finds the new one itself, but fails the question that met the old one.
+_ELECTING = frozenset(
+    {
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
 
 
 class ClientErrors:
@@ -105,6 +123,22 @@ def connect(
             return metadata
 
 
+def through_elections(ask: Callable[[], Answer], seconds: float) -> Answer:
+    """Return the answer of `ask`, which is asked again for as long as Kafka says that it elects a leader.
+
+    Raises:
+        KafkaException: another error, or the election took longer than `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _ELECTING or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.1)
+
+
 def unanswered(settings: Settings, what: str, error: KafkaException) -> KafkaUnreachableError:
     """Return the error for a question that got no answer."""
     return KafkaUnreachableError(
@@ -123,8 +157,16 @@ def committed_offsets(
     if not partitions:
         return {}
     question = ConsumerGroupTopicPartitions(group, [TopicPartition(*tp) for tp in partitions])
-    (asked,) = admin.list_consumer_group_offsets([question], request_timeout=seconds).values()
-    return {(tp.topic, tp.partition): tp.offset for tp in asked.result().topic_partitions if tp.offset >= 0}
+
+    def ask() -> Any:
+        (asked,) = admin.list_consumer_group_offsets([question], request_timeout=seconds).values()
+        committed = asked.result().topic_partitions
+        for tp in committed:
+            if tp.error is not None:  # its offset reads as "none was ever committed"
+                raise KafkaException(tp.error)
+        return committed
+
+    return {(tp.topic, tp.partition): tp.offset for tp in through_elections(ask, seconds) if tp.offset >= 0}
 
 
 def connect_producer(

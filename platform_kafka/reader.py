@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 
 from platform_core.errors import PermanentError
 from platform_core.settings import Settings
-from platform_kafka.clients import ClientErrors, committed_offsets, connect, librdkafka, unanswered
+from platform_kafka.clients import ClientErrors, committed_offsets, connect, librdkafka, through_elections, unanswered
 from platform_kafka.records import Message, TopicPartition
 from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import kafka_client_config
@@ -125,11 +125,15 @@ class OperatorKafka(AbstractContextManager["OperatorKafka"]):
         """Return for each partition the first offset with a record of that time or later, its end if there is none."""
         # Below 0 are Kafka's codes of the first and the last offset.
         spec = OffsetSpec.for_timestamp(max(int(at.timestamp() * 1000), 0))
-        try:
+
+        def ask() -> dict[TopicPartition, int]:
             asked = self._admin.list_offsets(
                 {ck.TopicPartition(*tp): spec for tp in partitions}, request_timeout=ANSWER_SECONDS
             )
-            offsets = {(tp.topic, tp.partition): future.result().offset for tp, future in asked.items()}
+            return {(tp.topic, tp.partition): future.result().offset for tp, future in asked.items()}
+
+        try:
+            offsets = through_elections(ask, ANSWER_SECONDS)
         except ck.KafkaException as error:
             raise unanswered(self.settings, "offsets", error) from error
         bounds = self.bounds(partitions)
@@ -144,9 +148,13 @@ class OperatorKafka(AbstractContextManager["OperatorKafka"]):
 
     def group(self, name: str) -> Group:
         """Return a consumer group; one that never was is `dead` and has no members."""
-        try:
+
+        def ask() -> Any:
             (asked,) = self._admin.describe_consumer_groups([name], request_timeout=ANSWER_SECONDS).values()
-            found = asked.result()
+            return asked.result()
+
+        try:
+            found = through_elections(ask, ANSWER_SECONDS)
         except ck.KafkaException as error:
             if error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND:
                 return Group(name, "dead", ())

@@ -14,12 +14,14 @@ import confluent_kafka as ck
 
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
-from platform_kafka.clients import librdkafka, unanswered
+from platform_kafka.clients import librdkafka, through_elections, unanswered
 from platform_kafka.records import Message, TopicPartition
 from platform_kafka.topics import kafka_client_config
 
 ANSWER_SECONDS = 10.0
 BATCH = 1_000
+
+_NO_TOPIC = ck.KafkaError(ck.KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 class TopicReader:
@@ -68,18 +70,24 @@ class TopicReader:
         """
         try:
             consumer = self._connected()
-            found = consumer.list_topics(timeout=self._answer_seconds).topics
-            return {
-                name: {
-                    p: consumer.get_watermark_offsets(ck.TopicPartition(name, p), timeout=self._answer_seconds)
-                    for p in found[name].partitions
-                }
-                for name in topics
-                if name in found and found[name].error is None
-            }
+            return through_elections(lambda: self._bounds(consumer, topics), self._answer_seconds)
         except ck.KafkaException as error:
             self.close()
             raise unanswered(self._settings, "the bounds of topics", error) from error
+
+    def _bounds(self, consumer: ck.Consumer, topics: Collection[str]) -> dict[str, dict[int, tuple[int, int]]]:
+        found = consumer.list_topics(timeout=self._answer_seconds).topics
+        bounds = {}
+        for name in topics:
+            error = found[name].error if name in found else _NO_TOPIC
+            if error is None:
+                bounds[name] = {
+                    p: consumer.get_watermark_offsets(ck.TopicPartition(name, p), timeout=self._answer_seconds)
+                    for p in found[name].partitions
+                }
+            elif error.code() not in (ck.KafkaError.UNKNOWN_TOPIC_OR_PART, ck.KafkaError._UNKNOWN_TOPIC):
+                raise ck.KafkaException(error)  # a topic whose leader is not known is there all the same
+        return bounds
 
     def read(
         self, position: dict[TopicPartition, int], ends: Mapping[TopicPartition, int], seconds: float

@@ -14,7 +14,7 @@ import confluent_kafka as ck
 
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.settings import Settings
-from platform_kafka.clients import ClientErrors, connect, librdkafka, unanswered
+from platform_kafka.clients import ClientErrors, connect, librdkafka, through_elections, unanswered
 from platform_kafka.records import Headers, Message, TopicPartition
 from platform_kafka.topics import RAW_MAX_MESSAGE_BYTES, SINK_GROUP, kafka_client_config
 from sink.broker import Batch, Listener, OnDelivery, RecordTooLargeError
@@ -156,7 +156,10 @@ class KafkaBroker:
         if not partitions:
             return {}
         try:
-            committed = self._consumer.committed([ck.TopicPartition(*tp) for tp in partitions], timeout=ANSWER_SECONDS)
+            questions = [ck.TopicPartition(*tp) for tp in partitions]
+            committed = through_elections(
+                lambda: self._consumer.committed(questions, timeout=ANSWER_SECONDS), ANSWER_SECONDS
+            )
         except ck.KafkaException as error:
             raise unanswered(self._settings, "committed offsets", error) from error
         return {(each.topic, each.partition): each.offset for each in committed if each.offset >= 0}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import confluent_kafka as ck
 import pytest
+from confluent_kafka.admin import ClusterMetadata, PartitionMetadata, TopicMetadata
 
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
@@ -50,6 +51,21 @@ class Client:
     silent: bool = False
     failure: ck.KafkaError | None = None
     closed: int = 0
+    elections: deque[int] = field(default_factory=deque)
+    topic_errors: deque[int] = field(default_factory=deque)
+
+    def list_topics(self, timeout: float) -> ClusterMetadata:
+        topic = TopicMetadata()
+        topic.partitions = dict.fromkeys(self.offsets, PartitionMetadata())
+        topic.error = ck.KafkaError(self.topic_errors.popleft()) if self.topic_errors else None
+        cluster = ClusterMetadata()
+        cluster.topics = {TOPIC: topic}
+        return cluster
+
+    def get_watermark_offsets(self, tp: ck.TopicPartition, timeout: float) -> tuple[int, int]:
+        if self.elections:
+            raise ck.KafkaException(ck.KafkaError(self.elections.popleft()))
+        return 0, self.ends[tp.partition]
 
     def assign(self, partitions: list[ck.TopicPartition]) -> None:
         self.queue.clear()
@@ -141,3 +157,36 @@ def test_an_error_closes_the_client_and_the_next_reading_makes_another(reader: T
     assert client.closed == 1
     client.failure = None
     assert len(list(reader.read_all(of(0), of(6)))) == 4
+
+
+BOUNDS = {TOPIC: {0: (0, 6), 1: (0, 2)}}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [ck.KafkaError.NOT_LEADER_FOR_PARTITION, ck.KafkaError.LEADER_NOT_AVAILABLE, ck.KafkaError.OFFSET_NOT_AVAILABLE],
+)
+def test_bounds_are_asked_again_while_a_leader_is_elected(reader: TopicReader, client: Client, code: int) -> None:
+    client.elections += [code]
+    assert reader.bounds([TOPIC]) == BOUNDS and not client.closed
+
+
+def test_an_election_without_end_is_an_outage(reader: TopicReader, client: Client) -> None:
+    client.elections += [ck.KafkaError.NOT_LEADER_FOR_PARTITION] * 1_000
+    with pytest.raises(KafkaUnreachableError, match="the bounds of topics"):
+        reader.bounds([TOPIC])
+    assert client.closed == 1
+
+
+def test_a_topic_whose_leader_is_not_known_is_not_taken_for_a_missing_one(reader: TopicReader, client: Client) -> None:
+    client.topic_errors += [ck.KafkaError.LEADER_NOT_AVAILABLE]
+    assert reader.bounds([TOPIC]) == BOUNDS
+    client.topic_errors += [ck.KafkaError.TOPIC_AUTHORIZATION_FAILED]
+    with pytest.raises(KafkaUnreachableError, match=r"[Aa]uthorization"):
+        reader.bounds([TOPIC])
+
+
+def test_a_topic_that_is_missing_is_left_out(reader: TopicReader, client: Client) -> None:
+    assert reader.bounds(["no-such-topic"]) == {}
+    client.topic_errors += [ck.KafkaError.UNKNOWN_TOPIC_OR_PART]
+    assert reader.bounds([TOPIC]) == {}
