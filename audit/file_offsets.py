@@ -20,7 +20,7 @@ from audit.collected_offsets import collect
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PlatformError, TransientError
 from platform_core.lake.lake import BronzeFile, Lake
-from platform_kafka.bronze_footer import BronzeFooter
+from platform_kafka.formats.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges, Range
 from platform_kafka.records import TopicPartition
 

@@ -18,8 +18,8 @@ from audit.collected_offsets import collect
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
 from platform_kafka.clients import committed_offsets, unanswered
-from platform_kafka.dead_letter_headers import DeadLetterHeaders
-from platform_kafka.ledger_record import LedgerRecord
+from platform_kafka.formats.dead_letter_headers import DeadLetterHeaders
+from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges, Range
 from platform_kafka.records import Message, TopicPartition, headers_of
 from platform_kafka.topic_reader import TopicReader

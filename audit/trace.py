@@ -31,10 +31,10 @@ from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaReader
 from platform_core.settings import Settings
-from platform_kafka.dead_letter_headers import DeadLetterHeaders
+from platform_kafka.formats.dead_letter_headers import DeadLetterHeaders
+from platform_kafka.formats.wire_format import unframe
 from platform_kafka.records import Message, headers_of
 from platform_kafka.topics import dlq_name
-from platform_kafka.wire_format import unframe
 from warehouse.connection import connect
 
 ORIGIN = re.compile(r"(?P<topic>[A-Za-z0-9._-]+):(?P<partition>\d{1,30}):(?P<offset>\d{1,30})")

@@ -21,7 +21,7 @@ from erasure.subject import Holder
 from platform_core.clock import Clock
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
-from platform_kafka.bronze_footer import BronzeFooter
+from platform_kafka.formats.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges
 from sink.bronze.journal import Journal
 from sink.bronze.store import LakeStore

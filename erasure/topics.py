@@ -17,7 +17,7 @@ from erasure.subject import Holder
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
 from platform_kafka.clients import committed_offsets, connect_admin, connect_producer, through_elections, unanswered
-from platform_kafka.dead_letter_headers import DeadLetterHeaders
+from platform_kafka.formats.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.offset_ranges import OffsetRanges
 from platform_kafka.records import Message, TopicPartition, headers_of
 from platform_kafka.topic_reader import TopicReader

@@ -13,8 +13,8 @@ from typing import Any
 from rich.text import Text
 
 from pdp.output import printable
+from platform_kafka.formats.wire_format import unframe
 from platform_kafka.records import Header, Message, headers_of
-from platform_kafka.wire_format import unframe
 
 VALUE_SHOWN = 2_000
 """Characters of a value in a terminal: about a screen."""

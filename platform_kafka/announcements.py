@@ -15,7 +15,7 @@ from datetime import date
 
 from platform_core.settings import Settings
 from platform_kafka.errors import KafkaUnreachableError
-from platform_kafka.ledger_record import LedgerRecord
+from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import PROCESSED_EVENTS
 

@@ -1,7 +1,7 @@
 """What every record of Kafka has: its topic partition, its key, its time, its headers.
 
-The form of a value is `platform_kafka.wire_format`, that of a dead letter `platform_kafka.dead_letter_headers`; what a
-record means belongs to its contract.
+The form of a value is `platform_kafka.formats.wire_format`, that of a dead letter
+`platform_kafka.formats.dead_letter_headers`; what a record means belongs to its contract.
 """
 
 from __future__ import annotations

@@ -22,12 +22,12 @@ from platform_core.counted import counted
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
 from platform_core.settings import Settings
-from platform_kafka import dead_letter_headers
 from platform_kafka.clients import connect_producer
+from platform_kafka.formats import dead_letter_headers
+from platform_kafka.formats.wire_format import decode_value, encode_value
 from platform_kafka.records import Headers, encode_key
 from platform_kafka.registry import RegisteredContract, connect_registry, find_contract
 from platform_kafka.topics import DLQ_MAX_MESSAGE_BYTES, dlq_name
-from platform_kafka.wire_format import decode_value, encode_value
 from producers.metrics import ProducerMetrics
 
 log = logging.getLogger(__name__)

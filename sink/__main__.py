@@ -25,10 +25,10 @@ from platform_kafka.records import TopicPartition
 from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
 from sink.bronze.store import LakeStore
-from sink.contract_check import check_contracts
 from sink.health import sink_health
 from sink.kafka import KafkaBroker, KafkaPublisher
 from sink.loop import Sink
+from sink.refusals.contract_check import check_contracts
 
 log = logging.getLogger("sink")
 

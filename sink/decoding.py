@@ -1,7 +1,7 @@
 """Bytes to a typed record, or to a refusal with its reason; never an exception, never what Arrow refuses.
 
 A new way in which a value can be wrong is a `RefusalReason` here. What happens to a refused record belongs to
-`sink.dead_letters`; docs/operations.md says what each reason means to the person on call.
+`sink.refusals.dead_letters`; docs/operations.md says what each reason means to the person on call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from msgspec import Meta, Raw, Struct
 
 from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Column, ColumnType
-from platform_kafka.wire_format import HEADER_BYTES, schema_id_of
+from platform_kafka.formats.wire_format import HEADER_BYTES, schema_id_of
 
 
 class RefusalReason(StrEnum):

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 
 from platform_core.errors import PlatformError
-from platform_kafka.ledger_record import LedgerRecord
+from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.topics import PROCESSED_EVENTS
 from sink.broker import Publisher
 

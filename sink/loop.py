@@ -27,14 +27,14 @@ from sink.bronze.store import Store
 from sink.bronze.writer import Writer
 from sink.buffer import Buffers, Row
 from sink.commits import Commits
-from sink.dead_letters import DeadLetters
 from sink.decoding import Decoder, Record, Refusal
 from sink.flush_requests import FlushRequests
 from sink.ledger import Ledger
 from sink.metrics import SinkMetrics
 from sink.offsets import Offsets, lowest
-from sink.paused_topics import PausedTopics
-from sink.refusal_limit import RefusalLimit
+from sink.refusals.dead_letters import DeadLetters
+from sink.refusals.paused_topics import PausedTopics
+from sink.refusals.refusal_limit import RefusalLimit
 
 log = logging.getLogger(__name__)
 

@@ -23,9 +23,9 @@ from platform_core.domain.catalog import Domain
 from platform_core.domain.source import PolledTable
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaReader
+from platform_kafka.formats.wire_format import unframe
 from platform_kafka.records import Message
 from platform_kafka.topics import dlq_name
-from platform_kafka.wire_format import unframe
 
 if TYPE_CHECKING:
     from producers.postgres.fence import Position

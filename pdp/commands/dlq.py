@@ -18,7 +18,7 @@ from pdp.environment import Platform
 from pdp.output import Json, TableColumn
 from platform_core.clock import SystemClock
 from platform_core.counted import counted
-from platform_kafka.dead_letter_headers import own_headers
+from platform_kafka.formats.dead_letter_headers import own_headers
 from platform_kafka.records import headers_of
 from platform_kafka.topics import dlq_name, parked_name
 

@@ -6,7 +6,7 @@ Only what a replay needs beyond `producers.delivery` belongs here.
 from __future__ import annotations
 
 from platform_core.errors import PermanentError
-from platform_kafka.wire_format import decode_value
+from platform_kafka.formats.wire_format import decode_value
 from producers.delivery import Delivery
 
 SAMPLE_EVERY = 100

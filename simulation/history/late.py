@@ -11,7 +11,7 @@ from typing import Any
 
 from platform_core.domain.catalog import Catalog
 from platform_core.settings import Settings
-from platform_kafka.wire_format import decode_value, header
+from platform_kafka.formats.wire_format import decode_value, header
 from producers.postgres.database import connect
 from simulation.history.bulk import BulkDelivery
 from simulation.history.clicks_day import make_late_clicks

@@ -21,8 +21,8 @@ from platform_core.domain.source import PostgresIncrement
 from platform_core.errors import ConfigurationError, PermanentError
 from platform_core.settings import Settings
 from platform_kafka.clients import connect_admin
+from platform_kafka.formats.wire_format import header
 from platform_kafka.registry import connect_registry
-from platform_kafka.wire_format import header
 from producers.delivery import Receipt
 from producers.postgres.database import connect
 from producers.postgres.fence import Position

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-from platform_kafka.ledger_record import LedgerRecord
+from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.records import TopicPartition
 from sink.buffer import Buffer, Row, SealReason
 

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from platform_core.errors import TransientError
-from platform_kafka.bronze_footer import BronzeFooter
-from platform_kafka.ledger_record import LedgerRecord
+from platform_kafka.formats.bronze_footer import BronzeFooter
+from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.records import Message, TopicPartition, kafka_timestamp
 from sink.broker import Broker
 from sink.bronze.journal import Journal, JournalEntry

@@ -17,8 +17,8 @@ from platform_core.clock import Clock
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
-from platform_kafka.bronze_footer import BronzeFooter
-from platform_kafka.ledger_record import LedgerRecord
+from platform_kafka.formats.bronze_footer import BronzeFooter
+from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from sink.bronze.arrow import to_table
 from sink.bronze.file import PendingFile

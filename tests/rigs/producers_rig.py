@@ -24,8 +24,8 @@ from infra.embedded.services.postgres import Postgres
 from infra.embedded.services.schema_registry import SchemaRegistry
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.settings import REPOSITORY, Settings
+from platform_kafka.formats.wire_format import decode_value
 from platform_kafka.topics import kafka_client_config, topic_specs
-from platform_kafka.wire_format import decode_value
 from producers.delivery import Delivery
 from producers.postgres.database import connect
 from producers.postgres.fence import FencedReader, Position

@@ -1,6 +1,6 @@
 """Dead letters read back: where a record came from, why it was refused, and how often.
 
-Only reading belongs here; their headers are `platform_kafka.dead_letter_headers`, and sending them back is
+Only reading belongs here; their headers are `platform_kafka.formats.dead_letter_headers`, and sending them back is
 `pdp.actions.dead_letters.redrive`.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from platform_core.domain.catalog import Domain
-from platform_kafka.dead_letter_headers import DeadLetterHeaders
+from platform_kafka.formats.dead_letter_headers import DeadLetterHeaders
 from platform_kafka.reader import OperatorKafka
 from platform_kafka.records import Message, headers_of, kafka_datetime
 from platform_kafka.topics import dlq_name

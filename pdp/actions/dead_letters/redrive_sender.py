@@ -19,7 +19,7 @@ from pdp.actions.dead_letters.redrive_ledger import Fate, ledger_value
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
 from platform_kafka.clients import librdkafka
-from platform_kafka.dead_letter_headers import on_the_way_back
+from platform_kafka.formats.dead_letter_headers import on_the_way_back
 from platform_kafka.records import Headers, headers_of
 from platform_kafka.topics import RAW_MAX_MESSAGE_BYTES, parked_name, redriven_name
 

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from platform_kafka.announcements import Announcements
-from platform_kafka.ledger_record import LedgerRecord
+from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import PROCESSED_EVENTS
 

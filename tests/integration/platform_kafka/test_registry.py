@@ -18,7 +18,7 @@ from platform_core.domain.contract_compatibility import breaches
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from platform_kafka.registry import registered_versions, registry_client
-from sink.contract_check import check_contracts
+from sink.refusals.contract_check import check_contracts
 from tests.rigs.contract_changes import BASE, CHANGES, users_version, write_domains
 
 

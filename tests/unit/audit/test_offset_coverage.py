@@ -22,7 +22,7 @@ from platform_core.domain.catalog import Catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from platform_kafka.errors import KafkaUnreachableError
-from platform_kafka.ledger_record import LedgerRecord
+from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from tests.rigs.memory_kafka import MemoryMessage
 from tests.rigs.sink_samples import NOW

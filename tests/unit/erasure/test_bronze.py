@@ -14,7 +14,7 @@ from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Catalog
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
-from platform_kafka.bronze_footer import BronzeFooter
+from platform_kafka.formats.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges
 from tests.rigs.settings_of import settings_of
 

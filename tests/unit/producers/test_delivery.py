@@ -13,8 +13,8 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from platform_core.domain.catalog import Catalog
 from platform_core.errors import PermanentError, TransientError
+from platform_kafka.formats.wire_format import decode_value
 from platform_kafka.registry import RegisteredContract, compile_contract
-from platform_kafka.wire_format import decode_value
 from producers.clickstream.crowd import ClickstreamSender
 from producers.delivery import Delivery, Receipt
 from simulation.history.bulk import BulkDelivery

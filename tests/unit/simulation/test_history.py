@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from platform_core.domain.catalog import Catalog
+from platform_kafka.formats.wire_format import HEADER_BYTES, header
 from platform_kafka.registry import compile_contract
-from platform_kafka.wire_format import HEADER_BYTES, header
 from producers.clickstream.funnel import DEVICES, EVENT_TYPES
 from simulation.history.clicks_day import make_clicks, make_late_clicks
 from simulation.history.encoding import encode

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sink.refusal_limit import WINDOW_RECORDS, RefusalLimit
+from sink.refusals.refusal_limit import WINDOW_RECORDS, RefusalLimit
 
 
 def test_it_says_nothing_before_a_window_is_full():

@@ -1,7 +1,7 @@
 """Topics that are left where they are because too much of them was refused, and the alert that says so.
 
-What is too much is decided by `sink.refusal_limit`; that nothing of such a topic is taken or committed is the business
-of `sink.loop`. What to do is in docs/operations.md.
+What is too much is decided by `sink.refusals.refusal_limit`; that nothing of such a topic is taken or committed is the
+business of `sink.loop`. What to do is in docs/operations.md.
 """
 
 from __future__ import annotations

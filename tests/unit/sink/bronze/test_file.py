@@ -5,7 +5,7 @@ from datetime import date
 import pyarrow as pa
 import pytest
 
-from platform_kafka.ledger_record import LedgerRecord
+from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from sink.bronze.file import TRANSITIONS, FileState, IllegalTransitionError, PendingFile
 from sink.buffer import Buffer, Row, SealReason

@@ -6,12 +6,12 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from platform_kafka import dead_letter_headers
-from platform_kafka.bronze_footer import BronzeFooter
-from platform_kafka.dead_letter_headers import DeadLetterHeaders
-from platform_kafka.ledger_record import LedgerRecord
+from platform_kafka.formats import dead_letter_headers
+from platform_kafka.formats.bronze_footer import BronzeFooter
+from platform_kafka.formats.dead_letter_headers import DeadLetterHeaders
+from platform_kafka.formats.ledger_record import LedgerRecord
+from platform_kafka.formats.wire_format import encode_value, schema_id_of, unframe
 from platform_kafka.offset_ranges import OffsetRanges
-from platform_kafka.wire_format import encode_value, schema_id_of, unframe
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 OFFSETS = {0: OffsetRanges.of((1, 3), (7, 7)), 5: OffsetRanges.of((0, 0))}
