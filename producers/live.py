@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Generic, TypeVar
 
 import psycopg2
@@ -102,7 +102,7 @@ def run_source(
         accept_loss: Whether a snapshot that lacks most of the last one is meant.
 
     Raises:
-        ConfigurationError: the source has no such option, or the domain no source.
+        ConfigurationError: the source has no such option, the domain no source, or its producer runs already.
         PermanentError: the source or the cluster refuses for good.
         TransientError: with `once`, a service did not answer.
     """
@@ -165,8 +165,10 @@ def _run_table(settings: Settings, domain: Domain, stop: Stop, *, once: bool, ac
         session.drop()
 
     total, session = Receipt(), Session(settings, f"pdp-{domain.command}", make)
+    # A snapshot asks for the one before it each time, so a single one may be taken beside the live producer.
+    beside = once and isinstance(source, PostgresSnapshot)
     try:
-        with watermark.in_use():
+        with nullcontext() if beside else watermark.locked():
             if once:
                 session.use(act)
             else:

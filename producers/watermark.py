@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +17,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.source import PostgresSnapshot, PostgresTable
-from platform_core.errors import ConfigurationError
+from platform_core.errors import ConfigurationError, PermanentError
 from producers.postgres.fence import Position
 from producers.postgres.stamp import Stamp
+
+_Version = tuple[int, int, int]  # inode, time and size of a file: another after each save
+
+
+class WatermarkTakenError(PermanentError):
+    """A second producer of the source has saved its watermark."""
 
 
 class WatermarkStore(Protocol):
@@ -46,35 +54,51 @@ class FileWatermark:
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / f"{name}.json"
         self._name = name
+        self._lock_file = self.path.with_suffix(".lock")
+        self._seen: _Version | None = None
+        self._is_known = False
 
     @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Tell others that a producer runs, while the block does; several may at once, as one with `--once` does."""
-        with self._lock(fcntl.LOCK_SH):
-            yield
+    def locked(self) -> Iterator[None]:
+        """Keep every other producer of the source, and a reset, away while the block runs.
 
-    @contextmanager
-    def unused(self) -> Iterator[None]:
-        """Keep producers from starting while the block runs.
+        The kernel ends the lock with the process, however that dies, so a successor starts at once.
 
         Raises:
-            ConfigurationError: one runs.
+            ConfigurationError: another process has the lock.
         """
-        try:
-            with self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB):
-                yield
-        except BlockingIOError:
-            raise ConfigurationError(
-                f"The producer of `{self._name}` runs, and would save over a watermark that is set now. Stop it"
-                " (SIGTERM; `make down` on a laptop), set the watermark, start it again.",
-            ) from None
-
-    @contextmanager
-    def _lock(self, kind: int) -> Iterator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_suffix(".lock").open("w") as file:
-            fcntl.flock(file, kind)
+        with self._lock_file.open("a", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigurationError(
+                    f"The producer of `{self._name}` runs already: {self._holder()}. Only one may, since each would"
+                    " save over the watermark of the other. Stop it first (SIGTERM; `make down` on a laptop).",
+                ) from None
+            holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": f"{SystemClock().now():%FT%TZ}"}
+            file.truncate(0)
+            file.write(json.dumps(holder))
+            file.flush()
             yield
+
+    def _holder(self) -> str:
+        """Return who took the lock last, in words."""
+        try:
+            holder = json.loads(self._lock_file.read_text(encoding="utf-8"))
+            return f"process {holder['pid']} on host `{holder['host']}`, since {holder['since']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "a process that has not written its name yet"
+
+    def _version(self) -> _Version | None:
+        """Return what tells a saved file from the one before it; None without a file."""
+        try:
+            # Opened, because a network file system asks its server only then.
+            with self.path.open("rb") as file:
+                status = os.fstat(file.fileno())
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
     def load(self) -> dict[str, Any] | None:
         """Return the saved position, or None before the first one.
@@ -82,6 +106,7 @@ class FileWatermark:
         Raises:
             ConfigurationError: the file is not what `save` writes.
         """
+        self._seen, self._is_known = self._version(), True
         try:
             position = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -95,14 +120,27 @@ class FileWatermark:
         return position
 
     def save(self, position: dict[str, Any]) -> None:
-        """Replace the position: after a crash the file holds the old or the new one, never half of it."""
+        """Replace the position: after a crash the file holds the old or the new one, never half of it.
+
+        Raises:
+            WatermarkTakenError: another process has written the file since it was loaded or saved here.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # A lock may not reach a second host that shares the folder. Nothing is lost by either watermark, for each was
+        # sent before it was saved; so it is enough to notice the other by what it leaves, without a clock.
+        if self._is_known and self._version() != self._seen:
+            raise WatermarkTakenError(
+                f"Another process has saved or removed `{self.path}` while this producer of `{self._name}` ran; the"
+                f" lock was taken last by {self._holder()}. Nothing was saved over it, and this one ends. Run one"
+                " producer a source.",
+            )
         draft = self.path.with_suffix(".new")
         with draft.open("w", encoding="utf-8") as file:
             json.dump(position, file)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self.path)
+        self._seen, self._is_known = self._version(), True
         folder = os.open(self.path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -190,7 +228,7 @@ def reset(folder: Path, domain: Domain, to: datetime | None, *, force: bool = Fa
     """
     store = FileWatermark(folder, domain.name)
     if to is None:
-        with store.unused():
+        with store.locked():
             store.path.unlink(missing_ok=True)
         return
     if isinstance(domain.source, PostgresSnapshot):
@@ -204,7 +242,7 @@ def reset(folder: Path, domain: Domain, to: datetime | None, *, force: bool = Fa
             f"Source `{domain.name}` was read up to `{low.isoformat()}`; from `{to.isoformat()}` on, the changes"
             " between the two would never be sent. Choose an earlier time, or force it if the lake has them already.",
         )
-    with store.unused():
+    with store.locked():
         store.save({"position": Position(low=Stamp.of(to)).to_json()})
 
 

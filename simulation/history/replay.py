@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -123,10 +124,18 @@ def replay(settings: Settings, catalog: Catalog, world: World, plan: Plan) -> di
     """Replay the plan's days and return the summary.
 
     Raises:
-        ConfigurationError: contracts are not registered, credentials are refused, or the shop has another world.
+        ConfigurationError: contracts are not registered, credentials are refused, the shop has another world, or a
+            producer of a replayed source runs.
         PermanentError: a record was refused for good, or acknowledged records are missing from a topic.
         TransientError: a service went away; the same command may be run again.
     """
+    with ExitStack() as locks:
+        for name in set(plan.domains) - {CLICKSTREAM}:
+            locks.enter_context(FileWatermark(settings.state_dir, name).locked())
+        return _replay(settings, catalog, world, plan)
+
+
+def _replay(settings: Settings, catalog: Catalog, world: World, plan: Plan) -> dict[str, Any]:
     started = time.monotonic()
     admin, registry = connect_admin(settings), connect_registry(settings)
     deliveries = {

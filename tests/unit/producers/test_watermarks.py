@@ -97,7 +97,7 @@ def test_a_reset_goes_back_and_never_forward_unasked(tmp_path: Path, source: str
 def test_a_reset_waits_until_the_producer_is_stopped(tmp_path: Path, to: datetime | None) -> None:
     store = FileWatermark(tmp_path, "orders")
     store.save({"position": Position(AT).to_json()})
-    with store.in_use(), FileWatermark(tmp_path, "orders").in_use():
+    with store.locked():
         with pytest.raises(ConfigurationError, match="The producer of `orders` runs"):
             reset(tmp_path, CATALOG["orders"], to)
         reset(tmp_path, CATALOG["users"], to, force=True)
