@@ -16,6 +16,7 @@ from alerting.channels import Channel
 from platform_core.clock import Clock, SystemClock
 from platform_core.errors import PermanentError
 from platform_core.lake.alerts import Alert, AlertLog
+from platform_kafka.alerts import AlertTopic
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,11 @@ class Dispatched:
 
 
 def dispatch(
-    log_of_alerts: AlertLog, alerts: Collection[Alert], channels: Iterable[Channel], clock: Clock | None = None
+    log_of_alerts: AlertLog,
+    alerts: Collection[Alert],
+    channels: Iterable[Channel],
+    clock: Clock | None = None,
+    posted: Collection[Alert] = (),
 ) -> Dispatched:
     """Note new alerts, then send to each channel what it has not taken yet.
 
@@ -47,11 +52,12 @@ def dispatch(
         alerts: What was seen now, known or not.
         channels: Where to send.
         clock: The time from which the age of a pending alert counts.
+        posted: What Kafka's topic of alerts has already, known or not.
 
     Raises:
         TransientError: the log could not be written.
     """
-    raised = log_of_alerts.new(alerts)
+    raised = [*log_of_alerts.new(alerts), *log_of_alerts.new(posted, [AlertTopic.name])]
     for alert in raised:
         log.warning("alert_raised key=%s where=%s", alert.key, alert.where)
     since = (clock or SystemClock()).now() - PENDING_FOR

@@ -5,7 +5,9 @@ What is judged belongs to `platform_assets.asset_checks`, what is an alert to `a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 import dagster as dg
 
@@ -16,8 +18,14 @@ from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.sensors.failing_ticks import failing_sensor_alerts
 from platform_assets.sensors.last_reported import LastReported
 from platform_core.clock import Clock, SystemClock
+from platform_core.errors import TransientError
 from platform_core.lake.alerts import Alert, AlertLog
 from platform_core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Inbox = Callable[[Mapping[int, int]], tuple[list[Alert], dict[int, int]]]
+"""Reads the topic of alerts: from these offsets on, to these."""
 
 
 class CheckReporter:
@@ -41,12 +49,19 @@ class CheckReporter:
         store: MetadataStore,
         outcomes: Sequence[ReportedCheck],
         alerts: Collection[Alert],
+        posted: Inbox | None = None,
     ) -> dg.SensorResult:
-        """Send what is new among the alerts, and return the outcomes that are due with the cursor."""
+        """Send what is new among the alerts, and return the outcomes that are due with the cursor.
+
+        Args:
+            posted: Reads what others have written to Kafka's topic of alerts; their place in it is kept in the cursor.
+        """
         self._channels = self._channels or self._make_channels()
         now, before = self.clock.now(), LastReported.from_json(context.cursor)
         alerts = [*alerts, *failing_sensor_alerts(context.instance, now, self._ui_url)]
-        done = dispatch(AlertLog(store.lake(), self.clock), alerts, self._channels, self.clock)
+        before, from_kafka = _read(before, posted)
+        log_of_alerts = AlertLog(store.lake(), self.clock)
+        done = dispatch(log_of_alerts, alerts, self._channels, self.clock, from_kafka)
         due = [outcome for outcome in outcomes if before.is_due(outcome, now)]
         failed = ", ".join(outcome.id for outcome in outcomes if not outcome.passed)
         context.log.info(
@@ -56,3 +71,15 @@ class CheckReporter:
         return dg.SensorResult(
             asset_events=[outcome.evaluation() for outcome in due], cursor=before.after(outcomes, due, now).to_json()
         )
+
+
+def _read(before: LastReported, posted: Inbox | None) -> tuple[LastReported, list[Alert]]:
+    """Return what others have posted since; while Kafka is away nothing, and it is read later."""
+    if posted is None:
+        return before, []
+    try:
+        alerts, offsets = posted(before.alert_offsets)
+    except TransientError as error:
+        log.warning("posted_alerts_not_read error=%s", error)
+        return before, []
+    return replace(before, alert_offsets=offsets), alerts

@@ -1,4 +1,4 @@
-"""Which outcome of each check a sensor reported last, which is its cursor.
+"""Which outcome of each check a sensor reported last, and which alerts it has read: its cursor.
 
 A sensor reports an outcome when it changes, and every quarter of an hour: the UI counts a check only when it
 was evaluated after the asset's latest materialization. What is judged belongs to `platform_assets.asset_checks`.
@@ -7,7 +7,7 @@ was evaluated after the asset's latest materialization. What is judged belongs t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter, ValidationError
@@ -20,15 +20,17 @@ REPEAT = timedelta(minutes=15)
 
 @dataclass(frozen=True)
 class LastReported:
-    """What was reported last of each check.
+    """What was reported last of each check, and how far the topic of alerts was read.
 
     Attributes:
         states: A check's id to its state, and when it was reported, UTC.
         looked_at: When the last tick looked, UTC; None before the first.
+        alert_offsets: Kafka partition of the topic of alerts to the offset to read next.
     """
 
     states: Mapping[str, tuple[str, datetime]] = field(default_factory=dict)
     looked_at: datetime | None = None
+    alert_offsets: Mapping[int, int] = field(default_factory=dict)
 
     def is_due(self, outcome: ReportedCheck, now: datetime) -> bool:
         """Return whether an outcome must be reported: it changed, or was reported long ago."""
@@ -41,7 +43,8 @@ class LastReported:
         """Return the state for the next tick; checks of domains that are gone are dropped."""
         known = {outcome.id for outcome in outcomes}
         kept = {name: before for name, before in self.states.items() if name in known}
-        return LastReported({**kept, **{outcome.id: (outcome.state, now) for outcome in reported}}, now)
+        states = {**kept, **{outcome.id: (outcome.state, now) for outcome in reported}}
+        return replace(self, states=states, looked_at=now)
 
     def to_json(self) -> str:
         """Return the state as text."""

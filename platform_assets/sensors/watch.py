@@ -12,7 +12,7 @@ from alerting import collect
 from alerting.channels import Channel
 from platform_assets.asset_checks.watch import evaluate
 from platform_assets.resources.metadata_store import MetadataStore
-from platform_assets.sensors.check_reporter import CheckReporter
+from platform_assets.sensors.check_reporter import CheckReporter, Inbox
 from platform_assets.sensors.failed_runs import failed_runs
 from platform_assets.sensors.last_reported import LastReported
 from platform_core.clock import Clock
@@ -31,18 +31,28 @@ FIRST_LOOK = timedelta(hours=1)
 """How far back a watch without a cursor looks for failures; what failed before it existed is not news."""
 
 
+def open_inbox(settings: Settings) -> Inbox:
+    """Return the reader of the topic of alerts."""
+    from platform_kafka.posted_alerts import PostedAlerts
+
+    return PostedAlerts(settings).read
+
+
 def watch_sensor(
     catalog: Catalog,
     settings: Settings,
     channels: Callable[[], Sequence[Channel]] | None = None,
     clock: Clock | None = None,
+    posted: Callable[[Settings], Inbox] = open_inbox,
 ) -> dg.SensorDefinition:
     """Return the sensor that evaluates the watch checks of all domains and sends alerts.
 
     Args:
         channels: Makes the channels, once a process; those of the settings by default.
+        posted: Makes the reader of what producers and the sink have posted, once a process.
     """
     reporter = CheckReporter(settings, channels, clock)
+    inbox: list[Inbox] = []  # it keeps its connection to Kafka between ticks
 
     @dg.sensor(
         name="watch",
@@ -56,7 +66,8 @@ def watch_sensor(
         outcomes = [outcome for domain in catalog for outcome in evaluate(domain, rows, now)]
         since = (LastReported.from_json(context.cursor).looked_at or now - FIRST_LOOK) - OVERLAP
         alerts = find_alerts(catalog, partitions, rows, context.instance, settings.ui_url, since, now)
-        return reporter.report(context, metadata_store, outcomes, alerts)
+        inbox[:] = inbox or [posted(settings)]
+        return reporter.report(context, metadata_store, outcomes, alerts, inbox[0])
 
     return watch
 

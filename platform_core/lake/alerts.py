@@ -111,8 +111,11 @@ class AlertLog:
         self._table = ContendedTable(lake, lake.alerts, SCHEMA)
         self._clock = clock or SystemClock()
 
-    def new(self, alerts: Collection[Alert]) -> list[Alert]:
+    def new(self, alerts: Collection[Alert], channels: Sequence[str] = ()) -> list[Alert]:
         """Note alerts that the log does not have yet.
+
+        Args:
+            channels: The channels that have taken them already.
 
         Returns:
             Those that were new, in the order given.
@@ -125,8 +128,8 @@ class AlertLog:
             return []
 
         def unknown(table: DeltaTable) -> list[LoggedAlert]:
-            known = set(table.to_pyarrow_table(columns=["key"])["key"].to_pylist())
-            return [LoggedAlert(alert, self._clock.now(), ()) for key, alert in by_key.items() if key not in known]
+            known, now = set(table.to_pyarrow_table(columns=["key"])["key"].to_pylist()), self._clock.now()
+            return [LoggedAlert(alert, now, tuple(channels)) for key, alert in by_key.items() if key not in known]
 
         return [entry.alert for entry in self._store(unknown)]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from alerting.dispatch import dispatch
@@ -19,7 +20,8 @@ from platform_core.errors import TransientError
 from platform_core.lake.alerts import Alert, AlertKind, AlertLog
 from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings
-from platform_kafka import alerts
+from platform_kafka import alerts, posted_alerts
+from platform_kafka.posted_alerts import PostedAlerts
 from platform_kafka.topics import PIPELINE_ALERTS, kafka_client_config, topic_specs
 from tests.rigs.settings_of import settings_of
 
@@ -104,3 +106,30 @@ def test_a_broker_that_is_away_leaves_it_pending_and_gets_one_copy_later(
     monkeypatch.setattr(alerts, "ACKNOWLEDGE_SECONDS", 5.0)
     assert dispatch(log, [alert], [alerts.AlertTopic(connection)]).sent == 1
     assert len(records(connection, alert.key)) == 1
+
+
+def test_what_anybody_posts_is_read_once_and_what_is_no_alert_is_passed_over(connection: Settings) -> None:
+    inbox, topic = PostedAlerts(connection), alerts.AlertTopic(connection)
+    _, read = inbox.read({})
+    first, second = an_alert(), replace(an_alert(), partition_date=None, domain=None)
+    topic.send(first)
+    producer = Producer(kafka_client_config(connection))
+    for value in (b"{}", b"no json", None, json.dumps({**first.to_json(), "kind": "OTHER"}).encode()):
+        producer.produce(PIPELINE_ALERTS, value, b"key")
+    producer.produce(
+        PIPELINE_ALERTS, json.dumps({**first.to_json(), "key": "old"}).encode(), timestamp=1_600_000_000_000
+    )
+    producer.flush(10)
+    topic.send(second)
+    found, read = inbox.read(read)
+    assert sorted(found, key=lambda a: a.key) == sorted([first, second], key=lambda a: a.key)
+    assert inbox.read(read) == ([], read)
+    again, _ = inbox.read(dict.fromkeys(read, 10_000_000))  # of a topic that was recreated since
+    assert {first.key, second.key} <= {alert.key for alert in again}
+
+
+def test_a_broker_that_is_away_is_said(connection: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posted_alerts, "ANSWER_SECONDS", 0.5)
+    away = PostedAlerts(connection.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"}))
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:1"):
+        away.read({})

@@ -70,11 +70,22 @@ class Watch:
         self.partitions = DeltaPartitionMeta(self.store.lake(), self.clock)
         self.instance = instance
         self.channel = Recorder()
-        self.sensor = watch_sensor(self.catalog, settings(), self.channels, self.clock)
+        self.slack = Recorder("slack")
+        self.posted: list[Alert] = []
+        self.kafka_is_away = False
+        self.sensor = self.make_sensor()
         self.cursor: str | None = None
 
     def channels(self) -> list[Channel]:
-        return [self.channel]
+        return [self.channel, self.slack]
+
+    def make_sensor(self) -> dg.SensorDefinition:
+        return watch_sensor(self.catalog, settings(), self.channels, self.clock, lambda _: self.read_posted)
+
+    def read_posted(self, offsets: Mapping[int, int]) -> tuple[list[Alert], dict[int, int]]:
+        if self.kafka_is_away:
+            raise TransientError("no broker answers")
+        return self.posted[offsets.get(0, 0) :], {0: len(self.posted)}
 
     def tick(self) -> list[Any]:
         with dg.build_sensor_context(
@@ -182,7 +193,41 @@ def test_a_channel_that_is_down_fails_no_tick_and_gets_its_alerts_later(watch: W
     watch.tick()
     assert watch.channel.kinds == ["DEAD"]
     [entry] = AlertLog(watch.store.lake()).read("orders")
-    assert entry.channels == ("kafka",)
+    assert set(entry.channels) == {"kafka", "slack"}
+
+
+def paused_topic(number: int) -> Alert:
+    what, command = "Most of it was refused.", "pdp dlq peek orders"
+    return Alert(
+        f"topic_paused:raw-orders:{number}",
+        AlertKind.TOPIC_PAUSED,
+        "orders",
+        None,
+        what,
+        "topic raw-orders",
+        command,
+        TODAY,
+    )
+
+
+def test_what_the_sink_posts_reaches_the_log_and_slack_once(watch: Watch) -> None:
+    watch.posted = [paused_topic(1)]
+    watch.tick()
+    watch.tick()
+    watch.posted.append(paused_topic(2))
+    watch.kafka_is_away = True
+    watch.die(DEAD_DAY)
+    watch.tick()
+    assert (watch.channel.kinds, watch.slack.kinds) == (["DEAD"], ["TOPIC_PAUSED", "DEAD"])
+    watch.kafka_is_away = False
+    watch.tick()
+    watch.cursor = None
+    watch.tick()
+    assert watch.channel.kinds == ["DEAD"], "Kafka has what was posted there"
+    assert watch.slack.kinds == ["TOPIC_PAUSED", "DEAD", "TOPIC_PAUSED"]
+    logged = AlertLog(watch.store.lake()).read("orders")
+    assert sorted(entry.alert.kind for entry in logged) == ["DEAD", "TOPIC_PAUSED", "TOPIC_PAUSED"]
+    assert all(set(entry.channels) == {"kafka", "slack"} for entry in logged)
 
 
 def test_a_check_that_blocked_and_a_revived_date_are_seen_in_the_history(watch: Watch) -> None:
@@ -216,7 +261,7 @@ def run_of(watch: Watch, *, cancelled: bool = False, tags: Mapping[str, str]) ->
 
 def test_a_failed_run_raises_an_alert_with_its_dates_and_a_cancelled_one_is_not(watch: Watch) -> None:
     watch.clock = FakeClock(datetime.now(UTC) - timedelta(minutes=1))
-    watch.sensor = watch_sensor(watch.catalog, settings(), watch.channels, watch.clock)
+    watch.sensor = watch.make_sensor()
     watch.tick()
     first, last = (
         {"dagster/asset_partition_range_start": "2026-11-01"},
