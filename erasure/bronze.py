@@ -84,10 +84,9 @@ def _count(lake: Lake, holder: Holder, file: tuple[date, str]) -> FileRows:
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise PermanentError(
             f"`{lake.uri(name)}` cannot be read ({error}), so nobody can say whose rows it has. Restore it first.",
-            file=name,
         ) from error
     except OSError as error:
-        raise TransientError(f"Reading `{lake.uri(name)}` failed: {error}. Try again.", file=name) from error
+        raise TransientError(f"Reading `{lake.uri(name)}` failed: {error}. Try again.") from error
     return FileRows(day, name, len(column), pc.sum(holder.rows_of(column)).as_py() or 0)
 
 

@@ -56,7 +56,7 @@ def count(lake: Lake, name: str, holder: Holder) -> TableRows | None:
             else:
                 in_history += counted[1]
     except OSError as error:
-        raise TransientError(f"`{lake.uri(name)}` could not be read: {error}. Try again.", table=name) from error
+        raise TransientError(f"`{lake.uri(name)}` could not be read: {error}. Try again.") from error
     return TableRows(rows, of_subject, in_history)
 
 

@@ -150,8 +150,6 @@ class Erasure:
             raise TransientError(
                 f"Run {row.run_id} is processing `{holder.domain.name}` {day} from the files that must be replaced."
                 " Run the command again when it has ended.",
-                domain=holder.domain.name,
-                day=day,
             )
         self._refuse_under_way(files)
         self._progress(f"{holder.domain.name} {day}: replacing {len(files)} of its Bronze files")
@@ -176,7 +174,6 @@ class Erasure:
                 raise TransientError(
                     f"A sink has not finished with `{file.name}`: some of its offsets are not committed. Run the"
                     " command again in a minute.",
-                    file=file.name,
                 )
 
     def _entry(

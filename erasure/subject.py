@@ -61,7 +61,6 @@ def holders(catalog: Catalog, kind: str, identifier: str) -> list[Holder]:
         raise PermanentError(
             f"No domain has subjects of kind `{kind}`. Known are {', '.join(f'`{name}`' for name in known) or 'none'};"
             " `subjects` of a domain in domains.yaml says which of its columns names one.",
-            kind=kind,
         )
     return [Holder(domain, column, _typed(domain, column, identifier)) for domain, column in holding]
 
@@ -72,7 +71,6 @@ def _typed(domain: Domain, column: str, identifier: str) -> int | str:
         raise ConfigurationError(
             f"Domain `{domain.name}`: `subjects` names `{column}`, which must be a property of type integer or string"
             f" in `{domain.contract.path}`.",
-            domain=domain.name,
         )
     if declared.type is ColumnType.STRING:
         return identifier

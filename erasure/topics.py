@@ -101,7 +101,6 @@ class Topics:
         if behind:
             raise TransientError(
                 f"The sink has not read all of `{found.topic}` yet. Run the command again when `pdp lag` shows none.",
-                topic=found.topic,
             )
         self._delete_before({tp: offset + 1 for tp, offset in found.last.items()})
 

@@ -12,19 +12,11 @@ class PlatformError(Exception):
 
     Args:
         message: What happened, where (domain, date, topic-partition-offset, path), and what to do next.
-        **facts: The values behind the sentence, kept in `facts` and readable as attributes.
     """
 
-    def __init__(self, message: str, **facts: object) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
-        self.facts = facts
-
-    def __getattr__(self, name: str) -> object:
-        facts = self.__dict__.get("facts", {})
-        if name in facts:
-            return facts[name]
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
 
 class PermanentError(PlatformError):

@@ -92,7 +92,6 @@ class ProbeServer(AbstractContextManager["ProbeServer"]):
             raise ConfigurationError(
                 f"The metrics endpoint cannot listen on `{host}:{port}`: {error.strerror}. Set `METRICS_PORT` to a"
                 " free port and `METRICS_HOST` to an address of this machine.",
-                port=port,
             ) from None
         self.port = int(self._server.server_address[1])
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
@@ -168,9 +167,9 @@ def _answer(route: str, compute: Callable[[], Answer]) -> Answer:
     try:
         return compute()
     except TransientError as error:
-        return HTTPStatus.GATEWAY_TIMEOUT, {**error.facts, "error": error.message}
+        return HTTPStatus.GATEWAY_TIMEOUT, {"error": error.message}
     except PermanentError as error:
-        return HTTPStatus.CONFLICT, {**error.facts, "error": error.message}
+        return HTTPStatus.CONFLICT, {"error": error.message}
     except Exception as error:
         log.exception("probe_failed route=%s", route)
         hint = f"`{route}` failed with `{type(error).__name__}`; the log has the cause."

@@ -73,5 +73,4 @@ class AlertTopic:
             f"Alert `{alert.key}` was not taken by topic `{PIPELINE_ALERTS}` at"
             f" `{self._settings.kafka_bootstrap_servers}`: {problem}. Check that the broker is up and that the topic"
             " exists.",
-            key=alert.key,
         )

@@ -108,14 +108,12 @@ def connect(
                     f"Kafka at `{servers}` refuses the credentials of user `{user}`. Set `{prefix}_USERNAME`,"
                     f" `{prefix}_PASSWORD`, `KAFKA_SASL_MECHANISM` and `KAFKA_SECURITY_PROTOCOL` as the broker knows"
                     " them.",
-                    user=user,
                 ) from None
             if time.monotonic() >= deadline:
                 last = errors.last or error.args[0]
                 raise TransientError(
                     f"Kafka at `{servers}` does not answer: {last.str()}. Check `KAFKA_BOOTSTRAP_SERVERS` and that the"
                     " broker runs.",
-                    servers=servers,
                 ) from None
             log.info("kafka_unreachable bootstrap=%s", servers)
         else:

@@ -120,7 +120,6 @@ def ensure_topics(
                 raise ConfigurationError(
                     f"Topic `{name}` cannot be created: {error.args[0].str()}. Check `KAFKA_REPLICATION_FACTOR`"
                     " against the number of brokers.",
-                    topic=name,
                 ) from None
     return {
         spec.name: "created"
@@ -188,8 +187,8 @@ def register(registry: SchemaRegistryClient, domain: Domain) -> dict[str, int]:
         `version` and `schema_id`, old ones if the contract has not changed.
 
     Raises:
-        ConfigurationError: the contract cannot be read by, or cannot read, an earlier version; `fields` names the
-            properties.
+        ConfigurationError: the contract cannot be read by, or cannot read, an earlier version; the message
+            names the properties.
         TransientError: the registry does not answer.
     """
     subject = subject_name(domain)
@@ -204,14 +203,10 @@ def register(registry: SchemaRegistryClient, domain: Domain) -> dict[str, int]:
         if error.http_status_code not in (409, 422):
             raise TransientError(
                 f"The schema registry cannot register subject `{subject}`: {error}. Run `provision` again.",
-                subject=subject,
             ) from error
         raise ConfigurationError(
             f"Domain `{domain.name}`: the registry refuses the contract `{domain.contract.path}` for subject"
             f" `{subject}` ({COMPATIBILITY}): {error.error_message}. Undo what differs from the version before.",
-            domain=domain.name,
-            subject=subject,
-            fields=[],
         ) from None
     return {"version": int(found.version or 0), "schema_id": int(found.schema_id or 0)}
 
@@ -242,9 +237,7 @@ def announce(
             before = version
         outcome.announced.append(subject)
     if producer.flush(REQUEST_SECONDS) or errors:
-        raise TransientError(
-            f"`{SCHEMA_CHANGES}` did not take an announcement; run `provision` again.", topic=SCHEMA_CHANGES
-        )
+        raise TransientError(f"`{SCHEMA_CHANGES}` did not take an announcement; run `provision` again.")
 
 
 def _announcement(

@@ -111,7 +111,6 @@ class OperatorKafka(AbstractContextManager["OperatorKafka"]):
                 f"Kafka at `{self.settings.kafka_bootstrap_servers}` has no topic `{topic}`, or user"
                 f" `{self.settings.kafka_username}` may not see it. `python -m producers provision` creates the topics"
                 " of the platform.",
-                topic=topic,
             )
         return [(topic, partition) for partition in self._partitions[topic]]
 
@@ -214,6 +213,5 @@ class OperatorKafka(AbstractContextManager["OperatorKafka"]):
                 raise PermanentError(
                     f"Group `{group}` has members, which would overwrite its offsets. Stop them; one that was killed"
                     " leaves the group after 10 s.",
-                    group=group,
                 ) from error
             raise unanswered(self.settings, f"the change of group `{group}`", error) from error

@@ -72,7 +72,6 @@ def connect_registry(settings: Settings, *, wait_seconds: float = 0.0) -> Schema
                 raise ConfigurationError(
                     f"The schema registry at `{settings.schema_registry_url}` answered {error.http_status_code}."
                     " Set `SCHEMA_REGISTRY_URL` to the base of Confluent's REST API.",
-                    url=settings.schema_registry_url,
                 ) from None
             cause: Exception = error
         except Exception as error:  # the client lets its HTTP library's own errors through
@@ -81,7 +80,6 @@ def connect_registry(settings: Settings, *, wait_seconds: float = 0.0) -> Schema
             raise TransientError(
                 f"The schema registry at `{settings.schema_registry_url}` does not answer"
                 f" ({type(cause).__name__}). Check `SCHEMA_REGISTRY_URL` and that it runs.",
-                url=settings.schema_registry_url,
             ) from cause
         time.sleep(0.5)
 
@@ -96,7 +94,7 @@ def find_contract(client: SchemaRegistryClient, domain: Domain) -> RegisteredCon
     """Return the domain's contract as the registry knows it.
 
     Raises:
-        ConfigurationError: this version of the contract is not registered; where it cannot be, `fields` names the
+        ConfigurationError: this version of the contract is not registered; where it cannot be, the message names the
             properties that break compatibility.
         TransientError: the registry does not answer.
     """
@@ -109,8 +107,6 @@ def find_contract(client: SchemaRegistryClient, domain: Domain) -> RegisteredCon
             raise ConfigurationError(
                 f"Domain `{domain.name}`: `{domain.contract.path}` is not registered under subject `{subject}`."
                 " Run `python -m producers provision`.",
-                domain=domain.name,
-                subject=subject,
             ) from None
         raise _unreachable(subject, error) from error
     return compile_contract(domain, int(registered.schema_id or 0))
@@ -149,5 +145,4 @@ def _unreachable(subject: str, error: Exception) -> TransientError:
     return TransientError(
         f"The schema registry cannot look up subject `{subject}`: {error or type(error).__name__}."
         " Check `SCHEMA_REGISTRY_URL` and that it runs. It is tried again.",
-        subject=subject,
     )

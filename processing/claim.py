@@ -207,6 +207,7 @@ class Claims:
         if row.run_id is not None and row.run_id != self._run.run_id and self._is_running(row.run_id):
             raise StateConflictError(
                 f"Domain `{name}` {day} is being processed by run {row.run_id}. Wait for it or cancel it first.",
+                row.status,
             )
         reset = Change(name, day, State.FAILED, Event.RESET, set={"retry_count": 0}, detail=cause)
         return [lost_run(row, "another run took the date over"), reset], State.PENDING

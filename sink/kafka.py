@@ -92,7 +92,6 @@ class KafkaBroker:
                 f" {', '.join(f'`{name}`' for name in missing)}, or user"
                 f" `{self._settings.kafka_username}` may not see it. Create the topics with"
                 " `python -m producers provision`.",
-                topics=missing,
             )
 
     def subscribe(self, topics: Collection[str], listener: Listener) -> None:
@@ -131,7 +130,6 @@ class KafkaBroker:
                     f"Kafka refuses to deliver topic `{message.topic()}` to user"
                     f" `{self._settings.kafka_username}`: {error.str()}. Create the topic, or allow the user"
                     f" to read it and group `{SINK_GROUP}`.",
-                    topic=message.topic(),
                 )
             else:
                 log.warning("consume_failed topic=%s error=%s", message.topic(), error.str())
@@ -227,7 +225,7 @@ class KafkaPublisher:
         try:
             self._producer.produce(topic, value, key, headers=list(headers), on_delivery=delivered)
         except BufferError as error:
-            raise TransientError(f"The queue to Kafka is full while publishing to `{topic}`.", topic=topic) from error
+            raise TransientError(f"The queue to Kafka is full while publishing to `{topic}`.") from error
         except ck.KafkaException as error:
             raise _delivery_error(topic, error.args[0]) from error
 
@@ -244,14 +242,13 @@ class KafkaPublisher:
 
 def _delivery_error(topic: str, error: ck.KafkaError) -> PlatformError:
     if error.code() in _TOO_LARGE:
-        return RecordTooLargeError(f"`{topic}` does not take a record of this size: {error.str()}.", topic=topic)
+        return RecordTooLargeError(f"`{topic}` does not take a record of this size: {error.str()}.")
     if error.code() in _REFUSED_FOR_GOOD:
         return PermanentError(
             f"Kafka refuses a record for `{topic}`: {error.str()}. Create the topic with"
             " `python -m producers provision`, or allow the sink's user to write it.",
-            topic=topic,
         )
-    return TransientError(f"Publishing to `{topic}` failed: {error.str()}.", topic=topic)
+    return TransientError(f"Publishing to `{topic}` failed: {error.str()}.")
 
 
 def _plain(partitions: list[ck.TopicPartition]) -> list[TopicPartition]:

@@ -71,7 +71,6 @@ class Stack:
         if unknown := [name for name in services if name not in ALL_SERVICES]:
             raise StackError(
                 f"Unknown service `{unknown[0]}`; the stack has {', '.join(ALL_SERVICES)}.",
-                service=unknown[0],
             )
         self.root = root.resolve()
         self.durable = durable
@@ -212,7 +211,6 @@ class Stack:
         if not self.durable and strangers and not lock_file.exists():
             raise StackError(
                 f"`{self.root}` is not empty and no stack made it, so it is not emptied; name another one.",
-                path=str(self.root),
             )
         lock = lock_file.open("a")
         try:
@@ -221,7 +219,6 @@ class Stack:
             lock.close()
             raise StackError(
                 f"Another stack runs in `{self.root}`; stop it, or choose another folder.",
-                path=str(self.root),
             ) from None
         self._lock = lock
         if not self.durable:

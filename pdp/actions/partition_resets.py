@@ -198,8 +198,7 @@ def carry_out(store: PartitionMetaStore, outcomes: Sequence[ResetOutcome]) -> li
             try:
                 store.apply([outcome.change])
             except StateConflictError as conflict:
-                state_now = conflict.facts.get("state")
-                state = state_now if isinstance(state_now, State) else outcome.before
+                state = conflict.state
                 outcome = replace(
                     outcome,
                     before=state,

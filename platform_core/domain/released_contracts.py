@@ -91,8 +91,8 @@ def require_compatible(domain: Domain, versions: Iterable[ReleasedContract]) -> 
     """Compare a domain's contract with each version.
 
     Raises:
-        ConfigurationError: they cannot read each other's records; `fields` names the properties, `version` and
-            `breaches` the first version that is broken and why.
+        ConfigurationError: they cannot read each other's records; the message names the first version
+            that is broken, and the properties.
     """
     for version in versions:
         broken = breaches(version.schema, domain.contract.schema)
@@ -120,7 +120,6 @@ def check_release(domain: Domain) -> Release:
             f"Domain `{domain.name}`: `{domain.contract.path}` equals none of its {len(versions)} released versions"
             f" ({f'it adds {_names(added)}' if added else 'no property is new'}). The change is compatible; release it"
             f" with `{RELEASE_COMMAND}` and commit the new file.",
-            fields=added,
         )
     return Release(domain.name, number)
 
@@ -170,9 +169,6 @@ def _incompatible(domain: Domain, path: str, version: ReleasedContract, broken: 
         f"Domain `{domain.name}`: the contract `{path}` breaks {COMPATIBILITY} with version {version.number}"
         f" (`{version.source}`): {'; '.join(str(breach) for breach in broken)}. Undo that change, or give the field"
         " another name.",
-        version=version.number,
-        fields=list(dict.fromkeys(breach.field for breach in broken)),
-        breaches=broken,
     )
 
 

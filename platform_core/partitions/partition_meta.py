@@ -100,7 +100,7 @@ class Change:
             raise StateConflictError(
                 f"Partition `{self.domain}` {self.day} is {state} (run {owner}), not {self.expected}"
                 f" (run {self.run_id}): `{self.event}` is refused. Another process was first; look at its history.",
-                state=state,
+                state,
             )
         base = row or Partition(self.domain, self.day, State.UNDISCOVERED, created_at=now)
         return replace(base, **self.set, status=next_state(state, self.event), updated_at=now)
@@ -134,7 +134,15 @@ class Transition:
 
 
 class StateConflictError(TransientError):
-    """A compare-and-set found another state than the expected one."""
+    """A compare-and-set found another state than the expected one.
+
+    Args:
+        state: The one that it found.
+    """
+
+    def __init__(self, message: str, state: State) -> None:
+        super().__init__(message)
+        self.state = state
 
 
 class PartitionMetaReader(Protocol):

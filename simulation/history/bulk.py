@@ -32,8 +32,6 @@ class BulkDelivery(Delivery):
                 raise PermanentError(
                     f"Domain `{self.domain.name}`, date `{date}`: a generated record breaks the contract at"
                     f" {violation}. Nothing was counted as delivered; mend the generator.",
-                    domain=self.domain.name,
-                    date=date,
                 )
         produce, topic = self._producer.produce, self._topic
         for key, value in zip(keys, values, strict=True):

@@ -161,8 +161,6 @@ def _replay(settings: Settings, catalog: Catalog, world: World, plan: Plan) -> d
             raise PermanentError(
                 f"Topic `{topics[name]}` grew by {arrived} records, but {tally.receipt.total} were acknowledged."
                 " Check the broker's logs and disks before replaying again.",
-                domain=name,
-                topic=topics[name],
             )
     return {
         "command": "replay",

@@ -222,8 +222,6 @@ def played_days(connection: Connection, days: Sequence[date], orders: int) -> di
             raise ConfigurationError(
                 f"Date `{day}` was replayed with {played[day]} orders, and not {orders}: its order ids mean other"
                 " orders. Use the same `--events-per-day`, other days, or an empty database.",
-                date=day,
-                orders=played[day],
             )
     return played
 

@@ -45,8 +45,6 @@ def correct_orders(connection: Connection, day: date, count: int, *, seed: int) 
         if len(found) < count:
             raise ConfigurationError(
                 f"Date `{day}` has {len(found)} orders that can change, not {count}. Ask for fewer, or replay the day.",
-                date=day,
-                available=len(found),
             )
         done = []
         for order_id, status, total in sorted(draw.sample(found, count)):

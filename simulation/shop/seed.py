@@ -143,8 +143,6 @@ def _claim_world(cursor: Cursor, world: World) -> None:
         raise ConfigurationError(
             f"The shop was filled with another world ({is_now}), and its orders refer to it. Use the same seed and"
             " sizes, or an empty database.",
-            found=found,
-            wanted=wanted,
         )
 
 

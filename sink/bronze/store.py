@@ -70,7 +70,6 @@ class LakeStore:
         except OSError as error:
             raise TransientError(
                 f"Writing `{self._lake.uri(name)}` failed: {error}. The sink keeps the records and tries again.",
-                name=name,
             ) from error
 
     def read(self, name: str) -> pa.Buffer | None:
@@ -103,7 +102,7 @@ class LakeStore:
             raise self._unanswered("Deleting", name, error) from error
 
     def _unanswered(self, what: str, name: str, error: OSError) -> TransientError:
-        return TransientError(f"{what} `{self._lake.uri(name)}` failed: {error}. The sink tries again.", name=name)
+        return TransientError(f"{what} `{self._lake.uri(name)}` failed: {error}. The sink tries again.")
 
 
 def _put_locally(path: Path, data: pa.Buffer) -> None:

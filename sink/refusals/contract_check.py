@@ -24,7 +24,7 @@ def check_contracts(settings: Settings, domains: Iterable[Domain]) -> None:
     """Compare each domain's contract with every registered version.
 
     Raises:
-        ConfigurationError: a version is incompatible; `fields` names the properties.
+        ConfigurationError: a version is incompatible; the message names the properties.
     """
     # Without a second try: a registry that is away must not hold up the start.
     registry = registry_client(settings, retries=0)

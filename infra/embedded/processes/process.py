@@ -175,9 +175,6 @@ class ManagedProcess:
             reason = f"ended with exit code {self._process.returncode} before it answered"
         raise ServiceStartError(
             f"`{self.name}` {reason}. Its log `{self.log}` ends with:\n{self.log_tail()}",
-            service=self.name,
-            exit_code=self._process.returncode,
-            log=str(self.log),
         )
 
     def stop(self, grace_seconds: float = 10.0) -> None:

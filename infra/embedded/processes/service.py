@@ -132,7 +132,7 @@ class EmbeddedService(ABC):
     def _run(self, argv: Sequence[str | Path], **options: object) -> ManagedProcess:
         """Start the service's process; see `ManagedProcess` for the options."""
         if self._stopping.is_set():
-            raise StackError(f"`{self.name}` was stopped while it started.", service=self.name)
+            raise StackError(f"`{self.name}` was stopped while it started.")
         options.setdefault("log", self.log)
         options.setdefault("cwd", self.root)
         self._process = ManagedProcess(self.name, argv, **options)  # type: ignore[arg-type]

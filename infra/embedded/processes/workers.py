@@ -93,8 +93,6 @@ class Workers:
             raise ServiceStartError(
                 f"`python -m {module} {' '.join(arguments)}` failed with exit code {done.returncode}."
                 f" Its log `{log}` ends with:\n{tail}",
-                service=module,
-                log=str(log),
             )
         with contextlib.suppress(ValueError, IndexError):
             result = json.loads(lines[-1])

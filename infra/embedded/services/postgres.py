@@ -134,7 +134,6 @@ class Postgres(EmbeddedService):
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, self._credentials.uid):
             raise ToolchainError(
                 f"`{home}` belongs to somebody else, so no database is kept there; remove it first.",
-                path=str(home),
             )
         os.chown(home, self._credentials.uid, self._credentials.gid)
         return home
@@ -216,8 +215,6 @@ class Postgres(EmbeddedService):
             output = (done.stdout + done.stderr).replace(self._password, "***")
             raise ServiceStartError(
                 f"`{argv[0]}` for `{self.name}` ended with {done.returncode}: {output[-2000:]}",
-                service=self.name,
-                exit_code=done.returncode,
             )
 
 

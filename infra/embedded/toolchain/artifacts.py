@@ -49,7 +49,6 @@ class Artifact:
                 f"`{coordinate}` in `{LOCK_FILE.name}` is not "
                 "`group:artifact:version[:packaging:classifier]`; write the lock again with "
                 "`python -m infra.embedded.toolchain.lock_artifacts`.",
-                coordinate=coordinate,
             )
         packaging, classifier = parts[3:] if len(parts) == 5 else ("jar", "")
         return cls(parts[0], parts[1], parts[2], packaging, classifier, sha256)
@@ -75,9 +74,7 @@ def locked(group: str, lock_file: Path = LOCK_FILE) -> list[Artifact]:
     """
     groups = tomllib.loads(lock_file.read_text(encoding="utf-8"))
     if group not in groups:
-        raise ToolchainError(
-            f"`{lock_file.name}` has no group `{group}`; it has {', '.join(sorted(groups))}.", group=group
-        )
+        raise ToolchainError(f"`{lock_file.name}` has no group `{group}`; it has {', '.join(sorted(groups))}.")
     return [Artifact.parse(coordinate, digest) for coordinate, digest in groups[group].items()]
 
 
@@ -155,7 +152,6 @@ def _fetch(item: Artifact, folder: Path, begin: Callable[[str, int], Callable[[i
                     raise kind(
                         f"`{item.coordinate}` could not be downloaded in {attempt} attempts: {error}. "
                         "Check the network, then start again; finished files are kept.",
-                        coordinate=item.coordinate,
                     ) from error
                 time.sleep(attempt)
         digest = sha256_of(path)
@@ -163,9 +159,6 @@ def _fetch(item: Artifact, folder: Path, begin: Callable[[str, int], Callable[[i
             raise ToolchainError(
                 f"`{item.coordinate}` has SHA-256 {digest} but `{LOCK_FILE.name}` says {item.sha256}; the "
                 "file was thrown away. Compare with the publisher before changing the lock.",
-                coordinate=item.coordinate,
-                expected=item.sha256,
-                actual=digest,
             )
         path.replace(folder / item.filename)
 

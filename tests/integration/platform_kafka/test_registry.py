@@ -82,9 +82,8 @@ def test_a_contract_that_cannot_read_a_registered_version_is_refused_by_field(
     schema = users_version(1)
     schema["properties"]["nickname"] = {"type": "string"}
     users = domain(tmp_path, schema, topic)
-    with pytest.raises(ConfigurationError, match="`nickname`") as caught:
+    with pytest.raises(ConfigurationError, match=r"version 1 .*`nickname`"):
         check_contracts(configured, [users])
-    assert (caught.value.fields, caught.value.version) == (["nickname"], 1)
 
 
 def test_an_unknown_subject_has_no_versions(client: SchemaRegistryClient) -> None:

@@ -130,7 +130,6 @@ def test_a_breaking_change_is_refused_by_field_at_provisioning_and_at_a_producer
         for act in (provision, lambda settings, catalog: Delivery.connect(settings, catalog["users"])):
             with pytest.raises(ConfigurationError) as caught:
                 act(producers_rig.settings, catalog)
-            assert caught.value.fields == [field], name
             for text in ("`users`", subject_name(catalog["users"]), f"`{field}`", word, "FULL_TRANSITIVE"):
                 assert text in caught.value.message, name
     assert [one["version"] for one in announcements(producers_rig)] == [1, 2]

@@ -30,11 +30,11 @@ def flushes() -> dict[str, Any]:
 
 
 def forbidden() -> dict[str, Any]:
-    raise PermanentError("The sink stops.", rows=1)
+    raise PermanentError("The sink stops.")
 
 
 def unfinished() -> dict[str, Any]:
-    raise TransientError("The store does not answer.", drained=False)
+    raise TransientError("The store does not answer.")
 
 
 def broken() -> dict[str, Any]:
@@ -73,8 +73,8 @@ def test_health_is_the_status_and_its_reason(health: Health, status: int, word: 
     ("path", "status", "answer"),
     [
         ("/flush", 200, {"rows": 3, "drained": True}),
-        ("/forbidden", 409, {"rows": 1, "error": "The sink stops."}),
-        ("/unfinished", 504, {"drained": False, "error": "The store does not answer."}),
+        ("/forbidden", 409, {"error": "The sink stops."}),
+        ("/unfinished", 504, {"error": "The store does not answer."}),
         ("/broken", 500, {"error": "`POST /broken` failed with `OSError`; the log has the cause."}),
     ],
 )
@@ -109,9 +109,8 @@ def test_a_port_in_use_names_the_variable() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigurationError, match="METRICS_PORT") as caught:
+        with pytest.raises(ConfigurationError, match=f"{port}.*METRICS_PORT"):
             ProbeServer(port, CollectorRegistry(), lambda: Health(True))
-    assert caught.value.port == port
 
 
 def test_a_closed_server_frees_its_port_at_once() -> None:

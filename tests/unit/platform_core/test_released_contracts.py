@@ -58,9 +58,8 @@ def test_an_older_version_again_needs_no_release(domains: Path) -> None:
 def test_a_change_that_was_not_released_is_told_with_its_fields(domains: Path) -> None:
     release(users(domains))
     domain = change(domains, users_version(2))
-    with pytest.raises(ConfigurationError, match=r"adds `nickname`.*release-contracts") as caught:
+    with pytest.raises(ConfigurationError, match=r"adds `nickname`.*release-contracts"):
         check_release(domain)
-    assert caught.value.fields == ["nickname"]
 
 
 @pytest.mark.parametrize("act", [check_release, release])
@@ -72,8 +71,7 @@ def test_a_breach_of_any_version_names_file_version_and_field(domains: Path, act
     domain = change(domains, schema)
     with pytest.raises(ConfigurationError) as caught:
         act(domain)
-    assert (caught.value.fields, caught.value.version) == (["nickname"], 1)
-    for text in ("`users`", str(domain.contract.path), "v1.json", "`nickname`", "takes any scalar"):
+    for text in ("`users`", str(domain.contract.path), "version 1 ", "v1.json", "`nickname`", "takes any scalar"):
         assert text in caught.value.message
     assert len(released_versions(domain)) == 3
 
