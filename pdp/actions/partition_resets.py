@@ -21,6 +21,9 @@ TROUBLED = frozenset({State.FAILED, State.DEAD})
 """The states that a date reaches by failing."""
 
 
+NO_FILE_LEFT = "Bronze has no file of it, so there is nothing to process; what is published stays"
+
+
 class Verdict(StrEnum):
     """What becomes of one date that an operator asked for."""
 
@@ -134,10 +137,12 @@ def backfill(
 def _backfilled(
     domain: str, day: date, row: Partition | None, has_bronze: bool, detail: Mapping[str, Any], only_failed: bool
 ) -> ResetOutcome:
-    if not has_bronze:
+    if not has_bronze and row is None:
         return _left(domain, day, row, Verdict.SKIPPED, "no Bronze files: there is nothing to process")
     if only_failed and (row is None or row.status not in TROUBLED):
         return _left(domain, day, row, Verdict.SKIPPED, "neither FAILED nor DEAD")
+    if not has_bronze:  # a row is made only where files are: they were lost
+        return _left(domain, day, row, Verdict.REFUSED, NO_FILE_LEFT)
     if row is None:
         return _left(domain, day, row, Verdict.WAITING, "no row yet; discovery finds its files by itself")
     return _again(row, detail)
@@ -170,10 +175,11 @@ def guard_bronze(
         if outcome.day < start:
             reason = f"it is before the domain's start_date, {start}"
         elif not now:
-            reason = "Bronze has no file of it, so there is nothing to process; what is published stays"
+            reason = NO_FILE_LEFT
         elif gone and not accept_loss:
             lost = f"{counted(len(gone), 'file')}, first `{gone[0]}`"
-            reason = f"Bronze has lost {lost}: restore them, or give --accept-loss"
+            accept = f"pdp partitions reset {outcome.domain} {outcome.day} --accept-loss"
+            reason = f"Bronze has lost {lost}: restore them, or accept the loss: {accept}"
         elif gone:
             files = {"source_files": kept, "file_hash": file_hash(kept)}
             loss = {"cause": "loss accepted", "gone_files": len(gone)}

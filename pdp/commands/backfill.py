@@ -52,7 +52,8 @@ def backfill(
     detail = outcomes.detail("backfill", **{"from": start.isoformat(), "to": end.isoformat()})
     rows = outcomes.rows_by_day(platform, chosen)
     bronze = frozenset(platform.lake.list_dates(chosen))
-    done = partition_resets.backfill(chosen.name, start, end, rows, bronze, detail, only_failed=only_failed)
+    plan = partition_resets.backfill(chosen.name, start, end, rows, bronze, detail, only_failed=only_failed)
+    done = outcomes.guarded(platform, chosen, plan)
     if not dry_run:
         done = partition_resets.carry_out(platform.partitions, done)
     if not as_json:

@@ -126,6 +126,19 @@ def _advice(row: Partition, domain: Domain, platform: Platform) -> str | None:
     from platform_core.partitions.plan import retry_at
 
     partition = f"{row.domain} {row.partition_date}"
+    if _is_leased(row):
+        return f"Held by the run {platform.settings.ui_url}/runs/{row.run_id}"
+    now = {file.name for file in platform.lake.list_date(domain, row.partition_date)}
+    if gone := sorted(set(row.source_files) - now):
+        accept = f"if their rows are to go, accept the loss: pdp partitions reset {partition} --accept-loss"
+        return (
+            f"Bronze has lost {counted(len(gone), 'file')}, first `{gone[0]}`. The date keeps what is published and is"
+            f" not processed again. Restore them; {accept if now else 'no file is left, so it cannot be reset'}"
+        )
+    if row.status is State.ILLEGAL:
+        return (
+            f"It is left alone until its status is a legal one. To process it again: pdp partitions reset {partition}"
+        )
     if row.status is State.DEAD:
         after = counted(row.retry_count, "retry", "retries")
         return f"Dead after {after}. Mend the cause, then: pdp partitions revive {partition}"
@@ -138,8 +151,6 @@ def _advice(row: Partition, domain: Domain, platform: Platform) -> str | None:
                 f" at once: pdp partitions reset {partition}"
             )
         return f"No retries are left; it becomes DEAD. Mend the cause, then: pdp partitions reset {partition}"
-    if _is_leased(row):
-        return f"Held by the run {platform.settings.ui_url}/runs/{row.run_id}"
     return None
 
 

@@ -99,6 +99,7 @@ def replay(
     days = {at for at, broken in _counts(platform, chosen, None) if at in limits and rule in (None, broken)}
     detail = outcomes.detail("quarantine replay", **({"rule": rule} if rule else {}))
     plan = partition_resets.reset(chosen.name, days, outcomes.rows_by_day(platform, chosen), detail)
+    plan = outcomes.guarded(platform, chosen, plan)
     outcomes.finish(platform, plan, as_json, f"No such row of `{chosen.name}` is in quarantine: nothing to replay.")
 
 

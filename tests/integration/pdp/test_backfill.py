@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import Result
 
 from pdp.commands import backfill
+from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
@@ -61,6 +63,26 @@ def test_a_date_in_flight_is_left_to_its_run_and_the_exit_code_is_1(
     assert result.exit_code == 1
     assert "run `run-12345678` holds it" in result.stdout
     assert [row.status for row in meta.rows("orders")] == [State.PENDING, State.IN_FLIGHT]
+
+
+def test_a_date_that_lost_bronze_is_refused_by_name_and_the_others_go_on(
+    pdp_json: Callable[..., Any], put: Callable[..., None], meta: DeltaPartitionMeta, lake: Lake
+) -> None:
+    for day in (15, 16, 17):
+        put("orders", f"2026-11-{day}", State.DONE)
+    for day, files in ((16, 1), (17, None)):
+        row = meta.get("orders", date(2026, 11, day))
+        assert row is not None
+        for file in row.source_files[:files]:
+            Path(lake.uri(file)).unlink()
+    before = meta.rows("orders")
+    dry = pdp_json("backfill", *RANGE, "--dry-run", code=1)["dates"]
+    assert [d["verdict"] for d in dry] == ["skipped", "reset", "refused", "refused", "skipped", "skipped"]
+    assert dry[2]["reason"].endswith("accept the loss: pdp partitions reset orders 2026-11-16 --accept-loss")
+    assert "what is published stays" in dry[3]["reason"]
+    assert meta.rows("orders") == before
+    assert [d["verdict"] for d in pdp_json("backfill", *RANGE, code=1)["dates"]] == [d["verdict"] for d in dry]
+    assert [row.status for row in meta.rows("orders")] == [State.PENDING, State.DONE, State.DONE]
 
 
 def test_a_range_without_bronze_ends_with_1(pdp: Run) -> None:

@@ -79,6 +79,26 @@ def test_show_says_what_to_do_next(pdp: Run, day: str, expected: str) -> None:
     assert expected in result.stdout
 
 
+def test_show_of_an_illegal_status_and_of_lost_files_says_what_to_type(
+    pdp_json: Callable[..., Any], put: Callable[..., None], meta: DeltaPartitionMeta, lake: Lake
+) -> None:
+    for day in ("2026-11-18", "2026-11-19", "2026-11-20"):
+        put("orders", day, State.DONE)
+    assert pdp_json("partitions", "show", "orders", "2026-11-18")["next"] is None
+    lake.delta(lake.partition_meta).update({"status": "'done'"}, predicate="partition_date = '2026-11-18'")
+    advice = pdp_json("partitions", "show", "orders", "2026-11-18")["next"]
+    assert advice.endswith("legal one. To process it again: pdp partitions reset orders 2026-11-18")
+    for number, files in ((19, 1), (20, None)):
+        row = meta.get("orders", date(2026, 11, number))
+        assert row is not None
+        for file in row.source_files[:files]:
+            Path(lake.uri(file)).unlink()
+    advice = pdp_json("partitions", "show", "orders", "2026-11-19")["next"]
+    assert advice.startswith("Bronze has lost 1 file, first `bronze/orders/")
+    assert advice.endswith("accept the loss: pdp partitions reset orders 2026-11-19 --accept-loss")
+    assert "no file is left, so it cannot" in pdp_json("partitions", "show", "orders", "2026-11-20")["next"]
+
+
 @pytest.mark.usefixtures("week")
 def test_show_as_json_has_all_sixteen_columns(pdp_json: Callable[..., Any]) -> None:
     document = pdp_json("partitions", "show", "orders", "2026-11-19")

@@ -123,7 +123,7 @@ def test_backfill_says_for_each_date_of_the_range_what_happens(meta: InMemoryPar
         Verdict.RESET,
         Verdict.REFUSED,
         Verdict.WAITING,
-        Verdict.SKIPPED,
+        Verdict.REFUSED,
         Verdict.WAITING,
         Verdict.SKIPPED,
     ]
