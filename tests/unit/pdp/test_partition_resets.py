@@ -127,7 +127,7 @@ def test_backfill_says_for_each_date_of_the_range_what_happens(meta: InMemoryPar
         Verdict.WAITING,
         Verdict.SKIPPED,
     ]
-    assert "no Bronze" in outcomes[4].reason
+    assert "Bronze has no file of it" in outcomes[4].reason and "no Bronze files" in outcomes[6].reason
     assert "discovery" in outcomes[5].reason
 
 
