@@ -28,7 +28,7 @@ from platform_core.domain.catalog import Domain
 from platform_core.domain.plugin import load_aggregation
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
-from spark_jobs import cli, tables
+from spark_jobs import cli, gold_merge, tables
 from spark_jobs.failures import translate_engine_errors
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class GoldResult:
     """
 
     rows: dict[str, int] = field(default_factory=dict)
-    changes: dict[str, tables.MergeCounts] = field(default_factory=dict)
+    changes: dict[str, gold_merge.MergeCounts] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -73,22 +73,15 @@ def run(
     with translate_engine_errors(JOB, domain, day):
         silver = _read_silver(spark, lake, domain, day)
         aggregates = _tables(load_aggregation(domain).aggregate(silver, domain, day), domain)
-        # What is judged and the MERGE see one evaluation in Spark; a no-op in Sail.
-        kept = {table: aggregates[table].persist() for table in domain.gold.tables}
-        try:
-            rows = {table: aggregate.toArrow() for table, aggregate in kept.items()}
-            for table, keys in domain.gold.tables.items():
-                _refuse_repeated_keys(rows[table], domain, table, keys, day)
-            judge(rows)
-            changes = {
-                table: tables.merge_partition(
-                    spark, aggregate, lake, lake.gold(domain, table), domain.gold.tables[table], day
-                )
-                for table, aggregate in kept.items()
-            }
-        finally:
-            for aggregate in kept.values():
-                aggregate.unpersist()
+        # Evaluated once: what is judged is what is merged.
+        rows = {table: aggregates[table].toArrow() for table in domain.gold.tables}
+        for table, keys in domain.gold.tables.items():
+            _refuse_repeated_keys(rows[table], domain, table, keys, day)
+        judge(rows)
+        changes = {
+            table: gold_merge.merge_partition(spark, rows[table], lake, lake.gold(domain, table), keys, day)
+            for table, keys in domain.gold.tables.items()
+        }
     counts = {table: merged.num_rows for table, merged in rows.items()}
     result = GoldResult(counts, changes, round(time.monotonic() - started, 3))
     log.info(

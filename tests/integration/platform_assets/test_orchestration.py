@@ -11,6 +11,8 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
@@ -27,7 +29,7 @@ from platform_core.partitions.listing import DiscoveryCursor
 from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
 from processing import one_date
-from spark_jobs import bronze_to_silver, tables
+from spark_jobs import bronze_to_silver, gold_merge
 from spark_jobs.session import connect
 from tests.rigs.pipeline_rig import DAY, PipelineRig
 
@@ -258,13 +260,13 @@ def test_gold_that_is_not_what_was_merged_is_taken_back(
     assert pipeline_rig.run(DAY).success
     before = {table: files_of(pipeline_rig, table) for table in TABLES[1:]} | {"loads": loads(pipeline_rig)}
     pipeline_rig.events_file(DAY, 3, city="Rome")
-    merge = tables.merge_partition
+    merge = gold_merge.merge_partition
 
-    def merging_less(spark: Any, df: Any, *args: Any) -> Any:
-        return merge(spark, df.where("city <> 'Rome'"), *args)
+    def merging_less(spark: Any, rows: pa.Table, *args: Any) -> Any:
+        return merge(spark, rows.filter(pc.field("city") != "Rome"), *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tables, "merge_partition", merging_less)
+        patch.setattr(gold_merge, "merge_partition", merging_less)
         assert not pipeline_rig.run(DAY).success
     assert {table: files_of(pipeline_rig, table) for table in TABLES[1:]} | {"loads": loads(pipeline_rig)} == before
     row = pipeline_rig.partitions.get("events", DAY)

@@ -13,7 +13,7 @@ import pytest
 from platform_core.domain.catalog import Catalog
 from platform_core.domain.contract import ColumnType
 from spark_jobs import bronze_to_silver, silver_to_gold
-from spark_jobs.tables import MergeCounts
+from spark_jobs.gold_merge import MergeCounts
 from tests.rigs import bronze_days
 from tests.rigs.bronze_days import DAY, OTHER_DAY
 from tests.rigs.delta_rows import rows, types, version

@@ -8,9 +8,7 @@ from decimal import Decimal
 import pytest
 
 from platform_core.errors import PermanentError
-from platform_core.lake.lake import Lake
 from spark_jobs import tables
-from spark_jobs.tables import MergeCounts
 from tests.rigs.delta_rows import rows, types
 from tests.spark.conftest import Engine
 
@@ -48,30 +46,3 @@ def test_a_column_cannot_change_its_type(empty_engine: Engine) -> None:
     with pytest.raises(PermanentError, match=r"`id` of .*silver/thing"):
         tables.replace_partition(spark.sql("select 'x' as id"), lake, TABLE, "day", DAY)
     assert [row["id"] for row in rows(lake, TABLE)] == [1]
-
-
-def test_a_merge_updates_inserts_deletes_and_then_changes_nothing(empty_engine: Engine) -> None:
-    spark, lake = empty_engine.spark, empty_engine.lake
-
-    def merge(sql: str, day: date = DAY) -> MergeCounts:
-        frame = spark.sql(f"select date'{day}' as day, * from {sql}")
-        return tables.merge_partition(spark, frame, lake, "gold/thing", ["day", "city"], day)
-
-    assert merge("values ('a', 1), (null, 2), ('c', null) t(city, n)") == MergeCounts(inserted=3)
-    assert merge("values ('a', 9) t(city, n)", NEXT) == MergeCounts(inserted=1)
-    other = files(lake, "gold/thing", NEXT)
-    assert merge("values ('a', 1), (null, 2), ('c', null) t(city, n)") == MergeCounts()
-    assert merge("values ('a', 5), (null, 2), ('d', 4) t(city, n)") == MergeCounts(1, 1, 1)
-    assert merge("values ('a', 5, 'new'), (null, 2, null), ('d', 4, null) t(city, n, note)") == MergeCounts(updated=1)
-    assert [(row["city"], row["n"], row["note"]) for row in rows(lake, "gold/thing", "day", DAY)] == [
-        ("a", 5, "new"),
-        ("d", 4, None),
-        (None, 2, None),
-    ]
-    assert merge("values ('a', 5) t(city, n) where false") == MergeCounts(deleted=3)
-    assert [row["n"] for row in rows(lake, "gold/thing")] == [9]
-    assert files(lake, "gold/thing", NEXT) == other, "merging a date rewrites no other date"
-
-
-def files(lake: Lake, name: str, day: date) -> list[str]:
-    return lake.delta(name).file_uris(partition_filters=[("day", "=", day.isoformat())])
