@@ -61,12 +61,6 @@ def open_table(lake: Lake, name: str) -> DeltaTable | None:
         return None
 
 
-def read_date(lake: Lake, name: str, partition_key: str, day: date) -> pa.Table:
-    """Return one date of a Delta table as it is now; a table without columns if there is none."""
-    table = open_table(lake, name)
-    return pa.table({}) if table is None else table.to_pyarrow_table(filters=[(partition_key, "=", day)])
-
-
 def dates_of(lake: Lake, domain: Domain, partitions: PartitionMetaReader, more: Collection[date] = ()) -> list[date]:
     """Return every date that Bronze, Silver, Gold or partition_meta know, sorted.
 

@@ -28,6 +28,7 @@ from audit.stages.silver_to_gold import compare as compare_gold
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.corrections import Correction, CorrectionLedger, RowChange, correction_id, difference
+from platform_core.lake.delta_date import read_date
 from processing.claim import Claimed, Claims, Skipped, gold_versions
 from processing.context import RunContext
 from processing.lease import Lease
@@ -299,7 +300,7 @@ class Processor:
 
     def _gold(self, table: str, day: date, version: int | None = None) -> pa.Table:
         delta = self._lake.delta(self._lake.gold(self._domain, table), version)
-        return delta.to_pyarrow_table(filters=[(self._domain.partition_key, "=", day)])
+        return read_date(delta, self._domain.partition_key, day)
 
     def _gold_partition(self, table: str, day: date) -> GoldPartition:
         return GoldPartition(table, self._domain.gold.tables[table], self._gold(table, day))

@@ -12,10 +12,13 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from audit.dates import read_date
+import pyarrow as pa
+
+from audit.dates import open_table
 from audit.report import CheckOutcome, Equation, Kind, Problem, Stage, StageResult, problems_of
 from audit.warehouse_tables import WarehouseTables
 from platform_core.domain.catalog import Domain
+from platform_core.lake.delta_date import read_date
 from platform_core.lake.lake import Lake
 from warehouse import ddl
 from warehouse.load import TableLoad
@@ -42,7 +45,8 @@ def compare(lake: Lake, domain: Domain, day: date, warehouse: WarehouseTables) -
     problems: list[Problem] = []
     in_gold = in_warehouse = missing = surplus = 0
     for table, keys in domain.gold.tables.items():
-        gold = read_date(lake, lake.gold(domain, table), domain.partition_key, day)
+        delta = open_table(lake, lake.gold(domain, table))
+        gold = read_date(delta, domain.partition_key, day) if delta else pa.table({})
         totals = warehouse.totals(table, day, gold.schema)
         in_gold, in_warehouse = in_gold + gold.num_rows, in_warehouse + totals.rows
         if totals == totals_of_gold(gold):

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from deltalake.exceptions import TableNotFoundError
@@ -23,6 +23,7 @@ from pdp.commands import outcomes
 from pdp.environment import Platform
 from pdp.output import Json, TableColumn
 from platform_core.counted import counted
+from platform_core.lake.delta_date import read_date
 
 if TYPE_CHECKING:
     from platform_core.domain.catalog import Domain
@@ -114,9 +115,10 @@ def _read(platform: Platform, domain: Domain, columns: Sequence[str], day: date 
         table = platform.lake.delta(platform.lake.quarantine(domain))
     except TableNotFoundError:
         return []
-    filters = [(domain.partition_key, "=", day)] if day else None
-    rows: list[dict[str, Any]] = table.to_pyarrow_table(columns=list(columns), filters=filters).to_pylist()
-    return rows
+    rows = (
+        read_date(table, domain.partition_key, day, columns) if day else table.to_pyarrow_table(columns=list(columns))
+    )
+    return cast("list[dict[str, Any]]", rows.to_pylist())
 
 
 def _parsed(text: str | None) -> object:

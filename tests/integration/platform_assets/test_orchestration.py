@@ -47,7 +47,7 @@ def files_of(pipeline_rig: PipelineRig, table: str, day: Any = None) -> list[str
     """Return the table's live data files, of one date or of all."""
     delta = pipeline_rig.lake.delta(table)
     filters = [("event_date", "=", day.isoformat())] if day else None
-    return sorted(delta.file_uris(partition_filters=filters))
+    return sorted(delta.file_uris(file_pruning_predicate=filters))
 
 
 def checks_of(pipeline_rig: PipelineRig, result: dg.ExecuteInProcessResult) -> dict[str, Any]:
