@@ -7,7 +7,7 @@ those facts belongs to `watch`, sending to `dispatch`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
@@ -169,6 +169,55 @@ def run_alerts(runs: Iterable[FailedRun], history: Sequence[Transition], ui_url:
         kind, about = AlertKind.RUN_FAILED, run.domain
         alerts.append(_alert(kind, key, what, command, at, ui_url, about, days, run.run_id, run.job))
     return alerts
+
+
+def broken_domain_alerts(broken: Mapping[str, str], now: datetime, ui_url: str) -> list[Alert]:
+    """Return an alert for each domain whose entry has a mistake: one a UTC day while it stays.
+
+    Args:
+        broken: What is wrong, by domain.
+    """
+    return [
+        Alert(
+            key=f"domain_broken:{name}:{hashlib.sha256(error.encode()).hexdigest()[:16]}:{now:%Y-%m-%d}",
+            kind=AlertKind.DOMAIN_BROKEN,
+            domain=name,
+            partition_date=None,
+            what=f"`{name}` does not run, the other domains do: {error[:MESSAGE]} What it has stays as it is, and its"
+            " records wait in Kafka until the topic's retention ends.",
+            where=f"{name}, domains.yaml, {ui_url.rstrip('/')}/assets/platform/domains",
+            command="pdp domains",
+            at=now,
+        )
+        for name, error in broken.items()
+    ]
+
+
+def removed_domain_alerts(known: Collection[str], rows: Iterable[Partition], ui_url: str) -> list[Alert]:
+    """Return an alert for each domain that has partitions and is no longer in domains.yaml.
+
+    Args:
+        known: The names in domains.yaml, those with a mistake included.
+        rows: partition_meta.
+    """
+    removed: dict[str, list[datetime]] = {}
+    for row in rows:
+        if row.domain not in known:
+            removed.setdefault(row.domain, []).append(row.updated_at or row.created_at or EPOCH)
+    return [
+        Alert(
+            key=f"domain_removed:{name}:{max(changed):%Y-%m-%dT%H:%M:%S}",
+            kind=AlertKind.DOMAIN_REMOVED,
+            domain=name,
+            partition_date=None,
+            what=f"`{name}` is no longer in domains.yaml, and {len(changed)} dates of it are left, with all that was"
+            " made of them. Nothing is deleted by itself. Put the entry back, or remove what `pdp domains` lists.",
+            where=f"{name}, domains.yaml, {ui_url.rstrip('/')}/assets",
+            command="pdp domains",
+            at=max(changed),
+        )
+        for name, changed in removed.items()
+    ]
 
 
 def failing_sensor_alert(name: str, since: datetime, error: str, ui_url: str) -> Alert:

@@ -69,6 +69,13 @@ def audit(
             if stage in chosen_stages and (stage is not Stage.SOURCE or source_to_silver.is_comparable(domain))
             for result in checks.of(stage, domain)
         ]
+    if domains is None:
+        results += [
+            StageResult(stage, name, not_checked=error)
+            for name, error in catalog.broken.items()
+            for stage in Stage
+            if stage in chosen_stages
+        ]
     return AuditReport(tuple(results))
 
 

@@ -54,7 +54,9 @@ def holders(catalog: Catalog, kind: str, identifier: str) -> list[Holder]:
 
     Raises:
         PermanentError: no domain has subjects of this kind, or the identifier cannot be one.
+        ConfigurationError: a domain is broken: nobody could say that it holds nothing of the subject.
     """
+    catalog.require_whole()
     holding = [(domain, domain.subjects[kind]) for domain in catalog if kind in domain.subjects]
     if not holding:
         known = sorted({name for domain in catalog for name in domain.subjects})

@@ -50,8 +50,9 @@ def domain(catalog: Catalog, name: str) -> Domain:
 
     Raises:
         ArgumentError: there is none; the message has the known ones and the most similar.
+        ConfigurationError: its entry has a mistake; the message says which.
     """
-    return catalog[one_of("domain", name, catalog.names)]
+    return catalog[one_of("domain", name, [*catalog.names, *catalog.broken])]
 
 
 def domains(catalog: Catalog, name: str | None) -> list[Domain]:

@@ -22,6 +22,7 @@ from pdp.commands import (
     backfill,
     corrections,
     dlq,
+    domains,
     erase,
     kafka,
     offsets,
@@ -67,6 +68,7 @@ app.add_typer(dlq.app, name="dlq")
 app.add_typer(offsets.app, name="offsets")
 app.add_typer(watermark.app, name="watermark")
 app.add_typer(sink.app, name="sink")
+app.command("domains")(domains.domains)
 app.command("topics")(kafka.topics)
 app.command("lag")(kafka.lag)
 app.command("peek")(kafka.peek)

@@ -34,10 +34,14 @@ class Platform:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The domains."""
+        """The domains; each whose entry has a mistake is named, and left out."""
+        from pdp import output
         from platform_core.domain.catalog import load_catalog
 
-        return load_catalog(self.settings.domains_file)
+        catalog = load_catalog(self.settings.domains_file)
+        for name, error in catalog.broken.items():
+            output.note(f"warning: domain `{name}` cannot run and is left out. {error}")
+        return catalog
 
     @cached_property
     def lake(self) -> Lake:

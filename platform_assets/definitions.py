@@ -7,11 +7,14 @@ Each concept of Dagster has a file of its name: `assets`, `asset_checks`, `jobs`
 
 from __future__ import annotations
 
+import logging
+
 import dagster as dg
 
+from platform_assets.asset_checks.catalog import catalog_check
 from platform_assets.asset_checks.offset_coverage import coverage_check
 from platform_assets.asset_checks.watch import watch_checks
-from platform_assets.assets.external import bronze_spec, source_specs, topic_spec
+from platform_assets.assets.external import bronze_spec, catalog_spec, source_specs, topic_spec
 from platform_assets.assets.pipeline import pipeline_assets
 from platform_assets.jobs import domain_job
 from platform_assets.resources.metadata_store import MetadataStore
@@ -22,9 +25,11 @@ from platform_assets.sensors.discovery_sensor import discovery_sensor
 from platform_assets.sensors.offset_coverage import coverage_sensor
 from platform_assets.sensors.watch import watch_sensor
 from platform_core.domain.catalog import Catalog, Domain, load_catalog
-from platform_core.domain.catalog_checks import refuse_unreadable_sql
+from platform_core.domain.catalog_checks import refuse_unreadable
 from platform_core.settings import Settings
 from platform_core.settings import settings as environment
+
+log = logging.getLogger(__name__)
 
 RESOURCES = {
     "metadata_store": MetadataStore(),
@@ -47,11 +52,19 @@ def domain_defs(domain: Domain, settings: Settings) -> dg.Definitions:
 
 
 def build_defs(catalog: Catalog, settings: Settings | None = None) -> dg.Definitions:
-    """Return the definitions of a catalog, with the settings of the environment by default."""
+    """Return the definitions of a catalog, with the settings of the environment by default.
+
+    A domain of which none can be made is left out: the check `every_domain_runs` fails, and an alert is raised.
+    """
     settings = settings or environment()
-    domains = dg.Definitions.merge(*(domain_defs(domain, settings) for domain in catalog))
+    of_domains: dict[str, dg.Definitions] = {}
+    catalog = catalog.checked(lambda domain: of_domains.setdefault(domain.name, domain_defs(domain, settings)))
+    for name, error in catalog.broken.items():
+        log.error("domain_broken domain=%s error=%s", name, error)
+    domains = dg.Definitions.merge(*of_domains.values())
     platform = dg.Definitions(
-        assets=source_specs(catalog),
+        assets=[*source_specs(catalog), catalog_spec()],
+        asset_checks=[catalog_check(catalog)],
         sensors=[watch_sensor(catalog, settings), coverage_sensor(catalog, settings)],
         resources=RESOURCES,
         # A run has one step: a process of its own for it would cost a second import of everything (5-8 s of CPU). It
@@ -66,6 +79,4 @@ def defs() -> dg.Definitions:
     """The definitions of the catalog that `DOMAINS_FILE` names."""
     settings = environment()
     catalog = load_catalog(settings.domains_file, settings.partitions_start_date)
-    for domain in catalog:
-        refuse_unreadable_sql(domain)
-    return build_defs(catalog, settings)
+    return build_defs(catalog.checked(refuse_unreadable), settings)

@@ -7,6 +7,7 @@ Each domain with a source has a command. Only parsing and wiring belong here; wh
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,6 +19,8 @@ from platform_core.errors import ConfigurationError
 from platform_core.settings import settings
 from producers.command_line import EXIT_MISCONFIGURED, CommandLine, environment
 from producers.running import Stop
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +45,8 @@ def _commands(catalog: Catalog) -> CommandLine:
     lower = "set back a retention or a record size that was raised on a topic; records may be lost"
     sub.add_argument("--lower", action="store_true", help=lower)
 
-    command("check-contracts", "Compare each contract with its released versions; needs no service.", _check_contracts)
+    text = "Check domains.yaml and its packages, and compare contracts with their released versions; needs no service."
+    command("check-contracts", text, _check_contracts)
     command("release-contracts", "Write each contract that changed as the next released version.", _release_contracts)
 
     for domain in catalog.with_source:
@@ -53,6 +57,8 @@ def _commands(catalog: Catalog) -> CommandLine:
             sub.add_argument("--once", action="store_true", help="one poll, snapshot or increment, then end")
         if isinstance(domain.source, PostgresSnapshot):
             sub.add_argument("--accept-loss", action="store_true", help="with --once: also if most rows are gone")
+    for name in catalog.broken:
+        command(name, f"Cannot run: the entry of {name} has a mistake.", _source).set_defaults(domain=name)
     return line
 
 
@@ -60,16 +66,20 @@ def _provision(parsed: argparse.Namespace) -> dict[str, Any]:
     from platform_kafka.provision import provision
 
     configured, catalog = environment()
+    for name, error in catalog.broken.items():
+        log.error("domain_broken domain=%s error=%s", name, error)
     return {
         "command": "provision",
         **asdict(provision(configured, catalog, wait_seconds=parsed.wait, lower=parsed.lower)),
+        "broken": catalog.broken,
     }
 
 
 def _check_contracts(parsed: argparse.Namespace) -> dict[str, Any]:
+    from platform_core.domain.catalog_checks import refuse_unreadable
     from platform_core.domain.released_contracts import check_release
 
-    catalog = load_catalog(settings().domains_file)
+    catalog = load_catalog(settings().domains_file).checked(refuse_unreadable).require_whole()
     versions = {release.domain: release.version for release in map(check_release, catalog)}
     return {
         "command": "check-contracts",
@@ -81,7 +91,7 @@ def _check_contracts(parsed: argparse.Namespace) -> dict[str, Any]:
 def _release_contracts(parsed: argparse.Namespace) -> dict[str, Any]:
     from platform_core.domain.released_contracts import release
 
-    catalog = load_catalog(settings().domains_file)
+    catalog = load_catalog(settings().domains_file).require_whole()
     releases = [release(domain) for domain in catalog]
     return {
         "command": "release-contracts",

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 
 from platform_core.clock import SystemClock
-from platform_core.domain.catalog import load_catalog
+from platform_core.domain.catalog import Catalog, Domain, load_catalog
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
 from platform_core.probe_server import ProbeServer
@@ -78,12 +78,24 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> bool:
     broker = KafkaBroker(config)
     raw = [domain.topic.name for domain in domains]
     broker.require([*raw, *(dlq_name(domain) for domain in domains), PROCESSED_EVENTS])
-    check_contracts(config, domains)
+    domains = _readable(config, catalog, domains)
+    raw = [domain.topic.name for domain in domains]
     ends = _end_offsets(config, raw) if options.until_caught_up else None
     sink = Sink(domains, broker, KafkaPublisher(config), LakeStore(lake), config, clock)
-    log.info("sink_started domains=%s lake=%s", ",".join(names), lake.root)
+    log.info("sink_started domains=%s lake=%s", ",".join(domain.name for domain in domains), lake.root)
     with _endpoint(config, sink, clock):
         return sink.run(stop.is_set, ends)
+
+
+def _readable(config: Settings, catalog: Catalog, domains: list[Domain]) -> list[Domain]:
+    """Leave out what cannot be read by the domains' own mistakes: its records stay in Kafka and are not committed."""
+    unreadable = check_contracts(config, domains)
+    for name, error in {**catalog.broken, **{name: each.message for name, each in unreadable.items()}}.items():
+        log.error("domain_broken domain=%s error=%s", name, error)
+    readable = [domain for domain in domains if domain.name not in unreadable]
+    if domains and not readable:
+        raise next(iter(unreadable.values()))
+    return readable
 
 
 def _end_offsets(config: Settings, topics: list[str]) -> dict[TopicPartition, int]:

@@ -17,7 +17,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from platform_core.domain.catalog import Domain, load_catalog
-from platform_core.domain.catalog_checks import refuse_unreadable_sql
+from platform_core.domain.catalog_checks import refuse_unreadable
 from platform_core.errors import PlatformError, TransientError
 from platform_core.lake.lake import Lake
 from platform_core.settings import settings
@@ -41,7 +41,7 @@ def main(job: str, of_date: OfDate, argv: Sequence[str] | None = None) -> int:
     days = sorted({day for group in arguments.date for day in group})
     try:
         domain = load_catalog(settings().domains_file)[arguments.domain]
-        refuse_unreadable_sql(domain)
+        refuse_unreadable(domain)
         lake = Lake(settings())
     except PlatformError as error:
         sys.stderr.write(f"{error.message}\n")

@@ -130,11 +130,12 @@ class Coverage:
 
     def _look(self, state: CoverageState, now: datetime) -> bool:
         started = time.monotonic()
-        topics = self._kafka.topics([domain.topic.name for domain in self._catalog])
+        asked = [domain.topic.name for domain in self._catalog]
+        topics = self._kafka.topics(asked)
         # The offsets are asked for first: what the group had committed by then has been in the ledger's and the
         # dead letters' topics ever since, or is about to be.
         committed = {name: self._kafka.committed(name, list(topic.bounds)) for name, topic in topics.items()}
-        state.follow(topics)
+        state.follow(topics, asked)
         if not self._read_what_is_new(state, started + READ_SECONDS):
             return False
         state.looked_at = now
@@ -158,7 +159,8 @@ class Coverage:
         complete = PROCESSED_EVENTS in topics
         if not complete:
             log.warning("ledger_missing topic=%s", PROCESSED_EVENTS)
-        before, state.read_to = state.read_to, {}
+        before = state.read_to
+        state.read_to = {name: read for name, read in before.items() if name.rpartition("/")[0] not in parsers}
         for name, topic in topics.items():
             name_and_id = f"{name}/{topic.id}"
             position = before.get(name_and_id, {})

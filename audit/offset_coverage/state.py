@@ -8,7 +8,7 @@ month neither Kafka nor the ledger nor the dead letters say what an offset was. 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -138,9 +138,15 @@ class CoverageState(BaseModel):
     read_to: dict[str, dict[int, int]] = {}
     topics: dict[str, TopicCoverage] = {}
 
-    def follow(self, topics: Mapping[str, KafkaTopic]) -> None:
-        """Keep what is known of the topics that there are; one that was recreated begins anew."""
-        known, self.topics = self.topics, {}
+    def follow(self, topics: Mapping[str, KafkaTopic], asked: Collection[str]) -> None:
+        """Keep what is known of the topics that there are; one that was recreated begins anew.
+
+        Args:
+            topics: Those of the topics asked for that Kafka has.
+            asked: What is known of any other stays: its domain's entry may be broken for a while.
+        """
+        known = self.topics
+        self.topics = {name: topic for name, topic in known.items() if name not in asked}
         for name, topic in topics.items():
             before = known.get(name, TopicCoverage(topic_id=topic.id))
             self.topics[name] = TopicCoverage(topic_id=topic.id)

@@ -6,11 +6,22 @@ Producers and the sink write them; Dagster only knows of them. What Dagster is t
 
 import dagster as dg
 
-from platform_assets.assets.keys import bronze_key, source_keys, topic_key
+from platform_assets.assets.keys import CATALOG_KEY, bronze_key, source_keys, topic_key
 from platform_assets.assets.metadata import contract_schema
 from platform_assets.partitions import daily
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.source import PostgresTable
+
+
+def catalog_spec() -> dg.AssetSpec:
+    """Return the list of domains, which carries the check that each of them runs."""
+    return dg.AssetSpec(
+        CATALOG_KEY,
+        group_name="platform",
+        description="The list of domains, `domains.yaml`. A mistake in an entry stops its own domain only.",
+        kinds={"yaml"},
+        owners=["team:platform"],
+    )
 
 
 def source_specs(catalog: Catalog) -> list[dg.AssetSpec]:

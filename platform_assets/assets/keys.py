@@ -8,6 +8,9 @@ import dagster as dg
 from platform_core.domain.catalog import Domain
 from platform_core.domain.source import PostgresTable
 
+CATALOG_KEY = dg.AssetKey(["platform", "domains"])
+"""Key of the list of domains."""
+
 
 def source_keys(domain: Domain) -> list[dg.AssetKey]:
     """Keys of what the domain's producer reads: tables, or whatever else its source is; none without a producer."""

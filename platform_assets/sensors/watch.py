@@ -10,6 +10,7 @@ import dagster as dg
 
 from alerting import collect
 from alerting.channels import Channel
+from platform_assets.asset_checks.catalog import evaluate as catalog_outcome
 from platform_assets.asset_checks.watch import evaluate
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.sensors.check_reporter import CheckReporter, Inbox
@@ -63,7 +64,7 @@ def watch_sensor(
     def watch(context: dg.SensorEvaluationContext, metadata_store: MetadataStore) -> dg.SensorResult:
         now, partitions = reporter.clock.now(), metadata_store.partitions()
         rows = partitions.rows()
-        outcomes = [outcome for domain in catalog for outcome in evaluate(domain, rows, now)]
+        outcomes = [catalog_outcome(catalog), *(each for domain in catalog for each in evaluate(domain, rows, now))]
         since = (LastReported.from_json(context.cursor).looked_at or now - FIRST_LOOK) - OVERLAP
         alerts = find_alerts(catalog, partitions, rows, context.instance, settings.ui_url, since, now)
         inbox[:] = inbox or [posted(settings)]
@@ -102,5 +103,7 @@ def find_alerts(
         *collect.check_alerts(rows, history, ui_url),
         *collect.sla_alerts([freshness(domain, rows, now) for domain in catalog], ui_url),
         *collect.run_alerts(runs, of_runs, ui_url),
+        *collect.broken_domain_alerts(catalog.broken, now, ui_url),
+        *collect.removed_domain_alerts({*catalog.names, *catalog.broken}, rows, ui_url),
     ]
     return sorted(alerts, key=lambda alert: alert.at)

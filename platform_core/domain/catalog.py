@@ -9,22 +9,22 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from platform_core.domain import source as sources
-from platform_core.domain.catalog_checks import mistakes, shared_places
+from platform_core.domain.catalog_checks import default_places, mistakes, shared_places
 from platform_core.domain.contract import ColumnType, Contract, load_contract
 from platform_core.domain.entry import NAME, Entry, TimeOfDay
 from platform_core.domain.gold_tables import GoldTable, load_gold_tables
-from platform_core.domain.strict_yaml import read_yaml
+from platform_core.domain.strict_yaml import read_entries
 from platform_core.errors import ConfigurationError
 
 BUCKET = r"^[a-z0-9][a-z0-9.-]*$"
@@ -274,10 +274,17 @@ def _is_cron_field(field: str, legal: tuple[int, int]) -> bool:
 
 
 class Catalog:
-    """All domains, in the order of the file."""
+    """The domains that can run, in the order of the file, and why the others cannot.
 
-    def __init__(self, domains: list[Domain]) -> None:
+    A broken domain is not a removed one: what it has anywhere stays as it is and waits until its entry is mended.
+
+    Attributes:
+        broken: What is wrong, by the name of the domain.
+    """
+
+    def __init__(self, domains: list[Domain], broken: Mapping[str, str] | None = None) -> None:
         self._domains = {domain.name: domain for domain in domains}
+        self.broken = dict(broken or {})
 
     def __iter__(self) -> Iterator[Domain]:
         return iter(self._domains.values())
@@ -290,7 +297,7 @@ class Catalog:
 
     @property
     def names(self) -> list[str]:
-        """The domains' names."""
+        """The names of the domains that can run."""
         return list(self._domains)
 
     @property
@@ -299,6 +306,8 @@ class Catalog:
         return [domain for domain in self if domain.source is not None]
 
     def __getitem__(self, name: str) -> Domain:
+        if name in self.broken:
+            raise ConfigurationError(f"Domain `{name}` cannot run. {self.broken[name]}")
         try:
             return self._domains[name]
         except KeyError:
@@ -307,58 +316,89 @@ class Catalog:
                 " a new one is an entry in domains.yaml and a package."
             ) from None
 
+    def checked(self, check: Callable[[Domain], object]) -> Catalog:
+        """Return the catalog in which each domain that fails a check is broken, whatever it fails with."""
+        domains, broken = [], dict(self.broken)
+        for domain in self:
+            try:
+                check(domain)
+                domains.append(domain)
+            except Exception as error:  # a domain's package may raise anything, and the others must go on
+                broken[domain.name] = _said(domain.name, error)
+        return Catalog(domains, broken)
+
+    def require_whole(self) -> Catalog:
+        """Return the catalog if every domain can run.
+
+        Raises:
+            ConfigurationError: one cannot; the message has all of them.
+        """
+        if self.broken:
+            raise ConfigurationError("\n".join(self.broken.values()))
+        return self
+
 
 def load_catalog(path: Path, not_before: date | None = None) -> Catalog:
     """Read `domains.yaml` and check every entry and contract.
 
-    The file's folder and its parent are importable afterwards, so that a package beside the file can be a plugin.
+    A mistake in an entry concerns its own domain, and two domains that would share a place are both concerned; the
+    others run, see `Catalog.broken`. The file's folder and its parent are importable afterwards, so that a package
+    beside the file can be a plugin.
 
     Args:
         not_before: Where a domain begins whose own start date is earlier.
 
     Raises:
-        ConfigurationError: file, domain and key of the first mistake, and what is legal.
+        ConfigurationError: the file is missing or no list of domains, or no domain of it can run: then file, domain
+            and key of the first mistake, and what is legal.
     """
     try:
-        document = read_yaml(path)
+        entries, unreadable = read_entries(path, "domains")
     except FileNotFoundError:
         raise ConfigurationError(f"`{path}` does not exist. Set `DOMAINS_FILE` to the list of domains.") from None
     except yaml.YAMLError as error:
         raise ConfigurationError(f"`{path}` is not YAML: {error}") from None
-    if not isinstance(document, dict) or not isinstance(document.get("domains"), dict) or set(document) != {"domains"}:
-        raise ConfigurationError(f"`{path}` must have one top-level key, `domains`, a mapping by name.")
+    except ValueError as error:
+        raise ConfigurationError(f"`{path}`: {error}.") from None
     for folder in (path.resolve().parent, path.resolve().parent.parent):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
-    domains = [_domain(path, str(name), entry) for name, entry in document["domains"].items()]
+    broken = {name: f"`{path}`, domain `{name}`: {error}." for name, error in unreadable.items()}
+    domains = []
+    for name, entry in entries.items():
+        try:
+            domains.append(_domain(path, name, entry))
+        except Exception as error:  # importing the parents of a package may raise anything
+            broken[name] = _said(name, error)
+    for name, other, key, place in shared_places(entries):
+        text = (
+            f"`{path}`: `{key}` `{place}` is used by domains `{other}` and `{name}`, or lies within the other's; it"
+            " must be unique. Neither of them runs until one has a place of its own."
+        )
+        broken.setdefault(name, text)
+        broken.setdefault(other, text)
     if not_before is not None:
         domains = [d.model_copy(update={"start_date": max(d.start_date, not_before)}) for d in domains]
-    catalog = Catalog(domains)
-    for domain, other, key, place in shared_places(catalog):
-        raise ConfigurationError(
-            f"`{path}`: `{key}` `{place}` is used by domains `{other.name}` and `{domain.name}`, or lies within the"
-            " other's; it must be unique."
-        )
-    for domain in catalog:
-        for key, what in mistakes(domain):
-            raise ConfigurationError(f"`{path}`, domain `{domain.name}`, key `{key}`: {what}.")
+    catalog = Catalog([domain for domain in domains if domain.name not in broken], broken)
+    if broken and not len(catalog):
+        raise ConfigurationError(next(iter(broken.values())))
     return catalog
+
+
+def _said(name: str, error: Exception) -> str:
+    if isinstance(error, ConfigurationError):
+        return error.message
+    return f"Domain `{name}`: {type(error).__name__}: {error}."
 
 
 def _domain(path: Path, name: str, entry: object) -> Domain:
     if not isinstance(entry, dict):
         raise ConfigurationError(f"`{path}`, domain `{name}`: must be a mapping of keys.")
-    entry = dict(entry)
-    plugin = str(entry.setdefault("plugin", f"domains.{name}"))
-    topic = entry.get("topic")
-    if isinstance(topic, dict):
-        entry["topic"] = {"name": f"raw-{name}", **topic}
-    for layer in ("bronze", "silver"):
-        if isinstance(entry.get(layer), dict):
-            entry[layer] = {"prefix": name, **entry[layer]}
-    entry.setdefault("warehouse_schema", name.upper())
+    plugin = str(entry.get("plugin", f"domains.{name}"))
     try:
-        return Domain.model_validate({**entry, "name": name, "folder": _package_folder(path, name, plugin)})
+        domain = Domain.model_validate(
+            {**_with_default_places(name, entry), "plugin": plugin, "folder": _package_folder(path, name, plugin)}
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         # pydantic names the kind of a source as if it were a key.
@@ -367,6 +407,17 @@ def _domain(path: Path, name: str, entry: object) -> Domain:
         raise ConfigurationError(
             f"`{path}`, domain `{name}`, key `{key}`: {first['msg'].removeprefix('Value error, ')}."
         ) from None
+    for key, what in mistakes(domain):
+        raise ConfigurationError(f"`{path}`, domain `{name}`, key `{key}`: {what}.")
+    return domain
+
+
+def _with_default_places(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    places = default_places(name)
+    blocks = {
+        key: {**places[key], **entry[key]} for key in ("topic", "bronze", "silver") if isinstance(entry.get(key), dict)
+    }
+    return {"warehouse_schema": places["warehouse_schema"], **entry, **blocks, "name": name}
 
 
 def _package_folder(path: Path, name: str, plugin: str) -> Path:

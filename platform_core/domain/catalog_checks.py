@@ -6,8 +6,8 @@ Each check yields a key and what is wrong with it; reading the file and the type
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from platform_core.domain.bronze_schema import PLATFORM_COLUMNS
 from platform_core.errors import ConfigurationError
@@ -38,43 +38,65 @@ def mistakes(domain: Domain) -> Iterator[Complaint]:
     yield from _unknown_columns(domain)
 
 
-def refuse_unreadable_sql(domain: Domain) -> None:
-    """Parse every SQL expression of an entry that is made for Silver or Gold, and look for its columns.
+def refuse_unreadable(domain: Domain) -> None:
+    """Parse every SQL expression of an entry that is made for Silver or Gold, look for its columns, read gold.yaml.
 
     Only processes that run SQL ask for this: the parser is large.
 
     Raises:
-        ConfigurationError: an expression is none, or names a column that does not exist.
+        ConfigurationError: an expression is none, or names a column that does not exist; gold.yaml is wrong.
     """
+    _ = domain.gold_tables
     for key, what in _unreadable_sql(domain):
         raise ConfigurationError(f"domains.yaml, domain `{domain.name}`, key `{key}`: {what}.")
 
 
-def shared_places(domains: Iterable[Domain]) -> Iterator[tuple[Domain, Domain, str, str]]:
-    """Yield (domain, other domain, key, place) of each place that two domains would write to."""
-    owners: list[tuple[str, str, Domain]] = []
-    for domain in domains:
-        for key, place in _places(domain):
+def default_places(name: str) -> dict[str, Any]:
+    """Return the places of a domain whose entry does not name them, by block and key."""
+    return {
+        "topic": {"name": f"raw-{name}"},
+        "bronze": {"bucket": "bronze", "prefix": name},
+        "silver": {"bucket": "silver", "prefix": name},
+        "gold": {"bucket": "gold"},
+        "warehouse_schema": name.upper(),
+    }
+
+
+def shared_places(entries: Mapping[str, object]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (domain, other domain, key, place) of each place that two domains would write to.
+
+    Entries as the file has them: one with a mistake keeps its places, or another could write to them meanwhile.
+    """
+    owners: list[tuple[str, str, str]] = []
+    for name, entry in entries.items():
+        for key, place in _places(name, entry) if isinstance(entry, dict) else ():
             for other_key, other_place, other in owners:
                 one, two = f"{place}/", f"{other_place}/"
                 same_kind = key == other_key or {key[-7:], other_key[-7:]} == {".prefix"}
-                if same_kind and other is not domain and (one.startswith(two) or two.startswith(one)):
-                    yield domain, other, key, place
-            owners.append((key, place, domain))
+                if same_kind and other != name and (one.startswith(two) or two.startswith(one)):
+                    yield name, other, key, place
+            owners.append((key, place, name))
 
 
-def _places(domain: Domain) -> Iterator[Complaint]:
-    bronze, silver, gold = domain.bronze, domain.silver, domain.gold
-    yield "bronze.prefix", f"{bronze.bucket}/{bronze.prefix}"
-    yield "silver.prefix", f"{silver.bucket}/{silver.prefix}"
-    yield "silver.prefix", f"{silver.bucket}/{silver.prefix}_quarantine"
-    for table in gold.tables:
-        yield "gold.prefix", "/".join(part for part in (gold.bucket, gold.prefix, table) if part)
-        yield "gold.tables", table
-    yield "topic.name", domain.topic.name
-    yield "warehouse_schema", domain.warehouse_schema
-    if domain.source is not None:
-        yield "source.command", domain.command
+def _places(name: str, entry: Mapping[str, Any]) -> Iterator[Complaint]:
+    defaults = default_places(name)
+
+    def block(key: str) -> dict[str, Any]:
+        given = entry.get(key)
+        return {**defaults.get(key, {}), **(given if isinstance(given, dict) else {})}
+
+    bronze, silver, gold, source = block("bronze"), block("silver"), block("gold"), block("source")
+    yield "bronze.prefix", f"{bronze['bucket']}/{bronze['prefix']}"
+    yield "silver.prefix", f"{silver['bucket']}/{silver['prefix']}"
+    yield "silver.prefix", f"{silver['bucket']}/{silver['prefix']}_quarantine"
+    tables = gold.get("tables")
+    for table in tables if isinstance(tables, dict) else ():
+        yield "gold.prefix", "/".join(str(part) for part in (gold["bucket"], gold.get("prefix"), table) if part)
+        yield "gold.tables", str(table)
+    yield "topic.name", str(block("topic")["name"])
+    yield "warehouse_schema", str(entry.get("warehouse_schema", defaults["warehouse_schema"]))
+    if source:
+        yield "source.command", str(source.get("command") or name)
 
 
 def _reserved_names(domain: Domain) -> Iterator[Complaint]:
@@ -96,6 +118,9 @@ def _unknown_columns(domain: Domain) -> Iterator[Complaint]:
         for name in getattr(domain.silver, key):
             if not _is_silver_column(domain, name):
                 yield f"silver.{key}", _no_column(name)
+    for kind, name in domain.subjects.items():
+        if name not in domain.contract.by_name:
+            yield f"subjects.{kind}", f"`{name}` is no property in `{domain.contract.path}`"
     for table, keys in domain.gold.tables.items():
         if len(set(keys)) < len(keys):
             yield f"gold.tables.{table}", "a merge key occurs twice"

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from platform_core.domain.catalog import Domain
 from platform_core.domain.released_contracts import require_compatible
-from platform_core.errors import TransientError
+from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from platform_kafka.registry import registered_versions, registry_client
 from platform_kafka.topics import subject_name
@@ -20,12 +20,13 @@ from platform_kafka.topics import subject_name
 log = logging.getLogger(__name__)
 
 
-def check_contracts(settings: Settings, domains: Iterable[Domain]) -> None:
+def check_contracts(settings: Settings, domains: Iterable[Domain]) -> dict[str, ConfigurationError]:
     """Compare each domain's contract with every registered version.
 
-    Raises:
-        ConfigurationError: a version is incompatible; the message names the properties.
+    Returns:
+        Why a domain's records must not be read, by its name; the message names the properties.
     """
+    unreadable: dict[str, ConfigurationError] = {}
     # Without a second try: a registry that is away must not hold up the start.
     registry = registry_client(settings, retries=0)
     for domain in domains:
@@ -33,6 +34,11 @@ def check_contracts(settings: Settings, domains: Iterable[Domain]) -> None:
             versions = registered_versions(registry, subject_name(domain))
         except TransientError as error:
             log.warning("contracts_unchecked domain=%s error=%s", domain.name, error)
-            return
-        require_compatible(domain, versions)
-        log.info("contract_checked domain=%s registered_versions=%d", domain.name, len(versions))
+            break
+        try:
+            require_compatible(domain, versions)
+        except ConfigurationError as incompatible:
+            unreadable[domain.name] = incompatible
+        else:
+            log.info("contract_checked domain=%s registered_versions=%d", domain.name, len(versions))
+    return unreadable

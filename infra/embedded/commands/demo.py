@@ -104,7 +104,7 @@ class Demo:
             stack.__exit__(None, None, None)
 
     def _stages(self, workers: Workers, config: Settings) -> int:
-        catalog, lake = load_catalog(config.domains_file), Lake(config)
+        catalog, lake = load_catalog(config.domains_file).require_whole(), Lake(config)
         self.report = {
             "lake": lake.root,
             "warehouse": _warehouse_access(config),

@@ -56,7 +56,10 @@ def up(engine: Engine, seed: int) -> int:
             workers.start("sink", "sink", endpoint=True)
             _first_history(workers, seed, reporter)
             workers.start("shop", "simulation", "simulate-shop")
-            for domain in load_catalog(settings().domains_file).with_source:
+            catalog = load_catalog(settings().domains_file)
+            for name, error in catalog.broken.items():
+                reporter.line(f"`{name}` does not run: {error}")
+            for domain in catalog.with_source:
                 workers.start(f"producer-{domain.command}", "producers", domain.command, endpoint=True)
             workers.start_dagster_ui()
             workers.start_dagster_daemon()

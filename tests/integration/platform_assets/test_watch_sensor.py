@@ -154,7 +154,7 @@ def test_a_dead_date_and_a_missed_deadline_raise_one_alert_each(watch: Watch) ->
     watch.die(DEAD_DAY)
     watch.clock.advance(days=2)
     events = watch.tick()
-    assert outcomes(events) == {"fresh": False, "no_dead_partition": False}
+    assert outcomes(events) == {"fresh": False, "no_dead_partition": False, "every_domain_runs": True}
     assert all(event.severity is dg.AssetCheckSeverity.ERROR for event in events)
     assert sorted(watch.channel.kinds) == ["DEAD", "SLA_MISSED"]
     watch.clock.advance(seconds=30)
@@ -164,6 +164,19 @@ def test_a_dead_date_and_a_missed_deadline_raise_one_alert_each(watch: Watch) ->
     watch.cursor = None
     watch.tick()
     assert len(watch.channel.taken) == 2
+
+
+def test_a_broken_entry_and_a_removed_domain_are_red_or_an_alert_and_their_dates_stay(watch: Watch) -> None:
+    watch.done(YESTERDAY)
+    watch.catalog = Catalog([], {"orders": "no cron"})
+    watch.sensor = watch_sensor(watch.catalog, settings(), watch.channels, watch.clock)
+    assert outcomes(watch.tick()) == {"every_domain_runs": False}
+    assert watch.channel.kinds == ["DOMAIN_BROKEN"] and "no cron" in watch.channel.taken[0].what
+    watch.sensor = watch_sensor(Catalog([]), settings(), watch.channels, watch.clock)
+    watch.tick()
+    watch.tick()
+    assert watch.channel.kinds == ["DOMAIN_BROKEN", "DOMAIN_REMOVED"]
+    assert watch.channel.taken[1].command == "pdp domains" and len(watch.partitions.rows("orders")) == 1
 
 
 def test_an_outcome_is_reported_when_it_changes_after_a_load_and_every_quarter_of_an_hour(watch: Watch) -> None:
@@ -177,7 +190,7 @@ def test_an_outcome_is_reported_when_it_changes_after_a_load_and_every_quarter_o
     watch.clock.advance(minutes=14)
     assert watch.tick() == []
     watch.clock.advance(minutes=1)
-    assert outcomes(watch.tick()) == {"fresh": True, "no_dead_partition": True}
+    assert outcomes(watch.tick()) == {"fresh": True, "no_dead_partition": True, "every_domain_runs": True}
     watch.done(DEAD_DAY - timedelta(days=1))
     watch.clock.advance(seconds=30)
     assert outcomes(watch.tick()) == {"fresh": True, "no_dead_partition": True}, "the UI asks for one after each load"

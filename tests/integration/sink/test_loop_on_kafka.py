@@ -10,6 +10,7 @@ from collections import Counter
 from urllib.request import Request, urlopen
 
 import pyarrow.parquet as pq
+import yaml
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from platform_core.settings import REPOSITORY
@@ -230,6 +231,33 @@ def test_a_contract_that_cannot_read_a_registered_version_ends_the_start_and_nam
     process = sink_rig.start(**schema_registry.env())
     assert process.wait(30) == os.EX_CONFIG
     assert "`session_id`" in process.log.read_text()
+
+
+def test_a_broken_entry_leaves_its_records_in_kafka_and_the_others_go_on(sink_rig):
+    entry = yaml.safe_load(sink_rig.domains_file.read_text())["domains"]["events"]
+    topic = f"{sink_rig.topic}-visits"
+    visits = entry | {
+        "plugin": "domains.events",
+        "topic": entry["topic"] | {"name": topic},
+        "source": {"kind": "clickstream", "command": "visits"},
+        "gold": {"tables": {"visits": ["event_date"]}},
+    }
+    sink_rig.domains_file.write_text(yaml.safe_dump({"domains": {"events": entry, "visits": visits}}))
+    sink_rig.create_topics()
+    sink_rig.produce(5)
+    producer = sink_rig.producer()
+    producer.produce(topic, sink_rig.event(1), "1")
+    assert producer.flush(60) == 0
+    broken = {"events": entry, "visits": visits | {"schedule": "hourly"}}
+    sink_rig.domains_file.write_text(yaml.safe_dump({"domains": broken}))
+    log = sink_rig.run("--until-caught-up")
+    assert "domain_broken domain=visits" in log and "sink_started domains=events " in log
+    assert len(sink_rig.rows()) == 5 and sink_rig.committed() == sink_rig.ends()
+    assert not list(sink_rig.lake.glob("bronze/visits/**/*.parquet")) and not sink_rig.read(f"dlq-{topic}")
+    sink_rig.domains_file.write_text(yaml.safe_dump({"domains": {"events": entry, "visits": visits}}))
+    sink_rig.run("--until-caught-up")
+    [file] = sink_rig.lake.glob("bronze/visits/**/*.parquet")
+    assert pq.read_metadata(file).num_rows == 1 and len(sink_rig.rows()) == 5
 
 
 def test_a_registry_that_is_out_is_no_reason_not_to_start(sink_rig):

@@ -146,6 +146,22 @@ def test_files_and_dead_letters_cover_what_is_committed(rig):
     assert state.load(rig.lake).read_to == {"processed-events/l1": {0: 3}, "dlq-raw-events/d1": {0: 3}}
 
 
+def test_what_is_known_of_a_domain_stays_while_its_entry_is_broken(rig):
+    rig.kafka.produce(10)
+    rig.kafka.file((0, 3), (7, 9))
+    rig.commit(10)
+    assert rig.gaps() == [(4, 6, True)]
+    rig.kafka.letter("5")
+    before = state.load(rig.lake)
+    whole, rig.catalog = rig.catalog, Catalog([], {"events": "no cron"})
+    rig.restart().update()
+    after = state.load(rig.lake)
+    assert after.topics[RAW].partitions[0].gaps == before.topics[RAW].partitions[0].gaps
+    assert after.read_to == before.read_to
+    rig.catalog = whole
+    assert rig.look()[1].accounted == 8
+
+
 def test_a_hole_is_a_gap_after_the_grace_period_and_until_it_is_filled(rig):
     rig.kafka.produce(10)
     rig.kafka.file((0, 3), (7, 9))

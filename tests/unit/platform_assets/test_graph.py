@@ -34,6 +34,7 @@ orders: silver/orders (run daily, deltalake+spark) <- bronze/orders [{SILVER} re
 orders: gold/orders (run daily, deltalake+spark) <- silver/orders [{GOLD}]
 orders: gold/orders_by_restaurant (run daily, deltalake+spark) <- silver/orders [{GOLD}]
 orders: snowflake/orders (run daily, snowflake) <- gold/orders, gold/orders_by_restaurant [{WAREHOUSE}]
+platform: platform/domains (external, yaml) [every_domain_runs]
 restaurants: postgres/restaurants (external, postgres+table)
 restaurants: kafka/raw-restaurants (external, json+kafka) <- postgres/restaurants
 restaurants: bronze/restaurants (external daily, parquet) <- kafka/raw-restaurants [no_offset_gap]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from platform_core.domain.catalog import load_catalog
-from platform_core.domain.catalog_checks import refuse_unreadable_sql
+from platform_core.domain.catalog_checks import refuse_unreadable
 from platform_core.domain.plugin import load_aggregation, load_transform
 from platform_core.domain.source import PostgresCdc
 from platform_core.errors import ConfigurationError
@@ -148,15 +148,15 @@ def test_sql_is_read_where_it_will_run(tmp_path: Path, expression: str, says: st
     domain = load_catalog(write(tmp_path, "couriers_q", {**ENTRY, "quality": rules}))["couriers_q"]
     (domain.folder / "transform.py").write_text('df.withColumn("made_by_the_package", x)')
     if says is None:
-        refuse_unreadable_sql(domain)
+        refuse_unreadable(domain)
     else:
         with pytest.raises(ConfigurationError, match=rf"key `quality\.rules\.0\.expression`: .*{says}"):
-            refuse_unreadable_sql(domain)
+            refuse_unreadable(domain)
 
 
 def test_the_sql_of_the_four_domains_is_readable() -> None:
     for domain in load_catalog(REPOSITORY / "domains" / "domains.yaml"):
-        refuse_unreadable_sql(domain)
+        refuse_unreadable(domain)
 
 
 def test_a_domain_is_not_within_the_place_of_another(tmp_path: Path) -> None:
