@@ -12,6 +12,7 @@ from infra.embedded.services.object_store import ObjectStore
 from infra.embedded.toolchain.toolchain import Toolchain
 from tests.rigs.faults.fault_rig import FaultRig
 from tests.rigs.faults.faulty_s3 import FaultyS3
+from tests.rigs.faults.revived import revived
 
 
 @pytest.fixture(scope="session")
@@ -21,10 +22,16 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="session")
-def mortal_kafka(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+def kafka_of_the_folder(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """A broker of this folder's own, which keeps its data when it is killed and restarted."""
     with Kafka(tmp_path_factory.mktemp("mortal_kafka"), toolchain=toolchain, durable=True) as service:
         yield service
+
+
+@pytest.fixture
+def mortal_kafka(kafka_of_the_folder: Kafka) -> Kafka:
+    """That broker, alive, though the test before this one may have failed while it was dead."""
+    return revived(kafka_of_the_folder)
 
 
 @pytest.fixture

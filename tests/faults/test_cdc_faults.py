@@ -22,6 +22,7 @@ from platform_kafka.provision import provision
 from producers.postgres.fence import Position
 from simulation.shop.seed import seed_shop
 from simulation.world import World, WorldSize
+from tests.rigs.faults.revived import revived
 from tests.rigs.logged_process import LoggedProcess
 from tests.rigs.producers_rig import ProducersRig, producers_rig_on
 
@@ -39,15 +40,25 @@ CHANGES = (
 
 
 @pytest.fixture(scope="module")
-def mortal_postgres(toolchain, tmp_path_factory) -> Iterator[Postgres]:
+def postgres_of_the_module(toolchain, tmp_path_factory) -> Iterator[Postgres]:
     with Postgres(tmp_path_factory.mktemp("mortal_postgres"), toolchain=toolchain, durable=True) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def mortal_registry(toolchain, tmp_path_factory) -> Iterator[SchemaRegistry]:
+def registry_of_the_module(toolchain, tmp_path_factory) -> Iterator[SchemaRegistry]:
     with SchemaRegistry(tmp_path_factory.mktemp("mortal_registry"), toolchain=toolchain, durable=True) as service:
         yield service
+
+
+@pytest.fixture
+def mortal_postgres(postgres_of_the_module) -> Postgres:
+    return revived(postgres_of_the_module)
+
+
+@pytest.fixture
+def mortal_registry(registry_of_the_module) -> SchemaRegistry:
+    return revived(registry_of_the_module)
 
 
 class Shop:
