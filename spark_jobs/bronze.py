@@ -16,11 +16,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
-from platform_core.domain.bronze_schema import bronze_schema
+from platform_core.domain.bronze_schema import PLATFORM_COLUMNS, bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Contract
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
+from platform_kafka.formats.bronze_footer import BronzeFooter
 
 FOOTERS_AT_ONCE = 8
 
@@ -51,21 +52,22 @@ def read_bronze(spark: SparkSession, lake: Lake, domain: Domain, day: date, file
 def footer_rows(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> int:
     """Return the rows of Bronze files as their footers count them, whatever the engine makes of the files.
 
-    Sail reads a file that is not there, or is empty, as no rows, and ends its session over one that is damaged.
+    Sail reads a file that is not there, or is empty, as no rows, and ends its session over one that is damaged. Both
+    engines read a Parquet file of somebody else as rows of NULL, and one that was rewritten as whatever it has now.
 
     Args:
         day: The partition date, for messages.
         files: Paths below the lake's root.
 
     Raises:
-        PermanentError: a file does not exist or is no Parquet file.
+        PermanentError: a file does not exist, is no Parquet file, or is not what the sink has written.
         TransientError: the store did not answer.
     """
 
     def count(name: str) -> int:
         about = f"Domain `{domain.name}`, date {day.isoformat()}: Bronze file `{lake.uri(name)}`"
         try:
-            return int(pq.read_metadata(lake.path(name), filesystem=lake.filesystem).num_rows)
+            footer = pq.read_metadata(lake.path(name), filesystem=lake.filesystem)
         except FileNotFoundError as error:
             raise PermanentError(f"{about} does not exist. Bronze is immutable: restore it.") from error
         except (OSError, pa.ArrowException) as error:
@@ -75,9 +77,30 @@ def footer_rows(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> 
                 f"{about} is damaged: {error}. Nothing was written. Restore it from the store's versions, or read its"
                 " offsets again with `pdp offsets reset` and remove it."
             ) from error
+        if problem := _not_of_the_sink(footer):
+            raise PermanentError(
+                f"{about} {problem}. Nothing was written. Restore it from the store's versions; remove it if it was"
+                " never the sink's."
+            )
+        return int(footer.num_rows)
 
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
         return sum(pool.map(count, sorted(set(files))))
+
+
+def _not_of_the_sink(footer: pq.FileMetaData) -> str:
+    """Return why a Parquet file is not as the sink wrote it; empty when nothing tells so."""
+    columns = set(footer.schema.to_arrow_schema().names)
+    if missing := [column.name for column in PLATFORM_COLUMNS if column.name not in columns]:
+        return f"is none of the sink's: it has no column `{missing[0]}`"
+    try:
+        named = BronzeFooter.from_metadata(footer.metadata)
+    except ValueError:
+        return "has a footer that is none of the sink's"
+    offsets = sum(ranges.count for ranges in named.offsets.values()) if named else footer.num_rows
+    if offsets != footer.num_rows:
+        return f"was rewritten: it has {footer.num_rows} rows, and its footer names {offsets} offsets"
+    return ""
 
 
 def unreadable_file(lake: Lake, domain: Domain, files: Sequence[str]) -> str:

@@ -17,6 +17,8 @@ from platform_core.domain.catalog import Catalog, Domain, Quality, Rule
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
+from platform_kafka.formats.bronze_footer import BronzeFooter
+from platform_kafka.offset_ranges import OffsetRanges
 from spark_jobs import bronze_to_silver, silver_to_gold, tables
 from spark_jobs.bronze import read_bronze
 from tests.rigs import bronze_days
@@ -67,6 +69,32 @@ def test_a_file_that_is_no_parquet_is_never_taken_for_no_rows(
         bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
     assert files[1] in caught.value.message
     assert not tables.exists(sail.lake, sail.lake.silver(users))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda table: pa.table({"name": ["somebody"]}), "is none of the sink's: it has no column `_topic`"),
+        (lambda table: table.slice(0, 0), r"was rewritten: it has 0 rows, and its footer names \d+ offsets"),
+        (lambda table: table.slice(1), r"was rewritten: it has \d+ rows, and its footer names \d+ offsets"),
+    ],
+    ids=["foreign", "without rows", "shorter"],
+)
+def test_a_pinned_file_that_is_not_what_the_sink_wrote(
+    sail: Engine, users: Domain, files: list[str], change: Callable[[pa.Table], pa.Table], problem: str
+) -> None:
+    path = sail.lake.path(files[1])
+    table = pq.read_table(path, partitioning=None)
+    named = BronzeFooter("users", "raw-users", {0: OffsetRanges.of((0, table.num_rows - 1))})
+    signed = table.replace_schema_metadata(named.to_metadata())
+    pq.write_table(signed, path)
+    bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
+    before = sail.lake.delta("silver/users").version()
+    pq.write_table(change(signed), path)
+    with pytest.raises(PermanentError, match=f"Bronze file `.*` {problem}") as caught:
+        bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
+    assert files[1] in caught.value.message
+    assert sail.lake.delta("silver/users").version() == before
 
 
 def test_a_file_with_another_schema_is_named(sail: Engine, users: Domain, files: list[str]) -> None:
