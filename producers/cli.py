@@ -79,7 +79,12 @@ def _check_contracts(parsed: argparse.Namespace) -> dict[str, Any]:
     from platform_core.domain.catalog_checks import refuse_unreadable
     from platform_core.domain.released_contracts import check_release
 
-    catalog = load_catalog(settings().domains_file).checked(refuse_unreadable).require_whole()
+    catalog = (
+        load_catalog(settings().domains_file)
+        .checked(refuse_unreadable)
+        .checked(lambda domain: domain.gold_tables)
+        .require_whole()
+    )
     versions = {release.domain: release.version for release in map(check_release, catalog)}
     return {
         "command": "check-contracts",

@@ -39,14 +39,13 @@ def mistakes(domain: Domain) -> Iterator[Complaint]:
 
 
 def refuse_unreadable(domain: Domain) -> None:
-    """Parse every SQL expression of an entry that is made for Silver or Gold, look for its columns, read gold.yaml.
+    """Parse every SQL expression of an entry that is made for Silver or Gold, and look for its columns.
 
     Only processes that run SQL ask for this: the parser is large.
 
     Raises:
-        ConfigurationError: an expression is none, or names a column that does not exist; gold.yaml is wrong.
+        ConfigurationError: an expression is none, or names a column that does not exist.
     """
-    _ = domain.gold_tables
     for key, what in _unreadable_sql(domain):
         raise ConfigurationError(f"domains.yaml, domain `{domain.name}`, key `{key}`: {what}.")
 
