@@ -72,5 +72,5 @@ class AlertTopic:
         raise TransientError(
             f"Alert `{alert.key}` was not taken by topic `{PIPELINE_ALERTS}` at"
             f" `{self._settings.kafka_bootstrap_servers}`: {problem}. Check that the broker is up and that the topic"
-            " exists.",
+            " exists; `python -m producers provision` creates it.",
         )

@@ -77,11 +77,16 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> bool:
     lake.prepare()
     broker = KafkaBroker(config)
     raw = [domain.topic.name for domain in domains]
-    broker.require([*raw, *(dlq_name(domain) for domain in domains), PROCESSED_EVENTS])
+    missing = broker.missing(raw, [*(dlq_name(domain) for domain in domains), PROCESSED_EVENTS])
     domains = _readable(config, catalog, domains)
     raw = [domain.topic.name for domain in domains]
     ends = _end_offsets(config, raw) if options.until_caught_up else None
     sink = Sink(domains, broker, KafkaPublisher(config), LakeStore(lake), config, clock)
+    for topic, problem in missing.items():
+        if topic in raw:
+            sink.unusable_topics.note(topic, problem)
+        else:  # an alert is due when something is to be written to it
+            log.error("topic_missing %s", problem)
     log.info("sink_started domains=%s lake=%s", ",".join(domain.name for domain in domains), lake.root)
     with _endpoint(config, sink, clock):
         return sink.run(stop.is_set, ends)
@@ -101,7 +106,7 @@ def _readable(config: Settings, catalog: Catalog, domains: list[Domain]) -> list
 def _end_offsets(config: Settings, topics: list[str]) -> dict[TopicPartition, int]:
     with closing(TopicReader(config, "s3-sink")) as reader:
         bounds = reader.bounds(topics)
-    return {(topic, p): end for topic in topics for p, (first, end) in bounds[topic].items() if end > first}
+    return {(topic, p): end for topic in bounds for p, (first, end) in bounds[topic].items() if end > first}
 
 
 def _endpoint(config: Settings, sink: Sink, clock: SystemClock) -> AbstractContextManager[object]:

@@ -28,10 +28,12 @@ class Batch:
         messages: Records, in offset order within each partition.
         ends: Partitions whose end was reached, with the offset that the next record will have. Those of the
             same partition in `messages` come before it or are newer.
+        unusable: Topics that cannot be read, with the reason.
     """
 
     messages: Sequence[Message] = ()
     ends: Mapping[TopicPartition, int] = field(default_factory=dict)
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
 
 class Listener(Protocol):
@@ -57,12 +59,15 @@ class Broker(Protocol):
         """Return what has arrived, waiting at most `timeout_seconds`; this is also what keeps the membership.
 
         Raises:
-            PermanentError: the user may not read the topic or the group.
+            PermanentError: the user may not read the group.
             TransientError: the client cannot go on and must be made anew.
         """
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> Collection[TopicPartition]:
         """Commit the offsets of the next records to read.
+
+        Returns:
+            What was not committed because its topic does not exist any more.
 
         Raises:
             TransientError: the coordinator did not take them.
@@ -85,7 +90,10 @@ class Broker(Protocol):
         """End a pause."""
 
     def pause_topic(self, topic: str) -> None:
-        """Fetch nothing more of one topic for good, also from its partitions that are assigned later."""
+        """Fetch nothing more of one topic, also from its partitions that are assigned later."""
+
+    def resume_topic(self, topic: str) -> None:
+        """End the pause of one topic."""
 
     def close(self) -> None:
         """Leave the group."""
@@ -102,6 +110,7 @@ class Publisher(Protocol):
         Raises:
             TransientError: the local queue is full.
             RecordTooLargeError: no broker takes a record of this size.
+            PermanentError: the topic does not exist, or may not be written.
         """
 
     def poll(self) -> None:

@@ -51,13 +51,13 @@ class Commits:
         offsets = self._offsets.committable(pending)
         if offsets:
             try:
-                self._broker.commit(offsets)
+                gone = self._broker.commit(offsets)
             except TransientError as error:
                 self.backoff.failed(now)
                 self._metrics.commit_failures.inc()
                 log.warning("commit_failed error=%s", error)
                 return False
-            self._offsets.committed(offsets)
+            self._offsets.committed({tp: offset for tp, offset in offsets.items() if tp not in gone})
         self.backoff.succeeded()
         return True
 

@@ -26,6 +26,8 @@ def sink_health(sink: Sink, now: float) -> Health:
     if problems := dict(sink.paused_topics.problems):
         # Degraded as well: after a restart alone the same records would be refused again.
         return Health(True, " ".join(problems.values()), {**facts, "paused_topics": list(problems)})
+    if problems := dict(sink.unusable_topics.problems):
+        return Health(True, " ".join(problems.values()), {**facts, "unusable_topics": list(problems)})
     for since, what in (
         (sink.store_failing_since, "The store takes nothing"),
         (sink.commits_failing_since, "Kafka takes no commit"),

@@ -30,16 +30,12 @@ SESSION_TIMEOUT_MS = 10_000
 # A letter may decompress to more than the topic's limit, which the broker applies to the compressed batch.
 PRODUCER_MAX_MESSAGE_BYTES = 16 * RAW_MAX_MESSAGE_BYTES
 
-_REFUSED_FOR_GOOD = frozenset(
-    {
-        ck.KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        ck.KafkaError.GROUP_AUTHORIZATION_FAILED,
-        ck.KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        ck.KafkaError.UNKNOWN_TOPIC_OR_PART,
-        ck.KafkaError._UNKNOWN_TOPIC,
-    }
-)
-
+_NO_TOPIC = frozenset({ck.KafkaError.UNKNOWN_TOPIC_OR_PART, ck.KafkaError._UNKNOWN_TOPIC})
+_TOPIC_UNUSABLE = _NO_TOPIC | {ck.KafkaError.TOPIC_AUTHORIZATION_FAILED}
+_REFUSED_FOR_GOOD = _TOPIC_UNUSABLE | {
+    ck.KafkaError.GROUP_AUTHORIZATION_FAILED,
+    ck.KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
 
 _TOO_LARGE = frozenset(
     {ck.KafkaError.MSG_SIZE_TOO_LARGE, ck.KafkaError.INVALID_MSG_SIZE, ck.KafkaError.RECORD_LIST_TOO_LARGE}
@@ -71,28 +67,37 @@ class KafkaBroker:
                 "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 3,
                 "max.poll.interval.ms": 300_000,
                 "queued.max.messages.kbytes": 32_768,
+                # A topic that is created while the sink runs is seen within this.
+                "topic.metadata.refresh.interval.ms": 60_000,
                 "error_cb": self._errors,
             },
             logger=librdkafka,
         )
 
-    def require(self, topics: Collection[str]) -> None:
-        """Check that the broker answers and has the topics.
+    def missing(self, raw: Collection[str], others: Collection[str]) -> dict[str, str]:
+        """Check that the broker answers, and return the topics that it does not have, with what to do.
+
+        Args:
+            raw: The topics to consume, of which it must have one.
+            others: What is written to.
 
         Raises:
-            PermanentError: the credentials are wrong, or a topic is missing.
+            PermanentError: the credentials are wrong, or there is nothing to consume.
             TransientError: no broker answered.
         """
         metadata = connect(self._consumer, self._errors, self._settings, seconds=START_SECONDS)
         known = {name for name, topic in metadata.topics.items() if topic.error is None}
-        missing = sorted(set(topics) - known)
-        if missing:
-            raise PermanentError(
-                f"Kafka at `{self._settings.kafka_bootstrap_servers}` has no topic"
-                f" {', '.join(f'`{name}`' for name in missing)}, or user"
-                f" `{self._settings.kafka_username}` may not see it. Create the topics with"
-                " `python -m producers provision`.",
-            )
+        missing = [name for name in (*raw, *others) if name not in known]
+        if set(raw) <= set(missing):
+            raise PermanentError(self._has_no(", ".join(f"`{name}`" for name in missing)))
+        return {name: self._has_no(f"`{name}`") for name in missing}
+
+    def _has_no(self, topics: str) -> str:
+        return (
+            f"Kafka at `{self._settings.kafka_bootstrap_servers}` has no topic {topics}, or user"
+            f" `{self._settings.kafka_username}` may not see it. Create what is missing with"
+            " `python -m producers provision`."
+        )
 
     def subscribe(self, topics: Collection[str], listener: Listener) -> None:
         """Join the group, see `Broker.subscribe`."""
@@ -119,12 +124,18 @@ class KafkaBroker:
             raise TransientError(f"The Kafka consumer cannot go on: {self._errors.fatal.str()}. Start the sink again.")
         messages: list[ck.Message] = []
         ends: dict[TopicPartition, int] = {}
+        unusable: dict[str, str] = {}
         for message in polled:
             error = message.error()
             if error is None:
                 messages.append(message)
             elif error.code() == ck.KafkaError._PARTITION_EOF:
                 ends[message.topic() or "", message.partition() or 0] = message.offset() or 0
+            elif error.code() in _TOPIC_UNUSABLE:
+                unusable[message.topic() or ""] = (
+                    f"{self._has_no(f'`{message.topic()}`')} The sink goes on with the others, and reads it as soon as"
+                    " it can."
+                )
             elif error.code() in _REFUSED_FOR_GOOD:
                 raise PermanentError(
                     f"Kafka refuses to deliver topic `{message.topic()}` to user"
@@ -133,21 +144,29 @@ class KafkaBroker:
                 )
             else:
                 log.warning("consume_failed topic=%s error=%s", message.topic(), error.str())
-        return Batch(cast("list[Message]", messages), ends)
+        return Batch(cast("list[Message]", messages), ends, unusable)
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> Collection[TopicPartition]:
         """Commit, see `Broker.commit`."""
         new = [ck.TopicPartition(*tp, offset) for tp, offset in offsets.items()]
         try:
             result = self._consumer.commit(offsets=new, asynchronous=False)
         except ck.KafkaException as error:
             if error.args[0].code() == ck.KafkaError._NO_OFFSET:
-                return
+                return ()
+            if error.args[0].code() in _NO_TOPIC:  # of all of them
+                return offsets.keys()
             raise unanswered(self._settings, "an offset commit", error) from error
+        gone = []
         for each in result or ():
-            if each.error is not None:
+            if each.error is not None and each.error.code() in _NO_TOPIC:
+                gone.append((each.topic, each.partition))
+            elif each.error is not None:
                 what = f"the commit of `{each.topic}`-{each.partition}"
                 raise unanswered(self._settings, what, ck.KafkaException(each.error))
+        if gone:
+            log.warning("not_committed_of_no_topic %s", gone)
+        return gone
 
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return committed offsets, see `Broker.committed`."""
@@ -187,6 +206,12 @@ class KafkaBroker:
         self._paused_topics.add(topic)
         self._consumer.pause([each for each in self._consumer.assignment() if each.topic == topic])
 
+    def resume_topic(self, topic: str) -> None:
+        """End the pause of one topic, see `Broker.resume_topic`."""
+        self._paused_topics.discard(topic)
+        if not self._paused:
+            self._consumer.resume([each for each in self._consumer.assignment() if each.topic == topic])
+
     def close(self) -> None:
         """Leave the group; the listener is told of what is given up."""
         self._consumer.close()
@@ -207,6 +232,8 @@ class KafkaPublisher:
                 "message.max.bytes": PRODUCER_MAX_MESSAGE_BYTES,
                 "compression.type": "zstd",
                 "linger.ms": 5,
+                # A refusal is tried again, so that a new topic need not be waited for in the queue.
+                "topic.metadata.propagation.max.ms": 10_000,
                 # An outage may last: letters wait in the queue instead of failing one by one.
                 "message.timeout.ms": 0,
                 "error_cb": self._errors,

@@ -19,6 +19,8 @@ from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from platform_kafka.records import Message, TopicPartition, kafka_timestamp
+from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
+from sink.alerts import SinkAlerts
 from sink.broker import Broker, Publisher
 from sink.bronze.files import PendingFiles
 from sink.bronze.journal import Journal
@@ -35,6 +37,7 @@ from sink.offsets import Offsets, lowest
 from sink.refusals.dead_letters import DeadLetters
 from sink.refusals.paused_topics import PausedTopics
 from sink.refusals.refusal_limit import RefusalLimit
+from sink.unusable_topics import UnusableTopics
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,7 @@ class Sink:
         drain_seconds: How long a stop or a rebalance may try to empty the buffers.
         metrics: What it counts.
         paused_topics: The topics of which too much was refused.
+        unusable_topics: The topics that do not exist, or that it may not use.
     """
 
     def __init__(
@@ -89,7 +93,11 @@ class Sink:
         self._dead_letters = DeadLetters(publisher, domains)
         self._ledger = Ledger(publisher)
         self._offsets = Offsets()
-        self.paused_topics = PausedTopics(broker, publisher, self.metrics, domains, clock)
+        alerts = SinkAlerts(publisher, clock)
+        self.paused_topics = PausedTopics(broker, alerts, self.metrics, domains)
+        self.unusable_topics = UnusableTopics(alerts, domains)
+        self._dlq_names = {domain.topic.name: dlq_name(domain) for domain in domains}
+        self._blocked: set[str] = set()
         self._commits = Commits(broker, self._offsets, self.metrics)
         lake = Lake(settings)
         journal = Journal(store, lake.sink_journal, clock)
@@ -113,7 +121,7 @@ class Sink:
             Whether everything that was read is committed. If not, it is read again after the next start.
 
         Raises:
-            PermanentError: Kafka refuses something for good, or with `until` a topic was paused before its end.
+            PermanentError: the user may not read the group, or with `until` a topic was not read to its end.
             TransientError: a client cannot go on; a new process can.
         """
         self._broker.subscribe(list(self._decoders), self)
@@ -127,15 +135,16 @@ class Sink:
             self._leave()
             raise
         drained = self.close()
-        if until is not None and self.paused_topics.problems:
-            raise PermanentError(" ".join(self.paused_topics.problems.values()))
+        problems = self.paused_topics.problems | self.unusable_topics.problems
+        if until is not None and problems:
+            raise PermanentError(" ".join(problems.values()))
         return drained
 
     def step(self) -> None:
         """Do one turn of the loop.
 
         Raises:
-            PermanentError: Kafka refuses something for good.
+            PermanentError: the user may not read the group.
             TransientError: a client cannot go on.
         """
         asked_at = time.monotonic()
@@ -155,7 +164,8 @@ class Sink:
             self._buffers.seal_above(self._budget_bytes - self._dead_letters.size)
         if not self._files.backoff.waiting(now) and time.monotonic() >= self._hold_until:
             self._write_sealed(now)
-        self._dead_letters.pump()
+        self._dead_letters.pump(now)
+        self._mind_unusable_topics(batch.unusable)
         if not self._commits.backoff.waiting(now):
             self._commit(now)
         self._flush_requests.answer(self.flush, self._held_rows)
@@ -176,16 +186,16 @@ class Sink:
             # The store's own timeout, with its retries, is longer than what Kubernetes waits before it kills.
             self._write_sealed(now, max(1.0, deadline - time.monotonic()))
             remaining = max(0.0, deadline - time.monotonic())
-            self._dead_letters.pump()
-            if self._dead_letters.open or self._files.unannounced:
+            self._dead_letters.pump(now)
+            if self._dead_letters.sendable or self._files.unannounced:
                 self._publisher.flush(min(remaining, 1.0))
             self._commit(now)
-            if not (self._held_rows() or self._dead_letters.open or self._commits.backoff.active):
+            if not (self._held_rows() or self._dead_letters.sendable or self._commits.backoff.active):
                 with contextlib.suppress(TransientError):
                     self._recovery.announce(self._ledger, self._broker, now=True)
                 self._publisher.flush(max(0.0, deadline - time.monotonic()))
                 self._files.note_committed(self._offsets.last_committed)
-                return True
+                return not self._dead_letters.open
             if time.monotonic() >= deadline:
                 return False
             time.sleep(0.2)
@@ -230,6 +240,8 @@ class Sink:
         """Take over partitions; they are read once it is known what Bronze has of them."""
         self._offsets.assign(partitions)
         log.info("partitions_assigned %s", _names(partitions))
+        for topic in {topic for topic, _ in partitions}:
+            self.unusable_topics.note(topic, None)
         self._recovery.assign(partitions)
         self._recover(self._clock.seconds())
         self._steer()
@@ -319,7 +331,22 @@ class Sink:
         with contextlib.suppress(TransientError):
             self._files.announce(self._ledger)
             self._recovery.announce(self._ledger, self._broker)
+            self._ledger.retry(now)
         self._files.note_committed(self._offsets.last_committed)
+
+    def _mind_unusable_topics(self, unreadable: Mapping[str, str]) -> None:
+        """Leave a topic alone while its dead letters are not taken; say which topics cannot be used."""
+        for topic, problem in unreadable.items():
+            self.unusable_topics.note(topic, problem)
+        self.unusable_topics.note(PROCESSED_EVENTS, self._ledger.problem)
+        blocked = self._dead_letters.blocked
+        for topic in self._blocked ^ blocked.keys():
+            self.unusable_topics.note(self._dlq_names[topic], blocked.get(topic))
+            if topic in self.paused_topics:
+                continue
+            self.metrics.topic_paused.labels(topic).set(topic in blocked)
+            (self._broker.pause_topic if topic in blocked else self._broker.resume_topic)(topic)
+        self._blocked = set(blocked)
 
     def _steer(self) -> None:
         failing = self._files.backoff.active
@@ -339,7 +366,8 @@ class Sink:
         return self._buffers.size + self._files.size + self._dead_letters.size
 
     def _has_committed(self, ends: Mapping[TopicPartition, int]) -> bool:
-        ends = {tp: end for tp, end in ends.items() if tp[0] not in self.paused_topics}
+        unread = {*self.paused_topics.problems, *self.unusable_topics.problems, *self._blocked}
+        ends = {tp: end for tp, end in ends.items() if tp[0] not in unread}
         positions = self._offsets.positions
         if any(positions.get(tp, -1) < end for tp, end in ends.items() if tp in self._offsets.owned):
             return False

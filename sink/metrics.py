@@ -49,8 +49,8 @@ HELP = {
     " pdp_sink_store_failures_total.",
     "pdp_sink_open_dead_letters": "Dead letters that Kafka has not confirmed. If it does not fall, look at the"
     " dead-letter topic's brokers.",
-    "pdp_sink_topic_paused": "1 for a topic of which too much was refused; no more of it is read. Mend its producer or"
-    " contract and restart the sink.",
+    "pdp_sink_topic_paused": "1 for a topic of which no more is read: too much was refused, or no dead letter taken."
+    " The sink's health says what to mend.",
     "pdp_sink_paused": "1 while the sink takes nothing from Kafka. See pdp_sink_store_failures_total and"
     " pdp_sink_open_dead_letters.",
 }

@@ -42,6 +42,7 @@ class AlertKind(StrEnum):
     TOPIC_PAUSED = "TOPIC_PAUSED"
     DOMAIN_BROKEN = "DOMAIN_BROKEN"
     DOMAIN_REMOVED = "DOMAIN_REMOVED"
+    TOPIC_UNUSABLE = "TOPIC_UNUSABLE"
 
 
 @dataclass(frozen=True)

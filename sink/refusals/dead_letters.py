@@ -21,6 +21,7 @@ from platform_kafka.topics import dlq_name
 from sink.broker import Publisher, RecordTooLargeError
 from sink.decoding import Refusal
 from sink.offsets import lowest
+from sink.unusable_topics import RETRY_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,9 @@ class DeadLetters:
     Args:
         publisher: Sends them.
         domains: The domains whose topics are consumed.
+
+    Attributes:
+        blocked: Topic to why its dead-letter topic takes none; its dead letters are kept, and one at a time tries.
     """
 
     def __init__(self, publisher: Publisher, domains: Collection[Domain]) -> None:
@@ -68,7 +72,9 @@ class DeadLetters:
         self._topics = {domain.topic.name: dlq_name(domain) for domain in domains}
         self._open: dict[Origin, _DeadLetter] = {}
         self._unsent: dict[Origin, None] = {}
-        self._failure: PermanentError | None = None
+        self._retry_at: dict[str, float] = {}
+        self._now = 0.0
+        self.blocked: dict[str, str] = {}
 
     @property
     def size(self) -> int:
@@ -80,6 +86,11 @@ class DeadLetters:
         """Number of unconfirmed dead letters."""
         return len(self._open)
 
+    @property
+    def sendable(self) -> int:
+        """Number of unconfirmed dead letters whose topic takes some."""
+        return sum(tp[0] not in self.blocked for tp, _ in self._open)
+
     def send(self, message: Message, refusal: Refusal) -> None:
         """Take a refused record; it is delivered by and by, see `pump`."""
         topic = message.topic()
@@ -88,13 +99,19 @@ class DeadLetters:
         self._open[origin] = _DeadLetter(self._topics[topic], message.key(), message.value(), headers)
         self._unsent[origin] = None
 
-    def pump(self) -> None:
+    def pump(self, now: float) -> None:
         """Hand dead letters to the publisher and take its confirmations, without waiting.
 
-        Raises:
-            PermanentError: the broker refuses one for good, for example because the topic does not exist.
+        Args:
+            now: Seconds of a clock that never steps back.
         """
+        self._now = now
         for origin in list(self._unsent):
+            topic = origin[0][0]
+            if topic in self.blocked:
+                if now < self._retry_at[topic]:
+                    continue
+                self._retry_at[topic] = now + RETRY_SECONDS
             dead_letter = self._open[origin]
             try:
                 self._publisher.publish(
@@ -109,10 +126,11 @@ class DeadLetters:
             except RecordTooLargeError as error:
                 self._shrink(origin, error)
                 continue
+            except PermanentError as error:
+                self._block(origin, error)
+                continue
             del self._unsent[origin]
         self._publisher.poll()
-        if self._failure is not None:
-            raise self._failure
 
     def min_pending_offsets(self) -> dict[TopicPartition, int]:
         """Return for each Kafka partition the lowest offset whose dead letter is not confirmed."""
@@ -123,16 +141,19 @@ class DeadLetters:
         for origin in [origin for origin in self._open if origin[0] in partitions]:
             del self._open[origin]
             self._unsent.pop(origin, None)
+        for topic in set(self.blocked) - {tp[0] for tp, _ in self._open}:
+            del self.blocked[topic]
 
     def _delivered(self, origin: Origin, error: PlatformError | None) -> None:
         if error is None:
             self._open.pop(origin, None)
+            self.blocked.pop(origin[0][0], None)
         elif origin not in self._open:
             return
         elif isinstance(error, RecordTooLargeError):
             self._shrink(origin, error)
         elif isinstance(error, PermanentError):
-            self._failure = error
+            self._block(origin, error)
         else:
             log.warning("dead_letter_delayed topic=%s partition=%d offset=%d error=%s", *origin[0], origin[1], error)
             self._unsent[origin] = None
@@ -142,11 +163,20 @@ class DeadLetters:
         # block the partition for good; the bytes stay in the raw topic, to which the headers point.
         smaller = self._open[origin].smaller()
         if smaller is None:
-            self._failure = error
+            self._block(origin, error)
             return
         log.error("dead_letter_shortened topic=%s partition=%d offset=%d error=%s", *origin[0], origin[1], error)
         self._open[origin] = smaller
         self._unsent[origin] = None
+
+    def _block(self, origin: Origin, error: PermanentError) -> None:
+        topic = origin[0][0]
+        self._unsent[origin] = None
+        self._retry_at[topic] = self._now + RETRY_SECONDS
+        self.blocked[topic] = (
+            f"{error.message} No more of `{topic}` is read until its dead letters are taken; the sink tries again, and"
+            " nothing is lost."
+        )
 
 
 def _headers(message: Message, refusal: Refusal) -> Headers:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from platform_core.errors import PlatformError, TransientError
+from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_kafka.records import Headers, TopicPartition
 from sink.broker import Batch, Listener, OnDelivery, RecordTooLargeError
 
@@ -52,6 +52,7 @@ class MemoryBroker:
         self.paused_topics: set[str] = set()
         self.closed = False
         self.commits_fail = False
+        self.unusable: dict[str, str] = {}
         self._positions: dict[TopicPartition, int] = {}
         self._listener: Listener | None = None
 
@@ -95,23 +96,26 @@ class MemoryBroker:
         messages: list[MemoryMessage] = []
         ends = {}
         for where, position in self._positions.items():
-            if self.paused or where[0] in self.paused_topics:
+            if self.paused or where[0] in self.paused_topics or where[0] in self.unusable:
                 continue
             found = self.logs[where][position : position + max_messages - len(messages)]
             messages += found
             self._positions[where] = position + len(found)
             if self._positions[where] == len(self.logs[where]):
                 ends[where] = self._positions[where]
-        return Batch(messages, ends)
+        return Batch(messages, ends, self.unusable)
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> Collection[TopicPartition]:
         if self.commits_fail:
             raise TransientError("The coordinator is loading.")
+        gone = [where for where in offsets if where[0] in self.unusable]
+        offsets = {where: offset for where, offset in offsets.items() if where not in gone}
         for where, offset in offsets.items():
             assert where in self._positions, f"commit of {where}, which is not owned"
             assert offset >= self.group.get(where, 0), f"commit of {where} goes back to {offset}"
         self.commits.append(dict(offsets))
         self.group.update(offsets)
+        return gone
 
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         return {where: self.group[where] for where in partitions if where in self.group}
@@ -128,6 +132,9 @@ class MemoryBroker:
     def pause_topic(self, topic: str) -> None:
         self.paused_topics.add(topic)
 
+    def resume_topic(self, topic: str) -> None:
+        self.paused_topics.discard(topic)
+
     def close(self) -> None:
         self.closed = True
         self.revoke(list(self._positions))
@@ -140,6 +147,8 @@ class MemoryPublisher:
         self.full = False
         self.largest: int | None = None
         self.error: PlatformError | None = None
+        self.missing: set[str] = set()
+        self.known_missing: set[str] = set()
         self._waiting: list[tuple[str, tuple[bytes | None, bytes | None, Headers], OnDelivery]] = []
 
     def publish(
@@ -147,6 +156,8 @@ class MemoryPublisher:
     ) -> None:
         if self.full:
             raise TransientError("The queue is full.")
+        if topic in self.known_missing:
+            raise PermanentError(f"There is no `{topic}`.")
         size = len(key or b"") + len(value or b"") + sum(len(name) + len(text or b"") for name, text in headers)
         if self.largest is not None and size > self.largest:
             raise RecordTooLargeError(f"{topic} takes {self.largest} bytes.")
@@ -155,9 +166,10 @@ class MemoryPublisher:
     def poll(self) -> None:
         waiting, self._waiting = self._waiting, [] if self.confirming else self._waiting
         for topic, record, on_delivery in waiting if self.confirming else ():
-            if self.error is None:
+            error = PermanentError(f"There is no `{topic}`.") if topic in self.missing else self.error
+            if error is None:
                 self.records[topic].append(record)
-            on_delivery(self.error)
+            on_delivery(error)
 
     def flush(self, timeout_seconds: float) -> int:
         self.poll()

@@ -14,6 +14,7 @@ import yaml
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from platform_core.settings import REPOSITORY
+from tests.rigs.sink_rig import PARTITIONS
 
 
 def test_kill_9_in_the_middle_loses_nothing(sink_rig):
@@ -213,6 +214,27 @@ def test_wrong_credentials_end_the_start_with_one_sentence(sink_rig):
     assert time.monotonic() - started < 20
     log = process.log.read_text()
     assert "refuses the credentials of user `app`" in log and "wrong-password" not in log
+
+
+def test_the_sink_goes_on_without_dead_letters_and_ledger_until_their_topics_are_created(sink_rig):
+    sink_rig.create_topics()
+    for done in sink_rig.admin.delete_topics([f"dlq-{sink_rig.topic}", "processed-events"]).values():
+        done.result()
+    producer = sink_rig.producer()
+    producer.produce(sink_rig.topic, b"{broken", b"1", partition=0)
+    for partition in range(PARTITIONS):
+        producer.produce(sink_rig.topic, sink_rig.event(partition), b"1", partition=partition)
+    assert producer.flush(30) == 0
+    process = sink_rig.start(SINK_FLUSH_INTERVAL_SECONDS=0.5)
+    sink_rig.wait(lambda: process.log.read_text().count("topic_unusable") == 2)
+    assert len(sink_rig.offsets()) == PARTITIONS
+    assert sink_rig.committed()[0] < 1
+    sink_rig.create_topics()
+    sink_rig.wait(lambda: sink_rig.committed() == sink_rig.ends())
+    sink_rig.wait(lambda: process.log.read_text().count("topic_usable_again") == 2)
+    assert [m.value() for m in sink_rig.read(f"dlq-{sink_rig.topic}")] == [b"{broken"]
+    assert sum(record["rows"] for record in sink_rig.ledger()) == PARTITIONS
+    sink_rig.stop(process)
 
 
 def test_a_missing_topic_is_named(sink_rig):

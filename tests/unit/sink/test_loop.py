@@ -109,14 +109,6 @@ def test_a_letter_that_fails_for_a_while_is_sent_again(rig):
     assert rig.committed[0] == 1
 
 
-def test_a_dlq_that_refuses_for_good_stops_the_sink_before_a_commit(rig):
-    rig.publisher.error = PermanentError("The topic does not exist.")
-    rig.broker.append("raw-events", BAD)
-    with pytest.raises(PermanentError):
-        rig.step()
-    assert 0 not in rig.committed
-
-
 def test_a_letter_that_no_broker_takes_goes_without_its_value(rig):
     rig.publisher.error = RecordTooLargeError("The record is too large.")
     rig.broker.append("raw-events", BAD)
