@@ -1,12 +1,14 @@
 """`pdp domains`: which domains run, which cannot and why, and which were removed.
 
-What a mistake in domains.yaml is belongs to `platform_core.domain.catalog`; here it is shown.
+What a mistake in domains.yaml is belongs to `platform_core.domain.catalog`, what is left of a removed one to
+`pdp.actions.leftovers`; here it is shown.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +19,13 @@ from pdp.output import Json, TableColumn
 RUNS, BROKEN, REMOVED = "runs", "broken", "removed"
 
 
-def domains(ctx: typer.Context, as_json: Json = False) -> None:
+def domains(
+    ctx: typer.Context,
+    leftovers: Annotated[
+        bool, typer.Option("--leftovers", help="Also list what no domain of domains.yaml owns: lake, Kafka, warehouse")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show each domain: whether it runs, what is wrong with its entry, and whether it is only left in the lake.
 
     Exit code 1: an entry of domains.yaml has a mistake.
@@ -26,7 +34,8 @@ def domains(ctx: typer.Context, as_json: Json = False) -> None:
 
     platform: Platform = ctx.obj
     catalog = platform.catalog.checked(refuse_unreadable)
-    dates = Counter(row.domain for row in platform.partitions.rows())
+    partitions = platform.partitions.rows()
+    dates = Counter(row.domain for row in partitions)
     removed = sorted(dates.keys() - {*catalog.names, *catalog.broken})
     rows: list[dict[str, Any]] = [
         *({"domain": name, "state": RUNS, "why": ""} for name in catalog.names),
@@ -34,10 +43,25 @@ def domains(ctx: typer.Context, as_json: Json = False) -> None:
         *({"domain": name, "state": REMOVED, "why": "no longer in domains.yaml"} for name in removed),
     ]
     rows = [{**row, "dates": dates[row["domain"]]} for row in rows]
+    shown = [output.table(rows, "domain", "state", "dates", TableColumn("what is wrong", "why"))]
+    document: dict[str, Any] = {}
+    notes: list[str] = []
+    if leftovers:
+        from pdp.actions.leftovers import find
+        from platform_core.domain.catalog import owned_places
+
+        places = owned_places(platform.settings.domains_file)
+        known = {*catalog.names, *catalog.broken}
+        left, notes = find(platform.settings, platform.lake, places, partitions, known)
+        shown.append(output.table(left, "kind", TableColumn("where", "name"), "holds", title="Left by removed domains"))
+        document = {"leftovers": [asdict(each) for each in left]}
+    elif removed:
+        notes = ["`pdp domains --leftovers` lists what removed domains have left. Nothing is deleted by itself."]
     output.answer(
         as_json,
-        {"domains": rows},
-        output.table(rows, "domain", "state", "dates", TableColumn("what is wrong", "why")),
+        {"domains": rows, **document, "notes": notes},
+        *shown,
+        notes=notes,
         nothing=f"`{platform.settings.domains_file}` has no domain.",
     )
     if catalog.broken:

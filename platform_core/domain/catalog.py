@@ -20,7 +20,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from platform_core.domain import source as sources
-from platform_core.domain.catalog_checks import default_places, mistakes, shared_places
+from platform_core.domain.catalog_checks import default_places, mistakes, places, shared_places
 from platform_core.domain.contract import ColumnType, Contract, load_contract
 from platform_core.domain.entry import NAME, Entry, TimeOfDay
 from platform_core.domain.gold_tables import GoldTable, load_gold_tables
@@ -385,6 +385,16 @@ def load_catalog(path: Path, not_before: date | None = None) -> Catalog:
     return catalog
 
 
+def owned_places(path: Path) -> set[tuple[str, str]]:
+    """Return key and place of everything that the entries of a file name, those with a mistake included.
+
+    Raises:
+        YAMLError, ValueError, FileNotFoundError: as of `read_entries`.
+    """
+    entries, unreadable = read_entries(path, "domains")
+    return {owned for name, entry in {**dict.fromkeys(unreadable), **entries}.items() for owned in places(name, entry)}
+
+
 def _said(name: str, error: Exception) -> str:
     if isinstance(error, ConfigurationError):
         return error.message
@@ -413,11 +423,13 @@ def _domain(path: Path, name: str, entry: object) -> Domain:
 
 
 def _with_default_places(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    places = default_places(name)
+    defaults = default_places(name)
     blocks = {
-        key: {**places[key], **entry[key]} for key in ("topic", "bronze", "silver") if isinstance(entry.get(key), dict)
+        key: {**defaults[key], **entry[key]}
+        for key in ("topic", "bronze", "silver")
+        if isinstance(entry.get(key), dict)
     }
-    return {"warehouse_schema": places["warehouse_schema"], **entry, **blocks, "name": name}
+    return {"warehouse_schema": defaults["warehouse_schema"], **entry, **blocks, "name": name}
 
 
 def _package_folder(path: Path, name: str, plugin: str) -> Path:

@@ -68,7 +68,7 @@ def shared_places(entries: Mapping[str, object]) -> Iterator[tuple[str, str, str
     """
     owners: list[tuple[str, str, str]] = []
     for name, entry in entries.items():
-        for key, place in _places(name, entry) if isinstance(entry, dict) else ():
+        for key, place in places(name, entry):
             for other_key, other_place, other in owners:
                 one, two = f"{place}/", f"{other_place}/"
                 same_kind = key == other_key or {key[-7:], other_key[-7:]} == {".prefix"}
@@ -77,11 +77,13 @@ def shared_places(entries: Mapping[str, object]) -> Iterator[tuple[str, str, str
             owners.append((key, place, name))
 
 
-def _places(name: str, entry: Mapping[str, Any]) -> Iterator[Complaint]:
+def places(name: str, entry: object) -> Iterator[Complaint]:
+    """Yield key and place of what an entry names, or what it would have by default where it cannot be read."""
     defaults = default_places(name)
+    given_keys = entry if isinstance(entry, dict) else {}
 
     def block(key: str) -> dict[str, Any]:
-        given = entry.get(key)
+        given = given_keys.get(key)
         return {**defaults.get(key, {}), **(given if isinstance(given, dict) else {})}
 
     bronze, silver, gold, source = block("bronze"), block("silver"), block("gold"), block("source")
@@ -93,7 +95,7 @@ def _places(name: str, entry: Mapping[str, Any]) -> Iterator[Complaint]:
         yield "gold.prefix", "/".join(str(part) for part in (gold["bucket"], gold.get("prefix"), table) if part)
         yield "gold.tables", str(table)
     yield "topic.name", str(block("topic")["name"])
-    yield "warehouse_schema", str(entry.get("warehouse_schema", defaults["warehouse_schema"]))
+    yield "warehouse_schema", str(given_keys.get("warehouse_schema", defaults["warehouse_schema"]))
     if source:
         yield "source.command", str(source.get("command") or name)
 

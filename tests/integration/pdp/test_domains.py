@@ -10,6 +10,7 @@ import pytest
 import yaml
 from typer.testing import Result
 
+from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY, settings
 
@@ -57,3 +58,40 @@ def test_a_rule_that_is_no_sql_is_shown_and_a_removed_domain_too(
     rows = {row["domain"]: row for row in pdp_json("domains", code=1)["domains"]}
     assert rows["orders"]["state"] == "broken" and "`nobody` is no column" in rows["orders"]["why"]
     assert (rows["users"]["state"], rows["users"]["dates"]) == ("removed", 1)
+
+
+def test_what_a_removed_domain_leaves_is_listed_and_what_a_broken_one_has_is_not(
+    pdp_json: Callable[..., Any],
+    put: Callable[..., None],
+    lake: Lake,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for domain in ("orders", "users", "events"):
+        put(domain, "2026-11-18", State.DONE)
+        put(domain, "2026-11-19", State.DONE)
+    for folder in ("silver/users/_delta_log", "silver/users_quarantine/_delta_log", "silver/orders/_delta_log"):
+        Path(lake.path(folder)).mkdir(parents=True)
+    Path(lake.path("gold/users/_delta_log")).mkdir(parents=True)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    (tmp_path / "state").mkdir()
+    for name in ("users", "orders"):
+        (tmp_path / "state" / f"{name}.json").write_text("{}")
+
+    def change(entries: dict[str, Any]) -> None:
+        del entries["users"]
+        entries["orders"]["schedule"] = "hourly"
+        entries["events"]["bronze"]["prefix"] = "web/events"
+
+    use(tmp_path, monkeypatch, change)
+    document = pdp_json("domains", "--leftovers", code=1)
+    assert {(each["kind"], each["name"], each["holds"]) for each in document["leftovers"]} == {
+        ("partitions", "partition_meta, users", "2 dates, 2026-11-18 to 2026-11-19"),
+        ("folder", "bronze/users", "2 dates"),
+        ("folder", "bronze/events", "2 dates"),
+        ("table", "silver/users", "0 dates"),
+        ("table", "silver/users_quarantine", "0 dates"),
+        ("table", "gold/users", "0 dates"),
+        ("watermark", str(tmp_path / "state" / "users.json"), "2 bytes"),
+    }
+    assert any("Kafka" in note for note in document["notes"]) and any("warehouse" in note for note in document["notes"])

@@ -235,3 +235,18 @@ def test_a_domain_that_does_not_exist_is_answered_before_kafka_is_asked(
     result = CliRunner().invoke(app, ["dlq", "redrive", "event", "--dry-run"])
     assert result.exit_code == 2 and "Did you mean `events`?" in result.stderr
     assert json.dumps(result.stdout) == '""'
+
+
+def test_topics_and_offsets_of_a_removed_domain_are_listed(sink_rig: SinkRig, pdp_json: Document) -> None:
+    sink_rig.produce(5)
+    sink_rig.run("--until-caught-up")
+    removed, sink_rig.topic = sink_rig.topic, f"{sink_rig.topic}-of-another"
+    text = sink_rig.domains_file.read_text()
+    sink_rig.domains_file.write_text(text.replace(removed, sink_rig.topic))
+    found = {(each["kind"], each["name"]): each["holds"] for each in pdp_json("domains", "--leftovers")["leftovers"]}
+    assert found["topic", removed] == "5 records"
+    assert ("topic", f"dlq-{removed}") in found and ("topic", f"dlq-{removed}-parked") in found
+    assert found["group offsets", f"{SINK_GROUP}, {removed}"].endswith("Kafka partitions")
+    sink_rig.domains_file.write_text(text)
+    kept = {each["name"] for each in pdp_json("domains", "--leftovers")["leftovers"]}
+    assert not kept & {removed, f"dlq-{removed}", f"{SINK_GROUP}, {removed}"}

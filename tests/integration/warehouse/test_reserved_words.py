@@ -11,6 +11,7 @@ from snowflake.connector.errors import ProgrammingError
 
 from audit.warehouse_tables import WarehouseTables
 from infra.embedded.services.warehouse import WarehouseService
+from pdp.actions import leftovers
 from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY
 from tests.rigs.settings_of import settings_of
@@ -50,6 +51,10 @@ def test_schemas_tables_and_columns_may_be_words_of_sql(warehouse: WarehouseServ
         assert in_warehouse.totals("group", DAY, gold.schema).sums == {"SELECT": Decimal("3.30")}
         [row] = in_warehouse.group("group", {"order": "b"})
         assert row["select"] == Decimal("2.20")
+
+        left = {each.name for each in leftovers.warehouse_tables(settings, {"ORDERS"})}
+        assert "TABLE.GROUP" in left and not any(name.startswith("PLATFORM.") for name in left)
+        assert "TABLE.GROUP" not in {each.name for each in leftovers.warehouse_tables(settings, {"TABLE"})}
 
         place = f'"{settings.snowflake_database}"."TABLE"'
         for refused in (
