@@ -239,6 +239,22 @@ def failing_sensor_alert(name: str, since: datetime, error: str, ui_url: str) ->
     )
 
 
+def lake_down_alert(root: str, since: datetime, error: str, ui_url: str) -> Alert:
+    """Return the alert for a lake that cannot be read or written.
+
+    Args:
+        root: Where the lake is.
+        since: When that was first noticed; which time it was makes it another alert.
+        error: What the last attempt failed with.
+    """
+    what = (
+        f"The lake `{root}` cannot be read or written since {since:%Y-%m-%d %H:%M} UTC. Nothing is processed or watched"
+        f" until it answers; all of it goes on by itself then. {error[:MESSAGE]}"
+    )
+    key, ticks = f"lake_down:{root}:{since.isoformat()}", f"{ui_url.rstrip('/')}/automation"
+    return Alert(key, AlertKind.LAKE_DOWN, None, None, what, f"{root}, {ticks}", "pdp partitions list", since)
+
+
 def missing_files_alert(domain: str, day: date, files: Sequence[str], at: datetime, ui_url: str) -> Alert:
     """Return the alert for a date that Bronze has no longer all files of.
 

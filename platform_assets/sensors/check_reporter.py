@@ -8,19 +8,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import dagster as dg
 
 from alerting.channels import Channel, configured
-from alerting.dispatch import dispatch
+from alerting.collect import lake_down_alert
+from alerting.dispatch import Deliveries, dispatch, send_directly
 from platform_assets.asset_checks.reported_check import ReportedCheck
 from platform_assets.resources.metadata_store import MetadataStore
-from platform_assets.sensors.failing_ticks import failing_sensor_alerts
+from platform_assets.sensors.failing_ticks import FAILING_FOR, failing_sensor_alerts
 from platform_assets.sensors.last_reported import LastReported
 from platform_core.clock import Clock, SystemClock
 from platform_core.errors import TransientError
 from platform_core.lake.alerts import Alert, AlertLog
 from platform_core.settings import Settings
+from platform_kafka.alerts import AlertTopic
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,8 @@ class CheckReporter:
     ) -> None:
         self._make_channels = channels or (lambda: configured(settings))
         self._channels: Sequence[Channel] = ()
+        self._deliveries = Deliveries()
+        self._lake_down_since: datetime | None = None
         self._ui_url = settings.ui_url
         self.clock = clock or SystemClock()
 
@@ -56,12 +61,12 @@ class CheckReporter:
         Args:
             posted: Reads what others have written to Kafka's topic of alerts; their place in it is kept in the cursor.
         """
-        self._channels = self._channels or self._make_channels()
         now, before = self.clock.now(), LastReported.from_json(context.cursor)
         alerts = [*alerts, *failing_sensor_alerts(context.instance, now, self._ui_url)]
         before, from_kafka = _read(before, posted)
         log_of_alerts = AlertLog(store.lake(), self.clock)
-        done = dispatch(log_of_alerts, alerts, self._channels, self.clock, from_kafka)
+        done = dispatch(log_of_alerts, alerts, self._open(), self.clock, from_kafka, self._deliveries)
+        self._lake_down_since = None
         due = [outcome for outcome in outcomes if before.is_due(outcome, now)]
         failed = ", ".join(outcome.id for outcome in outcomes if not outcome.passed)
         context.log.info(
@@ -71,6 +76,33 @@ class CheckReporter:
         return dg.SensorResult(
             asset_events=[outcome.evaluation() for outcome in due], cursor=before.after(outcomes, due, now).to_json()
         )
+
+    def report_without_lake(
+        self, context: dg.SensorEvaluationContext, root: str, error: Exception, posted: Inbox
+    ) -> dg.SensorResult:
+        """Send what can be known without the lake, which has no log now; the cursor stays for when it is back.
+
+        Args:
+            root: Where the lake is.
+            error: What reading or writing it failed with.
+            posted: Reads what others have written to Kafka's topic of alerts.
+        """
+        now, before = self.clock.now(), LastReported.from_json(context.cursor)
+        since = self._lake_down_since = self._lake_down_since or now
+        # Without a cursor nobody knows which of them were sent already.
+        alerts = _read(before, posted)[1] if before.alert_offsets else []
+        for alert in alerts:
+            self._deliveries.add(alert, AlertTopic.name)
+        if now - since >= FAILING_FOR:
+            alerts.append(lake_down_alert(root, since, str(error), self._ui_url))
+        sent = send_directly(alerts, self._open(), self._deliveries)
+        reason = f"The lake `{root}` cannot be read or written since {since:%H:%M:%S} UTC, {sent} deliveries: {error}"
+        log.error("lake_down root=%s since=%s error=%s", root, since.isoformat(), error)
+        return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=before.to_json())
+
+    def _open(self) -> Sequence[Channel]:
+        self._channels = self._channels or self._make_channels()
+        return self._channels
 
 
 def _read(before: LastReported, posted: Inbox | None) -> tuple[LastReported, list[Alert]]:

@@ -10,6 +10,7 @@ import dagster as dg
 
 from alerting import collect
 from alerting.channels import Channel
+from alerting.dispatch import LAKE_ERRORS
 from platform_assets.asset_checks.catalog import evaluate as catalog_outcome
 from platform_assets.asset_checks.watch import evaluate
 from platform_assets.resources.metadata_store import MetadataStore
@@ -62,12 +63,18 @@ def watch_sensor(
         description="Freshness against the SLA, DEAD dates, failed checks and runs: alerts to Kafka and Slack.",
     )
     def watch(context: dg.SensorEvaluationContext, metadata_store: MetadataStore) -> dg.SensorResult:
+        inbox[:] = inbox or [posted(settings)]
+        try:
+            return look(context, metadata_store)
+        except LAKE_ERRORS as error:
+            return reporter.report_without_lake(context, metadata_store.lake().root, error, inbox[0])
+
+    def look(context: dg.SensorEvaluationContext, metadata_store: MetadataStore) -> dg.SensorResult:
         now, partitions = reporter.clock.now(), metadata_store.partitions()
         rows = partitions.rows()
         outcomes = [catalog_outcome(catalog), *(each for domain in catalog for each in evaluate(domain, rows, now))]
         since = (LastReported.from_json(context.cursor).looked_at or now - FIRST_LOOK) - OVERLAP
         alerts = find_alerts(catalog, partitions, rows, context.instance, settings.ui_url, since, now)
-        inbox[:] = inbox or [posted(settings)]
         return reporter.report(context, metadata_store, outcomes, alerts, inbox[0])
 
     return watch

@@ -28,6 +28,7 @@ from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import TransientError
 from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
@@ -241,6 +242,67 @@ def test_what_the_sink_posts_reaches_the_log_and_slack_once(watch: Watch) -> Non
     logged = AlertLog(watch.store.lake()).read("orders")
     assert sorted(entry.alert.kind for entry in logged) == ["DEAD", "TOPIC_PAUSED", "TOPIC_PAUSED"]
     assert all(set(entry.channels) == {"kafka", "slack"} for entry in logged)
+
+
+def broken_lake(watch: Watch, monkeypatch: pytest.MonkeyPatch, *, readable: bool) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("Generic S3 error: connection refused")
+
+    if readable:
+        monkeypatch.setattr(AlertLog, "_merge", refuse)
+    else:
+        monkeypatch.setattr(Lake, "delta", refuse)
+
+
+@pytest.mark.parametrize("readable", [False, True])
+def test_a_lake_that_is_away_is_one_alert_on_every_channel_and_is_logged_when_it_is_back(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, readable: bool
+) -> None:
+    watch.tick()
+    with monkeypatch.context() as patch:
+        broken_lake(watch, patch, readable=readable)
+        watch.die(DEAD_DAY) if readable else None
+        for minutes in (0, 4, 1):
+            watch.clock.advance(minutes=minutes)
+            cursor = watch.cursor
+            assert watch.tick() == [] and watch.cursor == cursor
+            assert watch.channel.kinds == watch.slack.kinds == (["LAKE_DOWN"] if minutes == 1 else [])
+        watch.slack.broken = True
+        watch.posted.append(paused_topic(1))
+        watch.tick()
+        watch.slack.broken = False
+        watch.tick()
+        watch.tick()
+        assert (watch.channel.kinds, watch.slack.kinds) == (["LAKE_DOWN"], ["LAKE_DOWN", "TOPIC_PAUSED"])
+    assert (
+        "connection refused" in watch.slack.taken[0].what and str(watch.store.lake().root) in watch.slack.taken[0].what
+    )
+    watch.die(DEAD_DAY) if not readable else None
+    watch.posted.append(watch.slack.taken[0])  # as Kafka has it
+    watch.tick()
+    watch.tick()
+    assert watch.channel.kinds == ["LAKE_DOWN", "DEAD"]
+    assert watch.slack.kinds == ["LAKE_DOWN", "TOPIC_PAUSED", "DEAD"]
+    logged = AlertLog(watch.store.lake()).read()
+    assert sorted(entry.alert.kind for entry in logged) == ["DEAD", "LAKE_DOWN", "TOPIC_PAUSED"]
+    assert all(set(entry.channels) == {"kafka", "slack"} for entry in logged)
+
+
+def test_an_alert_whose_delivery_cannot_be_noted_is_not_sent_again(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.slack.broken = True
+    watch.die(DEAD_DAY)
+    watch.tick()
+    watch.slack.broken = False
+    with monkeypatch.context() as patch:
+        broken_lake(watch, patch, readable=True)
+        for _ in range(3):
+            watch.tick()
+    watch.tick()
+    assert (watch.channel.kinds, watch.slack.kinds) == (["DEAD"], ["DEAD"])
+    [entry] = AlertLog(watch.store.lake()).read("orders")
+    assert set(entry.channels) == {"kafka", "slack"}
 
 
 def test_a_check_that_blocked_and_a_revived_date_are_seen_in_the_history(watch: Watch) -> None:
