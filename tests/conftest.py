@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--spark-engine", choices=("spark", "sail"), default="sail", help="what computes for the orchestration's tests"
     )
     parser.addoption("--fault-seed", type=int, default=1, help="decides when and how often the faults come")
+    parser.addoption("--soak-faults", default="", help="only these faults of the soak, separated by commas")
     parser.addoption("--soak-seconds", type=int, default=150, help="how long the soak lasts")
 
 

@@ -209,13 +209,13 @@ def _request(
 ) -> dg.RunRequest | None:
     """Return the run of consecutive dates; None while one that came to nothing a moment ago is not tried again yet.
 
-    A run key is used once for ever, so it carries what makes this run needed: the content (fingerprint), the
-    attempt, and the moment the state was entered. A run that ended without claiming its dates left the state as it
-    was, for example because the engine is down; the next one has the first key that no run has, and waits longer each
-    time.
+    A run key is used once for ever, so it carries what makes this run needed: the attempt, and the moment the state was
+    entered. A run that ended without claiming its dates left the state as it was, for example because the engine is
+    down; the next one has the first key that no run has, and waits longer each time. Files that come meanwhile are no
+    other need: a run takes those that it finds, and a date that trickles would be launched at each of them.
     """
     first, last = chunk[0].day.isoformat(), chunk[-1].day.isoformat()
-    what = "|".join(f"{r.day}:{r.fingerprint}:{r.attempt}:{rows[r.day].updated_at}" for r in chunk)
+    what = "|".join(f"{r.day}:{r.attempt}:{rows[r.day].updated_at}" for r in chunk)
     need = f"{domain.name}:{first}:{last}:{hashlib.md5(what.encode(), usedforsecurity=False).hexdigest()}"
     not_before = now
     for before in count():

@@ -30,14 +30,12 @@ class Ready:
 
     Attributes:
         reason: The state that brought it here: PENDING, LATE, RETRYING or REPROCESSING.
-        fingerprint: md5 of the Bronze files seen by this tick.
         attempt: Retries so far.
         urgent: A correction, or the newest date: it goes before the backlog.
     """
 
     day: date
     reason: State
-    fingerprint: str
     attempt: int
     urgent: bool
 
@@ -187,7 +185,7 @@ def plan(
         waits_since = max(due, waiting_row.updated_at or now)
         if waiting_row.status is State.LATE or is_settled(files, waits_since, now, settings):
             urgent = _is_urgent(day, waiting_row.status, now)
-            ready.append(Ready(day, waiting_row.status, fingerprint, waiting_row.retry_count, urgent))
+            ready.append(Ready(day, waiting_row.status, waiting_row.retry_count, urgent))
     ready.sort(key=lambda item: (not item.urgent, item.day))
     for item in ready[: queue_room(claimed, settings)]:
         result.queue.append(item)

@@ -1,71 +1,76 @@
-"""Everything at once, for `--soak-seconds`: two sinks under load while stores, brokers and processes come and go."""
+"""Everything at once, for `--soak-seconds`: the platform under load while its services, processes and files fail."""
 
 from __future__ import annotations
 
-import os
-import random
-import time
-from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from tests.rigs.faults.fault_rig import OPTIONS
-from tests.rigs.faults.faulty_s3 import Fault
+import pytest
+
+from infra.embedded.services.schema_registry import SchemaRegistry
+from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.warehouse import WarehouseService
+from tests.rigs.faults.faulty_platform import FaultyPlatform, MortalServices
+from tests.rigs.faults.revived import revived
+from tests.rigs.faults.soak import Soak
+from tests.rigs.moved_clock import PostgresWithClock
 
 
-def test_a_soak_of_random_faults_ends_with_a_clean_audit(s3_bench, faulty_s3, mortal_kafka, request, seed):
-    fault_rig, draw, done = s3_bench, random.Random(seed), Counter()
-    members = [fault_rig.start(**OPTIONS), fault_rig.start(**OPTIONS)]
+@pytest.fixture(scope="module")
+def services_of_the_module(toolchain, tmp_path_factory) -> Iterator[MortalServices]:
+    folder = tmp_path_factory.mktemp("soak")
+    with (
+        PostgresWithClock(folder / "postgres", toolchain=toolchain, durable=True) as postgres,
+        SchemaRegistry(folder / "registry", toolchain=toolchain, durable=True) as registry,
+        SparkConnect(folder / "sail", toolchain=toolchain, engine="sail", durable=True) as sail,
+        WarehouseService(folder / "warehouse", toolchain=toolchain, durable=True) as warehouse,
+    ):
+        yield MortalServices(postgres, registry, sail, warehouse)
 
-    def kill() -> None:
-        member = members.pop(draw.randrange(2))
-        member.kill()
-        member.wait()
-        members.append(fault_rig.start(**OPTIONS))
 
-    def terminate() -> None:
-        stop(members.pop(draw.randrange(2)))
-        members.append(fault_rig.start(**OPTIONS))
+@pytest.fixture
+def make_platform(
+    services_of_the_module, mortal_kafka, object_store, s3_lake, tmp_path, seed, monkeypatch
+) -> Iterator[Callable[..., FaultyPlatform]]:
+    platforms: list[FaultyPlatform] = []
+    for service in services_of_the_module.each():
+        revived(service)
 
-    def stop(member) -> None:
-        fault_rig.wait(lambda: "sink_started" in member.log.read_text())  # before, no handler takes the signal
-        member.terminate()
-        # Records that cannot be written in time are left, and it says so.
-        assert member.wait(60) in (0, os.EX_TEMPFAIL), member.log.read_text()
+    def make(mutant: str = "") -> FaultyPlatform:
+        objects = Path(object_store.root) / "data" / s3_lake["LAKE_URI"].removeprefix("s3://")
+        platforms.append(
+            FaultyPlatform(
+                mortal_kafka,
+                tmp_path / "platform",
+                services_of_the_module,
+                s3_lake,
+                objects,
+                seed=seed,
+                patch=monkeypatch,
+                mutant=mutant,
+            )
+        )
+        return platforms[-1]
 
-    def join_and_leave() -> None:
-        third = fault_rig.start(**OPTIONS)
-        fault_rig.wait(lambda: "partitions_assigned" in third.log.read_text())
-        time.sleep(draw.uniform(0, 2))
-        stop(third)
+    yield make
+    for platform in platforms:
+        platform.close()
 
-    def store() -> None:
-        faulty_s3.rate = draw.choice((0.2, 0.5, 1.0))
-        faulty_s3.fault = draw.choice(list(Fault))
-        time.sleep(draw.uniform(0.5, 5))
-        faulty_s3.fault = None
 
-    def store_and_kill() -> None:
-        faulty_s3.rate, faulty_s3.fault = 0.5, Fault.REPLY_LOST
-        time.sleep(draw.uniform(0.5, 3))
-        kill()
-        faulty_s3.fault = None
+def soak_of(platform: FaultyPlatform, s3, kafka, seconds: float, *only: str) -> Soak:
+    """Load, faults, and the judgement."""
+    soak = Soak(platform, s3, kafka, only)
+    with platform.load(200) as acknowledged, platform.life() as committed:
+        soak.run(seconds)
+    soak.settle()
+    platform.assert_clean(acknowledged, refused=soak.refused)
+    report = platform.audit()
+    assert report.clean, report.problems or report.not_checked
+    print(f"--fault-seed {platform.seed}: {acknowledged.total()} events, {committed[0]} changes of orders")
+    return soak
 
-    def broker() -> None:
-        mortal_kafka.crash()
-        time.sleep(draw.uniform(0.2, 3))
-        mortal_kafka.restart()
 
-    actions = (kill, kill, terminate, join_and_leave, store, store, store_and_kill, broker)
-    deadline = time.monotonic() + request.config.getoption("--soak-seconds")
-    with fault_rig.load(200) as acknowledged:
-        while time.monotonic() < deadline:
-            action = draw.choice(actions)
-            action()
-            done[action.__name__] += 1
-            before = sum(fault_rig.committed().values())
-            fault_rig.wait(lambda before=before: sum(fault_rig.committed().values()) > before)
-            time.sleep(draw.uniform(0, 2))
-    fault_rig.wait(lambda: fault_rig.committed() == fault_rig.ends(), 120)
-    for member in members:
-        stop(member)
-    fault_rig.assert_clean(acknowledged)
-    print(f"soak seed={seed} records={acknowledged.total()} faults={dict(done)}")
+def test_a_soak_of_random_faults_ends_with_a_clean_audit(make_platform, faulty_s3, mortal_kafka, request, seed):
+    only = request.config.getoption("--soak-faults")
+    seconds = request.config.getoption("--soak-seconds")
+    soak_of(make_platform(), faulty_s3, mortal_kafka, seconds, *filter(None, only.split(",")))

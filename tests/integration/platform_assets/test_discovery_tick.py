@@ -102,6 +102,7 @@ def test_runs_that_come_to_nothing_are_launched_ever_more_rarely(
             job_name=job_name(rig.events), status=dg.DagsterRunStatus.FAILURE, tags={RUN_KEY: f"{need}#{number}"}
         )
         rig.instance.add_run(run)
+        rig.events_file(DAY, 1)
         assert look(rig).run_requests == [], "the engine is down, say: the last run has just failed"
         ended = rig.instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))[0].update_timestamp
         pause = min(discovery_tick.AGAIN_AFTER * 2**number, discovery_tick.AGAIN_AT_LEAST_EVERY)

@@ -136,19 +136,31 @@ class FaultRig(SinkRig):
                 found.update(zip(table["_partition"].to_pylist(), table["_offset"].to_pylist(), strict=True))
         return found
 
+    def _dead_letter_origins(self) -> set[tuple[int, int]]:
+        headers = [dict(message.headers() or ()) for message in self.read(f"dlq-{self.topic}")]
+        return {(int(each["dlq.partition"]), int(each["dlq.offset"])) for each in headers}
+
     def drain(self) -> None:
         """Let a healthy sink finish what is left; the group's dead members are waited for."""
         process = self.start("--until-caught-up", **OPTIONS)
         assert process.wait(90) == 0, process.log.read_text()
 
-    def assert_clean(self, acknowledged: Counter[int], *, exactly_once: bool = True) -> None:
-        """Every acknowledged record is in Bronze, the audit agrees, and no good record is a dead letter."""
-        produced, stored = self.produced(), self.stored()
+    def assert_clean(self, acknowledged: Counter[int], *, exactly_once: bool = True, refused: int = 0) -> None:
+        """Every acknowledged record is in Bronze, the audit agrees, and no good record is a dead letter.
+
+        Args:
+            acknowledged: The good records.
+            exactly_once: Whether a record may not be stored twice.
+            refused: How many others were produced, which must be dead letters.
+        """
+        stored, letters = self.stored(), self._dead_letter_origins()
+        produced = self.produced() - letters
         assert sum(acknowledged.values()) <= len(produced) and produced, "the load was acknowledged and vanished"
         assert not produced - stored.keys(), f"lost: {sorted(produced - stored.keys())[:10]}"
         assert not stored.keys() - produced, f"from nowhere: {sorted(stored.keys() - produced)[:10]}"
         twice = {where: count for where, count in stored.items() if count > 1}
         assert not exactly_once or not twice, f"{len(twice)} records were written twice: {sorted(twice)[:10]}"
-        assert not self.read(f"dlq-{self.topic}"), "a fault sent good records to the dead letters"
+        assert len(letters) <= refused, "a fault sent good records to the dead letters"
+        assert len(letters) >= refused, f"{refused - len(letters)} refused records are no dead letters"
         report = audit(self.settings, load_catalog(self.domains_file), self.the_lake, stages={Stage.BRONZE})
         assert report.clean, report.problems

@@ -274,11 +274,11 @@ def test_dead_dates_stay_dead(events: Domain) -> None:
 
 def test_runs_take_consecutive_dates_of_one_urgency_up_to_the_limit() -> None:
     days = [DAY + timedelta(days=n) for n in (0, 1, 2, 3, 7, 8)]
-    queue = [Ready(day, State.PENDING, "x", 0, urgent=day == days[-1]) for day in days]
+    queue = [Ready(day, State.PENDING, 0, urgent=day == days[-1]) for day in days]
     assert [[r.day for r in chunk] for chunk in chunks(queue, 3)] == [days[:3], days[3:4], days[4:5], days[5:]]
 
 
 def test_a_queue_that_one_run_can_take_is_not_split_by_urgency() -> None:
     days = [DAY, DAY + timedelta(days=1), DAY + timedelta(days=2)]
-    queue = [Ready(day, State.PENDING, "x", 0, urgent=day == days[2]) for day in (days[2], days[0], days[1])]
+    queue = [Ready(day, State.PENDING, 0, urgent=day == days[2]) for day in (days[2], days[0], days[1])]
     assert [[r.day for r in chunk] for chunk in chunks(queue, 3)] == [days]
