@@ -37,11 +37,15 @@ def failed_runs(instance: dg.DagsterInstance, catalog: Catalog, since: datetime)
 
 
 def _error_of(instance: dg.DagsterInstance, run_id: str) -> str:
-    """Return the first line of what a run's step failed with; empty when its process ended without a word."""
+    """Return the first line of what a run's step failed with; empty when its process ended without a word.
+
+    It is what the platform raised: Dagster's own error is around it, and the client's, a refused connection for
+    example, is its cause.
+    """
     failures = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records
     event = failures[0].event_log_entry.dagster_event if failures else None
     error = event.step_failure_data.error if event else None
-    while error is not None and error.cause is not None:
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
     return error.message.splitlines()[0] if error and error.message else ""
 

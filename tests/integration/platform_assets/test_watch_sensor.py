@@ -26,7 +26,7 @@ from platform_assets.sensors.last_reported import LastReported
 from platform_assets.sensors.watch import watch_sensor
 from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog, load_catalog
-from platform_core.errors import TransientError
+from platform_core.errors import ServiceDownError, TransientError
 from platform_core.lake.alerts import Alert, AlertKind, AlertLog
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import Change
@@ -315,10 +315,12 @@ def test_a_check_that_blocked_and_a_revived_date_are_seen_in_the_history(watch: 
     assert sorted(watch.channel.kinds) == ["CHECK_FAILED", "DEAD"]
 
 
-def run_of(watch: Watch, *, cancelled: bool = False, tags: Mapping[str, str]) -> dg.DagsterRun:
+def run_of(
+    watch: Watch, *, cancelled: bool = False, tags: Mapping[str, str], error: Exception | None = None
+) -> dg.DagsterRun:
     @dg.op
     def broken() -> None:
-        raise ValueError("broken")
+        raise error or ValueError("broken") from ConnectionRefusedError("nobody listens")
 
     @dg.job(name=job_name(watch.domain))
     def job() -> None:
@@ -352,6 +354,18 @@ def test_a_failed_run_raises_an_alert_with_its_dates_and_a_cancelled_one_is_not(
     assert "2026-11-01 to 2026-11-04" in alert.what and "ValueError: broken" in alert.what
     assert f"http://ui.test/runs/{failed.run_id}" in alert.where
     assert alert.command == "pdp partitions list orders --from 2026-11-01 --to 2026-11-04"
+
+
+def test_the_runs_that_meet_an_outage_raise_one_alert_that_says_what_is_down(watch: Watch) -> None:
+    watch.clock = FakeClock(datetime.now(UTC) - timedelta(minutes=1))
+    watch.sensor = watch.make_sensor()
+    watch.tick()
+    for _ in range(3):
+        run_of(watch, tags={"dagster/partition": "2026-11-05"}, error=ServiceDownError("The engine does not answer."))
+    watch.clock.advance(minutes=2)
+    watch.tick()
+    [alert] = watch.channel.taken
+    assert "The engine does not answer." in alert.what
 
 
 def test_one_illegal_status_keeps_no_alert_of_others_back(watch: Watch) -> None:
