@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from deltalake.exceptions import DeltaError
 from typer.core import TyperGroup
 
 from pdp import environment, output
@@ -46,12 +46,20 @@ class ExplainingGroup(TyperGroup):
             return super().invoke(ctx)
         except PlatformError as error:
             message = error.message
-        except (DeltaError, OSError) as error:
-            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        except Exception as error:
+            if not _of_the_lake(error):
                 raise
             message = f"The lake did not answer: {error}. Check `LAKE_URI` and the variables `S3_*`."
         output.note(f"error: {message}")
         raise typer.Exit(EXIT_COULD_NOT_START)
+
+
+def _of_the_lake(error: Exception) -> bool:
+    # Not imported for its class: `pdp --help` takes half a CPU second, a third of it was this package.
+    delta = sys.modules.get("deltalake.exceptions")
+    if delta is not None and isinstance(error, delta.DeltaError):
+        return True
+    return isinstance(error, OSError) and error.errno != errno.EPIPE
 
 
 app = typer.Typer(

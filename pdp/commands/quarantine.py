@@ -13,7 +13,6 @@ from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from deltalake.exceptions import TableNotFoundError
 from rich.text import Text
 
 from pdp import arguments, output
@@ -23,7 +22,6 @@ from pdp.commands import outcomes
 from pdp.environment import Platform
 from pdp.output import Json, TableColumn
 from platform_core.counted import counted
-from platform_core.lake.delta_date import read_date
 
 if TYPE_CHECKING:
     from platform_core.domain.catalog import Domain
@@ -111,6 +109,10 @@ def _counts(platform: Platform, domain: Domain, day: date | None) -> dict[tuple[
 
 def _read(platform: Platform, domain: Domain, columns: Sequence[str], day: date | None) -> list[dict[str, Any]]:
     """Return quarantined rows; none when nothing was ever quarantined."""
+    from deltalake.exceptions import TableNotFoundError
+
+    from platform_core.lake.delta_date import read_date
+
     try:
         table = platform.lake.delta(platform.lake.quarantine(domain))
     except TableNotFoundError:
