@@ -25,6 +25,7 @@ from pdp.commands import (
     domains,
     erase,
     kafka,
+    maintain,
     offsets,
     partitions,
     quarantine,
@@ -86,6 +87,7 @@ app.command("trace")(trace.trace)
 app.command("backfill")(backfill.backfill)
 app.command("corrections")(corrections.corrections)
 app.command("erase")(erase.erase)
+app.command("maintain")(maintain.maintain)
 
 
 @app.callback()

@@ -15,12 +15,13 @@ from platform_assets.asset_checks.catalog import catalog_check
 from platform_assets.asset_checks.offset_coverage import coverage_check
 from platform_assets.asset_checks.watch import watch_checks
 from platform_assets.assets.external import bronze_spec, catalog_spec, source_specs, topic_spec
+from platform_assets.assets.maintenance import domain_maintenance, platform_maintenance
 from platform_assets.assets.pipeline import pipeline_assets
-from platform_assets.jobs import domain_job
+from platform_assets.jobs import domain_job, maintenance_job
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.spark import SparkEndpoint
 from platform_assets.resources.warehouse import Warehouse
-from platform_assets.schedules import daily_schedule
+from platform_assets.schedules import daily_schedule, maintenance_schedule
 from platform_assets.sensors.discovery_sensor import discovery_sensor
 from platform_assets.sensors.offset_coverage import coverage_sensor
 from platform_assets.sensors.watch import watch_sensor
@@ -41,13 +42,15 @@ RESOURCES = {
 def domain_defs(domain: Domain, settings: Settings) -> dg.Definitions:
     """Return everything that one entry of domains.yaml creates in Dagster."""
     pipeline = pipeline_assets(domain, settings)
+    maintenance = domain_maintenance(domain, settings)
+    upkeep = maintenance_job(domain.name, maintenance)
     watching = [watch_checks(domain), coverage_check(domain, settings)]
     return dg.Definitions(
-        assets=[topic_spec(domain), bronze_spec(domain), pipeline],
+        assets=[topic_spec(domain), bronze_spec(domain), pipeline, maintenance],
         asset_checks=watching,
-        jobs=[domain_job(domain, pipeline, watching)],
+        jobs=[domain_job(domain, pipeline, watching), upkeep],
         sensors=[discovery_sensor(domain, settings)],
-        schedules=[daily_schedule(domain, settings)],
+        schedules=[daily_schedule(domain, settings), maintenance_schedule(domain.name, upkeep)],
     )
 
 
@@ -62,8 +65,12 @@ def build_defs(catalog: Catalog, settings: Settings | None = None) -> dg.Definit
     for name, error in catalog.broken.items():
         log.error("domain_broken domain=%s error=%s", name, error)
     domains = dg.Definitions.merge(*of_domains.values())
+    maintenance = platform_maintenance(settings)
+    upkeep = maintenance_job("platform", maintenance)
     platform = dg.Definitions(
-        assets=[*source_specs(catalog), catalog_spec()],
+        assets=[*source_specs(catalog), catalog_spec(), maintenance],
+        jobs=[upkeep],
+        schedules=[maintenance_schedule("platform", upkeep)],
         asset_checks=[catalog_check(catalog)],
         sensors=[watch_sensor(catalog, settings), coverage_sensor(catalog, settings)],
         resources=RESOURCES,

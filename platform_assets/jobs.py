@@ -28,6 +28,20 @@ def job_name(domain: Domain) -> str:
     return f"data_pipeline_{domain.name}"
 
 
+def pool(domain: Domain) -> str:
+    """Name of the domain's pool: one run at a time is the only writer of the domain's Delta tables."""
+    return f"domain_{domain.name}"
+
+
+def maintenance_job(name: str, asset: dg.AssetsDefinition) -> UnresolvedAssetJobDefinition:
+    """Return the job that maintains a domain's tables, or the platform's own."""
+    return dg.define_asset_job(
+        f"maintenance_{name}",
+        selection=dg.AssetSelection.assets(asset),
+        description="Merges small files and ends the files of replaced versions; no row changes.",
+    )
+
+
 def domain_job(
     domain: Domain, pipeline: dg.AssetsDefinition, others: list[dg.AssetChecksDefinition]
 ) -> UnresolvedAssetJobDefinition:

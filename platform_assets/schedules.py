@@ -1,8 +1,12 @@
-"""The schedule of each domain: at its hour it processes the day before, and whatever else waits.
+"""The schedules: of each domain, which processes the day before at its hour, and of maintenance.
 
-It runs the same tick as the sensor of `sensors.discovery_sensor`. There is no other automation on domain assets: the
-partition state machine owns retries.
+A domain's runs the same tick as the sensor of `sensors.discovery_sensor`. There is no other automation on its assets:
+the partition state machine owns retries.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -12,6 +16,25 @@ from platform_assets.sensors.discovery_tick import tick
 from platform_core.domain.catalog import Domain
 from platform_core.partitions.listing import DiscoveryCursor
 from platform_core.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+
+MAINTENANCE_CRON = "30 3 * * *"
+"""Between the day's end and the hour when a domain's day is processed, 06:00 UTC by default."""
+
+
+def maintenance_schedule(name: str, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Return the schedule that maintains a domain's tables, or the platform's own, once a day."""
+    return dg.ScheduleDefinition(
+        name=f"maintenance_{name}_daily",
+        job=job,
+        cron_schedule=MAINTENANCE_CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Keeps tables small while nobody waits for them.",
+    )
 
 
 def daily_schedule(domain: Domain, settings: Settings) -> dg.ScheduleDefinition:

@@ -135,6 +135,13 @@ class Settings(BaseSettings):
     )
     run_max_dates: int = Field(7, ge=1, description="Dates of one domain that one Dagster run processes")
 
+    maintenance_keep_days: float = Field(
+        7.0, ge=1, description="How long replaced versions of tables are kept; one that a correction needs stays longer"
+    )
+    runs_keep_days: float = Field(
+        90.0, ge=1, description="How long Dagster keeps runs whose dates have been processed again since"
+    )
+
     slack_webhook_url: SecretStr | None = Field(
         None, description="Slack incoming webhook; alerts go there too, besides the topic pipeline-alerts"
     )

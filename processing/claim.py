@@ -25,6 +25,7 @@ from platform_core.partitions.partition_meta import (
     Partition,
     StateConflictError,
     Transition,
+    attempts_since_done,
 )
 from platform_core.partitions.partition_state import STARTABLE, Event, State
 from platform_core.partitions.plan import lost_run
@@ -221,7 +222,7 @@ class Claims:
         history = self._run.partitions.history(row.domain, row.partition_date)
         done = max((n for n, t in enumerate(history) if t.event == Event.SUCCEEDED), default=-1)
         since = history[done + 1 :]
-        attempts = [t.facts for t in since if t.event == Event.RUN_STARTED]
+        attempts = [t.facts for t in attempts_since_done(history)]
         if attempts:
             # A failed attempt pinned its files already: count on from what it found.
             new += attempts[-1].get("new_files", 0)

@@ -6,7 +6,7 @@ Producers and the sink write them; Dagster only knows of them. What Dagster is t
 
 import dagster as dg
 
-from platform_assets.assets.keys import CATALOG_KEY, bronze_key, source_keys, topic_key
+from platform_assets.assets.keys import CATALOG_KEY, PLATFORM_OWNER, bronze_key, source_keys, topic_key
 from platform_assets.assets.metadata import contract_schema
 from platform_assets.partitions import daily
 from platform_core.domain.catalog import Catalog, Domain
@@ -20,7 +20,7 @@ def catalog_spec() -> dg.AssetSpec:
         group_name="platform",
         description="The list of domains, `domains.yaml`. A mistake in an entry stops its own domain only.",
         kinds={"yaml"},
-        owners=["team:platform"],
+        owners=[PLATFORM_OWNER],
     )
 
 

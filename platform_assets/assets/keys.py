@@ -8,8 +8,16 @@ import dagster as dg
 from platform_core.domain.catalog import Domain
 from platform_core.domain.source import PostgresTable
 
+PLATFORM_OWNER = "team:platform"
+"""Who looks after what belongs to no domain."""
+
 CATALOG_KEY = dg.AssetKey(["platform", "domains"])
 """Key of the list of domains."""
+
+
+def maintenance_key(name: str) -> dg.AssetKey:
+    """Key of the maintenance of a domain's tables, or of the platform's own."""
+    return dg.AssetKey(["maintenance", name])
 
 
 def source_keys(domain: Domain) -> list[dg.AssetKey]:

@@ -13,7 +13,7 @@ from platform_assets.asset_checks.of_a_date import check_specs
 from platform_assets.assets.events import CatalogEvent, Report
 from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
 from platform_assets.assets.lineage import known_lineage, lineage_metadata
-from platform_assets.jobs import REASON_TAG, is_running
+from platform_assets.jobs import REASON_TAG, is_running, pool
 from platform_assets.partitions import daily
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.spark import SparkEndpoint
@@ -67,8 +67,7 @@ def pipeline_assets(domain: Domain, settings: Settings) -> dg.AssetsDefinition:
         check_specs=check_specs(domain),
         partitions_def=daily(domain),
         backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=settings.run_max_dates),
-        # One run a domain at a time: it is the only writer of the domain's Delta tables.
-        pool=f"domain_{domain.name}",
+        pool=pool(domain),
     )
     def pipeline(
         context: dg.AssetExecutionContext,

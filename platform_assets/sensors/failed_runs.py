@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from alerting.collect import FailedRun
-from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
+from platform_assets.assets.keys import bronze_key, gold_key, maintenance_key, silver_key, warehouse_key
 from platform_assets.jobs import days_of, job_name
 from platform_core.domain.catalog import Catalog, Domain
 
@@ -58,4 +58,4 @@ def _domain_of(run: dg.DagsterRun, catalog: Catalog) -> str | None:
 
 def _keys(domain: Domain) -> set[dg.AssetKey]:
     gold = {gold_key(table) for table in domain.gold.tables}
-    return {bronze_key(domain), silver_key(domain), warehouse_key(domain), *gold}
+    return {bronze_key(domain), silver_key(domain), warehouse_key(domain), maintenance_key(domain.name), *gold}

@@ -178,6 +178,12 @@ class PartitionMetaStore(PartitionMetaReader, Protocol):
         ...
 
 
+def attempts_since_done(history: Sequence[Transition]) -> list[Transition]:
+    """Return the starts of runs in a date's history, oldest first, that came after it was last DONE."""
+    done = max((n for n, t in enumerate(history) if t.event == Event.SUCCEEDED), default=-1)
+    return [t for t in history[done + 1 :] if t.event == Event.RUN_STARTED]
+
+
 def fold(
     changes: Sequence[Change], current: Mapping[tuple[str, date], Partition], now: datetime
 ) -> tuple[list[Partition], list[Transition]]:

@@ -19,6 +19,8 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from audit.report import CheckOutcome, Stage, StageResult
+from maintenance.delta_table import maintain
+from maintenance.held_versions import held_versions
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.warehouse import Warehouse
 from platform_assets.sensors.discovery_tick import tick
@@ -136,6 +138,27 @@ def test_a_correction_whose_history_is_gone_says_so_and_the_date_is_done(
     assert status(pipeline_rig) is State.DONE
     changes = {line.gold_table: line.change for line in CorrectionLedger(pipeline_rig.lake).read("events", DAY)}
     assert changes == {"events": "unknown", "events_funnel": "none"}, "the funnel's file is still that of before"
+
+
+def test_no_maintenance_takes_away_what_a_correction_compares_with(
+    pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline_rig.events_file(DAY, 10)
+    assert pipeline_rig.run(DAY).success
+    pipeline_rig.events_file(DAY, 4)  # it changes groups that exist, so that files are replaced
+    pipeline_rig.sensor_tick()
+    with monkeypatch.context() as patch:
+        patch.setattr(one_date, "load_date", lambda *_, **__: 1 / 0)
+        assert not pipeline_rig.run(DAY, discovered=True).success
+    job = pipeline_rig.defs.resolve_job_def("maintenance_events")
+    assert job.execute_in_process(instance=pipeline_rig.instance).success
+    held = held_versions(pipeline_rig.events, pipeline_rig.partitions)
+    for table in ("gold/events", "gold/events_funnel"):
+        maintain(pipeline_rig.lake, table, timedelta(0), held[table.removeprefix("gold/")])
+    assert pipeline_rig.sensor_tick().run_requests
+    assert pipeline_rig.run(DAY, discovered=True).success
+    changes = {line.gold_table: line.change for line in CorrectionLedger(pipeline_rig.lake).read("events", DAY)}
+    assert changes == {"events": "updated", "events_funnel": "none"}
 
 
 def test_an_engine_that_is_down_costs_no_date_a_retry(

@@ -20,12 +20,14 @@ WAREHOUSE = "reconciles_with_gold! audit fresh no_dead_partition"
 
 GRAPH = f"""
 events: clickstream/events (external, clickstream+python)
+events: maintenance/events (run, deltalake)
 events: kafka/raw-events (external, json+kafka) <- clickstream/events
 events: bronze/events (external daily, parquet) <- kafka/raw-events [no_offset_gap]
 events: silver/events (run daily, deltalake+spark) <- bronze/events [{SILVER} volume]
 events: gold/events (run daily, deltalake+spark) <- silver/events [{GOLD}]
 events: gold/events_funnel (run daily, deltalake+spark) <- silver/events [{GOLD}]
 events: snowflake/events (run daily, snowflake) <- gold/events, gold/events_funnel [{WAREHOUSE}]
+orders: maintenance/orders (run, deltalake)
 orders: postgres/orders (external, postgres+table)
 orders: postgres/orders_tombstones (external, postgres+table)
 orders: kafka/raw-orders (external, json+kafka) <- postgres/orders, postgres/orders_tombstones
@@ -34,13 +36,16 @@ orders: silver/orders (run daily, deltalake+spark) <- bronze/orders [{SILVER} re
 orders: gold/orders (run daily, deltalake+spark) <- silver/orders [{GOLD}]
 orders: gold/orders_by_restaurant (run daily, deltalake+spark) <- silver/orders [{GOLD}]
 orders: snowflake/orders (run daily, snowflake) <- gold/orders, gold/orders_by_restaurant [{WAREHOUSE}]
+platform: maintenance/platform (run, deltalake)
 platform: platform/domains (external, yaml) [every_domain_runs]
+restaurants: maintenance/restaurants (run, deltalake)
 restaurants: postgres/restaurants (external, postgres+table)
 restaurants: kafka/raw-restaurants (external, json+kafka) <- postgres/restaurants
 restaurants: bronze/restaurants (external daily, parquet) <- kafka/raw-restaurants [no_offset_gap]
 restaurants: silver/restaurants (run daily, deltalake+spark) <- bronze/restaurants [{SILVER} volume]
 restaurants: gold/restaurants (run daily, deltalake+spark) <- silver/restaurants [{GOLD}]
 restaurants: snowflake/restaurants (run daily, snowflake) <- gold/restaurants [{WAREHOUSE}]
+users: maintenance/users (run, deltalake)
 users: postgres/users (external, postgres+table)
 users: postgres/users_tombstones (external, postgres+table)
 users: kafka/raw-users (external, json+kafka) <- postgres/users, postgres/users_tombstones
@@ -52,10 +57,20 @@ job data_pipeline_events: gold/events, gold/events_funnel, silver/events, snowfl
 job data_pipeline_orders: gold/orders, gold/orders_by_restaurant, silver/orders, snowflake/orders
 job data_pipeline_restaurants: gold/restaurants, silver/restaurants, snowflake/restaurants
 job data_pipeline_users: gold/users, silver/users, snowflake/users
+job maintenance_events: maintenance/events
+job maintenance_orders: maintenance/orders
+job maintenance_platform: maintenance/platform
+job maintenance_restaurants: maintenance/restaurants
+job maintenance_users: maintenance/users
 schedule data_pipeline_events_daily: 0 6 * * * UTC RUNNING
 schedule data_pipeline_orders_daily: 0 6 * * * UTC RUNNING
 schedule data_pipeline_restaurants_daily: 0 6 * * * UTC RUNNING
 schedule data_pipeline_users_daily: 0 6 * * * UTC RUNNING
+schedule maintenance_events_daily: 30 3 * * * UTC RUNNING
+schedule maintenance_orders_daily: 30 3 * * * UTC RUNNING
+schedule maintenance_platform_daily: 30 3 * * * UTC RUNNING
+schedule maintenance_restaurants_daily: 30 3 * * * UTC RUNNING
+schedule maintenance_users_daily: 30 3 * * * UTC RUNNING
 sensor discover_events: every 30 s RUNNING
 sensor discover_orders: every 30 s RUNNING
 sensor discover_restaurants: every 30 s RUNNING

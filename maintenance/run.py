@@ -1,0 +1,52 @@
+"""A turn of maintenance: every table of a domain, or the platform's own.
+
+What is done with one table is `delta_table`; Dagster's runs are ended by `platform_assets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from deltalake.exceptions import TableNotFoundError
+
+from maintenance.delta_table import TableMaintenance, maintain
+from maintenance.held_versions import held_versions
+from platform_core.domain.catalog import Domain
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import PartitionMetaReader
+from platform_core.settings import Settings
+
+
+def maintain_domain(
+    lake: Lake, domain: Domain, partitions: PartitionMetaReader, settings: Settings
+) -> Iterator[TableMaintenance]:
+    """Maintain Silver, the quarantine and the Gold tables of a domain; what does not exist is left out.
+
+    Nobody else may write them meanwhile.
+
+    Raises:
+        TransientError: partition_meta did not answer.
+    """
+    held = held_versions(domain, partitions)
+    names = {lake.silver(domain): (), lake.quarantine(domain): ()} | {
+        lake.gold(domain, table): held.get(table, ()) for table in domain.gold.tables
+    }
+    keep = timedelta(days=settings.maintenance_keep_days)
+    for name, versions in names.items():
+        try:
+            yield maintain(lake, name, keep, versions)
+        except TableNotFoundError:
+            continue
+
+
+def maintain_platform(lake: Lake, settings: Settings) -> Iterator[TableMaintenance]:
+    """Maintain the platform's own ledgers; partition_meta does it by itself, every some commits.
+
+    Others may write them meanwhile.
+    """
+    for name in (lake.corrections, lake.alerts, lake.erasures):
+        try:
+            yield maintain(lake, name, timedelta(days=settings.maintenance_keep_days))
+        except TableNotFoundError:
+            continue
