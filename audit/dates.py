@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError
 
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PlatformError, TransientError
@@ -53,14 +52,6 @@ def why(error: Exception) -> str:
     )
 
 
-def open_table(lake: Lake, name: str) -> DeltaTable | None:
-    """Return a Delta table as it is now, None if there is none."""
-    try:
-        return lake.delta(name)
-    except TableNotFoundError:
-        return None
-
-
 def dates_of(lake: Lake, domain: Domain, partitions: PartitionMetaReader, more: Collection[date] = ()) -> list[date]:
     """Return every date that Bronze, Silver, Gold or partition_meta know, sorted.
 
@@ -76,7 +67,7 @@ def dates_of(lake: Lake, domain: Domain, partitions: PartitionMetaReader, more: 
     days = {*more, *lake.list_dates(domain), *(row.partition_date for row in partitions.rows(domain.name))}
     names = [lake.silver(domain), lake.quarantine(domain), *(lake.gold(domain, table) for table in domain.gold.tables)]
     for name in names:
-        table = open_table(lake, name)
+        table = lake.delta_or_none(name)
         if table is not None:
             listed: list[dict[str, Any]] = table.partitions()
             days.update(date.fromisoformat(str(each[domain.partition_key])) for each in listed)

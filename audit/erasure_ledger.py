@@ -82,8 +82,7 @@ class ErasureLedger:
 
     def read(self, domain: str) -> list[Erased]:
         """Return what was erased of a domain."""
-        table = self._table.open()
-        rows = table.to_pyarrow_table(filters=[("domain", "=", domain)]).to_pylist() if table else []
+        rows = self._table.rows(("domain", "=", domain))
         return [Erased(**{**row, "offsets": offsets_from_json(json.loads(row["offsets"]))}) for row in rows]
 
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from audit.addresses import without_addresses
-from audit.dates import UNAVAILABLE, open_table, why
+from audit.dates import UNAVAILABLE, why
 from audit.file_offsets import unreadable_files
 from audit.kafka_log import AuditLog
 from audit.report import MAX_NAMED
@@ -276,7 +276,7 @@ class _Search:
         return [row for row in rows if row["topic"] == self.domain.topic.name]
 
     def _delta(self, name: str, condition: pc.Expression) -> Iterator[Row]:
-        table = open_table(self.lake, name)
+        table = self.lake.delta_or_none(name)
         if table is None:
             return
         if self.days:
@@ -292,7 +292,7 @@ class _Search:
     def _gold(self) -> list[Row]:
         rows = []
         for table, group in self._groups():
-            delta = open_table(self.lake, self.lake.gold(self.domain, table))
+            delta = self.lake.delta_or_none(self.lake.gold(self.domain, table))
             if delta is not None:
                 filters = [(key, "=", value) for key, value in group.items() if value is not None]
                 rows += [{"table": table, **row} for row in delta.to_pyarrow_table(filters=filters).to_pylist()]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from deltalake.exceptions import TableNotFoundError
 
 from erasure.subject import Holder
 from platform_core.errors import TransientError
@@ -42,9 +41,8 @@ def count(lake: Lake, name: str, holder: Holder) -> TableRows | None:
     Raises:
         TransientError: the store did not answer.
     """
-    try:
-        table = lake.delta(name)
-    except TableNotFoundError:
+    table = lake.delta_or_none(name)
+    if table is None:
         return None
     current = {uri.rsplit("/", 1)[-1] for uri in table.file_uris()}
     rows = of_subject = in_history = 0

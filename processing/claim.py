@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from audit.dates import open_table
 from platform_core.counted import counted
 from platform_core.domain.catalog import Domain
 from platform_core.domain.code_version import code_version
@@ -263,5 +262,5 @@ class Claims:
 
 def gold_versions(lake: Lake, domain: Domain) -> dict[str, int]:
     """Return the Delta version of each Gold table of a domain that exists."""
-    tables = {table: open_table(lake, lake.gold(domain, table)) for table in domain.gold.tables}
+    tables = {table: lake.delta_or_none(lake.gold(domain, table)) for table in domain.gold.tables}
     return {table: delta.version() for table, delta in tables.items() if delta is not None}

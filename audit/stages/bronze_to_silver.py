@@ -14,7 +14,6 @@ from datetime import date
 import duckdb
 import pyarrow as pa
 
-from audit.dates import open_table
 from audit.duckdb_tables import PLACE, database, fetch, load_bronze, load_delta, names, one, same
 from audit.file_offsets import count_rows
 from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
@@ -49,7 +48,7 @@ def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> Stag
     Raises:
         TransientError: a store did not answer.
     """
-    silver, quarantine = open_table(lake, lake.silver(domain)), open_table(lake, lake.quarantine(domain))
+    silver, quarantine = lake.delta_or_none(lake.silver(domain)), lake.delta_or_none(lake.quarantine(domain))
     listed = {file.name for file in lake.list_date(domain, day)}
     gone, newer = [name for name in files if name not in listed], sorted(listed.difference(files))
     keys, order = domain.silver.primary_key, domain.silver.order_by

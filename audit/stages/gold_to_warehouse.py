@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from audit.dates import open_table
 from audit.report import CheckOutcome, Equation, Kind, Problem, Stage, StageResult, problems_of
 from audit.warehouse_tables import WarehouseTables
 from platform_core.domain.catalog import Domain
@@ -45,7 +44,7 @@ def compare(lake: Lake, domain: Domain, day: date, warehouse: WarehouseTables) -
     problems: list[Problem] = []
     in_gold = in_warehouse = missing = surplus = 0
     for table, keys in domain.gold.tables.items():
-        delta = open_table(lake, lake.gold(domain, table))
+        delta = lake.delta_or_none(lake.gold(domain, table))
         gold = read_date(delta, domain.partition_key, day) if delta else pa.table({})
         totals = warehouse.totals(table, day, gold.schema)
         in_gold, in_warehouse = in_gold + gold.num_rows, in_warehouse + totals.rows

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from audit.dates import COMPARABLE, open_table
+from audit.dates import COMPARABLE
 from audit.duckdb_tables import fetch, load_bronze, load_delta, python_time
 from audit.kafka_log import AuditLog
 from audit.report import Reason
@@ -138,7 +138,7 @@ class OnTheWay:
         processed = partition.source_files if partition is not None and partition.status in COMPARABLE else ()
         listed = [file.name for file in self._lake.list_date(domain, day)]
         places = {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64()}
-        quarantine = open_table(self._lake, self._lake.quarantine(domain))
+        quarantine = self._lake.delta_or_none(self._lake.quarantine(domain))
         load_delta(connection, "quarantine", quarantine, domain.partition_key, day, places)
         keys = pa.table({"key": [row.key for row in rows]})
         version, found = python_time(f'b."{self._version}"'), []

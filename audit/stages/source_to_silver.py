@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from audit.dates import open_table
 from audit.duckdb_tables import DeltaDate, database, exact, fetch, load_delta, one, python_time
 from audit.report import CheckOutcome, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from audit.source_database import SourceUnavailableError, read_rows, read_totals, read_versions
@@ -136,7 +135,7 @@ def _load(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: Domain, day
 
     source, columns = _source(domain), _compared_columns(domain)
     types = {name: arrow_type(domain.contract.by_name[name]) for name in columns}
-    silver = open_table(lake, lake.silver(domain))
+    silver = lake.delta_or_none(lake.silver(domain))
     load_delta(connection, "silver_rows", silver, domain.partition_key, day, types)
     connection.execute(
         "create temp table silver as from silver_rows"

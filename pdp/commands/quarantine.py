@@ -109,13 +109,10 @@ def _counts(platform: Platform, domain: Domain, day: date | None) -> dict[tuple[
 
 def _read(platform: Platform, domain: Domain, columns: Sequence[str], day: date | None) -> list[dict[str, Any]]:
     """Return quarantined rows; none when nothing was ever quarantined."""
-    from deltalake.exceptions import TableNotFoundError
-
     from platform_core.lake.delta_date import read_date
 
-    try:
-        table = platform.lake.delta(platform.lake.quarantine(domain))
-    except TableNotFoundError:
+    table = platform.lake.delta_or_none(platform.lake.quarantine(domain))
+    if table is None:
         return []
     rows = (
         read_date(table, domain.partition_key, day, columns) if day else table.to_pyarrow_table(columns=list(columns))

@@ -147,7 +147,7 @@ class AlertLog:
         def delivered_to(table: DeltaTable) -> list[LoggedAlert]:
             return [
                 replace(entry, channels=(*entry.channels, channel))
-                for entry in _entries(table)
+                for entry in self._entries(table)
                 if entry.alert.key == key and channel not in entry.channels
             ]
 
@@ -169,10 +169,8 @@ class AlertLog:
             domain: Only those of one domain.
             since: Leave out what was raised before.
         """
-        table = self._table.open()
-        entries = _entries(table, since) if table is not None else []
         # Not a filter of the scan: a merge leaves files with string_view columns, which it cannot compare.
-        return [entry for entry in entries if domain in (None, entry.alert.domain)]
+        return [entry for entry in self._entries(since=since) if domain in (None, entry.alert.domain)]
 
     def _store(self, entries_for: Callable[[DeltaTable], list[LoggedAlert]]) -> list[LoggedAlert]:
         """Store what is to be noted in the table as it is, and again when another writer was first."""
@@ -201,13 +199,11 @@ class AlertLog:
             self._table.compact()
         return True
 
-
-def _entries(table: DeltaTable, since: datetime | None = None) -> list[LoggedAlert]:
-    """Return entries in the order in which they happened."""
-    rows = table.to_pyarrow_table(columns=SCHEMA.names, filters=[("raised_at", ">=", since)] if since else None)
-    entries = []
-    for row in rows.to_pylist():
-        raised_at, channels = row.pop("raised_at"), row.pop("channels")
-        alert = Alert(**{**row, "kind": AlertKind(row["kind"])})
-        entries.append(LoggedAlert(alert, raised_at, tuple(channels or ())))
-    return sorted(entries, key=lambda e: (e.alert.at, e.alert.key))
+    def _entries(self, table: DeltaTable | None = None, since: datetime | None = None) -> list[LoggedAlert]:
+        """Return entries in the order in which they happened."""
+        entries = []
+        for row in self._table.rows(("raised_at", ">=", since), table=table):
+            raised_at, channels = row.pop("raised_at"), row.pop("channels")
+            alert = Alert(**{**row, "kind": AlertKind(row["kind"])})
+            entries.append(LoggedAlert(alert, raised_at, tuple(channels or ())))
+        return sorted(entries, key=lambda e: (e.alert.at, e.alert.key))

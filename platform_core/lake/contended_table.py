@@ -9,10 +9,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError
 
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
@@ -37,10 +38,25 @@ class ContendedTable:
 
     def open(self) -> DeltaTable | None:
         """Return the newest snapshot, or None when nobody has created the table."""
-        try:
-            return self._lake.delta(self._name)
-        except TableNotFoundError:
-            return None
+        return self._lake.delta_or_none(self._name)
+
+    def rows(
+        self, *filters: tuple[str, str, Any], columns: Sequence[str] = (), table: DeltaTable | None = None
+    ) -> list[dict[str, Any]]:
+        """Return rows, none when nobody has created the table.
+
+        Args:
+            *filters: A column, how it is compared, and with what; one that is compared with None lets all rows pass.
+            columns: Only these; all by default.
+            table: The snapshot to read, the newest by default.
+        """
+        table = table or self.open()
+        if table is None:
+            return []
+        given = [each for each in filters if each[2] is not None]
+        read = table.to_pyarrow_table(columns=list(columns) or self._schema.names, filters=given or None)
+        rows: list[dict[str, Any]] = read.to_pylist()
+        return rows
 
     def open_or_create(self) -> DeltaTable:
         """Return the newest snapshot, of an empty table if need be."""

@@ -143,12 +143,5 @@ class CorrectionLedger:
 
     def read(self, domain: str | None = None, day: date | None = None) -> list[Correction]:
         """Return the ledger's lines, oldest first."""
-        table = self._table.open()
-        if table is None:
-            return []
-        filters: list[tuple[str, str, Any]] = [("domain", "=", domain)] if domain else []
-        if day:
-            filters.append(("partition_date", "=", day))
-        rows = table.to_pyarrow_table(filters=filters or None).to_pylist()
-        lines = [Correction(**row) for row in rows]
+        lines = [Correction(**row) for row in self._table.rows(("domain", "=", domain), ("partition_date", "=", day))]
         return sorted(lines, key=lambda c: (c.at, c.domain, c.partition_date, c.gold_table, c.key))

@@ -152,6 +152,15 @@ class Lake:
 
         return DeltaTable(self.uri(name), version=version, storage_options=self.storage_options or None)
 
+    def delta_or_none(self, name: str) -> DeltaTable | None:
+        """Open a Delta table at its newest version, None when nobody has created it."""
+        from deltalake.exceptions import TableNotFoundError
+
+        try:
+            return self.delta(name)
+        except TableNotFoundError:
+            return None
+
     def list_dates(self, domain: Domain) -> list[date]:
         """List the dates that have a folder in the domain's Bronze, sorted; no file is listed.
 

@@ -61,34 +61,20 @@ class DeltaPartitionMeta:
 
     def get(self, domain: str, day: date) -> Partition | None:
         """Return one row with its file list, or None."""
-        table = self._meta.open()
-        if table is None:
-            return None
-        rows = _read(table, META_SCHEMA.names, [("domain", "=", domain), ("partition_date", "=", day)])
+        rows = self._meta.rows(("domain", "=", domain), ("partition_date", "=", day))
         return _partition(rows[0]) if rows else None
 
     def rows(self, domain: str | None = None) -> list[Partition]:
         """Return rows by domain and date, without their file lists."""
-        table = self._meta.open()
-        if table is None:
-            return []
         columns = [name for name in META_SCHEMA.names if name != "source_files"]
-        rows = _read(table, columns, [("domain", "=", domain)] if domain else None)
+        rows = self._meta.rows(("domain", "=", domain), columns=columns)
         return sorted((_partition(row) for row in rows), key=lambda p: (p.domain, p.partition_date))
 
     def history(
         self, domain: str | None = None, day: date | None = None, since: datetime | None = None
     ) -> list[Transition]:
         """Return transitions, oldest first; with `since` only those at or after it."""
-        table = self._history.open()
-        if table is None:
-            return []
-        filters: list[tuple[str, str, Any]] = [("domain", "=", domain)] if domain else []
-        if day:
-            filters.append(("partition_date", "=", day))
-        if since:
-            filters.append(("at", ">=", since))
-        rows = _read(table, HISTORY_SCHEMA.names, filters or None)
+        rows = self._history.rows(("domain", "=", domain), ("partition_date", "=", day), ("at", ">=", since))
         # An append whose reply was lost is made twice by delta-rs itself: the same line, to the microsecond.
         return sorted(dict.fromkeys(Transition(**row) for row in rows), key=lambda t: t.at)
 
@@ -138,11 +124,8 @@ class DeltaPartitionMeta:
             ) from error
 
     def _current(self, table: DeltaTable, changes: Sequence[Change]) -> dict[tuple[str, date], Partition]:
-        filters: list[tuple[str, str, Any]] = [
-            ("domain", "in", sorted({c.domain for c in changes})),
-            ("partition_date", "in", sorted({c.day for c in changes})),
-        ]
-        rows = [_partition(row) for row in _read(table, META_SCHEMA.names, filters)]
+        domains, days = sorted({c.domain for c in changes}), sorted({c.day for c in changes})
+        rows = map(_partition, self._meta.rows(("domain", "in", domains), ("partition_date", "in", days), table=table))
         return {(row.domain, row.partition_date): row for row in rows}
 
     def _merge(self, table: DeltaTable, rows: Mapping[tuple[str, date], Partition]) -> None:
@@ -192,11 +175,6 @@ class DeltaPartitionMeta:
     def _is_remembered(self, transitions: Sequence[Transition]) -> bool:
         first = transitions[0]
         return first in self.history(first.domain, first.partition_date, since=first.at)
-
-
-def _read(table: DeltaTable, columns: Sequence[str], filters: Any) -> list[dict[str, Any]]:
-    result: list[dict[str, Any]] = table.to_pyarrow_table(columns=list(columns), filters=filters).to_pylist()
-    return result
 
 
 def _partition(row: dict[str, Any]) -> Partition:
