@@ -12,10 +12,10 @@ from itertools import pairwise
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from platform_core.clock import FakeClock
 from platform_core.errors import PermanentError
 from platform_core.partitions.partition_meta import Change, PartitionMetaStore, StateConflictError
 from platform_core.partitions.partition_state import Event, State
+from tests.rigs.fake_clock import FakeClock
 
 DAYS = [date(2026, 11, 1) + timedelta(days=n) for n in range(3)]
 DESIGN = {

@@ -13,10 +13,10 @@ import pytest
 from typer.testing import Result
 
 from pdp import arguments, environment
-from platform_core.clock import FakeClock
 from platform_core.errors import ConfigurationError
 from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY
+from tests.rigs.fake_clock import FakeClock
 
 Run = Callable[..., Result]
 

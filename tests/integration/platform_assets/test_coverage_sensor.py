@@ -18,10 +18,10 @@ from platform_assets.assets.external import bronze_spec
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.sensors.last_reported import LastReported
 from platform_assets.sensors.offset_coverage import coverage_sensor
-from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.lake.alerts import Alert
 from platform_core.settings import REPOSITORY, Settings, settings
+from tests.rigs.fake_clock import FakeClock
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NONE = DomainCoverage(100, 0, ())

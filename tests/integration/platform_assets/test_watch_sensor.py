@@ -24,7 +24,6 @@ from platform_assets.sensors.failed_runs import failed_runs
 from platform_assets.sensors.failing_ticks import failing_sensor_alerts
 from platform_assets.sensors.last_reported import LastReported
 from platform_assets.sensors.watch import watch_sensor
-from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import ServiceDownError, TransientError
 from platform_core.lake.alerts import Alert, AlertKind, AlertLog
@@ -33,6 +32,7 @@ from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import REPOSITORY, settings
+from tests.rigs.fake_clock import FakeClock
 
 TODAY = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
 """Noon of a real day: Dagster stamps runs with the machine's clock."""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from platform_core.clock import FakeClock
 from platform_core.lake import alerts as module
 from platform_core.lake.alerts import Alert, AlertKind, AlertLog
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
+from tests.rigs.fake_clock import FakeClock
 
 NOW = datetime(2026, 11, 21, 6, 5, 4, 123456, tzinfo=UTC)
 

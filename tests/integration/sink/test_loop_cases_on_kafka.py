@@ -10,11 +10,11 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import Producer
 
-from platform_core.clock import FakeClock
 from platform_core.domain.catalog import load_catalog
 from platform_core.errors import TransientError
 from sink.kafka import KafkaBroker, KafkaPublisher
 from sink.loop import Sink
+from tests.rigs.fake_clock import FakeClock
 from tests.rigs.memory_kafka import MemoryStore
 from tests.rigs.sink_loop import BAD, SinkLoopCases
 from tests.rigs.sink_rig import PARTITIONS, SinkRig

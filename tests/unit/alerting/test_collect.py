@@ -10,11 +10,11 @@ import pytest
 from alerting import collect
 from alerting.collect import FailedRun
 from audit.offset_coverage.state import Gap
-from platform_core.clock import FakeClock
 from platform_core.lake.alerts import AlertKind
 from platform_core.partitions.freshness import Freshness
 from platform_core.partitions.partition_meta import Change, Partition
 from platform_core.partitions.partition_state import Event, State
+from tests.rigs.fake_clock import FakeClock
 from tests.rigs.memory_partition_meta import InMemoryPartitionMeta
 
 DAY = date(2026, 11, 20)

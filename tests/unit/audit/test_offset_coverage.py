@@ -17,13 +17,13 @@ from audit.kafka_log import AuditLog, KafkaTopic
 from audit.offset_coverage import state
 from audit.offset_coverage.coverage import GRACE, HELD_BACK, Coverage
 from audit.offset_coverage.state import CoverageState, Gap, PartitionCoverage, TopicCoverage
-from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from platform_kafka.errors import KafkaUnreachableError
 from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
+from tests.rigs.fake_clock import FakeClock
 from tests.rigs.memory_kafka import MemoryMessage
 from tests.rigs.sink_samples import NOW
 

@@ -8,7 +8,7 @@ import pytest
 
 from pdp import arguments, record_bytes
 from pdp.arguments import ArgumentError
-from platform_core.clock import FakeClock
+from tests.rigs.fake_clock import FakeClock
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

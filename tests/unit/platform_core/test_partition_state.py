@@ -6,10 +6,10 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from platform_core.clock import FakeClock
 from platform_core.errors import PermanentError
 from platform_core.partitions.partition_meta import Change, StateConflictError
 from platform_core.partitions.partition_state import TRANSITIONS, Event, State, next_state
+from tests.rigs.fake_clock import FakeClock
 from tests.rigs.memory_partition_meta import InMemoryPartitionMeta
 from tests.rigs.partition_machine import DESIGN
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from platform_core.clock import FakeClock
 from platform_core.domain.catalog import load_catalog
 from platform_core.errors import PermanentError, PlatformError, ServiceDownError, TransientError
 from platform_core.lake.lake import Lake
@@ -18,6 +17,7 @@ from platform_core.partitions.plan import plan
 from platform_core.settings import Settings
 from processing.claim import Claimed, Claims
 from processing.context import RunContext
+from tests.rigs.fake_clock import FakeClock
 from tests.rigs.memory_partition_meta import InMemoryPartitionMeta
 from warehouse.load import WarehouseUnavailableError
 

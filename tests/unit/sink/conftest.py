@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Catalog
 from platform_core.settings import Settings
 from sink.loop import Sink
+from tests.rigs.fake_clock import FakeClock
 from tests.rigs.memory_kafka import MemoryBroker, MemoryPublisher, MemoryStore
 from tests.rigs.settings_of import settings_of
 from tests.rigs.sink_loop import BAD

@@ -4,7 +4,6 @@ from datetime import date, timedelta
 
 import pytest
 
-from platform_core.clock import FakeClock
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
@@ -16,6 +15,7 @@ from sink.buffer import Buffer, Row, SealReason
 from sink.decoding import Decoder, Record
 from sink.ledger import Ledger
 from sink.metrics import SinkMetrics
+from tests.rigs.fake_clock import FakeClock
 from tests.rigs.memory_kafka import MemoryPublisher, MemoryStore
 from tests.rigs.sink_samples import EVENT, NOW, encoded
 

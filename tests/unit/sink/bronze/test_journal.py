@@ -6,9 +6,9 @@ from datetime import timedelta
 import pyarrow as pa
 import pytest
 
-from platform_core.clock import FakeClock
 from platform_core.errors import TransientError
 from sink.bronze.journal import Journal
+from tests.rigs.fake_clock import FakeClock
 from tests.rigs.memory_kafka import MemoryStore
 from tests.rigs.sink_samples import NOW
 

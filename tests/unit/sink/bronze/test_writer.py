@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from platform_core.clock import FakeClock
 from platform_core.domain.bronze_schema import PLATFORM_COLUMNS, bronze_schema
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
@@ -17,6 +16,7 @@ from platform_core.settings import Settings
 from platform_kafka.records import kafka_timestamp
 from sink.bronze.store import LakeStore
 from sink.loop import Sink
+from tests.rigs.fake_clock import FakeClock
 from tests.rigs.memory_kafka import MemoryBroker, MemoryMessage, MemoryPublisher
 from tests.rigs.sink_samples import EVENT, NOW, encoded
 
