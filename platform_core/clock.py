@@ -1,4 +1,4 @@
-"""The platform's clock: UTC now, as an object that a test can hold still.
+"""The platform's clock: UTC now, as an object that a test can replace by one that stands still.
 
 Pass a `Clock` to whatever decides by time. What is compared with a date or with another machine uses `now`; an age
 or a pause inside one process uses `seconds`, because the wall clock may be set back or forward.

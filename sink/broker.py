@@ -10,14 +10,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from platform_core.errors import PermanentError, PlatformError
+from platform_core.errors import PlatformError
 from platform_kafka.records import Headers, Message, TopicPartition
 
 OnDelivery = Callable[[PlatformError | None], None]
-
-
-class RecordTooLargeError(PermanentError):
-    """The broker does not take a record of this size."""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from typing import cast
 
 import confluent_kafka as ck
 
-from platform_core.errors import PermanentError, PlatformError, TransientError
+from platform_core.errors import PermanentError, TransientError
 from platform_core.settings import Settings
 from platform_kafka.clients import ClientErrors, connect, librdkafka, through_elections, unanswered
+from platform_kafka.publishing import PRODUCER_CONFIG, REFUSED_FOR_GOOD, delivery_error
 from platform_kafka.records import Headers, Message, TopicPartition
-from platform_kafka.topics import RAW_MAX_MESSAGE_BYTES, SINK_GROUP, kafka_client_config
-from sink.broker import Batch, Listener, OnDelivery, RecordTooLargeError
+from platform_kafka.topics import SINK_GROUP, kafka_client_config
+from sink.broker import Batch, Listener, OnDelivery
 
 log = logging.getLogger(__name__)
 
@@ -27,19 +28,8 @@ START_SECONDS = 60.0
 # After a kill -9 the group waits this long for the dead member before it shares out again.
 SESSION_TIMEOUT_MS = 10_000
 
-# A letter may decompress to more than the topic's limit, which the broker applies to the compressed batch.
-PRODUCER_MAX_MESSAGE_BYTES = 16 * RAW_MAX_MESSAGE_BYTES
-
 _NO_TOPIC = frozenset({ck.KafkaError.UNKNOWN_TOPIC_OR_PART, ck.KafkaError._UNKNOWN_TOPIC})
 _TOPIC_UNUSABLE = _NO_TOPIC | {ck.KafkaError.TOPIC_AUTHORIZATION_FAILED}
-_REFUSED_FOR_GOOD = _TOPIC_UNUSABLE | {
-    ck.KafkaError.GROUP_AUTHORIZATION_FAILED,
-    ck.KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-}
-
-_TOO_LARGE = frozenset(
-    {ck.KafkaError.MSG_SIZE_TOO_LARGE, ck.KafkaError.INVALID_MSG_SIZE, ck.KafkaError.RECORD_LIST_TOO_LARGE}
-)
 
 
 class KafkaBroker:
@@ -136,7 +126,7 @@ class KafkaBroker:
                     f"{self._has_no(f'`{message.topic()}`')} The sink goes on with the others, and reads it as soon as"
                     " it can."
                 )
-            elif error.code() in _REFUSED_FOR_GOOD:
+            elif error.code() in REFUSED_FOR_GOOD:
                 raise PermanentError(
                     f"Kafka refuses to deliver topic `{message.topic()}` to user"
                     f" `{self._settings.kafka_username}`: {error.str()}. Create the topic, or allow the user"
@@ -225,12 +215,8 @@ class KafkaPublisher:
         self._producer = ck.Producer(
             {
                 **kafka_client_config(settings),
+                **PRODUCER_CONFIG,
                 "client.id": "s3-sink",
-                "acks": "all",
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",
-                "message.max.bytes": PRODUCER_MAX_MESSAGE_BYTES,
-                "compression.type": "zstd",
                 "linger.ms": 5,
                 # A refusal is tried again, so that a new topic need not be waited for in the queue.
                 "topic.metadata.propagation.max.ms": 10_000,
@@ -247,14 +233,14 @@ class KafkaPublisher:
         """Queue a record, see `Publisher.publish`."""
 
         def delivered(error: ck.KafkaError | None, _: ck.Message) -> None:
-            on_delivery(None if error is None else _delivery_error(topic, error))
+            on_delivery(None if error is None else delivery_error(topic, error))
 
         try:
             self._producer.produce(topic, value, key, headers=list(headers), on_delivery=delivered)
         except BufferError as error:
             raise TransientError(f"The queue to Kafka is full while publishing to `{topic}`.") from error
         except ck.KafkaException as error:
-            raise _delivery_error(topic, error.args[0]) from error
+            raise delivery_error(topic, error.args[0]) from error
 
     def poll(self) -> None:
         """Run callbacks, see `Publisher.poll`."""
@@ -265,17 +251,6 @@ class KafkaPublisher:
     def flush(self, timeout_seconds: float) -> int:
         """Wait for deliveries, see `Publisher.flush`."""
         return int(self._producer.flush(timeout_seconds))
-
-
-def _delivery_error(topic: str, error: ck.KafkaError) -> PlatformError:
-    if error.code() in _TOO_LARGE:
-        return RecordTooLargeError(f"`{topic}` does not take a record of this size: {error.str()}.")
-    if error.code() in _REFUSED_FOR_GOOD:
-        return PermanentError(
-            f"Kafka refuses a record for `{topic}`: {error.str()}. Create the topic with"
-            " `python -m producers provision`, or allow the sink's user to write it.",
-        )
-    return TransientError(f"Publishing to `{topic}` failed: {error.str()}.")
 
 
 def _plain(partitions: list[ck.TopicPartition]) -> list[TopicPartition]:

@@ -16,9 +16,10 @@ from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_kafka.formats import dead_letter_headers
 from platform_kafka.formats.dead_letter_headers import DeadLetterHeaders, own_headers, without
+from platform_kafka.publishing import RecordTooLargeError
 from platform_kafka.records import Headers, Message, TopicPartition, headers_of, kafka_datetime
 from platform_kafka.topics import dlq_name
-from sink.broker import Publisher, RecordTooLargeError
+from sink.broker import Publisher
 from sink.decoding import Refusal
 from sink.offsets import lowest
 from sink.unusable_topics import RETRY_SECONDS

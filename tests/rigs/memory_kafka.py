@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from platform_core.errors import PermanentError, PlatformError, TransientError
+from platform_kafka.publishing import RecordTooLargeError
 from platform_kafka.records import Headers, TopicPartition
-from sink.broker import Batch, Listener, OnDelivery, RecordTooLargeError
+from sink.broker import Batch, Listener, OnDelivery
 
 
 class MemoryMessage:

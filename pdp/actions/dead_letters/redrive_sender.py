@@ -17,11 +17,12 @@ import confluent_kafka as ck
 from pdp.actions.dead_letters.reader import DeadLetter
 from pdp.actions.dead_letters.redrive_ledger import Fate, ledger_value
 from platform_core.domain.catalog import Domain
-from platform_core.errors import PermanentError, TransientError
+from platform_core.errors import PlatformError
 from platform_kafka.clients import librdkafka
 from platform_kafka.formats.dead_letter_headers import on_the_way_back
+from platform_kafka.publishing import PRODUCER_CONFIG, RecordTooLargeError, delivery_error
 from platform_kafka.records import Headers, headers_of
-from platform_kafka.topics import RAW_MAX_MESSAGE_BYTES, parked_name, redriven_name
+from platform_kafka.topics import parked_name, redriven_name
 
 DELIVERY_SECONDS = 30.0
 
@@ -57,13 +58,8 @@ class Sender:
         self._producer = ck.Producer(
             {
                 **client_config,
-                "acks": "all",
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",  # the same key goes to the partition that it came from
-                # The broker applies the topic's limit to the compressed batch.
-                "message.max.bytes": 16 * RAW_MAX_MESSAGE_BYTES,
+                **PRODUCER_CONFIG,
                 "queue.buffering.max.kbytes": 131_072,
-                "compression.type": "zstd",
                 "message.timeout.ms": int(DELIVERY_SECONDS * 1000),
             },
             logger=librdkafka,
@@ -86,17 +82,14 @@ class Sender:
             (self._ledger, ledger_value(letter, fate, at, self._operator), letter.identity.encode(), ())
             for letter, fate, _ in taken
         ]
-        refused: Refused = []
-        failures = [(self._ledger, error) for error in self._deliver(entries) if error is not None]
-        for (dead_letter, fate, _), error in zip(batch, errors, strict=True):
-            topic = self._topics[fate]
-            if error is not None and error.code() == ck.KafkaError.MSG_SIZE_TOO_LARGE:
-                refused.append((dead_letter, f"`{topic}` does not take a record of this size: {error.str()}."))
-            elif error is not None:
-                failures.append((topic, error))
-        if failures:
-            raise _failure(*failures[-1])
-        return refused
+        failures = [error for error in self._deliver(entries) if error is not None]
+        failures += [error for error in errors if error is not None and not isinstance(error, RecordTooLargeError)]
+        for failure in failures:
+            raise type(failure)(
+                f"{failure.message} Run the command again: it goes on where it stopped; at most one batch of dead"
+                " letters is sent twice."
+            )
+        return [(each.dead_letter, error.message) for each, error in zip(batch, errors, strict=True) if error]
 
     def _record(self, outgoing: Outgoing) -> Record:
         message = outgoing.dead_letter.message
@@ -104,38 +97,21 @@ class Sender:
         back = on_the_way_back(headers) if outgoing.fate is Fate.SENT else headers
         return self._topics[outgoing.fate], outgoing.value, message.key(), back
 
-    def _deliver(self, records: Sequence[Record]) -> list[ck.KafkaError | None]:
+    def _deliver(self, records: Sequence[Record]) -> list[PlatformError | None]:
         """Return the error of each record, None of one that the broker has taken."""
-        errors: list[ck.KafkaError | None] = [None] * len(records)
+        errors: list[PlatformError | None] = [None] * len(records)
 
-        def note(number: int) -> Callable[[ck.KafkaError | None, ck.Message | None], None]:
+        def note(number: int, topic: str) -> Callable[[ck.KafkaError | None, ck.Message | None], None]:
             def delivered(error: ck.KafkaError | None, _: ck.Message | None) -> None:
-                errors[number] = error
+                errors[number] = None if error is None else delivery_error(topic, error)
 
             return delivered
 
         for number, (topic, value, key, headers) in enumerate(records):
+            report = note(number, topic)
             try:
-                self._producer.produce(topic, value, key, headers=list(headers), on_delivery=note(number))
+                self._producer.produce(topic, value, key, headers=list(headers), on_delivery=report)
             except ck.KafkaException as error:
-                errors[number] = error.args[0]
+                report(error.args[0], None)
         self._producer.flush()  # ends, for each record has its report after 30 s at the latest
         return errors
-
-
-def _failure(topic: str, error: ck.KafkaError) -> PermanentError | TransientError:
-    refused = error.code() in (
-        ck.KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        ck.KafkaError.UNKNOWN_TOPIC_OR_PART,
-        ck.KafkaError._UNKNOWN_TOPIC,
-    )
-    if refused:
-        return PermanentError(
-            f"Kafka refuses a record for `{topic}`: {error.str()}. Create the topic with"
-            " `python -m producers provision`, or allow the user to write it. Then run the command again: it goes"
-            " on where it stopped.",
-        )
-    return TransientError(
-        f"Kafka did not take a record for `{topic}`: {error.str()}. Run the command again: it goes on where it"
-        " stopped; at most one batch of dead letters is sent twice.",
-    )

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from maintenance.held_versions import held_versions
-from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import Settings
+from tests.rigs.fake_clock import FakeClock
 from tests.rigs.memory_partition_meta import InMemoryPartitionMeta
 
 DAY = date(2026, 11, 20)

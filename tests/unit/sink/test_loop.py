@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from platform_core.errors import PermanentError, TransientError
-from sink.broker import RecordTooLargeError
+from platform_kafka.publishing import RecordTooLargeError
 from sink.health import sink_health
 from tests.rigs.sink_loop import BAD, SinkLoopCases
 from tests.rigs.sink_samples import ORDER, encoded
