@@ -11,25 +11,17 @@ import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Annotated
 
 import pyarrow as pa
-from pydantic import BaseModel, PlainSerializer, PlainValidator, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from audit.kafka_log import KafkaTopic
 from platform_core.lake.lake import Lake
-from platform_kafka.offset_ranges import OffsetRanges
+from platform_kafka.offset_ranges import JsonRanges, OffsetRanges
 from platform_kafka.records import TopicPartition
 from sink.bronze.store import LakeStore
 
 log = logging.getLogger(__name__)
-
-
-def _ranges(value: object) -> OffsetRanges:
-    return value if isinstance(value, OffsetRanges) else OffsetRanges.from_json(value)
-
-
-Ranges = Annotated[OffsetRanges, PlainValidator(_ranges), PlainSerializer(OffsetRanges.to_json)]
 
 
 @dataclass(frozen=True)
@@ -75,7 +67,7 @@ class PartitionCoverage(BaseModel):
 
     start: int
     committed: int = 0
-    accounted: Ranges = OffsetRanges()
+    accounted: JsonRanges = OffsetRanges()
     gaps: list[Gap] = []
     due: int = 0
     due_since: datetime | None = None

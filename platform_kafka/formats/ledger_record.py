@@ -6,13 +6,14 @@ the ledger decides what a record means.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Self
+from typing import Annotated
 
-from platform_kafka.offset_ranges import OffsetRanges, offsets_from_json, offsets_json
+from pydantic import Field, TypeAdapter, ValidationError
+
+from platform_kafka.offset_ranges import JsonRanges
 from platform_kafka.records import TopicPartition
 
 
@@ -31,11 +32,11 @@ class LedgerRecord:
 
     domain: str
     topic: str
-    day: date
+    day: Annotated[date, Field(alias="partition_date")]
     file: str
     rows: int
-    size: int
-    offsets: Mapping[int, OffsetRanges]
+    size: Annotated[int, Field(alias="bytes")]
+    offsets: Mapping[int, JsonRanges]
     written_at: datetime
     recovered: bool = False
 
@@ -51,39 +52,21 @@ class LedgerRecord:
 
     def to_json(self) -> bytes:
         """Return the record's value."""
-        document = {
-            "domain": self.domain,
-            "topic": self.topic,
-            "partition_date": self.day.isoformat(),
-            "file": self.file,
-            "rows": self.rows,
-            "bytes": self.size,
-            "offsets": offsets_json(self.offsets),
-            "written_at": self.written_at.isoformat(),
-        }
-        if self.recovered:
-            document["recovered"] = True
-        return json.dumps(document).encode()
+        return _STORED.dump_json(self, by_alias=True, exclude_defaults=True)
 
     @classmethod
-    def from_json(cls, value: bytes | None) -> Self:
+    def from_json(cls, value: bytes | None) -> LedgerRecord:
         """Return the record of a value.
 
         Raises:
             ValueError: it is no record of the ledger.
         """
         try:
-            document = json.loads(value or b"")
-            return cls(
-                domain=str(document["domain"]),
-                topic=str(document["topic"]),
-                day=date.fromisoformat(document["partition_date"]),
-                file=str(document["file"]),
-                rows=int(document["rows"]),
-                size=int(document["bytes"]),
-                offsets=offsets_from_json(document["offsets"]),
-                written_at=datetime.fromisoformat(document["written_at"]),
-                recovered=bool(document.get("recovered")),
-            )
-        except (KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise ValueError(f"{(value or b'')[:200]!r} is no record of the ledger: {error!r}") from error
+            return _STORED.validate_json(value or b"")
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            path = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"{(value or b'')[:200]!r} is no record of the ledger: {path} {first['msg']}") from error
+
+
+_STORED = TypeAdapter(LedgerRecord)

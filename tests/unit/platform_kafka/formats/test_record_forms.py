@@ -99,9 +99,9 @@ def test_what_is_no_ledger_record_is_refused(value: bytes | None) -> None:
     ("old", "new"),
     [
         (b"2026-03-10", b"2026-13-10"),
-        (b'"rows": 4', b'"rows": null'),
-        (b"[7, 7]", b"[7]"),
-        (b": 4,", b": Infinity,"),
+        (b'"rows":4', b'"rows":null'),
+        (b"[7,7]", b"[7]"),
+        (b":4,", b":Infinity,"),
         (b'"offsets"', b'"x"'),
     ],
 )
