@@ -12,7 +12,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
 
 from platform_core.errors import ConfigurationError, PermanentError, TransientError
+from platform_core.settings import Settings
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -101,6 +102,19 @@ class ProbeServer(AbstractContextManager["ProbeServer"]):
         )
         self._thread.start()
         log.info("probe_server_listens url=%s", self.url)
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        registry: CollectorRegistry,
+        health: Callable[[], Health],
+        actions: Mapping[str, Callable[[], dict[str, Any]]] | None = None,
+    ) -> AbstractContextManager[object]:
+        """Return the endpoint that `METRICS_PORT` asks for, as a context; where it is empty, one that does nothing."""
+        if settings.metrics_port is None:
+            return nullcontext()
+        return cls(settings.metrics_port, registry, health, host=settings.metrics_host, actions=actions)
 
     def close(self) -> None:
         """Stop listening; may be called again."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from platform_core.errors import TransientError
 from platform_core.probe_server import Health, ProbeServer
@@ -101,18 +101,13 @@ class SourceProbe:
             cause = f" The last error: {self._error}" if self._error else ""
             return Health(False, f"No round of `{self._domain}` succeeded for {idle:.0f} s.{cause}", facts)
 
-    @contextmanager
-    def endpoint(self, settings: Settings) -> Iterator[None]:
-        """Serve metrics and health on `METRICS_PORT` while the block runs; nothing where it is empty.
+    def endpoint(self, settings: Settings) -> AbstractContextManager[object]:
+        """Serve metrics and health on `METRICS_PORT` within a block; nothing where it is empty.
 
         Raises:
             ConfigurationError: the port cannot be listened on.
         """
-        if settings.metrics_port is None:
-            yield
-            return
-        with ProbeServer(settings.metrics_port, self.metrics.registry, self.judge, host=settings.metrics_host):
-            yield
+        return ProbeServer.of(settings, self.metrics.registry, self.judge)
 
     def _progress(self) -> None:
         # A backlog of hours is one round; each stretch of it that Kafka acknowledged counts.

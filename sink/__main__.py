@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Catalog, Domain, load_catalog
@@ -88,7 +88,8 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> bool:
         else:  # an alert is due when something is to be written to it
             log.error("topic_missing %s", problem)
     log.info("sink_started domains=%s lake=%s", ",".join(domain.name for domain in domains), lake.root)
-    with _endpoint(config, sink, clock):
+    actions = {"flush": lambda: sink.request_flush(FLUSH_SECONDS)}
+    with ProbeServer.of(config, sink.metrics.registry, lambda: sink_health(sink, clock.seconds()), actions):
         return sink.run(stop.is_set, ends)
 
 
@@ -107,18 +108,6 @@ def _end_offsets(config: Settings, topics: list[str]) -> dict[TopicPartition, in
     with closing(TopicReader(config, "s3-sink")) as reader:
         bounds = reader.bounds(topics)
     return {(topic, p): end for topic in bounds for p, (first, end) in bounds[topic].items() if end > first}
-
-
-def _endpoint(config: Settings, sink: Sink, clock: SystemClock) -> AbstractContextManager[object]:
-    if config.metrics_port is None:
-        return nullcontext()
-    return ProbeServer(
-        config.metrics_port,
-        sink.metrics.registry,
-        lambda: sink_health(sink, clock.seconds()),
-        host=config.metrics_host,
-        actions={"flush": lambda: sink.request_flush(FLUSH_SECONDS)},
-    )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def prepare(lake: Lake, name: str, schema: str, partition_column: str) -> None:
         PermanentError: a column has another type in the table.
     """
     wanted = Schema.from_json(json.dumps(_nullable(json.loads(schema))))
-    table = _open(lake, name)
+    table = lake.delta_or_none(name)
     if table is None:
         DeltaTable.create(lake.uri(name), wanted, partition_by=[partition_column], storage_options=lake.storage_options)
         log.info("delta_table_created table=%s columns=%d", name, len(wanted.fields))
@@ -113,7 +113,7 @@ def aligned_here(rows: pa.Table, table: DeltaTable) -> pa.Table:
 
 def take_back(lake: Lake, name: str, version: int | None) -> None:
     """Return a table to a version that it had; without one, to no rows. Nobody else may write it meanwhile."""
-    table = _open(lake, name)
+    table = lake.delta_or_none(name)
     if table is None or table.version() == version:
         return
     if version is None:
@@ -130,12 +130,8 @@ def exists(lake: Lake, name: str) -> bool:
 
 def has_partition(lake: Lake, name: str, partition_column: str, day: date) -> bool:
     """Return whether the table has a file for the date."""
-    table = _open(lake, name)
+    table = lake.delta_or_none(name)
     return table is not None and {partition_column: day.isoformat()} in table.partitions()
-
-
-def _open(lake: Lake, name: str) -> DeltaTable | None:
-    return lake.delta(name) if exists(lake, name) else None
 
 
 def last_metrics(lake: Lake, name: str) -> dict[str, int]:

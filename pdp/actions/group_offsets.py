@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from platform_core.counted import counted
 from platform_core.errors import PermanentError
@@ -82,13 +83,8 @@ class Move:
         return max(self.after - self.position, 0)
 
 
-@dataclass(frozen=True)
-class Target:
-    """Where to: exactly one of the three."""
-
-    earliest: bool = False
-    at: datetime | None = None
-    offset: int | None = None
+Target = Literal["earliest"] | datetime | int
+"""Where to: the first record that Kafka keeps, the first one since a time, or an offset."""
 
 
 def lags(kafka: OperatorKafka, topics: Collection[str]) -> list[PartitionLag]:
@@ -118,13 +114,11 @@ def plan(kafka: OperatorKafka, partitions: Collection[TopicPartition], target: T
     """
     committed = kafka.committed(SINK_GROUP, partitions)
     bounds = kafka.bounds(partitions)
-    times = kafka.offsets_at(partitions, target.at) if target.at is not None else {}
+    times = kafka.offsets_at(partitions, target) if isinstance(target, datetime) else {}
     moves = []
     for tp in sorted(partitions):
         begin, end = bounds[tp].begin, bounds[tp].end
-        after = begin if target.earliest else times[tp] if target.at is not None else target.offset
-        if after is None:
-            raise PermanentError("No target: name the earliest record, a time or an offset.")
+        after = target if isinstance(target, int) else times.get(tp, begin)
         if after < begin:
             raise PermanentError(
                 f"`{tp[0]}` partition {tp[1]} begins at {begin}: retention has dropped {after}. Go to {begin};"

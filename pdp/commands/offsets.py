@@ -51,16 +51,18 @@ def reset(
 
     platform: Platform = ctx.obj
     names = _topics(platform.catalog, domain, topic, every)
-    if [to_earliest, to_datetime is not None, to_offset is not None].count(True) != 1:
+    targets: list[group_offsets.Target] = ["earliest"] if to_earliest else []
+    targets += [arguments.moment(to_datetime)] if to_datetime is not None else []
+    targets += [to_offset] if to_offset is not None else []
+    if len(targets) != 1:
         raise ArgumentError("Say where to: one of `--to-earliest`, `--to-datetime` and `--to-offset`.")
-    target = group_offsets.Target(to_earliest, arguments.moment(to_datetime) if to_datetime else None, to_offset)
     with OperatorKafka(platform.settings) as kafka:
         partitions = [tp for name in names for tp in kafka.partitions(name) if partition in (None, tp[1])]
         if not partitions:
             raise ArgumentError(f"No partition {partition} in {arguments.quoted(names)}.")
         if to_offset is not None and len(partitions) > 1:
             raise ArgumentError(f"`--to-offset` is for one partition, these are {len(partitions)}. Add `--partition`.")
-        moves = group_offsets.plan(kafka, partitions, target)
+        moves = group_offsets.plan(kafka, partitions, targets[0])
         if not dry_run:
             group_offsets.move(kafka, moves, allow_skip=allow_skip)
         members = len(kafka.group(SINK_GROUP).members) if dry_run else 0

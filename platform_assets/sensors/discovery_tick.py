@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from platform_core.lake.alerts import AlertLog
 from platform_core.lake.lake import BronzeFile, Lake
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.listing import DiscoveryCursor, list_bronze, to_relist
-from platform_core.partitions.partition_meta import Change, Partition, PartitionMetaReader, StateConflictError
+from platform_core.partitions.partition_meta import Change, Partition, StateConflictError
 from platform_core.partitions.partition_state import Event, State
 from platform_core.partitions.plan import Ready, chunks, expired_leases, plan, waiting
 from platform_core.settings import Settings
@@ -109,7 +110,15 @@ def tick(
     )
     # A date without a folder is not listed, and has lost all its files if it had any.
     gone = sorted((day for day in rows.keys() - set(present) if rows[day].file_hash), reverse=True)[:GONE_DATES]
-    pinned = _Pinned(partitions, rows)
+    before = dict(rows)
+
+    @cache  # read when somebody asks, and once a tick
+    def pinned(day: date) -> frozenset[str]:
+        row = partitions.get(domain.name, day)
+        # A run that has claimed the date since may have pinned files that came after the listing.
+        same = row is not None and row.file_hash == before[day].file_hash
+        return frozenset(row.source_files if row and same else ())
+
     decided = plan(
         domain,
         {**dict.fromkeys(gone, ()), **listing.bronze},
@@ -118,7 +127,7 @@ def tick(
         settings,
         lambda run_id: is_running(instance, run_id),
         claimed,
-        pinned.files,
+        pinned,
         expired_leases(leases, now, settings),
     )
     alerts = [
@@ -149,32 +158,16 @@ def tick(
     )
 
 
-class _Pinned:
-    """The files that dates were claimed with, read when somebody asks, and once a tick."""
-
-    def __init__(self, partitions: PartitionMetaReader, rows: Mapping[date, Partition]) -> None:
-        self._partitions = partitions
-        self._rows = dict(rows)
-        self._known: dict[date, frozenset[str]] = {}
-
-    def files(self, day: date) -> frozenset[str]:
-        if day not in self._known:
-            before = self._rows[day]
-            row = self._partitions.get(before.domain, day)
-            # A run that has claimed the date since may have pinned files that came after the listing.
-            same = row is not None and row.file_hash == before.file_hash
-            self._known[day] = frozenset(row.source_files if row and same else ())
-        return self._known[day]
-
-
-def _with_delta(change: Change, changed: dict[date, list[BronzeFile]], pinned: _Pinned, lake: Lake) -> Change:
+def _with_delta(
+    change: Change, changed: dict[date, list[BronzeFile]], pinned: Callable[[date], frozenset[str]], lake: Lake
+) -> Change:
     """Add to a date that became LATE how its files differ from those that it was processed with.
 
     The new records are counted by footers, unless there are very many files.
     """
     if change.event is not Event.FILES_CHANGED:
         return change
-    new = {file.name for file in changed[change.day]} - pinned.files(change.day)
+    new = {file.name for file in changed[change.day]} - pinned(change.day)
     delta = {"new_files": len(new)}
     try:
         if len(new) <= DELTA_FILES:

@@ -68,9 +68,7 @@ class LakeStore:
                 with self._lake.filesystem.open_output_stream(self._lake.path(name), compression=None) as stream:
                     stream.write(data)
         except OSError as error:
-            raise TransientError(
-                f"Writing `{self._lake.uri(name)}` failed: {error}. The sink keeps the records and tries again.",
-            ) from error
+            raise self._unanswered("Writing", name, error) from error
 
     def read(self, name: str) -> pa.Buffer | None:
         """Return a file's content, see `Store.read`."""
@@ -102,7 +100,9 @@ class LakeStore:
             raise self._unanswered("Deleting", name, error) from error
 
     def _unanswered(self, what: str, name: str, error: OSError) -> TransientError:
-        return TransientError(f"{what} `{self._lake.uri(name)}` failed: {error}. The sink tries again.")
+        return TransientError(
+            f"{what} `{self._lake.uri(name)}` failed: {error}. The sink keeps the records and tries again."
+        )
 
 
 def _put_locally(path: Path, data: pa.Buffer) -> None:

@@ -12,7 +12,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartiti
 
 from audit.kafka_log import AuditLog
 from audit.offset_coverage.coverage import Coverage
-from pdp.actions.group_offsets import Target, move, plan
+from pdp.actions.group_offsets import move, plan
 from platform_core.domain.catalog import load_catalog
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
@@ -46,7 +46,7 @@ def rewind(sink_rig):
 
     def rewind(partition: int, offset: int) -> None:
         with OperatorKafka(sink_rig.settings) as kafka:
-            move(kafka, plan(kafka, [(sink_rig.topic, partition)], Target(offset=offset)))
+            move(kafka, plan(kafka, [(sink_rig.topic, partition)], offset))
 
     return rewind
 
