@@ -317,24 +317,25 @@ def _struct_decoder(
     return values
 
 
+_TYPES: dict[ColumnType, Any] = {
+    ColumnType.STRING: str,
+    ColumnType.INTEGER: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)],
+    ColumnType.NUMBER: float,
+    ColumnType.BOOLEAN: bool,
+    ColumnType.TIMESTAMP: Annotated[datetime, Meta(tz=True)],
+    ColumnType.DATE: date,
+}
+
+
 def _type(column: Column) -> Any:
-    match column.type:
-        case ColumnType.INTEGER:
-            kind: Any = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-        case ColumnType.NUMBER:
-            kind = float
-        case ColumnType.BOOLEAN:
-            kind = bool
-        case ColumnType.TIMESTAMP:
-            kind = Annotated[datetime, Meta(tz=True)]
-        case ColumnType.DATE:
-            kind = date
-        case ColumnType.DECIMAL:
-            kind = Annotated[str, Meta(pattern=_decimal_pattern(column))]
-        case _ if column.type.is_nested or column.any_scalar:
-            return Raw  # null is recognised afterwards: a union with Raw is not allowed
-        case _:
-            kind = Annotated[str, Meta(min_length=column.min_length)] if column.min_length else str
+    if column.type.is_nested or column.any_scalar:
+        return Raw  # null is recognised afterwards: a union with Raw is not allowed
+    if column.type is ColumnType.DECIMAL:
+        kind: Any = Annotated[str, Meta(pattern=_decimal_pattern(column))]
+    elif column.min_length:
+        kind = Annotated[str, Meta(min_length=column.min_length)]
+    else:
+        kind = _TYPES[column.type]
     return kind | None if column.nullable else kind
 
 

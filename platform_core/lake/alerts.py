@@ -22,8 +22,6 @@ from platform_core.lake.lake import Lake
 from platform_core.lake.row_schema import schema_of
 
 ATTEMPTS = 8
-COMPACT_EVERY_COMMITS = 200
-"""Each alert is one commit, and one more for each channel; a full read of 200 small files stays under 100 ms."""
 
 
 class AlertKind(StrEnum):
@@ -183,20 +181,14 @@ class AlertLog:
 
     def _merge(self, table: DeltaTable, entries: Sequence[LoggedAlert]) -> bool:
         """Store entries by key; False when another writer was first, and nothing is stored."""
-        source = pa.Table.from_pylist(
-            [
-                {**asdict(e.alert), "kind": e.alert.kind.value, "raised_at": e.raised_at, "channels": list(e.channels)}
-                for e in entries
-            ],
-            schema=SCHEMA,
-        )
+        rows = [{**asdict(e.alert), "raised_at": e.raised_at, "channels": e.channels} for e in entries]
+        source = pa.Table.from_pylist(rows, schema=SCHEMA)
         merge = table.merge(source, "t.key = s.key", source_alias="s", target_alias="t")
         try:
             merge.when_matched_update({"channels": "s.channels"}).when_not_matched_insert_all().execute()
         except CommitFailedError:
             return False
-        if table.version() % COMPACT_EVERY_COMMITS == 0:
-            self._table.compact()
+        self._table.tidy(table)
         return True
 
     def _entries(self, table: DeltaTable | None = None, since: datetime | None = None) -> list[LoggedAlert]:

@@ -35,15 +35,6 @@ ATTEMPTS = 12
 STORE_ATTEMPTS = 3
 """The store's client has repeated each request by itself already; an outage is left to the next tick."""
 
-COMPACT_EVERY_COMMITS = 200
-"""Each commit adds a small file; a full read of 200 of them stays under 100 ms on a local disk."""
-
-KEEP_FILES_HOURS = 24
-"""Replaced files are kept as long as the slowest reader may take; a renewed lease replaces one every 30 seconds."""
-
-COMPACT_TO_BYTES = 4 * 1024 * 1024
-"""A transition rewrites the file of its row. A date has up to 1,440 file names, three years of them some 100 MB."""
-
 
 class DeltaPartitionMeta:
     """A `PartitionMetaStore` on the lake.
@@ -103,8 +94,7 @@ class DeltaPartitionMeta:
                     ) from error
             if transitions or self._unwritten:
                 self._remember(transitions)
-            if table.version() % COMPACT_EVERY_COMMITS == 0:
-                self._meta.compact(COMPACT_TO_BYTES, KEEP_FILES_HOURS)
+            self._meta.tidy(table)
             break
         return rows
 
@@ -165,8 +155,7 @@ class DeltaPartitionMeta:
                     if not self._is_remembered(lines):
                         continue
                 else:
-                    if table.version() % COMPACT_EVERY_COMMITS == 0:
-                        self._history.compact(COMPACT_TO_BYTES, KEEP_FILES_HOURS)
+                    self._history.tidy(table)
                 self._unwritten = []
                 return
         except (TransientError, OSError, DeltaError) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from platform_core.lake import alerts as module
+from platform_core.lake import contended_table
 from platform_core.lake.alerts import Alert, AlertKind, AlertLog
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
@@ -86,8 +86,7 @@ def test_writers_at_the_same_time_neither_lose_nor_double(lake: Lake, clock: Fak
 
 
 def test_small_files_are_compacted(log: AlertLog, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-
-    monkeypatch.setattr(module, "COMPACT_EVERY_COMMITS", 5)
+    monkeypatch.setattr(contended_table, "COMPACT_EVERY_COMMITS", 5)
     for number in range(5):
         log.new([alert(f"a{number}")])
     assert len(lake.delta(lake.alerts).file_uris()) == 1

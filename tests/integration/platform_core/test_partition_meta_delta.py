@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from platform_core.lake import contended_table
 from platform_core.lake.lake import Lake
 from platform_core.partitions import partition_meta_delta
 from platform_core.partitions.partition_meta import Change, StateConflictError
@@ -173,8 +174,8 @@ def test_another_engine_reads_the_table(meta: DeltaPartitionMeta, lake: Lake) ->
 def test_old_files_are_compacted_and_removed(
     meta: DeltaPartitionMeta, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partition_meta_delta, "COMPACT_EVERY_COMMITS", 10)
-    monkeypatch.setattr(partition_meta_delta, "KEEP_FILES_HOURS", 0)
+    monkeypatch.setattr(contended_table, "COMPACT_EVERY_COMMITS", 10)
+    monkeypatch.setattr(contended_table, "KEEP_FILES_HOURS", 0)
     days = [DAY + timedelta(days=n) for n in range(25)]
     for day in days:
         meta.apply([found(day)])
