@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -107,8 +108,9 @@ def list_files(lake: Lake, domain: Domain) -> list[BronzeFile]:
         return [file for files in of_dates for file in files]
 
 
-def read_columns(lake: Lake, name: str, schema: pa.Schema = OFFSET_COLUMNS) -> pa.Table:
-    """Read columns of one Bronze file; contract columns that it lacks are left out.
+@contextmanager
+def reading(lake: Lake, name: str) -> Iterator[None]:
+    """Tell a damaged file from a store that does not answer, while the block reads one.
 
     Raises:
         UnreadableFileError: the file is damaged, or none of the sink's.
@@ -116,11 +118,7 @@ def read_columns(lake: Lake, name: str, schema: pa.Schema = OFFSET_COLUMNS) -> p
         TransientError: the store did not answer.
     """
     try:
-        with pq.ParquetFile(lake.path(name), filesystem=lake.filesystem) as file:
-            fields = [field for field in schema if field.name in {*file.schema_arrow.names, *OFFSET_COLUMNS.names}]
-            table = file.read([field.name for field in fields])
-            metadata = file.schema_arrow.metadata
-        table = table.select([field.name for field in fields]).cast(pa.schema(fields)).replace_schema_metadata(metadata)
+        yield
     except FileNotFoundError:
         raise
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, KeyError) as error:
@@ -129,7 +127,23 @@ def read_columns(lake: Lake, name: str, schema: pa.Schema = OFFSET_COLUMNS) -> p
         # A damaged page is an OSError too, and only a store that does not answer concerns all files.
         if "Corrupt" in str(error) or "deserialize" in str(error) or "decompress" in str(error):
             raise UnreadableFileError(str(error).split("\n", 1)[0]) from error
-        raise TransientError(f"Reading `{lake.uri(name)}` failed: {error}. Run the audit again.") from error
+        raise TransientError(f"Reading `{lake.uri(name)}` failed: {error}. Try again.") from error
+
+
+def read_columns(lake: Lake, name: str, schema: pa.Schema = OFFSET_COLUMNS) -> pa.Table:
+    """Read columns of one Bronze file; contract columns that it lacks are left out.
+
+    Raises:
+        UnreadableFileError: the file is damaged, or none of the sink's.
+        FileNotFoundError: it was removed.
+        TransientError: the store did not answer.
+    """
+    with reading(lake, name):
+        with pq.ParquetFile(lake.path(name), filesystem=lake.filesystem) as file:
+            fields = [field for field in schema if field.name in {*file.schema_arrow.names, *OFFSET_COLUMNS.names}]
+            table = file.read([field.name for field in fields])
+            metadata = file.schema_arrow.metadata
+        table = table.select([field.name for field in fields]).cast(pa.schema(fields)).replace_schema_metadata(metadata)
     if any(table.column(name).null_count for name in OFFSET_COLUMNS.names):
         raise UnreadableFileError("a row has no topic, partition or offset")
     return table

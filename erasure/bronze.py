@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from audit.file_offsets import UnreadableFileError, reading
 from erasure.subject import Holder
 from platform_core.clock import Clock
 from platform_core.errors import PermanentError, TransientError
@@ -76,18 +78,25 @@ def search(lake: Lake, holder: Holder) -> Iterator[FileRows]:
 
 def _count(lake: Lake, holder: Holder, file: tuple[date, str]) -> FileRows:
     day, name = file
+    with _opened(lake, name) as parquet:
+        if holder.column not in parquet.schema_arrow.names:
+            return FileRows(day, name, parquet.metadata.num_rows, 0)
+        column = parquet.read([holder.column]).column(0)
+    return FileRows(day, name, len(column), pc.sum(holder.rows_of(column)).as_py() or 0)
+
+
+@contextmanager
+def _opened(lake: Lake, name: str) -> Iterator[pq.ParquetFile]:
+    """Open a file; what is wrong with it is said as the audit says it."""
     try:
-        with pq.ParquetFile(lake.path(name), filesystem=lake.filesystem) as parquet:
-            if holder.column not in parquet.schema_arrow.names:
-                return FileRows(day, name, parquet.metadata.num_rows, 0)
-            column = parquet.read([holder.column]).column(0)
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        with reading(lake, name), pq.ParquetFile(lake.path(name), filesystem=lake.filesystem) as parquet:
+            yield parquet
+    except UnreadableFileError as error:
         raise PermanentError(
             f"`{lake.uri(name)}` cannot be read ({error}), so nobody can say whose rows it has. Restore it first.",
         ) from error
-    except OSError as error:
-        raise TransientError(f"Reading `{lake.uri(name)}` failed: {error}. Try again.") from error
-    return FileRows(day, name, len(column), pc.sum(holder.rows_of(column)).as_py() or 0)
+    except FileNotFoundError as error:
+        raise TransientError(f"`{lake.uri(name)}` was removed meanwhile. Try again.") from error
 
 
 def rewrite(lake: Lake, holder: Holder, file: FileRows) -> Rewritten:
@@ -96,13 +105,11 @@ def rewrite(lake: Lake, holder: Holder, file: FileRows) -> Rewritten:
     The new name follows from the old one, so that a rewrite that was killed and begins again makes no third file.
 
     Raises:
+        PermanentError: the file is damaged.
         TransientError: the store did not answer.
     """
-    try:
-        with pq.ParquetFile(lake.path(file.name), filesystem=lake.filesystem) as parquet:
-            schema, table = parquet.schema_arrow, parquet.read()
-    except OSError as error:
-        raise TransientError(f"Reading `{lake.uri(file.name)}` failed: {error}. Try again.") from error
+    with _opened(lake, file.name) as parquet:
+        schema, table = parquet.schema_arrow, parquet.read()
     gone = holder.rows_of(table.column(holder.column))
     kept, erased = table.filter(pc.invert(gone)), _offsets(table.filter(gone))
     before = BronzeFooter.from_metadata(schema.metadata) or BronzeFooter(

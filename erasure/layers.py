@@ -6,14 +6,16 @@ Only counting belongs here, and each layer's own module does it; a line with not
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from audit.warehouse_tables import WarehouseTables
 from erasure import bronze, delta_tables, source
 from erasure.bronze import FileRows
+from erasure.delta_tables import TableRows
+from erasure.source import SourceRows
 from erasure.subject import Holder
-from erasure.topics import Topics
+from erasure.topics import TopicRecords, Topics
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from warehouse.connection import connect
@@ -44,10 +46,16 @@ class Survey:
     Attributes:
         lines: One a place.
         files: The Bronze files that have rows of the subject, by domain.
+        sources: What a domain's source holds, by domain.
+        topics: What a topic holds, by topic.
+        tables: What a Delta table holds, by name.
     """
 
-    lines: tuple[SurveyLine, ...]
-    files: dict[str, tuple[FileRows, ...]]
+    lines: list[SurveyLine] = field(default_factory=list)
+    files: dict[str, tuple[FileRows, ...]] = field(default_factory=dict)
+    sources: dict[str, SourceRows] = field(default_factory=dict)
+    topics: dict[str, TopicRecords] = field(default_factory=dict)
+    tables: dict[str, TableRows] = field(default_factory=dict)
 
     @property
     def of_subject(self) -> int:
@@ -68,44 +76,36 @@ def survey(settings: Settings, lake: Lake, topics: Topics, held: Sequence[Holder
     Raises:
         TransientError: a service did not answer; nothing can be said without it.
     """
-    lines: list[SurveyLine] = []
-    files: dict[str, tuple[FileRows, ...]] = {}
+    result = Survey()
     for holder in held:
-        lines += _of_source(settings, holder)
-        lines += _of_kafka(topics, holder)
+        name = holder.domain.name
+        if (rows_of_source := source.count(settings, holder)) is not None:
+            result.sources[name] = rows_of_source
+            result.lines.extend(_of_source(rows_of_source, holder))
+        for topic in (holder.domain.topic.name, *topics.of_dead_letters(holder)):
+            records = result.topics[topic] = topics.count(topic, holder)
+            result.lines.append(_line("kafka", holder, topic, records.records, records.of_subject))
         listed = list(bronze.search(lake, holder))
-        files[holder.domain.name] = tuple(file for file in listed if file.of_subject)
+        result.files[name] = tuple(file for file in listed if file.of_subject)
         rows, of_subject = sum(file.rows for file in listed), sum(file.of_subject for file in listed)
-        lines.append(_line("bronze", holder, lake.bronze(holder.domain), rows, of_subject))
-        lines += _of_tables(lake, holder)
-        lines += _of_warehouse(settings, holder)
-    return Survey(tuple(lines), files)
+        result.lines.append(_line("bronze", holder, lake.bronze(holder.domain), rows, of_subject))
+        for layer, table in tables(lake, holder):
+            if (found := delta_tables.count(lake, table, holder)) is not None:
+                result.tables[table] = found
+                result.lines.append(_line(layer, holder, table, found.rows, found.of_subject))
+                result.lines.append(_line(f"{layer} history", holder, table, found.in_history, found.in_history))
+        result.lines.extend(_of_warehouse(settings, holder))
+    return result
 
 
 def _line(layer: str, holder: Holder, place: str, rows: int, of_subject: int) -> SurveyLine:
     return SurveyLine(layer, holder.domain.name, place, rows - of_subject, of_subject)
 
 
-def _of_source(settings: Settings, holder: Holder) -> Iterator[SurveyLine]:
-    found = source.count(settings, holder)
-    if found is not None:
-        yield _line("source", holder, found.table, found.live, found.live)
-        if found.tombstone_table:
-            yield _line("source", holder, found.tombstone_table, found.tombstones, found.tombstones)
-
-
-def _of_kafka(topics: Topics, holder: Holder) -> Iterator[SurveyLine]:
-    for topic in (holder.domain.topic.name, *topics.of_dead_letters(holder)):
-        found = topics.count(topic, holder)
-        yield _line("kafka", holder, topic, found.records, found.of_subject)
-
-
-def _of_tables(lake: Lake, holder: Holder) -> Iterator[SurveyLine]:
-    for layer, name in tables(lake, holder):
-        found = delta_tables.count(lake, name, holder)
-        if found is not None:
-            yield _line(layer, holder, name, found.rows, found.of_subject)
-            yield _line(f"{layer} history", holder, name, found.in_history, found.in_history)
+def _of_source(found: SourceRows, holder: Holder) -> Iterator[SurveyLine]:
+    yield _line("source", holder, found.table, found.live, found.live)
+    if found.tombstone_table:
+        yield _line("source", holder, found.tombstone_table, found.tombstones, found.tombstones)
 
 
 def tables(lake: Lake, holder: Holder) -> list[tuple[str, str]]:

@@ -104,11 +104,11 @@ class Erasure:
         self._refuse_live(before)
         outcome = Outcome(before, before)
         for holder in self._held:
-            self._forget_in_source(holder)
-            self._forget_in_kafka(holder)
+            self._forget_in_source(before, holder)
+            self._forget_in_kafka(before, holder)
             for day, files in sorted(before.dates(holder.domain.name).items()):
                 outcome.rewritten += self._rewrite_date(holder, day, files)
-            outcome.waiting += self._forget_in_tables(holder)
+            outcome.waiting += self._forget_in_tables(before, holder)
         outcome.after = self.survey()
         return outcome
 
@@ -126,19 +126,19 @@ class Erasure:
                 " again. Nothing was changed.",
             )
 
-    def _forget_in_source(self, holder: Holder) -> None:
-        found = source.count(self._settings, holder)
+    def _forget_in_source(self, before: Survey, holder: Holder) -> None:
+        found = before.sources.get(holder.domain.name)
         if found is not None and found.tombstones:
             self._progress(f"{holder.domain.name}: deleting tombstones from {found.tombstone_table}")
             source.forget_tombstones(self._settings, found, holder)
 
-    def _forget_in_kafka(self, holder: Holder) -> None:
-        raw = self._topics.count(holder.domain.topic.name, holder)
+    def _forget_in_kafka(self, before: Survey, holder: Holder) -> None:
+        raw = before.topics[holder.domain.topic.name]
         if raw.of_subject:
             self._progress(f"{holder.domain.name}: deleting the beginning of {raw.topic}")
             self._topics.forget_raw(raw)
         for topic in self._topics.of_dead_letters(holder):
-            found = self._topics.count(topic, holder)
+            found = before.topics[topic]
             if found.of_subject:
                 self._progress(f"{holder.domain.name}: writing the other dead letters of {topic} again")
                 self._ledger.record([self._entry(holder, None, topic, None, found.of_subject, found.origins)])
@@ -210,7 +210,7 @@ class Erasure:
             detail={"cause": "erasure", "by": self._operator, "erasure_id": self._erasure_id},
         )
 
-    def _forget_in_tables(self, holder: Holder) -> list[tuple[str, date, State]]:
+    def _forget_in_tables(self, before: Survey, holder: Holder) -> list[tuple[str, date, State]]:
         """Remove the history of tables whose current version is clean; return the dates that still have to run."""
         rows = self._partitions.rows(holder.domain.name)
         erased = {file.partition_date for file in self._ledger.read(holder.domain.name)}
@@ -223,7 +223,7 @@ class Erasure:
         if waiting or any(row.status is State.IN_FLIGHT for row in rows):
             return waiting
         for _, name in tables(self._lake, holder):
-            found = delta_tables.count(self._lake, name, holder)
+            found = before.tables.get(name)
             if found is not None and found.in_history and not found.of_subject:
                 self._progress(f"{holder.domain.name}: removing the history of {name}")
                 delta_tables.forget_history(self._lake, name)

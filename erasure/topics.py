@@ -17,7 +17,7 @@ from erasure.subject import Holder
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
 from platform_kafka.clients import committed_offsets, connect_admin, connect_producer, through_elections, unanswered
-from platform_kafka.formats.dead_letter_headers import DeadLetterHeaders
+from platform_kafka.formats.dead_letter_headers import DeadLetterHeaders, written_again
 from platform_kafka.offset_ranges import OffsetRanges
 from platform_kafka.records import Message, TopicPartition, headers_of
 from platform_kafka.topic_reader import TopicReader
@@ -107,6 +107,8 @@ class Topics:
     def forget_dead_letters(self, found: TopicRecords, holder: Holder) -> None:
         """Write the dead letters of others again behind the end, then delete all that were before.
 
+        Each keeps its identity, so that a redrive of before is still known.
+
         A command that is killed in between leaves dead letters twice; they have one origin and count once.
 
         Raises:
@@ -137,7 +139,7 @@ class Topics:
                     message.key(),
                     message.partition(),
                     timestamp=max(milliseconds, 0),
-                    headers=list(headers_of(message) or ()),
+                    headers=[*written_again(message)],
                 )
             except BufferError:
                 producer.poll(0.1)

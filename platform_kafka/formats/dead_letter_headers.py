@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from platform_kafka.records import Header, Headers
+from platform_kafka.records import Header, Headers, Message, headers_of, kafka_datetime
 
 _PREFIX = "dlq."
 _ATTEMPT = _PREFIX + "attempt"
+_IDENTITY = _PREFIX + "identity"
 _OMITTED = {
     "value": _PREFIX + "value_omitted_bytes",
     "headers": _PREFIX + "headers_omitted",
@@ -41,6 +42,7 @@ class DeadLetterHeaders:
         schema_id: The writer's schema.
         attempt: How many times it has been refused; 0 if no header says so.
         omitted_bytes: Size of a value that was too large for a dead letter and stayed in the raw topic.
+        identity: Of a dead letter that was written again elsewhere, what identified it before.
     """
 
     topic: str = ""
@@ -52,6 +54,7 @@ class DeadLetterHeaders:
     schema_id: int | None = None
     attempt: int = 0
     omitted_bytes: int | None = None
+    identity: str = ""
 
     @classmethod
     def parse(cls, headers: Headers | None) -> Self:
@@ -80,6 +83,7 @@ class DeadLetterHeaders:
             schema_id=number("schema_id"),
             attempt=max(number("attempt") or 0, 0),
             omitted_bytes=number("value_omitted_bytes"),
+            identity=text("identity"),
         )
 
     @property
@@ -88,6 +92,27 @@ class DeadLetterHeaders:
         if not self.topic or self.partition < 0 or self.offset < 0:
             return None
         return self.topic, self.partition, self.offset
+
+
+def identity_of(message: Message) -> str:
+    """Return what is the same of all dead letters of one record: a killed sink may have written several.
+
+    The record's time is in it because offsets begin again when a topic is recreated. A record that its producer refused
+    has no offset: its dead letter's counts, wherever that is written again.
+    """
+    refusal = DeadLetterHeaders.parse(headers_of(message))
+    if refusal.identity:
+        return refusal.identity
+    if refusal.offset >= 0:
+        return f"{refusal.topic}/{refusal.partition}/{refusal.offset}/{refusal.timestamp}"
+    at = kafka_datetime(message)
+    return f"{message.topic()}/{message.partition()}/{message.offset()}/{at.isoformat() if at else ''}"
+
+
+def written_again(message: Message) -> list[Header]:
+    """Return the headers of a dead letter that is written again behind the end of its topic."""
+    kept = [(name, value) for name, value in headers_of(message) or () if name != _IDENTITY]
+    return [*kept, (_IDENTITY, identity_of(message).encode())]
 
 
 def write(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from platform_core.domain.catalog import Domain
-from platform_kafka.formats.dead_letter_headers import DeadLetterHeaders
+from platform_kafka.formats.dead_letter_headers import DeadLetterHeaders, identity_of
 from platform_kafka.reader import OperatorKafka
 from platform_kafka.records import Message, headers_of, kafka_datetime
 from platform_kafka.topics import dlq_name
@@ -47,17 +47,8 @@ class DeadLetter:
 
     @property
     def identity(self) -> str:
-        """What is the same for the same refusal, however many dead letters a killed sink wrote of it.
-
-        The record's time is in it because offsets begin again when a topic is recreated.
-        """
-        refusal = self.refusal
-        if refusal.offset >= 0:
-            record = f"{refusal.topic}/{refusal.partition}/{refusal.offset}/{refusal.timestamp}"
-        else:
-            at = self.at.isoformat() if self.at else ""
-            record = f"{self.message.topic()}/{self.message.partition()}/{self.message.offset()}/{at}"
-        return f"{record}/{self.attempt}"
+        """What is the same for the same refusal, however many dead letters a killed sink wrote of it."""
+        return f"{identity_of(self.message)}/{self.attempt}"
 
     @property
     def address(self) -> str:

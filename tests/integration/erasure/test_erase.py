@@ -19,6 +19,7 @@ from pdp.cli import app
 from platform_core.clock import SystemClock
 from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
+from platform_kafka.formats.dead_letter_headers import identity_of, write
 from tests.rigs.pipeline_rig import PipelineRig
 from tests.rigs.sink_rig import SinkRig
 
@@ -67,6 +68,12 @@ def everybody(sink_rig: SinkRig) -> list[tuple[int, int, int]]:
     return sorted((row["user_id"], row["_partition"], row["_offset"]) for row in sink_rig.rows())
 
 
+def identities(sink_rig: SinkRig) -> list[str]:
+    """Of the dead letters of others."""
+    letters = sink_rig.read(f"dlq-{sink_rig.topic}")
+    return sorted(identity_of(message) for message in letters if message.key() != str(USER).encode())
+
+
 def audited(rig: PipelineRig) -> AuditReport:
     return audit(settings(), rig.catalog, rig.lake, stages={Stage.BRONZE, Stage.SILVER, Stage.GOLD, Stage.WAREHOUSE})
 
@@ -80,10 +87,13 @@ def test_a_person_is_erased_from_every_layer_and_nobody_else(rig: PipelineRig, s
         producer.produce(sink_rig.topic, json.dumps(record), str(number % 12))
     for number in (USER, 8):
         producer.produce(sink_rig.topic, json.dumps({"user_id": number, "event_id": None}), str(number))
+    refusal = write(topic=sink_rig.topic, timestamp=None, error_class="too_large", error="", schema_id=None)
+    producer.produce(f"dlq-{sink_rig.topic}", b"{}", b"8", headers=[*refusal])  # by a producer: it has no offset
     assert producer.flush(30) == 0
     sink_rig.run("--until-caught-up", SINK_FLUSH_BUFFER_SIZE=15)
     process_all(rig)
-    before = everybody(sink_rig)
+    before, known = everybody(sink_rig), identities(sink_rig)
+    assert len(known) == 2
     quarantine = rig.lake.delta("silver/events_quarantine").to_pyarrow_table()
     assert f'"user_id":{USER},' in "".join(quarantine["record"].to_pylist())
 
@@ -101,6 +111,7 @@ def test_a_person_is_erased_from_every_layer_and_nobody_else(rig: PipelineRig, s
     for line in second.after.lines:
         if line.layer in ("bronze", "silver", "quarantine") or line.place.startswith("dlq-"):
             assert line.others == of_others[line.layer, line.place]
+    assert identities(sink_rig) == known, "what a redrive has noted is still known"
     report = audited(rig)
     assert report.problems == ()
     erased = sum(user == USER for user, _, _ in before) + 1  # and the dead letter

@@ -92,3 +92,18 @@ def test_a_file_is_a_sink_s_as_long_as_its_journal_names_it(lake: Lake) -> None:
     (folder / "1.json").write_text('{"written_at": "2026-11-01T00:00:00+00:00", "files": ["a", "b"]}')
     (folder / ".2.json.tmp").write_text('{"written_at": "2026-11-')
     assert bronze.noted_by_sinks(lake, SystemClock()) == {"a", "b"}
+
+
+@pytest.mark.parametrize("column", ["user_id", "_offset"])
+def test_a_damaged_page_is_no_outage(lake: Lake, holder: Holder, column: str) -> None:
+    put(lake, "part-a.parquet", list(range(2_000)))
+    path = Path(lake.path(f"{FOLDER}/part-a.parquet"))
+    group = pq.read_metadata(path).row_group(0)
+    [chunk] = [c for c in map(group.column, range(group.num_columns)) if c.path_in_schema == column]
+    data = bytearray(path.read_bytes())
+    middle = chunk.data_page_offset + 40  # behind the page's header
+    data[middle : middle + 60] = b"\xff" * 60
+    path.write_bytes(data)
+    with pytest.raises(PermanentError, match=r"part-a\.parquet` cannot be read .* Restore it first"):
+        [file] = bronze.search(lake, holder)
+        bronze.rewrite(lake, holder, file)
