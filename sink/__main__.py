@@ -81,7 +81,11 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> bool:
     domains = _readable(config, catalog, domains)
     raw = [domain.topic.name for domain in domains]
     ends = _end_offsets(config, raw) if options.until_caught_up else None
-    sink = Sink(domains, broker, KafkaPublisher(config), LakeStore(lake), config, clock)
+    store = LakeStore(lake)
+    folders = [*(lake.bronze(domain) for domain in domains), lake.sink_journal]
+    # Beside the loop: a lake of years has many folders.
+    threading.Thread(target=store.remove_leftovers, args=(folders,), name="leftovers", daemon=True).start()
+    sink = Sink(domains, broker, KafkaPublisher(config), store, config, clock)
     for topic, problem in missing.items():
         if topic in raw:
             sink.unusable_topics.note(topic, problem)

@@ -7,7 +7,10 @@ is a `TransientError`, so that the loop waits instead of giving records up.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +19,10 @@ import pyarrow.fs as pafs
 
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
+
+log = logging.getLogger(__name__)
+
+_UNFINISHED = ".tmp"
 
 
 class Store(Protocol):
@@ -99,6 +106,24 @@ class LakeStore:
         except OSError as error:
             raise self._unanswered("Deleting", name, error) from error
 
+    def remove_leftovers(self, folders: Collection[str]) -> int:
+        """Remove what killed processes have left half written in a lake that is a folder, and return how much.
+
+        A file that is being written is locked by its writer, and the kernel ends that lock with the process.
+
+        Args:
+            folders: Where the sink writes, below the lake's root.
+        """
+        removed = 0
+        for folder in folders if self._lake.is_local else ():
+            for parent, _, names in os.walk(self._lake.path(folder)):
+                for name in names:
+                    if name.startswith(".") and name.endswith(_UNFINISHED):
+                        removed += _remove_unlocked(Path(parent, name))
+        if removed:
+            log.info("leftovers_removed files=%d", removed)
+        return removed
+
     def _unanswered(self, what: str, name: str, error: OSError) -> TransientError:
         return TransientError(
             f"{what} `{self._lake.uri(name)}` failed: {error}. The sink keeps the records and tries again."
@@ -108,19 +133,30 @@ class LakeStore:
 def _put_locally(path: Path, data: pa.Buffer) -> None:
     """Write a file so that neither a reader nor a power failure meets half of it, or an offset without it."""
     # Readers skip names that begin with a dot, and a rename within a folder is atomic.
-    hidden = path.with_name(f".{path.name}.tmp")
+    hidden = path.with_name(f".{path.name}{_UNFINISHED}")
     _make_folder(path.parent)
     try:
         with hidden.open("wb") as stream:
+            with contextlib.suppress(OSError):  # without locks nobody removes it
+                fcntl.flock(stream, fcntl.LOCK_EX)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        hidden.replace(path)
+            hidden.replace(path)
         _sync_folder(path.parent)
     except OSError:
         with contextlib.suppress(OSError):
             hidden.unlink()
         raise
+
+
+def _remove_unlocked(hidden: Path) -> bool:
+    """Remove a file that nobody writes; a writer who comes at this moment finds it gone, and tries again."""
+    with contextlib.suppress(OSError), hidden.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hidden.unlink()
+        return True
+    return False
 
 
 def _make_folder(folder: Path) -> None:
