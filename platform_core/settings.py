@@ -117,6 +117,9 @@ class Settings(BaseSettings):
     partition_settle_seconds: float = Field(
         60.0, ge=0, description="A date whose newest Bronze file is younger than this waits"
     )
+    partition_quick_settle_seconds: float = Field(
+        10.0, ge=0, description="The same for a date that has been DONE for longer than PARTITION_SETTLE_MAX_SECONDS"
+    )
     partition_settle_max_seconds: float = Field(
         600.0, ge=0, description="A date that never rests waits for the settle interval no longer than this"
     )
@@ -129,7 +132,7 @@ class Settings(BaseSettings):
     partition_timeout_seconds: float = Field(
         3600.0, gt=0, description="A date that a run works on for longer is FAILED, and its Spark job ended"
     )
-    discovery_interval_seconds: int = Field(30, ge=1, description="Pause between two ticks of a sensor")
+    discovery_interval_seconds: int = Field(15, ge=1, description="Pause between two ticks of a sensor")
     discovery_scan_files: int = Field(
         10_000, ge=1, description="Bronze files that a tick lists again to find what no ledger record announced"
     )

@@ -71,7 +71,20 @@ def retry_at(partition: Partition, settings: Settings) -> datetime:
     return since + timedelta(seconds=seconds)
 
 
-def is_settled(files: Collection[BronzeFile], waits_since: datetime, now: datetime, settings: Settings) -> bool:
+def settle_seconds(partition: Partition | None, now: datetime, settings: Settings) -> float:
+    """How long a date waits for quiet: shortly when it has been DONE for long, so that late data is corrected at once.
+
+    A date that is corrected again and again waits for longer, so that a trickle does not make a run of each file.
+    """
+    done = partition.processed_at if partition is not None and partition.status is State.DONE else None
+    if done is None or (now - done).total_seconds() < settings.partition_settle_max_seconds:
+        return settings.partition_settle_seconds
+    return min(settings.partition_quick_settle_seconds, settings.partition_settle_seconds)
+
+
+def is_settled(
+    files: Collection[BronzeFile], quiet: float, waits_since: datetime, now: datetime, settings: Settings
+) -> bool:
     """Whether a date's files may be processed: none came lately, or the date has waited for that long enough.
 
     What comes later is late data anyway, so a date that never rests waits for `PARTITION_SETTLE_MAX_SECONDS` at most.
@@ -79,13 +92,12 @@ def is_settled(files: Collection[BronzeFile], waits_since: datetime, now: dateti
 
     Args:
         files: The date's files.
+        quiet: Seconds without a new file, see `settle_seconds`.
         waits_since: Since when nothing but this rule keeps the date from a run.
     """
     age = abs(now - max(file.modified_at for file in files))
     waited = abs(now - waits_since)
-    return age.total_seconds() >= settings.partition_settle_seconds or (
-        waited.total_seconds() >= settings.partition_settle_max_seconds
-    )
+    return age.total_seconds() >= quiet or (waited.total_seconds() >= settings.partition_settle_max_seconds)
 
 
 def expired_leases(
@@ -173,7 +185,7 @@ def plan(
             continue
         if known is not None and known.status is State.DONE and known.file_hash != fingerprint:
             came = min((file.modified_at for file in files if file.name not in before), default=now)
-            if not is_settled(files, came, now, settings):
+            if not is_settled(files, settle_seconds(known, now, settings), came, now, settings):
                 result.unsettled.add(day)
                 continue
         if (decided := _by_listing(domain, day, known, files, fingerprint)) is not None:
@@ -183,7 +195,8 @@ def plan(
         if waiting_row.status not in WAITING or day in claimed or now < due:
             continue
         waits_since = max(due, waiting_row.updated_at or now)
-        if waiting_row.status is State.LATE or is_settled(files, waits_since, now, settings):
+        quiet = settle_seconds(waiting_row, now, settings)
+        if waiting_row.status is State.LATE or is_settled(files, quiet, waits_since, now, settings):
             urgent = _is_urgent(day, waiting_row.status, now)
             ready.append(Ready(day, waiting_row.status, waiting_row.retry_count, urgent))
     ready.sort(key=lambda item: (not item.urgent, item.day))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ def users_version(number: int) -> dict[str, Any]:
 
 
 def write_domains(folder: Path, schemas: dict[str, dict[str, Any]], source: Path = DOMAINS) -> Path:
-    """Write a `domains.yaml` with other contracts, beside packages that hold nothing but their contract.
+    """Write a `domains.yaml` with other contracts, beside packages that hold only it and what it says of Gold.
 
     Args:
         folder: Where both go.
@@ -155,6 +156,9 @@ def write_domains(folder: Path, schemas: dict[str, dict[str, Any]], source: Path
         package.mkdir(parents=True)
         (package / "__init__.py").touch()
         (package / "contract.json").write_text(json.dumps(schema))
+        gold = source.parent / entries[name].get("plugin", name) / "gold.yaml"
+        if gold.exists():
+            shutil.copy(gold, package)
         chosen[name] = {**entries[name], "plugin": package.name}
     path = folder / "domains.yaml"
     path.write_text(yaml.safe_dump({"domains": chosen}))

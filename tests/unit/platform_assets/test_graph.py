@@ -71,10 +71,10 @@ schedule maintenance_orders_daily: 30 3 * * * UTC RUNNING
 schedule maintenance_platform_daily: 30 3 * * * UTC RUNNING
 schedule maintenance_restaurants_daily: 30 3 * * * UTC RUNNING
 schedule maintenance_users_daily: 30 3 * * * UTC RUNNING
-sensor discover_events: every 30 s RUNNING
-sensor discover_orders: every 30 s RUNNING
-sensor discover_restaurants: every 30 s RUNNING
-sensor discover_users: every 30 s RUNNING
+sensor discover_events: every 15 s RUNNING
+sensor discover_orders: every 15 s RUNNING
+sensor discover_restaurants: every 15 s RUNNING
+sensor discover_users: every 15 s RUNNING
 sensor offset_coverage: every 60 s RUNNING
 sensor watch: every 30 s RUNNING
 """

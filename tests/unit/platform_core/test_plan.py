@@ -163,6 +163,18 @@ def test_a_done_date_that_still_grows_is_remembered(events: Domain) -> None:
     assert decided.unsettled == {DAY}
 
 
+def test_late_files_of_a_date_that_rested_are_corrected_at_once(events: Domain) -> None:
+    grown = [file("a"), file("b", NOON - timedelta(seconds=12))]
+
+    def done(minutes_ago: float) -> Partition:
+        return row(State.DONE, [file("a")], processed_at=NOON - timedelta(minutes=minutes_ago))
+
+    assert [r.reason for r in decide(events, grown, [done(11)]).queue] == [State.LATE]
+    assert decide(events, grown, [done(9)]).unsettled == {DAY}, "a trickle is not a run a file"
+    writing = [file("a"), file("b", NOON - timedelta(seconds=8))]
+    assert decide(events, writing, [done(11)]).unsettled == {DAY}
+
+
 def test_bronze_that_lost_files_is_never_taken_for_data(events: Domain) -> None:
     made_of = [file("a"), file("b"), file("c")]
     for state in (State.DONE, State.PENDING, State.RETRYING, State.REPROCESSING, State.LATE, State.DEAD):
@@ -185,7 +197,7 @@ def ticks_of_a_day(events: Domain, writes: list[datetime], until: datetime) -> l
         rows = after[-1:] or rows
         if decided.queue:
             runs.append(now)
-            rows = [row(State.DONE, written, updated_at=now, created_at=now)]
+            rows = [row(State.DONE, written, updated_at=now, created_at=now, processed_at=now)]
         now += timedelta(seconds=30)
     return runs
 
@@ -199,6 +211,7 @@ def test_a_date_that_never_rests_is_processed_and_corrected_all_the_same(
     runs = ticks_of_a_day(events, writes, writes[-1])
     cap = timedelta(seconds=Settings().partition_settle_max_seconds + 60)
     assert runs[0] - six <= cap
+    assert len(runs) < len(writes) / 5, "a trickle is not a run a file"
     assert all(later - earlier <= cap + timedelta(seconds=every) for earlier, later in pairwise(runs))
 
 
