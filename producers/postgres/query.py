@@ -40,12 +40,12 @@ ORDER BY r.{version}, r.{key}
 """
 
 ALL_ROWS = """
-SELECT row_to_json(document)::text
-FROM (
+SELECT r.{key}, row_to_json(document)::text
+FROM (SELECT {columns} FROM {table}) r
+CROSS JOIN LATERAL (
   SELECT {document}
-  FROM (SELECT {columns} FROM {table}) r
-  ORDER BY r.{key}
 ) document
+ORDER BY r.{key}
 """
 
 
@@ -65,7 +65,7 @@ def changes_query(domain: Domain) -> str:
 
 
 def all_rows_query(domain: Domain) -> str:
-    """Return the query of a snapshot: the document of every row, in one statement and so one consistent view."""
+    """Return the query of a snapshot: key and document of every row, in one statement and so one consistent view."""
     source = domain.source
     assert isinstance(source, PostgresSnapshot)
     columns = _columns(domain, source)

@@ -8,7 +8,9 @@ is one statement and so one consistent view, docs/architecture.md.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 from psycopg2.extensions import connection as Connection
@@ -74,10 +76,12 @@ class Snapshot:
         snapshot_at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         with self._connection.cursor() as cursor:
             cursor.execute(self._query)
-            rows = [orjson.loads(row[0]) for row in cursor.fetchall()]
-        documents = {str(document[self._source.key]): document for document in rows}
+            rows = cursor.fetchall()
+        documents, unreadable = _parsed(rows)
         # Asked for each time: another process may have accepted the loss meanwhile, and 2,000 menus need not be held.
         before = documents_of(self._domain, self._watermark.load())
+        # A row that cannot be read is still there: what was last read of it is neither lost nor deleted.
+        documents |= {key: before[key] for key in unreadable if key in before}
         self._refused_at = None
         if not accept_loss:
             try:
@@ -86,8 +90,10 @@ class Snapshot:
                 self._refused_at = now
                 raise
         gone = vanished(before, documents, snapshot_at, self._source.deleted_at)
-        for document in (*rows, *gone):
+        for document in (*(documents[key] for key in documents if key not in unreadable), *gone):
             self._delivery.send({**document, self._source.stamp: snapshot_at})
+        for key, text in unreadable.items():
+            self._delivery.send_text(key, text, {self._source.stamp: snapshot_at})
         receipt = self._delivery.settle()
         if gone:
             keys = [document[self._source.key] for document in gone]
@@ -97,3 +103,14 @@ class Snapshot:
         self._watermark.save({"snapshot_at": last, self._domain.name: documents})
         self._last = last
         return receipt
+
+
+def _parsed(rows: Sequence[tuple[object, str]]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Return the documents by key, and the texts of those that are no JSON within the bounds of a record."""
+    documents, unreadable = {}, {}
+    for key, text in rows:
+        try:
+            documents[str(key)] = orjson.loads(text)
+        except ValueError:
+            unreadable[str(key)] = text
+    return documents, unreadable

@@ -175,3 +175,37 @@ def test_help_lists_every_command(main, commands, capsys):
     assert exit_.value.code == 0
     text = capsys.readouterr().out
     assert [command for command in commands if command not in text] == []
+
+
+def snapshot_of(rows: dict[int, str], watermark: MemoryWatermark) -> tuple[list[Any], list[Any]]:
+    """Take a snapshot of rows, and return what was sent as records and as text."""
+    connection, delivery = MagicMock(), MagicMock(domain=CATALOG["restaurants"])
+    connection.cursor().__enter__().fetchall.return_value = list(rows.items())
+    Snapshot(connection, delivery, watermark).take(NOW)
+    return (
+        [call.args[0]["restaurant_id"] for call in delivery.send.call_args_list],
+        [call.args[:2] for call in delivery.send_text.call_args_list],
+    )
+
+
+@pytest.mark.parametrize("value", ["1e400", r'"\ud800"', "NaN", '"', "[" * 2000])
+def test_a_row_that_is_no_json_is_one_dead_letter_and_the_other_rows_go_on(value: str) -> None:
+    def text(number: int, menu: str = "[]") -> str:
+        return f'{{"restaurant_id": {number}, "deleted_at": null, "menu_items": {menu}}}'
+
+    watermark = MemoryWatermark()
+    good = {number: text(number) for number in (1, 2, 3)}
+    assert snapshot_of(good, watermark) == ([1, 2, 3], [])
+    broken = {**good, 2: text(2, f"[{value}]"), 4: text(4, f"[{value}]")}
+    # 2 is still there: it is neither sent as deleted nor forgotten.
+    assert snapshot_of(broken, watermark) == ([1, 3], [("2", broken[2]), ("4", broken[4])])
+    assert snapshot_of(good, watermark) == ([1, 2, 3], [])
+    del good[2]
+    assert snapshot_of(good, watermark) == ([1, 3, 2], [])
+
+
+@pytest.mark.parametrize("menu", ["null", "7", '{"a": 1}', '"text"'])
+def test_a_part_that_is_no_list_is_a_record_for_the_contract(menu: str) -> None:
+    rows = {1: f'{{"restaurant_id": 1, "deleted_at": null, "menu_items": {menu}}}'}
+    watermark = MemoryWatermark()
+    assert snapshot_of(rows, watermark) == snapshot_of(rows, watermark) == ([1], [])
