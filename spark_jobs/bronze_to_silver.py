@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -20,11 +20,12 @@ if __name__ == "__main__":
     # top-level modules.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from platform_core.domain.bronze_schema import PLATFORM_COLUMNS
-from platform_core.domain.catalog import Domain
+from platform_core.domain.catalog import Domain, Rule
 from platform_core.domain.plugin import load_transform
 from platform_core.domain.quality import builtin_rules, refusals
 from platform_core.errors import PermanentError
@@ -32,7 +33,9 @@ from platform_core.lake.lake import Lake
 from spark_jobs import cli, steps, tables
 from spark_jobs.bronze import footer_rows, read_bronze, unreadable_file
 from spark_jobs.failures import translate_engine_errors
+from spark_jobs.rule_arithmetic import without_overflow
 from spark_jobs.session import suit
+from spark_jobs.unevaluable_rows import unevaluable_rows
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +99,19 @@ def run(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: Seque
         expected = footer_rows(lake, domain, day, files)
         suit(spark, expected)
         bronze = read_bronze(spark, lake, domain, day, files)
-        judged = _judged(bronze, domain, day)
+        transformed = _transformed(bronze, domain, day)
+        rules = without_overflow(transformed, domain.quality.rules)
+        judged = _judged(transformed, rules, domain, day)
         # Evaluating the rows again is cheaper than a cache of them: the tally needs neither the sort nor, for a good
         # row, the hash, and only a date with bad rows is evaluated more often. Sail has no cache.
-        counts = _counted(judged, domain, day, bronze, expected)
+        try:
+            counts = _counted(judged, domain, day, bronze, expected)
+        except PySparkException:
+            unevaluable = unevaluable_rows(spark, transformed, rules, domain)
+            if not unevaluable:
+                raise
+            judged = _judged(transformed, rules, domain, day, unevaluable)
+            counts = _counted(judged, domain, day, bronze, expected)
         _write_quarantine(judged, lake, domain, day, sum(counts.quarantined.values()))
         # Audit before publishing: a refused date leaves Silver as it was, and its bad rows in the quarantine.
         if counts.published:
@@ -119,8 +131,8 @@ def run(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: Seque
     return result
 
 
-def _judged(bronze: DataFrame, domain: Domain, day: date) -> DataFrame:
-    """Return every Bronze row with the plugin's columns, `_record_hash`, `_record` and `_reason`."""
+def _transformed(bronze: DataFrame, domain: Domain, day: date) -> DataFrame:
+    """Return every Bronze row with the plugin's columns, `_record_hash` and `_record`."""
     given = bronze.withColumns(
         {
             steps.RECORD_HASH: steps.record_hash(domain.contract),
@@ -130,7 +142,19 @@ def _judged(bronze: DataFrame, domain: Domain, day: date) -> DataFrame:
     )
     transformed = load_transform(domain).transform(given, domain)
     _refuse_lost_columns(given.columns, transformed.columns, domain)
-    return steps.judge(transformed, [*builtin_rules(domain, day), *domain.quality.rules]).drop(domain.partition_key)
+    return transformed
+
+
+def _judged(
+    transformed: DataFrame,
+    rules: Sequence[Rule],
+    domain: Domain,
+    day: date,
+    unevaluable: Mapping[str, Collection[str]] | None = None,
+) -> DataFrame:
+    """Return the transformed rows with `_reason` and `_warnings`."""
+    judged = steps.judge(transformed, [*builtin_rules(domain, day), *rules], unevaluable)
+    return judged.drop(domain.partition_key)
 
 
 def _refuse_lost_columns(given: Sequence[str], returned: Sequence[str], domain: Domain) -> None:

@@ -6,7 +6,7 @@ is one that Spark and Sail evaluate to the same value, and the docstring says wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
@@ -16,11 +16,13 @@ from pyspark.sql import types as T
 from platform_core.domain.catalog import OnFailure, Rule, Silver
 from platform_core.domain.contract import Column, ColumnType, Contract
 from platform_core.domain.quality import BUILTIN_RULES
+from spark_jobs.unevaluable_rows import verdict
 
 RECORD_HASH = "_record_hash"
 RECORD = "_record"
 REASON = "_reason"
 WARNINGS = "_warnings"
+NOT_EVALUATED = "the rule could not be evaluated, a value is missing or beyond what its expression takes"
 _ISO_MICROSECONDS = "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'"
 
 
@@ -63,25 +65,36 @@ def record_struct(schema: T.StructType) -> SparkColumn:
     return F.struct(*fields)
 
 
-def judge(df: DataFrame, rules: Sequence[Rule]) -> DataFrame:
+def judge(df: DataFrame, rules: Sequence[Rule], unevaluable: Mapping[str, Collection[str]] | None = None) -> DataFrame:
     """Add `_reason`, each broken rule as `name: reason`, joined by `; `, and `_warnings`, the names of those that warn.
 
-    A row breaks a rule when the expression is false or NULL. Both are empty for a good row; only `_reason` decides
-    whether a row is good.
+    A row breaks a rule when the expression is false, NULL or an error; of the last two the reason says that the rule
+    could not be evaluated. Both columns are empty for a good row; only `_reason` decides whether a row is good.
+
+    Args:
+        unevaluable: The records for which a rule is an error, by rule, as `unevaluable_rows` has them.
     """
     warn = [rule for rule in rules if rule.on_failure is OnFailure.WARN]
     refuse = [rule for rule in rules if rule.on_failure is not OnFailure.WARN]
+    errors = unevaluable or {}
+
+    def broken(rule: Rule, text: str, text_of_null: str) -> SparkColumn:
+        # An index into the texts, so that the expression is evaluated once.
+        texts = F.array(F.lit(text), F.lit(None), F.lit(text_of_null))
+        return F.get(texts, F.coalesce(verdict(rule.expression, errors.get(rule.name, ())), F.lit(2)))
+
+    def reason(rule: Rule) -> SparkColumn:
+        text = f"{rule.name}: {rule.reason or rule.expression}"
+        return broken(rule, text, f"{text} ({NOT_EVALUATED})")
+
+    reasons = [reason(rule) for rule in refuse]
+    warnings = [broken(rule, rule.name, rule.name) for rule in warn]
     return df.withColumns(
         {
-            REASON: _broken("; ", {f"{rule.name}: {rule.reason or rule.expression}": rule for rule in refuse}),
-            WARNINGS: _broken(",", {rule.name: rule for rule in warn}),
+            REASON: F.concat_ws("; ", *reasons) if reasons else F.lit(""),
+            WARNINGS: F.concat_ws(",", *warnings) if warnings else F.lit(""),
         }
     )
-
-
-def _broken(separator: str, rules: Mapping[str, Rule]) -> SparkColumn:
-    broken = [F.when(~F.coalesce(F.expr(rule.expression), F.lit(False)), F.lit(text)) for text, rule in rules.items()]
-    return F.concat_ws(separator, *broken) if broken else F.lit("")
 
 
 def bad(df: DataFrame) -> DataFrame:
