@@ -94,7 +94,7 @@ class Settings(BaseSettings):
 
     spark_remote: str = Field("sc://127.0.0.1:15002", description="URL of the Spark Connect endpoint")
     spark_engine: Literal["spark", "sail"] = Field(
-        "spark", description="Engine that `make up` starts behind SPARK_REMOTE"
+        "sail", description="Engine that `make demo` and `make up` start behind SPARK_REMOTE; a cluster has Spark"
     )
 
     snowflake_account: str = Field("embedded", description="Snowflake account identifier")

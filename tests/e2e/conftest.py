@@ -23,11 +23,11 @@ ROOT = REPOSITORY / ".platform" / "demo"
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedDemo]:
-    """The demo at the size of a test, with `--keep`."""
+    """The demo at the size of a test, with `--keep`, on Spark; `make up` is tested on Sail."""
     output = tmp_path_factory.mktemp("demo") / "output.txt"
     report = ROOT / "report.json"
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "infra.embedded", "demo", "--keep"]
+    command = [sys.executable, "-m", "infra.embedded", "demo", "--keep", "--engine", "spark"]
     command += ["--days", str(DAYS), "--events-per-day", str(EVENTS_PER_DAY), "--seed", str(SEED)]
     with output.open("wb") as file:
         # By itself the demo's partitions begin with its first date.

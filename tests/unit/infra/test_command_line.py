@@ -38,7 +38,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 @pytest.mark.parametrize("command", ["demo", "up"])
 @pytest.mark.parametrize(
     ("variable", "flag", "engine"),
-    [(None, None, "spark"), ("sail", None, "sail"), ("sail", "spark", "spark"), (None, "sail", "sail")],
+    [(None, None, "sail"), ("spark", None, "spark"), ("sail", "spark", "spark"), (None, "spark", "spark")],
 )
 def test_the_setting_chooses_the_engine_and_the_flag_goes_before_it(
     started: list[str],
