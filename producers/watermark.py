@@ -67,8 +67,8 @@ class FileWatermark:
         Raises:
             ConfigurationError: another process has the lock.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock_file.open("a", encoding="utf-8") as file:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(self._lock_file, "a", encoding="utf-8", opener=_private) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -125,7 +125,7 @@ class FileWatermark:
         Raises:
             WatermarkTakenError: another process has written the file since it was loaded or saved here.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # A lock may not reach a second host that shares the folder. Nothing is lost by either watermark, for each was
         # sent before it was saved; so it is enough to notice the other by what it leaves, without a clock.
         if self._is_known and self._version() != self._seen:
@@ -135,7 +135,7 @@ class FileWatermark:
                 " producer a source.",
             )
         draft = self.path.with_suffix(".new")
-        with draft.open("w", encoding="utf-8") as file:
+        with open(draft, "w", encoding="utf-8", opener=_private) as file:
             json.dump(position, file)
             file.flush()
             os.fsync(file.fileno())
@@ -146,6 +146,11 @@ class FileWatermark:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file for its owner alone: a snapshot's file has rows of the source."""
+    return os.open(path, flags, 0o600)
 
 
 @dataclass(frozen=True)

@@ -227,8 +227,9 @@ class Stack:
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
-        for name in ("lake", "state"):
+        for name in ("lake", "state", "logs"):
             (self.root / name).mkdir(exist_ok=True)
+            (self.root / name).chmod(0o700)  # one of an earlier version was open to everybody
 
     def _write_state(self) -> None:
         state = {

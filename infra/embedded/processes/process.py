@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from infra.embedded.errors import ServiceStartError
 
@@ -77,6 +78,15 @@ class _Spawner:
 _spawner = _Spawner()
 
 
+PRIVATE_UMASK = 0o077
+"""What a child writes (the lake, Kafka's segments, snapshots of rows, logs) is its user's alone."""
+
+
+def open_log(path: Path) -> BinaryIO:
+    """Open a log to append to, readable by its owner only."""
+    return os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), "ab")
+
+
 class ManagedProcess:
     """A started child process.
 
@@ -112,7 +122,7 @@ class ManagedProcess:
 
         def start() -> subprocess.Popen[bytes]:
             log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("ab") as output:
+            with open_log(log) as output:
                 return subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -121,6 +131,7 @@ class ManagedProcess:
                     env=environment,
                     cwd=cwd,
                     start_new_session=True,
+                    umask=PRIVATE_UMASK,
                 )
 
         self._log_start = log.stat().st_size if log.exists() else 0

@@ -19,7 +19,7 @@ from typing import Any
 
 from infra.embedded.errors import ServiceStartError
 from infra.embedded.processes.ports import LOOPBACK, free_ports
-from infra.embedded.processes.process import ManagedProcess, child_environment
+from infra.embedded.processes.process import PRIVATE_UMASK, ManagedProcess, child_environment, open_log
 from infra.embedded.toolchain.toolchain import REPOSITORY
 
 WORKER_STOP_SECONDS = 30.0
@@ -77,7 +77,7 @@ class Workers:
         """
         log = self._root / "logs" / f"{module}-{arguments[0]}.log"
         log.parent.mkdir(exist_ok=True)
-        with log.open("ab") as errors:
+        with open_log(log) as errors:
             done = subprocess.run(
                 [sys.executable, "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
@@ -85,6 +85,7 @@ class Workers:
                 stderr=errors,
                 env=child_environment(self._env),
                 cwd=REPOSITORY,
+                umask=PRIVATE_UMASK,
                 check=False,
             )
         lines = done.stdout.decode(errors="replace").strip().splitlines()

@@ -86,6 +86,11 @@ def test_a_second_stack_runs_beside_the_first(tmp_path: Path) -> None:
         psycopg2.connect(first.env()["POSTGRES_DSN"]).close()
         state = (tmp_path / "a" / "stack.json").read_text()
         assert first.env()["KAFKA_PASSWORD"] not in state
+        # What is written by hand has ports and ids only.
+        open_files = [p for p in (tmp_path / "a").rglob("*") if p.is_file() and p.stat().st_mode & 0o077]
+        assert {p.name for p in open_files} <= {"stack.json", "stack.lock", "server.properties", "meta.properties"}
+        folders = [(tmp_path / "a" / name).stat().st_mode & 0o777 for name in ("lake", "state", "logs")]
+        assert folders == [0o700] * 3
 
 
 def test_a_folder_belongs_to_one_stack_at_a_time(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -33,6 +34,17 @@ def eventually_gone(*pids: int, seconds: float = 5.0) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def test_what_a_process_writes_and_its_log_are_its_users_alone(tmp_path: Path) -> None:
+    script = f"mkdir -p {tmp_path}/lake/bronze; echo x > {tmp_path}/lake/bronze/file; echo said"
+    process = ManagedProcess("demo", ["/bin/sh", "-c", script], log=tmp_path / "logs" / "demo.log")
+    deadline = time.monotonic() + 20
+    while process.alive and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert (tmp_path / "logs" / "demo.log").read_text() == "said\n"
+    written = [tmp_path / "lake", tmp_path / "lake/bronze", tmp_path / "lake/bronze/file", tmp_path / "logs/demo.log"]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in written] == [0o700, 0o700, 0o600, 0o600]
 
 
 def test_a_process_that_ends_fails_the_wait_at_once_with_its_log_and_without_its_secret(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def test_a_watermark_survives_a_crash_while_saving(tmp_path: Path, monkeypatch: 
     store = FileWatermark(tmp_path / "state", "orders")
     assert store.load() is None
     store.save({"low": 1})
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (store.path, store.path.parent)] == [0o600, 0o700]
 
     def crash(descriptor: int) -> None:
         raise KeyboardInterrupt
