@@ -33,6 +33,7 @@ from pdp.commands import (
     trace,
     watermark,
 )
+from pdp.json_option import Commands
 from platform_core.errors import PlatformError
 
 EXIT_COULD_NOT_START = 2
@@ -63,7 +64,7 @@ def _of_the_lake(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno != errno.EPIPE
 
 
-app = typer.Typer(
+app = Commands(
     name="pdp",
     cls=ExplainingGroup,
     help="Look at the platform's partitions and streams, and change them. Every command has --json.",

@@ -11,10 +11,11 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime
 from operator import itemgetter
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich import box
@@ -26,7 +27,8 @@ from rich.text import Text
 from platform_core.clock import SystemClock
 from platform_core.partitions.partition_state import State
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables")]
+AS_JSON: ContextVar[bool] = ContextVar("as_json", default=False)
+"""Whether the command that runs prints JSON."""
 
 WIDTH_OF_A_PIPE = 240
 """Columns when nobody looks: nothing is folded, so that `grep` finds whole lines."""
@@ -65,19 +67,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def answer(
-    as_json: bool, document: Mapping[str, Any], *shown: RenderableType, notes: Iterable[str] = (), nothing: str = ""
-) -> None:
+def answer(document: Mapping[str, Any], *shown: RenderableType, notes: Iterable[str] = (), nothing: str = "") -> None:
     """Print a command's result: the document as JSON on stdout, or what is shown to people, with the notes on stderr.
 
     Args:
-        as_json: Which of the two.
         document: The whole result; of dataclasses JSON has the fields, dates and times are ISO 8601.
         *shown: Tables of the same records, and lines.
         notes: Lines for people, on stderr.
         nothing: The note that replaces everything shown when its tables have no row.
     """
-    if as_json:
+    if AS_JSON.get():
         text = json.dumps(document, indent=2, default=_plain, ensure_ascii=False)
         typer.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
         return

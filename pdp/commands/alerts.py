@@ -14,7 +14,7 @@ import typer
 from pdp import arguments, output
 from pdp.arguments import AnyDomainName
 from pdp.environment import Platform
-from pdp.output import Json, TableColumn
+from pdp.output import TableColumn
 from platform_core.clock import SystemClock
 
 
@@ -22,7 +22,6 @@ def alerts(
     ctx: typer.Context,
     domain: AnyDomainName = None,
     days: Annotated[float, typer.Option("--days", min=0, help="How far back to look")] = 7.0,
-    as_json: Json = False,
 ) -> None:
     """Show the alerts of the last days: what happened, where, what to type next, and who was told."""
     from platform_core.lake.alerts import AlertLog
@@ -32,7 +31,6 @@ def alerts(
     logged = AlertLog(platform.lake).read(name, SystemClock().now() - timedelta(days=days))
     rows = [{**asdict(each.alert), "raised_at": each.raised_at, "channels": each.channels} for each in logged]
     output.answer(
-        as_json,
         {"alerts": rows},
         output.table(
             rows,

@@ -18,7 +18,7 @@ from audit.report import AuditReport, Stage, StageResult
 from pdp import arguments, output
 from pdp.arguments import DATE_HELP, FromText, ToText
 from pdp.environment import Platform
-from pdp.output import Json, TableColumn
+from pdp.output import TableColumn
 from platform_core.counted import counted
 
 STAGES = [stage.value for stage in Stage]
@@ -36,7 +36,6 @@ def audit(
     days: Annotated[list[str] | None, typer.Option("--date", metavar="DATE", help=f"One date, {DATE_HELP}")] = None,
     first: FromText = None,
     last: ToText = None,
-    as_json: Json = False,
 ) -> None:
     """Prove that nothing was lost: reconcile every layer with the next one.
 
@@ -65,18 +64,18 @@ def audit(
             stages=chosen_stages,
             progress=progress,
         )
-    show(report, as_json)
+    show(report)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
 
 
-def show(report: AuditReport, as_json: bool = False) -> None:
+def show(report: AuditReport) -> None:
     """Print a report: one line a domain and stage, then what nothing explains, then the verdict."""
     notes = [
         f"not checked: {each.domain}{f' {each.day}' if each.day else ''}, {each.stage.layers}: {each.not_checked}"
         for each in report.not_checked
     ]
-    output.answer(as_json, report.to_json(), *_shown(report), notes=notes)
+    output.answer(report.to_json(), *_shown(report), notes=notes)
 
 
 def _shown(report: AuditReport) -> Iterator[RenderableType]:

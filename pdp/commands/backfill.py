@@ -20,7 +20,6 @@ from pdp.actions.partition_resets import Verdict
 from pdp.arguments import DATE_HELP, DomainName
 from pdp.commands import outcomes
 from pdp.environment import Platform
-from pdp.output import Json
 from platform_core.clock import SystemClock
 from platform_core.counted import counted
 from platform_core.partitions.partition_state import State
@@ -42,7 +41,6 @@ def backfill(
     only_failed: Annotated[bool, typer.Option("--only-failed", help="Only dates that are FAILED or DEAD")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, change nothing")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Follow until every date is DONE, FAILED or DEAD")] = False,
-    as_json: Json = False,
 ) -> None:
     """Process again every date of a range that has Bronze files."""
     platform: Platform = ctx.obj
@@ -56,8 +54,8 @@ def backfill(
     done = outcomes.guarded(platform, chosen, plan)
     if not dry_run:
         done = partition_resets.carry_out(platform.partitions, done)
-    if not as_json:
-        output.answer(False, {}, outcomes.table(done))
+    if not output.AS_JSON.get():
+        output.answer({}, outcomes.table(done))
     ours = [outcome.day for outcome in done if outcome.verdict in (Verdict.RESET, Verdict.WAITING)]
     if dry_run:
         output.note("Dry run: nothing was changed.")
@@ -69,11 +67,11 @@ def backfill(
     has_bronze = any(start <= day <= end for day in bronze)
     if not has_bronze:
         output.note(f"Bronze has no file of `{chosen.name}` from {start} to {end}: there is nothing to process.")
-    states = _follow(platform, chosen, ours, silent=as_json) if wait and ours and not dry_run else {}
-    if as_json:
+    states = _follow(platform, chosen, ours, silent=output.AS_JSON.get()) if wait and ours and not dry_run else {}
+    if output.AS_JSON.get():
         final = {day.isoformat(): state for day, state in sorted(states.items())}
         wish = {"domain": chosen.name, "from": start, "to": end, "dry_run": dry_run}
-        output.answer(True, {**wish, **outcomes.document(done), "final": final})
+        output.answer({**wish, **outcomes.document(done), "final": final})
     if outcomes.is_refused(done) or not has_bronze or any(state is not State.DONE for state in states.values()):
         raise typer.Exit(1)
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from pdp import arguments, output
 from pdp.arguments import AnyDayText, AnyDomainName
 from pdp.environment import Platform
-from pdp.output import Json, TableColumn
+from pdp.output import TableColumn
 from platform_core.counted import counted
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ def corrections(
     domain: AnyDomainName = None,
     day: AnyDayText = None,
     table: Annotated[str | None, typer.Option("--table", metavar="NAME", help="Only this Gold table")] = None,
-    as_json: Json = False,
 ) -> None:
     """Show what reprocessing changed in Gold: the rows, their values before and after, and the cause."""
     from platform_core.lake.corrections import CorrectionLedger
@@ -49,7 +48,7 @@ def corrections(
     groups = [_document(list(group)) for _, group in groupby(ordered, key=lambda line: line.correction_id)]
     shown = [renderable for group in groups for renderable in _shown(group)]
     notes = [] if groups else ["No reprocess has been recorded: Gold is as it was first written."]
-    output.answer(as_json, {"corrections": groups}, *shown, notes=notes)
+    output.answer({"corrections": groups}, *shown, notes=notes)
 
 
 def _document(group: Sequence[Correction]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from rich.text import Text
 from pdp import arguments, output, record_bytes
 from pdp.arguments import AnyDomainName, ArgumentError, DomainName, SinceText
 from pdp.environment import Platform
-from pdp.output import Json, TableColumn
+from pdp.json_option import Commands
+from pdp.output import TableColumn
 from platform_core.clock import SystemClock
 from platform_core.counted import counted
 from platform_kafka.formats.dead_letter_headers import own_headers
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pdp.actions.dead_letters.redrive import RedriveResult
     from platform_core.domain.catalog import Domain
 
-app = typer.Typer(
+app = Commands(
     help="Look at the records that the sink or a producer refused, and send them back.", no_args_is_help=True
 )
 
@@ -40,7 +41,6 @@ def list_dead_letters(
     domain: AnyDomainName = None,
     since: SinceText = None,
     error: Error = None,
-    as_json: Json = False,
 ) -> None:
     """Count the dead letters by domain and error class, with how many were sent back."""
     from pdp.actions.dead_letters.summary import summarise
@@ -62,7 +62,6 @@ def list_dead_letters(
         for each, classes in counts
     ]
     output.answer(
-        as_json,
         {"since": start, "domains": documents},
         output.table(
             [{"domain": each.name, **output.record(some, "open")} for each, classes in counts for some in classes],
@@ -91,7 +90,6 @@ def peek(
     since: SinceText = None,
     offset: Annotated[int | None, typer.Option("--offset", min=0, help="Start at this offset of the DLQ")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Write the bytes of one value into a file or pipe")] = False,
-    as_json: Json = False,
 ) -> None:
     """Show dead letters: where from, why, how often, key and value; the newest, or from an offset on."""
     from pdp.actions.dead_letters.reader import select
@@ -102,18 +100,18 @@ def peek(
     start = arguments.moment(since) if since else None
     with OperatorKafka(platform.settings) as kafka:
         shown = select(kafka, chosen, 1 if raw else limit, error, start, offset)
-    nothing = [] if shown else [f"No such dead letter in `{dlq_name(chosen)}`."]
-    if raw and shown:
+    nothing = f"No such dead letter in `{dlq_name(chosen)}`."
+    if raw:
+        if not shown:
+            output.note(nothing)
+            raise typer.Exit(1)
         _write_value(shown[0])
         return
     output.answer(
-        as_json and not raw,
         {"domain": chosen.name, "topic": dlq_name(chosen), "dead_letters": [_document(each) for each in shown]},
         *(line for each in shown for line in _lines(each)),
-        notes=nothing,
+        notes=[] if shown else [nothing],
     )
-    if raw:
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -127,7 +125,6 @@ def redrive(
         int, typer.Option("--max-attempts", min=1, help="Park a dead letter that was refused so often")
     ] = 3,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count, send nothing")] = False,
-    as_json: Json = False,
 ) -> None:
     """Send dead letters back to their raw topic, each once; those refused too often are parked."""
     from pdp.actions.dead_letters.redrive import Selection
@@ -136,7 +133,7 @@ def redrive(
     platform: Platform = ctx.obj
     chosen = arguments.domain(platform.catalog, domain)
     selection = Selection(arguments.moment(since) if since else None, error, limit)
-    with output.progress(silent=as_json) as progress:
+    with output.progress(silent=output.AS_JSON.get()) as progress:
         result = send_back(
             platform.settings,
             chosen,
@@ -154,7 +151,7 @@ def redrive(
         TableColumn("skipped (already done)", "skipped"),
         TableColumn("not sendable", "unreadable"),
     )
-    output.answer(as_json, output.record(result), shown, notes=_notes(chosen, result, selection.error))
+    output.answer(output.record(result), shown, notes=_notes(chosen, result, selection.error))
     if result.unreadable:
         raise typer.Exit(1)
 

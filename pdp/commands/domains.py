@@ -14,7 +14,7 @@ import typer
 
 from pdp import output
 from pdp.environment import Platform
-from pdp.output import Json, TableColumn
+from pdp.output import TableColumn
 
 RUNS, BROKEN, REMOVED = "runs", "broken", "removed"
 
@@ -24,7 +24,6 @@ def domains(
     leftovers: Annotated[
         bool, typer.Option("--leftovers", help="Also list what no domain of domains.yaml owns: lake, Kafka, warehouse")
     ] = False,
-    as_json: Json = False,
 ) -> None:
     """Show each domain: whether it runs, what is wrong with its entry, and whether it is only left in the lake.
 
@@ -58,7 +57,6 @@ def domains(
     elif removed:
         notes = ["`pdp domains --leftovers` lists what removed domains have left. Nothing is deleted by itself."]
     output.answer(
-        as_json,
         {"domains": rows, **document, "notes": notes},
         *shown,
         notes=notes,

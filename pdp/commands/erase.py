@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pdp import arguments, output
 from pdp.environment import Platform
-from pdp.output import Json, TableColumn
+from pdp.output import TableColumn
 from platform_core.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ def erase(
     identifier: Annotated[str, typer.Argument(metavar="ID", help="The person's identifier")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what each layer has")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; nothing brings the data back")] = False,
-    as_json: Json = False,
 ) -> None:
     """Remove one person's data from every layer, and prove it by reading all of them; run it until it says done."""
     from erasure.run import Erasure
@@ -50,18 +49,18 @@ def erase(
             progress=output.note,
         )
         if dry_run:
-            _show_survey(erasure.survey(), as_json)
+            _show_survey(erasure.survey())
             return
         if not yes:
             names = ", ".join(holder.domain.name for holder in held)
             typer.confirm(f"Erase this {kind} from {names}? Nothing brings the data back.", abort=True, err=True)
         outcome = erasure.run()
-    _show_outcome(outcome, as_json)
+    _show_outcome(outcome)
     if not outcome.complete:
         raise typer.Exit(1)
 
 
-def _show_survey(survey: Survey, as_json: bool) -> None:
+def _show_survey(survey: Survey) -> None:
     shown = output.table(
         survey.lines,
         "layer",
@@ -71,14 +70,13 @@ def _show_survey(survey: Survey, as_json: bool) -> None:
         TableColumn("of others", "others"),
     )
     document = {"layers": survey.lines, "of_subject": survey.of_subject}
-    output.answer(as_json, document, shown, notes=["Dry run: nothing was changed."])
+    output.answer(document, shown, notes=["Dry run: nothing was changed."])
 
 
-def _show_outcome(outcome: Outcome, as_json: bool) -> None:
+def _show_outcome(outcome: Outcome) -> None:
     lines = [_difference(*pair) for pair in _paired(outcome)]
     waiting = [{"domain": domain, "date": day, "state": state} for domain, day, state in outcome.waiting]
     output.answer(
-        as_json,
         {
             "complete": outcome.complete,
             "rewritten_files": outcome.rewritten,

@@ -16,7 +16,7 @@ from rich.text import Text
 from pdp import arguments, output, record_bytes
 from pdp.arguments import AnyDomainName, ArgumentError
 from pdp.environment import Platform
-from pdp.output import Json, TableColumn
+from pdp.output import TableColumn
 from platform_core.counted import counted
 from platform_kafka.records import headers_of, kafka_datetime
 from platform_kafka.topics import SINK_GROUP, dlq_name, parked_name, redriven_name, topic_specs
@@ -30,7 +30,7 @@ DAY_MS = 86_400_000
 FOREIGN = "foreign"
 
 
-def topics(ctx: typer.Context, as_json: Json = False) -> None:
+def topics(ctx: typer.Context) -> None:
     """List Kafka's topics: what they are for, what they hold, and how long."""
     from platform_kafka.reader import OperatorKafka
 
@@ -49,7 +49,6 @@ def topics(ctx: typer.Context, as_json: Json = False) -> None:
         rows.append({"topic": name, "kind": kind, "partitions": len(held), **totals, "retention_ms": retention[name]})
     missing = [name for name in kinds if name not in names]
     output.answer(
-        as_json,
         {"topics": rows, "missing": missing},
         output.table(
             rows,
@@ -65,7 +64,7 @@ def topics(ctx: typer.Context, as_json: Json = False) -> None:
     )
 
 
-def lag(ctx: typer.Context, domain: AnyDomainName = None, as_json: Json = False) -> None:
+def lag(ctx: typer.Context, domain: AnyDomainName = None) -> None:
     """Show how far the sink is behind, by partition, and whether it runs."""
     from pdp.actions import group_offsets
     from platform_kafka.reader import OperatorKafka
@@ -80,7 +79,6 @@ def lag(ctx: typer.Context, domain: AnyDomainName = None, as_json: Json = False)
     members = [{"client_id": m.client_id, "host": m.host, "partitions": len(m.partitions)} for m in group.members]
     who = ", ".join(f"{m['client_id']}@{str(m['host']).lstrip('/')} ({m['partitions']})" for m in members)
     output.answer(
-        as_json,
         {
             "group": {"name": group.name, "state": group.state, "members": members},
             "partitions": rows,
@@ -116,7 +114,6 @@ def peek(
         int | None, typer.Option("--from-end", min=1, metavar="N", help="Start N offsets before each partition's end")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Records to show")] = 10,
-    as_json: Json = False,
 ) -> None:
     """Show records of a topic: offset, time, key, headers and value; the newest without an offset."""
     from platform_kafka.reader import OperatorKafka
@@ -128,7 +125,6 @@ def peek(
         arguments.one_of("topic", topic, list(kafka.topics))
         shown = _records(kafka, topic, partition, offset, from_end, limit)
     output.answer(
-        as_json,
         {"topic": topic, "records": [_document(message) for message in shown]},
         *(line for message in shown for line in _lines(message)),
         notes=[] if shown else [f"`{topic}` has no record there."],

@@ -14,7 +14,7 @@ import typer
 from pdp import arguments, output
 from pdp.arguments import AnyDomainName
 from pdp.environment import Platform
-from pdp.output import Json, TableColumn
+from pdp.output import TableColumn
 from platform_core.errors import PermanentError
 from platform_core.partitions.partition_state import State
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from platform_core.domain.catalog import Domain
 
 
-def maintain(ctx: typer.Context, domain: AnyDomainName = None, as_json: Json = False) -> None:
+def maintain(ctx: typer.Context, domain: AnyDomainName = None) -> None:
     """Merge small files of a domain's tables and end the files of replaced versions; without a domain, of all tables.
 
     No row changes. The asset `maintenance` of each domain does the same once a day.
@@ -37,7 +37,6 @@ def maintain(ctx: typer.Context, domain: AnyDomainName = None, as_json: Json = F
         output.note(f"{turn.table}: done")
         turns.append(turn)
     output.answer(
-        as_json,
         {"tables": [asdict(turn) for turn in turns]},
         output.table(
             [asdict(turn) for turn in turns],

@@ -13,13 +13,14 @@ import typer
 from pdp import arguments, output
 from pdp.arguments import TIME_HELP, AnyDomainName, ArgumentError
 from pdp.environment import Platform
-from pdp.output import Json, TableColumn
+from pdp.json_option import Commands
+from pdp.output import TableColumn
 from platform_kafka.topics import SINK_GROUP
 
 if TYPE_CHECKING:
     from platform_core.domain.catalog import Catalog
 
-app = typer.Typer(help="Set the stopped sink's committed offsets.", no_args_is_help=True)
+app = Commands(help="Set the stopped sink's committed offsets.", no_args_is_help=True)
 
 
 @app.callback()
@@ -43,7 +44,6 @@ def reset(
         bool, typer.Option("--allow-skip", help="Also go forward, so that records are never read")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, change nothing")] = False,
-    as_json: Json = False,
 ) -> None:
     """Make the sink read again from another offset; refused while a sink runs."""
     from pdp.actions import group_offsets
@@ -78,7 +78,6 @@ def reset(
     rows = [output.record(m, "again", "skipped") for m in moves]
     before = TableColumn("before", show=output.number_or_none)
     output.answer(
-        as_json,
         {"group": SINK_GROUP, "dry_run": dry_run, "members": members, "partitions": rows},
         output.table(rows, "topic", "partition", before, "after", TableColumn("read again", "again"), "skipped"),
         notes=notes,

@@ -51,14 +51,14 @@ def detail(cause: str, **more: object) -> dict[str, Any]:
     return {"cause": cause, "by": arguments.operator(), **more}
 
 
-def finish(platform: Platform, plan: Sequence[ResetOutcome], as_json: bool, nothing: str) -> None:
+def finish(platform: Platform, plan: Sequence[ResetOutcome], nothing: str) -> None:
     """Carry out a plan, show what happened, and end with 1 if something asked for did not happen.
 
     Args:
         nothing: What to say of an empty plan.
     """
     done = partition_resets.carry_out(platform.partitions, plan)
-    output.answer(as_json, document(done), *([table(done)] if done else []))
+    output.answer(document(done), *([table(done)] if done else []))
     for line in (*launches(platform, done), *holders(platform, done)) if done else (nothing,):
         output.note(line)
     if not done or is_refused(done):

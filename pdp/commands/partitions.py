@@ -20,7 +20,8 @@ from pdp.actions import partition_resets
 from pdp.arguments import AnyDayText, AnyDomainName, ArgumentError, DayText, DomainName, FromText, ToText
 from pdp.commands import outcomes
 from pdp.environment import Platform
-from pdp.output import Json, TableColumn
+from pdp.json_option import Commands
+from pdp.output import TableColumn
 from platform_core.counted import counted
 from platform_core.partitions.partition_meta import Partition
 from platform_core.partitions.partition_state import State
@@ -28,7 +29,7 @@ from platform_core.partitions.partition_state import State
 if TYPE_CHECKING:
     from platform_core.domain.catalog import Domain
 
-app = typer.Typer(help="Look at the partitions' states, reset and revive them.", no_args_is_help=True)
+app = Commands(help="Look at the partitions' states, reset and revive them.", no_args_is_help=True)
 
 FILES_SHOWN = 5
 
@@ -40,7 +41,6 @@ def list_partitions(
     status: Annotated[list[str] | None, typer.Option("--status", help="Only this status; may be repeated")] = None,
     first: FromText = None,
     last: ToText = None,
-    as_json: Json = False,
 ) -> None:
     """Show one line a date."""
     platform: Platform = ctx.obj
@@ -55,7 +55,6 @@ def list_partitions(
     ]
     summary = Counter(row.status.value for row in rows)
     output.answer(
-        as_json,
         {"partitions": [output.record(row, without=["source_files"]) for row in rows], "summary": summary},
         output.table(
             rows,
@@ -82,7 +81,7 @@ def _summary(total: int, counts: Counter[str]) -> Text:
 
 
 @app.command()
-def show(ctx: typer.Context, domain: DomainName, day: DayText, as_json: Json = False) -> None:
+def show(ctx: typer.Context, domain: DomainName, day: DayText) -> None:
     """Show everything about one date, and what to do next."""
     platform: Platform = ctx.obj
     chosen, chosen_day = arguments.domain(platform.catalog, domain), arguments.day(day)
@@ -91,13 +90,12 @@ def show(ctx: typer.Context, domain: DomainName, day: DayText, as_json: Json = F
         files = len(platform.lake.list_date(chosen, chosen_day))
         has = f"Bronze has {counted(files, 'file')} of it: discovery makes the row"
         reason = has if files else "Bronze has no file of it"
-        output.answer(as_json, {"partition": None, "bronze_files": files})
+        output.answer({"partition": None, "bronze_files": files})
         output.note(f"`{chosen.name}` {chosen_day} has no row; {reason}.")
         raise typer.Exit(1)
     advice = _advice(row, chosen, platform)
     lease = {"lease_age": output.age(row.updated_at)} if _is_leased(row) and row.updated_at else {}
     output.answer(
-        as_json,
         {"partition": row, "next": advice, **lease},
         output.pairs("column", _columns(row, **lease)),
         *([Text(advice)] if advice else []),
@@ -155,14 +153,13 @@ def _advice(row: Partition, domain: Domain, platform: Platform) -> str | None:
 
 
 @app.command()
-def history(ctx: typer.Context, domain: DomainName, day: AnyDayText = None, as_json: Json = False) -> None:
+def history(ctx: typer.Context, domain: DomainName, day: AnyDayText = None) -> None:
     """Show every transition, oldest first."""
     platform: Platform = ctx.obj
     chosen = arguments.domain(platform.catalog, domain)
     lines = platform.partitions.history(chosen.name, arguments.day(day) if day else None)
     rows = [{**output.record(line), "detail": _parsed(line.detail)} for line in lines]
     output.answer(
-        as_json,
         {"transitions": rows},
         output.table(
             rows,
@@ -192,7 +189,6 @@ def reset(
     accept_loss: Annotated[
         bool, typer.Option("--accept-loss", help="Bronze has lost files: their rows leave what is published")
     ] = False,
-    as_json: Json = False,
 ) -> None:
     """Process dates again: they become PENDING, their retries are counted from zero."""
     platform: Platform = ctx.obj
@@ -211,7 +207,7 @@ def reset(
         ),
         accept_loss=accept_loss,
     )
-    outcomes.finish(platform, plan, as_json, "There is no row in this range: nothing was reset.")
+    outcomes.finish(platform, plan, "There is no row in this range: nothing was reset.")
 
 
 @app.command()
@@ -220,7 +216,6 @@ def revive(
     domain: AnyDomainName = None,
     days: Annotated[list[str] | None, typer.Argument(metavar="[DATE]...", help=arguments.DATE_HELP)] = None,
     everything: Annotated[bool, typer.Option("--all", help="The DEAD dates of every domain")] = False,
-    as_json: Json = False,
 ) -> None:
     """Give DEAD dates another life, once the cause is mended."""
     platform: Platform = ctx.obj
@@ -240,10 +235,10 @@ def revive(
         )
     ]
     if not plan:
-        output.answer(as_json, outcomes.document([]))
+        output.answer(outcomes.document([]))
         output.note("No date is DEAD.")
         return
-    outcomes.finish(platform, plan, as_json, "")
+    outcomes.finish(platform, plan, "")
 
 
 def _parsed(text: str) -> object:

@@ -20,13 +20,14 @@ from pdp.actions import partition_resets
 from pdp.arguments import AnyDayText, DayText, DomainName, FromText, ToText
 from pdp.commands import outcomes
 from pdp.environment import Platform
-from pdp.output import Json, TableColumn
+from pdp.json_option import Commands
+from pdp.output import TableColumn
 from platform_core.counted import counted
 
 if TYPE_CHECKING:
     from platform_core.domain.catalog import Domain
 
-app = typer.Typer(help="Look at the rows that a rule refused, and replay them.", no_args_is_help=True)
+app = Commands(help="Look at the rows that a rule refused, and replay them.", no_args_is_help=True)
 
 Rule = Annotated[str | None, typer.Option("--rule", metavar="NAME", help="Only rows that broke this rule first")]
 
@@ -35,7 +36,7 @@ RECORD_SHOWN = 400
 
 
 @app.command("list")
-def list_quarantine(ctx: typer.Context, domain: DomainName, day: AnyDayText = None, as_json: Json = False) -> None:
+def list_quarantine(ctx: typer.Context, domain: DomainName, day: AnyDayText = None) -> None:
     """Count the quarantined rows by date and rule."""
     platform: Platform = ctx.obj
     chosen = arguments.domain(platform.catalog, domain)
@@ -43,7 +44,6 @@ def list_quarantine(ctx: typer.Context, domain: DomainName, day: AnyDayText = No
     rows = [{"date": at, "rule": rule, "rows": count} for (at, rule), count in counts.items()]
     total = sum(counts.values())
     output.answer(
-        as_json,
         {"domain": chosen.name, "counts": rows, "rows": total},
         output.table(rows, "date", "rule", "rows"),
         Text(f"{counted(total, 'row')} of {counted(len({at for at, _ in counts}), 'date')}"),
@@ -58,7 +58,6 @@ def show(
     day: DayText,
     rule: Rule = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show")] = 20,
-    as_json: Json = False,
 ) -> None:
     """Show quarantined rows of one date: why, where they are in Kafka, and the record."""
     platform: Platform = ctx.obj
@@ -68,7 +67,6 @@ def show(
     rows.sort(key=lambda row: (row["topic"] or "", row["partition"] or 0, row["offset"] or 0))
     shown = [{**row, "record": _parsed(row["record"])} for row in rows[:limit]]
     output.answer(
-        as_json,
         {"domain": chosen.name, "date": chosen_day, "total": len(rows), "rows": shown},
         output.table(
             rows[:limit],
@@ -90,7 +88,6 @@ def replay(
     first: FromText = None,
     last: ToText = None,
     rule: Rule = None,
-    as_json: Json = False,
 ) -> None:
     """Process again the dates that have quarantined rows, after the rule or the Transform was mended."""
     platform: Platform = ctx.obj
@@ -99,7 +96,7 @@ def replay(
     detail = outcomes.detail("quarantine replay", **({"rule": rule} if rule else {}))
     plan = partition_resets.reset(chosen.name, days, outcomes.rows_by_day(platform, chosen), detail)
     plan = outcomes.guarded(platform, chosen, plan)
-    outcomes.finish(platform, plan, as_json, f"No such row of `{chosen.name}` is in quarantine: nothing to replay.")
+    outcomes.finish(platform, plan, f"No such row of `{chosen.name}` is in quarantine: nothing to replay.")
 
 
 def _counts(platform: Platform, domain: Domain, day: date | None) -> dict[tuple[date, str], int]:

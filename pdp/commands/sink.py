@@ -18,11 +18,11 @@ from rich.text import Text
 from pdp import output
 from pdp.arguments import ArgumentError
 from pdp.environment import Platform
-from pdp.output import Json
+from pdp.json_option import Commands
 from platform_core.counted import counted
 from platform_core.errors import ConfigurationError, TransientError
 
-app = typer.Typer(help="Ask the running sink, or make it write what it holds.", no_args_is_help=True)
+app = Commands(help="Ask the running sink, or make it write what it holds.", no_args_is_help=True)
 
 Url = Annotated[
     str | None, typer.Option("--url", metavar="URL", help="The sink's HTTP endpoint; default `SINK_ENDPOINT_URL`")
@@ -37,7 +37,7 @@ ANSWER_BYTES = 1_048_576
 
 
 @app.command()
-def flush(ctx: typer.Context, url: Url = None, as_json: Json = False) -> None:
+def flush(ctx: typer.Context, url: Url = None) -> None:
     """Make the sink write and commit all that it has buffered, instead of waiting for size or age."""
     base = _base(ctx.obj, url)
     status, answer = _ask(base, "/flush", FLUSH_SECONDS, method="POST")
@@ -48,13 +48,13 @@ def flush(ctx: typer.Context, url: Url = None, as_json: Json = False) -> None:
         " by and by. Look again: pdp sink status"
     )
     document = {**answer, "url": base, "http_status": status}
-    output.answer(as_json, document, *([Text(done)] if drained else []), notes=[] if drained else [left])
+    output.answer(document, *([Text(done)] if drained else []), notes=[] if drained else [left])
     if not drained:
         raise typer.Exit(1)
 
 
 @app.command("status")
-def status_of_sink(ctx: typer.Context, url: Url = None, as_json: Json = False) -> None:
+def status_of_sink(ctx: typer.Context, url: Url = None) -> None:
     """Show whether the sink is healthy, as its own check sees it."""
     base = _base(ctx.obj, url)
     status, answer = _ask(base, "/healthz", STATUS_SECONDS)
@@ -62,7 +62,6 @@ def status_of_sink(ctx: typer.Context, url: Url = None, as_json: Json = False) -
     facts = {**answer, **_object(answer.get("facts"))}
     shown = [("healthy", Text("yes", "green") if healthy else Text("no", "red")), *facts.items()]
     output.answer(
-        as_json,
         {**answer, "url": base, "http_status": status, "healthy": healthy},
         output.pairs("fact", [(name, value) for name, value in shown if name != "facts"]),
     )

@@ -15,7 +15,6 @@ from rich.text import Text
 from pdp import arguments, output
 from pdp.arguments import DATE_HELP
 from pdp.environment import Platform
-from pdp.output import Json
 
 if TYPE_CHECKING:
     from audit.trace import Trace
@@ -29,7 +28,6 @@ def trace(
     record: Annotated[str, typer.Argument(metavar="KEY|TOPIC:PARTITION:OFFSET", help="An order, an event, an offset")],
     domain: Annotated[str | None, typer.Option("--domain", metavar="DOMAIN", help="Only in this domain")] = None,
     day: Annotated[str | None, typer.Option("--date", metavar="DATE", help=f"Only in this date, {DATE_HELP}")] = None,
-    as_json: Json = False,
 ) -> None:
     """Show one record at every stage. Exit code 1: it is nowhere."""
     from audit.trace import trace as search
@@ -45,7 +43,7 @@ def trace(
         day=arguments.day(day) if day else None,
     )
     shown = [_table(each) for each in traces if each.is_found] or [_table(each) for each in traces]
-    output.answer(as_json, {"traces": [each.to_json() for each in traces]}, *shown)
+    output.answer({"traces": [each.to_json() for each in traces]}, *shown)
     if not any(each.is_found for each in traces):
         raise typer.Exit(1)
 

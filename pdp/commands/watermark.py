@@ -13,13 +13,14 @@ import typer
 from pdp import arguments, output
 from pdp.arguments import TIME_HELP
 from pdp.environment import Platform
-from pdp.output import Json, TableColumn
+from pdp.json_option import Commands
+from pdp.output import TableColumn
 
-app = typer.Typer(help="Up to where each source was read.", no_args_is_help=True)
+app = Commands(help="Up to where each source was read.", no_args_is_help=True)
 
 
 @app.command()
-def show(ctx: typer.Context, as_json: Json = False) -> None:
+def show(ctx: typer.Context) -> None:
     """Show the watermark of each source."""
     from producers.watermark import describe
 
@@ -35,7 +36,7 @@ def show(ctx: typer.Context, as_json: Json = False) -> None:
         TableColumn("file", "path"),
     )
     nothing = f"No source has a watermark in `{platform.settings.state_dir}` yet."
-    output.answer(as_json, {"watermarks": states}, table, nothing=nothing)
+    output.answer({"watermarks": states}, table, nothing=nothing)
 
 
 @app.command()
@@ -44,7 +45,6 @@ def reset(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A source, see `pdp watermark show`")],
     to: Annotated[str | None, typer.Option("--to", metavar="TIME", help=f"{TIME_HELP}; its beginning without")] = None,
     force: Annotated[bool, typer.Option("--force", help="Also forward, so that changes are never read")] = False,
-    as_json: Json = False,
 ) -> None:
     """Make a stopped producer read its source again from a time on."""
     from producers.watermark import describe, watermarked
@@ -59,4 +59,4 @@ def reset(
     start, end = (output.moment(at) or "its beginning" for at in (before, target))
     again = "Start the producer again: it sends what changed since; Silver keeps one of what comes twice."
     document = {"source": source, "before": before, "after": target}
-    output.answer(as_json, document, notes=[f"`{source}`: from {start} to {end}. {again}"])
+    output.answer(document, notes=[f"`{source}`: from {start} to {end}. {again}"])

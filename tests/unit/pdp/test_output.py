@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -34,7 +35,8 @@ ROWS = [
 def answer(rows: list[Row], *, as_json: bool) -> None:
     table = output.table(rows, "topic", TableColumn("date", "day"), TableColumn("behind", "lag"), "at")
     document = {"rows": [output.record(row, "late", without=["day"]) for row in rows], "raw": rows}
-    output.answer(as_json, document, table, notes=["a note"], nothing="No row.")
+    output.AS_JSON.set(as_json)
+    output.answer(document, table, notes=["a note"], nothing="No row.")
 
 
 def test_a_person_reads_a_table_and_its_notes_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,14 +68,21 @@ def test_what_is_said_of_nothing_replaces_the_empty_table(capsys: pytest.Capture
     assert capsys.readouterr() == ("", "No row.\n")
 
 
+@pytest.fixture(autouse=True)
+def _no_json() -> Iterator[None]:
+    yield
+    output.AS_JSON.set(False)
+
+
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e\x7f"
 
 
 def test_nothing_of_a_value_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"text": f"a {HOSTILE}", "styled": Text(HOSTILE, "red"), "list": [HOSTILE], "dict": {HOSTILE: HOSTILE}}]
     shown = output.table(rows, "text", "styled", "list", "dict", title=HOSTILE), Text(HOSTILE), HOSTILE
-    output.answer(False, {}, *shown, notes=[HOSTILE])
-    output.answer(True, {HOSTILE: [HOSTILE]})
+    output.answer({}, *shown, notes=[HOSTILE])
+    output.AS_JSON.set(True)
+    output.answer({HOSTILE: [HOSTILE]})
     out, err = capsys.readouterr()
     for each in (out, err):
         assert each.replace("\n", "").isprintable()
