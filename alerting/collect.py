@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from platform_core.counted import counted
 from platform_core.lake.alerts import Alert, AlertKind
 from platform_core.partitions.freshness import Freshness
 from platform_core.partitions.partition_meta import UNEXPLAINED, Partition, Transition
@@ -289,8 +290,8 @@ def offset_gap_alert(gap: Gap, ui_url: str) -> Alert:
         kind=AlertKind.OFFSET_GAP,
         domain=gap.domain,
         partition_date=None,
-        what=f"`{gap.domain}`: {gap.last - gap.first + 1} offsets of `{gap.topic}` partition {gap.partition},"
-        f" {gap.first} to {gap.last}, are neither in Bronze nor among the dead letters. {todo}",
+        what=f"`{gap.domain}`: {counted(gap.last - gap.first + 1, 'offset')} of `{gap.topic}` partition"
+        f" {gap.partition}, {gap.first} to {gap.last}, neither in Bronze nor among the dead letters. {todo}",
         where=f"{gap.domain}, {gap.topic}[{gap.partition}]@{gap.first}-{gap.last},"
         f" {ui_url.rstrip('/')}/assets/bronze/{gap.domain}",
         command=rewind if gap.still_in_kafka else "python -m producers --help",

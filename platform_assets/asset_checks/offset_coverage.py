@@ -12,6 +12,7 @@ import dagster as dg
 from platform_assets.asset_checks.reported_check import ReportedCheck
 from platform_assets.assets.keys import bronze_key
 from platform_assets.resources.metadata_store import MetadataStore
+from platform_core.counted import counted
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
@@ -53,15 +54,16 @@ def evaluate(domain: Domain, report: "CoverageReport") -> ReportedCheck:
     }
     if offsets.gaps:
         count = sum(gap.last - gap.first + 1 for gap in offsets.gaps)
-        text = f"{count} offsets in {len(offsets.gaps)} gaps are neither in Bronze nor among the dead letters."
+        missing = f"{counted(count, 'offset')} in {counted(len(offsets.gaps), 'gap')}"
+        text = f"Neither in Bronze nor among the dead letters: {missing}."
     elif report.looked_at is None:
         text = "Not looked at yet: Kafka has not answered so far, or the first reading of the ledger goes on."
     else:
         text = "Every committed offset is accounted for."
     if report.looked_at is not None:
         text += f" As of {report.looked_at:%Y-%m-%d %H:%M:%S} UTC."
-    missing = ",".join(f"{gap.partition}@{gap.first}-{gap.last}:{gap.still_in_kafka}" for gap in offsets.gaps)
-    return ReportedCheck(bronze_key(domain), CHECK, not offsets.gaps, text, facts, signature=missing)
+    signature = ",".join(f"{gap.partition}@{gap.first}-{gap.last}:{gap.still_in_kafka}" for gap in offsets.gaps)
+    return ReportedCheck(bronze_key(domain), CHECK, not offsets.gaps, text, facts, signature=signature)
 
 
 def coverage_check(

@@ -13,6 +13,7 @@ from platform_assets.asset_checks.reported_check import ReportedCheck
 from platform_assets.assets.keys import warehouse_key
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_core.clock import SystemClock
+from platform_core.counted import counted
 from platform_core.domain.catalog import Domain
 from platform_core.partitions.freshness import freshness
 from platform_core.partitions.partition_meta import Partition
@@ -74,9 +75,7 @@ def _fresh(domain: Domain, rows: Sequence[Partition], now: datetime) -> Reported
 def _no_dead_partition(domain: Domain, rows: Sequence[Partition]) -> ReportedCheck:
     dead = sorted(row.partition_date for row in rows if row.status is State.DEAD)
     shown = [day.isoformat() for day in dead[:SHOWN_DATES]]
-    text = (
-        f"{len(dead)} dates are DEAD; revive them: `pdp partitions revive {domain.name}`." if dead else "None is DEAD."
-    )
+    text = f"{counted(len(dead), 'date')} DEAD: `pdp partitions revive {domain.name}`." if dead else "None is DEAD."
     return ReportedCheck(
         warehouse_key(domain),
         "no_dead_partition",

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from infra.embedded.progress import Reporter
@@ -22,10 +21,9 @@ from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.domain.catalog import Catalog, load_catalog
-from platform_core.lake.lake import Lake
-from platform_core.settings import REPOSITORY, settings
+from platform_core.settings import REPOSITORY
 from platform_kafka.provision import provision
-from tests.rigs.pipeline_rig import PipelineRig
+from tests.rigs.pipeline_rig import PipelineRig, pipeline_rig_with
 from tests.rigs.producers_rig import ProducersRig, producers_rig_on
 from tests.rigs.sink_rig import SinkRig
 from tests.rigs.spark_server import SparkServer
@@ -137,14 +135,16 @@ def pipeline_rig(
         "PARTITION_RETRY_BACKOFF_SECONDS": "0",
         "SNOWFLAKE_DATABASE": f"T{uuid.uuid4().hex[:10]}",
     }
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    lake = Lake(settings())
-    lake.prepare()
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield PipelineRig(lake, load_catalog(REPOSITORY / "domains" / "domains.yaml"), instance)
-    settings.cache_clear()
+    with pipeline_rig_with(env, monkeypatch) as rig:
+        yield rig
+
+
+@pytest.fixture
+def tick_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PipelineRig]:
+    """A lake and a Dagster instance of the test's own, without an engine: enough for a sensor."""
+    env = {"LAKE_URI": str(tmp_path / "lake"), "PARTITION_SETTLE_SECONDS": "0"}
+    with pipeline_rig_with(env, monkeypatch) as rig:
+        yield rig
 
 
 @pytest.fixture
@@ -159,10 +159,6 @@ def sink_pipeline_rig(
         "PARTITION_SETTLE_SECONDS": "0",
         "SNOWFLAKE_DATABASE": f"T{uuid.uuid4().hex[:10]}",
     }
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
-    settings.cache_clear()
     sink_rig.create_topics()
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield PipelineRig(Lake(settings()), load_catalog(sink_rig.domains_file), instance)
-    settings.cache_clear()
+    with pipeline_rig_with(env, monkeypatch, sink_rig.domains_file) as rig:
+        yield rig

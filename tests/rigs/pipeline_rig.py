@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,15 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from platform_assets.definitions import build_defs
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_core.domain.bronze_schema import bronze_schema
-from platform_core.domain.catalog import Catalog
+from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.settings import REPOSITORY, settings
 
 DAY = date(2026, 11, 1)
 
@@ -102,3 +106,20 @@ class PipelineRig:
         done = sensor.evaluate_tick(context)
         self.cursor = done.cursor
         return done
+
+
+@contextmanager
+def pipeline_rig_with(
+    env: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    domains_file: Path = REPOSITORY / "domains" / "domains.yaml",
+) -> Iterator[PipelineRig]:
+    """Yield a rig in an environment, with a Dagster instance of its own."""
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    lake = Lake(settings())
+    lake.prepare()
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield PipelineRig(lake, load_catalog(domains_file), instance)
+    settings.cache_clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -14,41 +13,27 @@ from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.sensors import discovery_tick
 from platform_assets.sensors.discovery_tick import RUN_KEY, Tick, tick
 from platform_core.clock import SystemClock
-from platform_core.domain.catalog import load_catalog
 from platform_core.lake.alerts import AlertKind, AlertLog
-from platform_core.lake.lake import Lake
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.listing import DiscoveryCursor
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_state import Event, State
-from platform_core.settings import REPOSITORY, settings
+from platform_core.settings import settings
 from tests.rigs.pipeline_rig import DAY, PipelineRig
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 NEXT = DAY + timedelta(days=1)
 
 
-@pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PipelineRig]:
-    monkeypatch.setenv("LAKE_URI", str(tmp_path / "lake"))
-    monkeypatch.setenv("PARTITION_SETTLE_SECONDS", "0")
-    settings.cache_clear()
-    lake = Lake(settings())
-    lake.prepare()
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield PipelineRig(lake, load_catalog(REPOSITORY / "domains" / "domains.yaml"), instance)
-    settings.cache_clear()
+def look(tick_rig: PipelineRig) -> Tick:
+    return tick(tick_rig.events, MetadataStore(), tick_rig.instance, DiscoveryCursor(), settings())
 
 
-def look(rig: PipelineRig) -> Tick:
-    return tick(rig.events, MetadataStore(), rig.instance, DiscoveryCursor(), settings())
-
-
-def done(rig: PipelineRig, day: date) -> None:
+def done(tick_rig: PipelineRig, day: date) -> None:
     """Make a date DONE with the files of now, as a run would."""
-    files = tuple(file.name for file in rig.lake.list_date(rig.events, day))
+    files = tuple(file.name for file in tick_rig.lake.list_date(tick_rig.events, day))
     pinned = {"run_id": "r", "source_files": files, "file_hash": file_hash(files)}
-    rig.partitions.apply(
+    tick_rig.partitions.apply(
         [
             Change("events", day, State.PENDING, Event.RUN_STARTED, run_id="r", set=pinned),
             Change(
@@ -59,55 +44,59 @@ def done(rig: PipelineRig, day: date) -> None:
 
 
 @pytest.mark.parametrize("everything", [False, True])
-def test_a_date_that_lost_bronze_stays_done_and_the_alert_names_the_file(rig: PipelineRig, everything: bool) -> None:
-    lost, other = rig.events_file(DAY, 3), rig.events_file(DAY, 3)
-    look(rig)
-    done(rig, DAY)
-    before = rig.partitions.get("events", DAY)
-    Path(rig.lake.uri(lost)).unlink()
+def test_a_date_that_lost_bronze_stays_done_and_the_alert_names_the_file(
+    tick_rig: PipelineRig, everything: bool
+) -> None:
+    lost, other = tick_rig.events_file(DAY, 3), tick_rig.events_file(DAY, 3)
+    look(tick_rig)
+    done(tick_rig, DAY)
+    before = tick_rig.partitions.get("events", DAY)
+    Path(tick_rig.lake.uri(lost)).unlink()
     if everything:
-        Path(rig.lake.uri(other)).unlink()
-        Path(rig.lake.uri(other)).parent.rmdir()
-    rig.events_file(NEXT, 1)
+        Path(tick_rig.lake.uri(other)).unlink()
+        Path(tick_rig.lake.uri(other)).parent.rmdir()
+    tick_rig.events_file(NEXT, 1)
     for _ in range(2):
-        ticked = look(rig)
-    assert rig.partitions.get("events", DAY) == before
+        ticked = look(tick_rig)
+    assert tick_rig.partitions.get("events", DAY) == before
     assert [request.partition_key for request in ticked.run_requests] == [NEXT.isoformat()]
-    [logged] = AlertLog(rig.lake).read()
+    [logged] = AlertLog(tick_rig.lake).read()
     assert logged.alert.kind is AlertKind.FILE_MISSING
     assert min(lost, other) if everything else lost in logged.alert.what
     assert logged.alert.command == f"pdp partitions reset events {DAY} --accept-loss"
 
 
-def test_foreign_folders_and_dates_before_the_start_concern_only_themselves(rig: PipelineRig) -> None:
-    rig.events_file(DAY, 2)
+def test_foreign_folders_and_dates_before_the_start_concern_only_themselves(tick_rig: PipelineRig) -> None:
+    tick_rig.events_file(DAY, 2)
     for day in ("1999-01-01", "20261101", "2026-W48-3"):
-        folder = Path(rig.lake.uri(rig.lake.bronze(rig.events))) / f"{rig.events.partition_key}={day}"
+        folder = (
+            Path(tick_rig.lake.uri(tick_rig.lake.bronze(tick_rig.events))) / f"{tick_rig.events.partition_key}={day}"
+        )
         folder.mkdir()
         (folder / "part-1.parquet").write_bytes(b"x")
-    rig.partitions.apply([Change("events", date(1999, 1, 2), State.UNDISCOVERED, Event.FILES_FOUND)])
-    assert [request.partition_key for request in look(rig).run_requests] == [DAY.isoformat()]
-    assert [row.partition_date for row in rig.partitions.rows("events")] == [date(1999, 1, 2), DAY]
-    assert AlertLog(rig.lake).read() == []
+    tick_rig.partitions.apply([Change("events", date(1999, 1, 2), State.UNDISCOVERED, Event.FILES_FOUND)])
+    assert [request.partition_key for request in look(tick_rig).run_requests] == [DAY.isoformat()]
+    assert [row.partition_date for row in tick_rig.partitions.rows("events")] == [date(1999, 1, 2), DAY]
+    assert AlertLog(tick_rig.lake).read() == []
 
 
 def test_runs_that_come_to_nothing_are_launched_ever_more_rarely(
-    rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
+    tick_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig.events_file(DAY, 2)
-    [first] = look(rig).run_requests
+    tick_rig.events_file(DAY, 2)
+    [first] = look(tick_rig).run_requests
     need = str(first.run_key).rpartition("#")[0]
     for number in range(6):
         run = dg.DagsterRun(
-            job_name=job_name(rig.events), status=dg.DagsterRunStatus.FAILURE, tags={RUN_KEY: f"{need}#{number}"}
+            job_name=job_name(tick_rig.events), status=dg.DagsterRunStatus.FAILURE, tags={RUN_KEY: f"{need}#{number}"}
         )
-        rig.instance.add_run(run)
-        rig.events_file(DAY, 1)
-        assert look(rig).run_requests == [], "the engine is down, say: the last run has just failed"
-        ended = rig.instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))[0].update_timestamp
+        tick_rig.instance.add_run(run)
+        tick_rig.events_file(DAY, 1)
+        assert look(tick_rig).run_requests == [], "the engine is down, say: the last run has just failed"
+        ended = tick_rig.instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))[0].update_timestamp
         pause = min(discovery_tick.AGAIN_AFTER * 2**number, discovery_tick.AGAIN_AT_LEAST_EVERY)
         assert pause <= timedelta(minutes=15)
         with monkeypatch.context() as patched:
             patched.setattr(SystemClock, "now", lambda _, at=ended + pause: at)
-            [request] = look(rig).run_requests
+            [request] = look(tick_rig).run_requests
         assert request.run_key == f"{need}#{number + 1}"
