@@ -8,9 +8,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated
-
-from pydantic import PlainSerializer, PlainValidator
 
 Range = tuple[int, int]
 
@@ -126,14 +123,6 @@ class OffsetRanges:
     def gaps(self, first: int, last: int) -> OffsetRanges:
         """Return the offsets from `first` to `last`, both included, that are not in the set."""
         return OffsetRanges.of((first, last)) - self if first <= last else OffsetRanges()
-
-
-def _ranges(value: object) -> OffsetRanges:
-    return value if isinstance(value, OffsetRanges) else OffsetRanges.from_json(value)
-
-
-JsonRanges = Annotated[OffsetRanges, PlainValidator(_ranges), PlainSerializer(OffsetRanges.to_json)]
-"""A set of offsets in a model or a dataclass that pydantic reads and writes."""
 
 
 def offsets_json(offsets: Mapping[int, OffsetRanges]) -> dict[str, list[list[int]]]:

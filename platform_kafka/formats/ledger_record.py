@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from platform_kafka.offset_ranges import JsonRanges
+from platform_kafka.formats.json_ranges import JsonRanges
 from platform_kafka.records import TopicPartition
 
 
