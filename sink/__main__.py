@@ -18,12 +18,14 @@ from contextlib import closing
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Catalog, Domain, load_catalog
 from platform_core.errors import PermanentError, TransientError
+from platform_core.lake.alerts import AlertKind
 from platform_core.lake.lake import Lake
 from platform_core.probe_server import ProbeServer
 from platform_core.settings import Settings, settings
 from platform_kafka.records import TopicPartition
 from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
+from sink.alerts import SinkAlerts
 from sink.bronze.store import LakeStore
 from sink.health import sink_health
 from sink.kafka import KafkaBroker, KafkaPublisher
@@ -78,14 +80,15 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> bool:
     broker = KafkaBroker(config)
     raw = [domain.topic.name for domain in domains]
     missing = broker.missing(raw, [*(dlq_name(domain) for domain in domains), PROCESSED_EVENTS])
-    domains = _readable(config, catalog, domains)
+    publisher = KafkaPublisher(config)
+    domains = _readable(config, catalog, domains, SinkAlerts(publisher, clock))
     raw = [domain.topic.name for domain in domains]
     ends = _end_offsets(config, raw) if options.until_caught_up else None
     store = LakeStore(lake)
     folders = [*(lake.bronze(domain) for domain in domains), lake.sink_journal]
     # Beside the loop: a lake of years has many folders.
     threading.Thread(target=store.remove_leftovers, args=(folders,), name="leftovers", daemon=True).start()
-    sink = Sink(domains, broker, KafkaPublisher(config), store, config, clock)
+    sink = Sink(domains, broker, publisher, store, config, clock)
     for topic, problem in missing.items():
         if topic in raw:
             sink.unusable_topics.note(topic, problem)
@@ -97,9 +100,13 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> bool:
         return sink.run(stop.is_set, ends)
 
 
-def _readable(config: Settings, catalog: Catalog, domains: list[Domain]) -> list[Domain]:
+def _readable(config: Settings, catalog: Catalog, domains: list[Domain], alerts: SinkAlerts) -> list[Domain]:
     """Leave out what cannot be read by the domains' own mistakes: its records stay in Kafka and are not committed."""
     unreadable = check_contracts(config, domains)
+    for domain in domains:
+        if domain.name in unreadable:  # only the sink has asked the registry
+            what, command = unreadable[domain.name].message, "python -m producers check-contracts"
+            alerts.post(AlertKind.DOMAIN_BROKEN, domain.topic.name, domain.name, what, command)
     for name, error in {**catalog.broken, **{name: each.message for name, each in unreadable.items()}}.items():
         log.error("domain_broken domain=%s error=%s", name, error)
     readable = [domain for domain in domains if domain.name not in unreadable]

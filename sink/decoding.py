@@ -161,15 +161,17 @@ class Decoder:
             if reread is None:
                 raise
             values, extra = reread
+        for i, column in self._nested:
+            values[i] = nested = _nested_text(column, values[i])
+            if nested is not None and _may_have_doubled_names(nested):
+                _refuse_doubled_names(nested, f"$.{column.name}")
         text = bytes(body)
         # The last of two fields would win in silence. Only what may have two is parsed a second time.
         names = self._find_names(text)
         if extra or b"\\u" in text or len(names) > len(set(names)):
-            _refuse_doubled_names(text)
+            _refuse_doubled_names(text, "$")
         for i, column in self._scalars:
             values[i] = _scalar_text(column, values[i])
-        for i, column in self._nested:
-            values[i] = _nested_text(column, values[i])
         for i, name in self._timestamps:
             moment = values[i]
             if moment is not None and moment.tzinfo is not UTC:
@@ -261,16 +263,36 @@ def _integer_of(raw: Raw | None) -> bytes | None:
     return str(int(number)).encode()
 
 
-def _refuse_doubled_names(text: bytes) -> None:
-    names: list[str] = []
+def _refuse_doubled_names(text: bytes | str, path: str) -> None:
+    """Refuse a JSON text of which an object, at any depth, has a name twice."""
 
     def keep(pairs: list[tuple[str, object]]) -> None:
-        names[:] = [name for name, _ in pairs]  # the outermost object comes last
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            doubled = next(name for name, count in Counter(names).items() if count > 1)
+            raise _Refused(RefusalReason.MALFORMED_JSON, f"The name is there twice - at `{path}.{doubled[:100]}`")
 
     json.loads(text, object_pairs_hook=keep, parse_int=str, parse_float=str)
-    if len(set(names)) < len(names):
-        doubled = next(name for name, count in Counter(names).items() if count > 1)
-        raise _Refused(RefusalReason.MALFORMED_JSON, f"The name is there twice - at `$.{doubled[:100]}`")
+
+
+def _may_have_doubled_names(text: str) -> bool:
+    """Tell whether a nested value is worth a second parse: all but flat objects whose names are seen to differ."""
+    if "\\" in text:
+        return True
+    braces = text.count("{")
+    if braces <= 1:
+        objects = [text]
+    else:
+        objects = _FLAT_OBJECT.findall(text)
+        # Each piece is one object if no brace is within a string: a string that was cut leaves an odd number of quotes.
+        quotes = [each.count('"') for each in objects]
+        if braces != len(objects) or any(n % 2 for n in quotes) or sum(quotes) != text.count('"'):
+            return True
+    for each in objects:
+        names = _NAMES(each)
+        if len(names) > len(set(names)):
+            return True
+    return False
 
 
 def _lone_surrogate(body: bytes | memoryview) -> str | None:
@@ -282,6 +304,8 @@ def _lone_surrogate(body: bytes | memoryview) -> str | None:
 _ESCAPES = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
 )
+_FLAT_OBJECT = re.compile(r"\{[^{}]*\}")
+_NAMES = re.compile(r'"([^"]*)"\s*:').findall
 _FRACTION = re.compile(rb"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,9})?")
 _MISSING = "Object missing required field `"
 

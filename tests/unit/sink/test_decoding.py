@@ -15,7 +15,7 @@ from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.contract import ColumnType, load_contract
 from sink.bronze.arrow import to_table
 from sink.buffer import Row
-from sink.decoding import Decoder, Record, Refusal, RefusalReason
+from sink.decoding import Decoder, Record, Refusal, RefusalReason, _may_have_doubled_names
 from tests.rigs.sink_samples import EVENT, NOW, ORDER, encoded
 
 WIRE = b"\x00\x00\x00\x00\x2a"
@@ -75,8 +75,8 @@ def test_an_integer_has_64_bits(decode, catalog, number):
 
 
 def test_nested_values_stay_the_text_that_was_sent(decode, catalog):
-    value = encoded(EVENT).replace(b'{"query":"pizza"}', b'{"q" : 1.10, "q":"\\u00e9",  "z":{"a":[1e2]}}')
-    assert cell(catalog, "events", decode(value), "properties") == '{"q" : 1.10, "q":"\\u00e9",  "z":{"a":[1e2]}}'
+    value = encoded(EVENT).replace(b'{"query":"pizza"}', b'{"q" : 1.10, "p":"\\u00e9",  "z":{"a":[1e2]}}')
+    assert cell(catalog, "events", decode(value), "properties") == '{"q" : 1.10, "p":"\\u00e9",  "z":{"a":[1e2]}}'
 
 
 def test_fields_that_the_contract_does_not_know_are_kept_in_extra(decode):
@@ -113,6 +113,63 @@ def test_what_json_schema_calls_no_integer_of_64_bits_is_refused(decode, text):
 def test_a_name_that_is_there_twice_is_refused(decode, field, name):
     refusal = decode(encoded(EVENT)[:-1] + b"," + field + b"}")
     assert refusal.reason is RefusalReason.MALFORMED_JSON and f"`$.{name}`" in refusal.message
+
+
+def with_properties(properties: bytes) -> bytes:
+    value = encoded(EVENT)
+    assert value.count(b'{"query":"pizza"}') == 1
+    return value.replace(b'{"query":"pizza"}', properties)
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        b'{"a":1,"a":2}',
+        b'{"a":1,"b":2,"a":{}}',
+        b'{"a":1,"\\u0061":2}',
+        b'{"a":{"b":1,"b":2}}',
+        b'{"a":{"b":1},"a":2}',
+        b'{"a":[{"b":1},{"b":1,"c":3,"b":2}]}',
+        b'{"a":"}{","a":1}',
+        b'{"a":"x:","a":":"}',
+        b'{"a":"{}","b":1,"a":"\\""}',
+        b'{"":1,"":2}',
+        b'{ "a" : "y" , "a" : "y" }',
+    ],
+)
+def test_a_name_that_is_there_twice_within_a_value_is_refused_with_its_path(decode, properties):
+    refusal = decode(with_properties(properties))
+    assert isinstance(refusal, Refusal), refusal
+    assert refusal.reason is RefusalReason.MALFORMED_JSON and "twice - at `$.properties." in refusal.message
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        b'{"a":{"b":1},"b":{"a":1}}',
+        b'{"a":[{"b":1},{"b":1}]}',
+        b'{"a":"{\\"a\\":1}"}',
+        b'{"a":"}{","b":"a"}',
+        b'{"a":"a\\": 1","b":2}',
+        b'{"a":"b","b":"a:"}',
+        b"{}",
+    ],
+)
+def test_a_name_that_is_in_two_objects_is_not_there_twice(decode, properties):
+    decoded = decode(with_properties(properties))
+    assert properties.decode() in decoded.values
+
+
+@given(st.text('{}[]":,ab\\ ', max_size=14))
+@settings(max_examples=300, deadline=None)
+def test_no_doubled_name_is_missed(inner: str) -> None:
+    text = '{"a":"' + inner + '","b":1,"a":2}'
+    try:
+        pairs = json.loads(text, object_pairs_hook=list)
+    except ValueError:
+        return
+    names = [name for name, _ in pairs]
+    assert _may_have_doubled_names(text) or len(names) == len(set(names))
 
 
 def test_a_name_within_a_value_is_not_there_twice(decode):
