@@ -60,6 +60,10 @@ test: $(STAMP) browser ## Run all tests, against real services, several groups a
 test-fast: $(STAMP) ## Run the unit tests, and one record through every stage (3 minutes at most)
 	@$(BIN)/python -m pytest -m "unit or fast" tests/unit tests/integration/test_one_record.py
 
+.PHONY: bench
+bench: $(STAMP) ## Measure a case beside its peers (CASE=day, ROUNDS=3, EVENTS, PICTURE=file.svg)
+	@$(BIN)/python -m benchmarks $(or $(CASE),day) --rounds $(or $(ROUNDS),3) $(if $(EVENTS),--events $(EVENTS)) $(if $(PICTURE),--picture $(PICTURE))
+
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, import contracts, released contracts
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,61 @@
+"""`python -m benchmarks CASE`: run a case, print its table, write its result; `make bench` calls it.
+
+A case is added to `CASES`; what it does is in its own module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.day import case as day
+from benchmarks.frame import Case, DifferentResultsError, compete
+from benchmarks.machine import circumstances
+from benchmarks.picture import drawn
+from benchmarks.report import report_of, save, table
+from benchmarks.summary import summarise
+from benchmarks.usage import ProgramFailedError
+from platform_core.settings import REPOSITORY
+
+RESULTS = REPOSITORY / "benchmarks" / "results"
+
+CASES: dict[str, Callable[[Path, int | None], AbstractContextManager[Case]]] = {"day": day.prepared}
+"""Name to what prepares a case in a folder, at a size or its own; services and data go when the block ends."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one case and return the process's exit code: 1 when a contestant failed or results differ."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("case", choices=CASES)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each contestant does the work (default 3)")
+    parser.add_argument("--events", type=int, help="size of the work; default: the case's own")
+    parser.add_argument("--result", type=Path, help="where the JSON goes (default benchmarks/results/CASE.json)")
+    parser.add_argument("--picture", type=Path, help="draw the result as SVG there")
+    options = parser.parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    before = circumstances()
+    with tempfile.TemporaryDirectory(prefix="pdp-benchmark-") as name:
+        folder = Path(name)
+        try:
+            with CASES[options.case](folder / "data", options.events) as case:
+                console.print(f"{case.title}: {case.size}")
+                lines = summarise(compete(case, options.rounds, folder / "rounds", console.print), case.units)
+        except (DifferentResultsError, ProgramFailedError) as error:
+            console.print(str(error), style="red", markup=False)
+            return 1
+    report = report_of(case, lines, before)
+    save(report, options.result or RESULTS / f"{options.case}.json")
+    if options.picture:
+        options.picture.write_text(drawn(report))
+    console.print(table(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Bronze as the sink leaves it: seeded events, decoded and encoded by the sink's own code, a file a minute.
+
+Kafka is left out: offsets are counted here. What the events are belongs to `simulation.history`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
+from pathlib import Path
+
+from platform_core.clock import FakeClock
+from platform_core.domain.catalog import Domain
+from platform_core.lake.lake import Lake
+from platform_kafka.formats.wire_format import header
+from simulation.history.clicks_day import make_clicks
+from simulation.history.encoding import encode
+from simulation.history.orders_day import make_orders, orders_for
+from simulation.world import World
+from sink.bronze.file import PendingFile
+from sink.bronze.writer import Writer
+from sink.buffer import Buffer, Row, SealReason
+from sink.decoding import Decoder, Refusal
+
+SEED = 7
+FLUSH_ROWS = 1_000
+"""The sink's default: a busy minute becomes several files."""
+
+_SCHEMA_ID = 7
+_ROW_BYTES = 500
+
+
+def write_day(lake: Lake, domain: Domain, day: date, events: int, seconds_a_file: int = 60) -> int:
+    """Write one date of Bronze and return its number of files.
+
+    Args:
+        domain: The clickstream's.
+        events: Unique events; some are delivered twice, some break a rule.
+        seconds_a_file: How often the sink flushes.
+    """
+    midnight = datetime.combine(day, time(), UTC)
+    intervals: dict[int, list[Row]] = defaultdict(list)
+    for row in _rows(domain, day, events):
+        assert row.timestamp is not None
+        intervals[(row.timestamp // 1_000_000 - int(midnight.timestamp())) // seconds_a_file].append(row)
+    files = 0
+    clock = FakeClock(midnight)
+    writer = Writer(lake, [domain], clock)
+    Path(lake.uri(lake.bronze_partition(domain, day))).mkdir(parents=True)
+    for number in sorted(intervals):
+        ends = midnight + timedelta(seconds=(number + 1) * seconds_a_file)
+        clock.advance(seconds=(ends - clock.now()).total_seconds())
+        rows = iter(intervals[number])
+        while flushed := list(islice(rows, FLUSH_ROWS)):
+            buffer = Buffer(domain.topic.name, day, 0.0)
+            for row in flushed:
+                buffer.add(row, _ROW_BYTES)
+            file = PendingFile(buffer, SealReason.AGE)
+            name = writer.new_name(file)
+            _, data = writer.encode(file, name)
+            Path(lake.uri(name)).write_bytes(data)
+            files += 1
+    return files
+
+
+def _rows(domain: Domain, day: date, events: int) -> list[Row]:
+    """Return a day's events as the sink decodes them, a Kafka partition by the key, in the order they are sent."""
+    world, now = World(SEED), datetime.now(UTC)
+    decoder = Decoder(domain, 1 << 20, timedelta(days=36_500))
+    offsets: dict[int, int] = defaultdict(int)
+    rows = []
+    clicks = make_clicks(world, make_orders(world, day, orders_for(events)), events)
+    for keys, values in encode(world, clicks, header(_SCHEMA_ID)):
+        for key, value in zip(keys, values, strict=True):
+            record = decoder.decode(key, value, now)
+            if isinstance(record, Refusal):
+                raise ValueError(f"The sink refuses what the history made: {record.message}")
+            partition = int(key) % domain.topic.partitions
+            at = record.values[domain.contract.columns.index(domain.contract.by_name[domain.bronze.timestamp_col])]
+            rows.append(Row(partition, offsets[partition], int(at.timestamp() * 1_000_000), record))
+            offsets[partition] += 1
+    return rows

@@ -1,0 +1,94 @@
+"""A case and its contestants, and the run that lets them take turns.
+
+What a case measures belongs to its own module, how a piece of work is measured to `usage`, and what the figures say
+together to `summary`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.usage import Usage
+
+
+def _equal(one: Path, other: Path) -> list[str]:
+    """Say that two contestants without a result to compare agree."""
+    return []
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to do the work of a case.
+
+    Attributes:
+        name: What the table calls it.
+        work: Does the work once, leaves its result in the folder, and returns what it used.
+    """
+
+    name: str
+    work: Callable[[Path], Usage]
+
+
+@dataclass(frozen=True)
+class Case:
+    """The same work, done by several contestants.
+
+    Attributes:
+        name: What `CASE=` calls it.
+        title: What the work is, for a person.
+        size: How much of it, for a person.
+        contestants: The first is the peer that the others are compared with.
+        units: How many things the work takes, for a figure a CPU second; 0 when it means nothing.
+        unit: What they are, in the plural.
+        differences: Compares what two contestants left in their folders and returns each difference in words.
+    """
+
+    name: str
+    title: str
+    size: str
+    contestants: Sequence[Contestant]
+    units: int = 0
+    unit: str = ""
+    differences: Callable[[Path, Path], list[str]] = _equal
+
+
+class DifferentResultsError(RuntimeError):
+    """Two contestants came to different results, so that their costs must not be compared."""
+
+
+def compete(case: Case, rounds: int, folder: Path, report: Callable[[str], object] = print) -> dict[str, list[Usage]]:
+    """Let the contestants of a case take turns and return what each used in each round.
+
+    They alternate, and every other round goes backwards, so that what else the machine does hits all of them alike.
+
+    Args:
+        rounds: How often each does the work.
+        folder: Gets a folder for each turn; a result is kept until the next round.
+        report: Called with a line after each turn.
+
+    Raises:
+        DifferentResultsError: results of one round differ.
+    """
+    used: dict[str, list[Usage]] = {contestant.name: [] for contestant in case.contestants}
+    for turn in range(rounds):
+        order = case.contestants if turn % 2 == 0 else case.contestants[::-1]
+        for contestant in order:
+            mine = _folder_of(folder, turn, contestant)
+            mine.mkdir(parents=True)
+            usage = contestant.work(mine)
+            used[contestant.name].append(usage)
+            report(f"round {turn + 1} of {rounds}, {contestant.name}: {usage.cpu_seconds:.1f} CPU s")
+        peer, *others = case.contestants
+        for other in others:
+            if different := case.differences(_folder_of(folder, turn, peer), _folder_of(folder, turn, other)):
+                raise DifferentResultsError(
+                    f"Case `{case.name}`, round {turn + 1}: `{other.name}` differs from `{peer.name}`: "
+                    + "; ".join(different)
+                )
+    return used
+
+
+def _folder_of(folder: Path, turn: int, contestant: Contestant) -> Path:
+    return folder / f"round-{turn}" / contestant.name.replace(" ", "-")

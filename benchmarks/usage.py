@@ -1,0 +1,122 @@
+"""What work used: CPU seconds of every process that took part, wall time, and memory.
+
+Reading /proc belongs here. Which work is measured, and how figures of several rounds become one, does not.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.embedded.processes.process import child_environment
+from platform_core.settings import REPOSITORY
+
+_SAMPLE_SECONDS = 0.1
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_LOG_TAIL = 2_000
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one piece of work used.
+
+    Attributes:
+        cpu_seconds: User and system time of its processes and of the services that worked for it.
+        wall_seconds: From its start to its end.
+        peak_bytes: The most that they had resident at once; pages that two share count twice.
+    """
+
+    cpu_seconds: float
+    wall_seconds: float
+    peak_bytes: int
+
+
+class ProgramFailedError(RuntimeError):
+    """A contestant ended with an error, so that nothing was measured."""
+
+
+def of_program(argv: Sequence[str], log: Path, env: Mapping[str, str], services: Sequence[int] = ()) -> Usage:
+    """Run a program to its end and return what it, its children and the services used meanwhile.
+
+    Args:
+        argv: Program and arguments.
+        log: File that gets its output.
+        env: Variables besides those that every child inherits.
+        services: Process ids of servers that work for it and were started before.
+
+    Raises:
+        ProgramFailedError: it did not end with 0.
+    """
+    before = sum(map(cpu_seconds, services))
+    started, peak = time.monotonic(), 0
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            argv,
+            cwd=REPOSITORY,
+            env=child_environment({"PYTHONPATH": str(REPOSITORY), **env}),
+            stdout=output,
+            stderr=output,
+        )
+        while True:
+            peak = max(peak, sum(map(resident_bytes, (process.pid, *services))))
+            # wait4 alone says what this child used; its children are in it, because it waits for each of them.
+            ended, status, used = os.wait4(process.pid, os.WNOHANG)
+            if ended:
+                break
+            time.sleep(_SAMPLE_SECONDS)
+    wall = time.monotonic() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        tail = log.read_text(errors="replace")[-_LOG_TAIL:]
+        raise ProgramFailedError(f"`{' '.join(argv)}` ended with {process.returncode}. Its output ends with:\n{tail}")
+    cpu = used.ru_utime + used.ru_stime + sum(map(cpu_seconds, services)) - before
+    return Usage(cpu, wall, max(peak, used.ru_maxrss * 1024))
+
+
+def of_call(call: Callable[[], object], services: Sequence[int] = ()) -> Usage:
+    """Return what a call in this process, and the services meanwhile, used; memory is what is resident at its end."""
+    before = time.process_time() + sum(map(cpu_seconds, services))
+    started = time.monotonic()
+    call()
+    wall = time.monotonic() - started
+    cpu = time.process_time() + sum(map(cpu_seconds, services)) - before
+    return Usage(cpu, wall, sum(map(resident_bytes, (os.getpid(), *services))))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds of a process, its children, and those of them that have ended and were waited for."""
+    total = 0
+    for member in _tree(pid):
+        try:
+            fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        total += sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime of proc(5)
+    return total / _TICKS_A_SECOND
+
+
+def resident_bytes(pid: int) -> int:
+    """Return what a process and its children have resident now; 0 when it has ended."""
+    total = 0
+    for member in _tree(pid):
+        try:
+            lines = Path(f"/proc/{member}/status").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+    return total
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            pids = children.read_text().split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        for child in pids:
+            yield from _tree(int(child))

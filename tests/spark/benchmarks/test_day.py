@@ -1,0 +1,28 @@
+"""The DuckDB peer of the case `day` does the very same work as the platform's jobs, and a difference is seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from benchmarks.day import case as day
+from benchmarks.day.equality import TABLES, differences
+from benchmarks.frame import compete
+
+
+def test_the_peer_s_tables_equal_those_of_the_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(day.WARM_UPS, "sail", 0)
+    with day.prepared(tmp_path / "data", 12_000, engines=["sail"], seconds_a_file=3600) as case:
+        compete(case, 1, tmp_path / "rounds", report=lambda _: None)
+    peer, ours = (tmp_path / "rounds" / "round-0" / name / "lake" for name in ("DuckDB", "Sail"))
+    rows = {name: DeltaTable(ours / name).count() for name in TABLES}
+    assert rows["silver/events"] + rows["silver/events_quarantine"] == 12_000
+    assert rows["silver/events_quarantine"] > 0
+
+    DeltaTable(peer / "gold/events_funnel").update({"sessions": "sessions + 1"})
+    [difference] = differences(peer, ours, day.DAY)
+    assert difference.startswith("gold/events_funnel differs in sessions;")
+    DeltaTable(peer / "silver/events_quarantine").delete()
+    assert len(differences(peer, ours, day.DAY)) == 2
