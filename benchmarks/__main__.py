@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one case and return the process's exit code: 1 when a contestant failed or results differ."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("case", choices=CASES)
-    parser.add_argument("--rounds", type=int, default=3, help="how often each contestant does the work (default 3)")
+    parser.add_argument(
+        "--rounds", type=_positive, default=3, help="how often each contestant does the work (default 3)"
+    )
     parser.add_argument("--events", type=int, help="size of the work; default: the case's own")
     parser.add_argument("--result", type=Path, help="where the JSON goes (default benchmarks/results/CASE.json)")
     parser.add_argument("--picture", type=Path, help="draw the result as SVG there")
@@ -45,16 +47,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             with CASES[options.case](folder / "data", options.events) as case:
                 console.print(f"{case.title}: {case.size}")
-                lines = summarise(compete(case, options.rounds, folder / "rounds", console.print), case.units)
+                # Saved after each round: an interrupted run keeps those that are whole.
+                for used in compete(case, options.rounds, folder / "rounds", console.print):
+                    report = report_of(case, summarise(used, case.units), before)
+                    save(report, options.result or RESULTS / f"{options.case}.json")
+                    if options.picture:
+                        options.picture.write_text(drawn(report))
         except (DifferentResultsError, ProgramFailedError) as error:
             console.print(str(error), style="red", markup=False)
             return 1
-    report = report_of(case, lines, before)
-    save(report, options.result or RESULTS / f"{options.case}.json")
-    if options.picture:
-        options.picture.write_text(drawn(report))
     console.print(table(report))
     return 0
+
+
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
 
 
 if __name__ == "__main__":

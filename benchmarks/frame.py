@@ -6,7 +6,7 @@ together to `summary`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,14 +58,16 @@ class DifferentResultsError(RuntimeError):
     """Two contestants came to different results, so that their costs must not be compared."""
 
 
-def compete(case: Case, rounds: int, folder: Path, report: Callable[[str], object] = print) -> dict[str, list[Usage]]:
-    """Let the contestants of a case take turns and return what each used in each round.
+def compete(
+    case: Case, rounds: int, folder: Path, report: Callable[[str], object] = print
+) -> Iterator[dict[str, list[Usage]]]:
+    """Let the contestants of a case take turns; yield after each round what each has used in each round so far.
 
     They alternate, and every other round goes backwards, so that what else the machine does hits all of them alike.
 
     Args:
         rounds: How often each does the work.
-        folder: Gets a folder for each turn; a result is kept until the next round.
+        folder: Gets a folder for each turn; a result is kept until the run ends.
         report: Called with a line after each turn.
 
     Raises:
@@ -87,7 +89,7 @@ def compete(case: Case, rounds: int, folder: Path, report: Callable[[str], objec
                     f"Case `{case.name}`, round {turn + 1}: `{other.name}` differs from `{peer.name}`: "
                     + "; ".join(different)
                 )
-    return used
+        yield used
 
 
 def _folder_of(folder: Path, turn: int, contestant: Contestant) -> Path:

@@ -6,11 +6,11 @@ Kafka is left out: offsets are counted here. What the events are belongs to `sim
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from pathlib import Path
 
-from platform_core.clock import FakeClock
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
 from platform_kafka.formats.wire_format import header
@@ -31,6 +31,19 @@ _SCHEMA_ID = 7
 _ROW_BYTES = 500
 
 
+@dataclass
+class _FlushClock:
+    """A clock that stands at the moment of a flush."""
+
+    at: datetime
+
+    def now(self) -> datetime:
+        return self.at
+
+    def seconds(self) -> float:
+        return self.at.timestamp()
+
+
 def write_day(lake: Lake, domain: Domain, day: date, events: int, seconds_a_file: int = 60) -> int:
     """Write one date of Bronze and return its number of files.
 
@@ -45,12 +58,11 @@ def write_day(lake: Lake, domain: Domain, day: date, events: int, seconds_a_file
         assert row.timestamp is not None
         intervals[(row.timestamp // 1_000_000 - int(midnight.timestamp())) // seconds_a_file].append(row)
     files = 0
-    clock = FakeClock(midnight)
+    clock = _FlushClock(midnight)
     writer = Writer(lake, [domain], clock)
     Path(lake.uri(lake.bronze_partition(domain, day))).mkdir(parents=True)
     for number in sorted(intervals):
-        ends = midnight + timedelta(seconds=(number + 1) * seconds_a_file)
-        clock.advance(seconds=(ends - clock.now()).total_seconds())
+        clock.at = midnight + timedelta(seconds=(number + 1) * seconds_a_file)
         rows = iter(intervals[number])
         while flushed := list(islice(rows, FLUSH_ROWS)):
             buffer = Buffer(domain.topic.name, day, 0.0)

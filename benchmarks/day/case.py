@@ -22,8 +22,8 @@ EVENTS = 860_000
 """Clickstream events of a day in production."""
 
 DAY = date(2026, 11, 20)
-WARM_UPS: dict[Engine, int] = {"spark": 2, "sail": 1}
-"""Dates that an engine has processed before it is measured as warm; Spark's third is as fast as its tenth."""
+WARM_UPS = 1
+"""Dates that an engine has processed before it is measured as warm."""
 
 JOBS = (sys.executable, "-m", "benchmarks.day.platform_jobs", DAY.isoformat())
 
@@ -51,7 +51,7 @@ def prepared(
         for engine in engines:
             service = services.enter_context(SparkConnect(folder / engine, engine=engine))
             warm = partial(_in_lake, bronze, partial(_jobs, service))
-            for number in range(WARM_UPS[engine]):
+            for number in range(WARM_UPS):
                 warm(folder / f"{engine}-warm-up-{number}")
             if engine == "spark":
                 contestants.append(Contestant("Spark, cold", partial(_in_lake, bronze, _cold_spark)))

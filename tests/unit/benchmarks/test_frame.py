@@ -49,7 +49,7 @@ def report(units: int = 0) -> Report:
 def test_contestants_alternate_and_every_other_round_goes_backwards(tmp_path: Path) -> None:
     turns: list[str] = []
     one, other = contestant("a", [1, 2, 3], turns), contestant("b", [4, 5, 6], turns)
-    used = compete(case(one, other), 3, tmp_path, report=lambda _: None)
+    *_, used = compete(case(one, other), 3, tmp_path, report=lambda _: None)
     assert turns == ["a", "b", "b", "a", "a", "b"]
     assert [usage.cpu_seconds for usage in used["b"]] == [4, 5, 6]
 
@@ -58,7 +58,7 @@ def test_a_case_whose_results_differ_fails(tmp_path: Path) -> None:
     turns: list[str] = []
     unequal = case(contestant("a", [1], turns), contestant("b", [1], turns, result="other"))
     with pytest.raises(DifferentResultsError, match="`b` differs from `a`: the result"):
-        compete(unequal, 1, tmp_path, report=lambda _: None)
+        next(compete(unequal, 1, tmp_path, report=lambda _: None))
 
 
 def test_the_ratio_is_the_median_of_each_round_s_own() -> None:
