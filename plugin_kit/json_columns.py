@@ -6,7 +6,7 @@ error and never in part: a rule in domains.yaml says what that means.
 `from_json` makes NULL of what it cannot read, and the engines differ in what that is: Sail refuses a number beyond a
 double, a hundred levels and half a surrogate pair, Spark takes quotes of both kinds, `NaN` and text behind the value.
 So a text that they could read differently is refused before it is parsed, and a field is read as text and converted
-here.
+here; its strings are marked before, so that `"2"` is not taken for `2`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ _FLAT_LENGTH = 4_000
 
 _LEVELS = 8
 _NUMBER_BEYOND_A_DOUBLE = r"[eE][+]?[0-9]{3}|[0-9]{200}"
-_LARGEST_EXACT_DOUBLE = 2**53
+_BEYOND_EXACT_DOUBLES = 10**15
+"""An integer that is written as a fraction is exact below it; Sail makes 9007199254740990 of 9007199254740991.0."""
+
+_STRING_MARK = "s"
+"""What begins a string, names included, when a text is parsed: without it `2` and `"2"` would be the same."""
 
 
 def struct_of(column: str, **fields: str) -> Column:
@@ -44,14 +48,14 @@ def struct_of(column: str, **fields: str) -> Column:
             that the object does not have is NULL.
     """
     text = F.col(column)
-    raw = F.from_json(text, ", ".join(f"{name} string" for name in fields))
+    raw = F.from_json(_marked(text), ", ".join(f"{_STRING_MARK}{name} string" for name in fields))
     # An invalid text makes a struct of NULLs in both engines, and a map that is NULL.
-    is_empty = reduce(and_, [raw[name].isNull() for name in fields])
+    is_empty = reduce(and_, [_raw(raw, name).isNull() for name in fields])
     is_object = F.when(is_empty, F.from_json(text, "map<string,string>").isNotNull()).otherwise(F.lit(True))
     readable = F.when(_is_flat(text, _FLAT_OBJECT), F.lit(True)).otherwise(_is_plain(text, "{", "}") & is_object)
 
     def typed(value: Column) -> Column:
-        return F.when(~_is_unreadable(value, text, fields), _typed(value, text, fields))
+        return F.when(~_is_unreadable(value, fields), _typed(value, fields))
 
     # The variable of a lambda is parsed once; a column in a `case` would be parsed for each time that it is named.
     return F.when(readable, F.transform(F.array(raw), typed)[0])
@@ -65,12 +69,14 @@ def list_of(column: str, **fields: str) -> Column:
         fields: As of `struct_of`.
     """
     text = F.col(column)
-    raw = F.from_json(text, f"array<struct<{', '.join(f'{name}: string' for name in fields)}>>")
+    marked = ", ".join(f"{_STRING_MARK}{name}: string" for name in fields)
+    raw = F.from_json(_marked(text), f"array<struct<{marked}>>")
 
     def is_incomplete(element: Column) -> Column:
-        return reduce(or_, [element[name].isNull() for name in fields]) | _is_unreadable(element, text, fields)
+        return reduce(or_, [_raw(element, name).isNull() for name in fields]) | _is_unreadable(element, fields)
 
-    elements = F.transform(raw, lambda element: _typed(element, text, fields))
+    # A lambda that named the text would have Sail copy it for each element: gigabytes for a long list.
+    elements = F.transform(raw, lambda element: _typed(element, fields))
     readable = F.when(_is_flat(text, _FLAT_OBJECTS), F.lit(True)).otherwise(_is_plain(text, "[", "]"))
     return F.when(readable & ~F.exists(raw, is_incomplete), elements)
 
@@ -97,31 +103,41 @@ def _is_plain(text: Column, opening: str, closing: str) -> Column:
     )
 
 
-def _is_unreadable(raw: Column, text: Column, fields: dict[str, str]) -> Column:
+def _marked(text: Column) -> Column:
+    """Return a JSON text whose strings all begin with the mark; NULL if it has characters that no JSON text has."""
+    backslash, quote = "\x01", "\x02"  # stand for what is escaped, so that a string ends at the next quote
+    escaped = F.replace(F.replace(text, F.lit("\\\\"), F.lit(backslash)), F.lit('\\"'), F.lit(quote))
+    marked = F.regexp_replace(escaped, '"([^"]*)"', f'"{_STRING_MARK}$1"')
+    whole = F.replace(F.replace(marked, F.lit(quote), F.lit('\\"')), F.lit(backslash), F.lit("\\\\"))
+    return F.when(~F.contains(text, F.lit(backslash)) & ~F.contains(text, F.lit(quote)), whole)
+
+
+def _raw(parsed: Column, name: str) -> Column:
+    return parsed[f"{_STRING_MARK}{name}"]
+
+
+def _is_unreadable(parsed: Column, fields: dict[str, str]) -> Column:
     given_but_null = [
-        raw[name].isNotNull() & _converted(raw[name], text, kind).isNull() for name, kind in fields.items()
+        _raw(parsed, name).isNotNull() & _converted(_raw(parsed, name), kind).isNull() for name, kind in fields.items()
     ]
     return reduce(or_, given_but_null)
 
 
-def _typed(raw: Column, text: Column, fields: dict[str, str]) -> Column:
-    return F.struct(*[_converted(raw[name], text, kind).alias(name) for name, kind in fields.items()])
+def _typed(parsed: Column, fields: dict[str, str]) -> Column:
+    return F.struct(*[_converted(_raw(parsed, name), kind).alias(name) for name, kind in fields.items()])
 
 
-def _converted(raw: Column, text: Column, kind: str) -> Column:
+def _converted(raw: Column, kind: str) -> Column:
+    is_string, value = raw.startswith(_STRING_MARK), F.regexp_replace(raw, f"^{_STRING_MARK}", "")
     if kind == "string":
-        return F.when(~raw.rlike(r"^(-?[0-9]|true\z|false\z|[\[{])") | _is_string(raw, text), raw)
+        return F.when(is_string, value)
     if kind.startswith("decimal"):
-        return F.when(_is_string(raw, text), decimal(raw, kind))
+        return F.when(is_string, decimal(value, kind))
     if kind == "boolean":
-        return F.when(raw.isin("true", "false"), raw == "true")
+        return F.when(value.isin("true", "false"), value == "true")
     # JSON knows no integers: 2.0 is one, and the engines write 12345678.0 in two ways.
-    number = raw.try_cast("double")
-    is_whole = (F.abs(number) <= _LARGEST_EXACT_DOUBLE) & (number == F.floor(number))
-    return F.when(raw.rlike(r"^-?[0-9]+\z"), raw.try_cast(kind)).when(is_whole, number.cast("bigint").try_cast(kind))
-
-
-def _is_string(raw: Column, text: Column) -> Column:
-    """Return whether a value that reads like a number or a list is written as a string."""
-    escaped = F.replace(F.replace(raw, F.lit("\\"), F.lit("\\\\")), F.lit('"'), F.lit('\\"'))
-    return F.contains(text, F.concat(F.lit('"'), escaped, F.lit('"')))
+    number = value.try_cast("double")
+    is_whole = (F.abs(number) < _BEYOND_EXACT_DOUBLES) & (number == F.floor(number))
+    return F.when(value.rlike(r"^-?[0-9]+\z"), value.try_cast(kind)).when(
+        is_whole, number.cast("bigint").try_cast(kind)
+    )
