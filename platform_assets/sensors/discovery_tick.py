@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -98,6 +98,8 @@ def tick(
     present = [day for day in lake.list_dates(domain) if day >= domain.start_date]
     rows = {row.partition_date: row for row in partition_rows}
     leases = cursor.leases_seen(partition_rows, now)
+    expired = expired_leases(leases, now, settings)
+    _end_lost_runs(instance, {str(rows[day].run_id) for day in expired})
     claimed = _claimed(domain, instance, rows)
     listing = list_bronze(
         lambda day: lake.list_date(domain, day),
@@ -128,7 +130,7 @@ def tick(
         lambda run_id: is_running(instance, run_id),
         claimed,
         pinned,
-        expired_leases(leases, now, settings),
+        expired,
     )
     alerts = [
         missing_files_alert(domain.name, day, files, now, settings.ui_url) for day, files in decided.missing.items()
@@ -195,6 +197,19 @@ def _claimed(domain: Domain, instance: dg.DagsterInstance, rows: Mapping[date, P
             if row is None or row.run_id != run.run_id or row.status is State.IN_FLIGHT:
                 days.add(day)
     return frozenset(days)
+
+
+def _end_lost_runs(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> None:
+    """Tell the orchestrator that runs are over whose leases expired.
+
+    When the host of a run ends with it, nobody else does: the run stays started, and its domain's pool taken, for ever.
+    """
+    for run_id in run_ids:
+        run = instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            instance.report_run_failed(
+                run, "Its lease expired: the process is gone or hangs. Its dates are tried again."
+            )
 
 
 def _request(
