@@ -24,7 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--fault-seed", type=int, default=1, help="decides when and how often the faults come")
     parser.addoption("--soak-faults", default="", help="only these faults of the soak, separated by commas")
-    parser.addoption("--soak-seconds", type=int, default=150, help="how long the soak lasts")
+    parser.addoption(
+        "--soak-seconds", type=int, default=100, help="how long the soak lasts, if it has met every fault once"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -47,7 +47,7 @@ def make_fault_rig(mortal_kafka: Kafka, tmp_path: Path, seed: int) -> Iterator[C
     rigs: list[FaultRig] = []
 
     def make(**options: object) -> FaultRig:
-        fault_rig = FaultRig(mortal_kafka, tmp_path / str(len(rigs)), seed=seed, **options)  # type: ignore[arg-type]
+        fault_rig = FaultRig(mortal_kafka, tmp_path / str(len(rigs)), **{"seed": seed, **options})  # type: ignore[arg-type]
         rigs.append(fault_rig)
         return fault_rig
 

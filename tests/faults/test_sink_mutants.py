@@ -6,6 +6,7 @@ import pytest
 
 from tests.rigs.faults.faulty_s3 import Fault
 from tests.rigs.faults.scenarios import killed, members_change, store_fails, terminated
+from tests.rigs.faults.sink_faults import SinkFaults
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,21 @@ def test_a_rebalance_finds_a_commit_without_a_flush(make_fault_rig):
 def test_sigterm_finds_a_sink_that_never_commits(make_fault_rig):
     with pytest.raises(AssertionError, match="read again"):
         terminated(make_fault_rig(mutant="never_commit"), 1)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "seed", "fault", "complaint"),
+    [
+        ("commit_before_the_answer", 25, "store_fails", "lost: "),
+        ("forget_what_is_stored", 1, "reply_lost_and_rebalance", "written twice"),
+    ],
+)
+def test_the_soak_finds(make_fault_rig, s3_lake, faulty_s3, mortal_kafka, mutant, seed, fault, complaint):
+    """The seeds are of a store that refuses everything, and of a member that is killed while replies are lost."""
+    fault_rig = make_fault_rig(lake_env=s3_lake, mutant=mutant, seed=seed)
+    soak = SinkFaults(fault_rig, faulty_s3, mortal_kafka, only=[fault])
+    with fault_rig.load() as acknowledged:
+        soak.run(0)
+    soak.settle()
+    with pytest.raises(AssertionError, match=complaint):
+        fault_rig.assert_clean(acknowledged)

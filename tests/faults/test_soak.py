@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from infra.embedded.services.schema_registry import SchemaRegistry
 from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
+from platform_assets.sensors import discovery_tick
+from processing.claim import Claims
 from tests.rigs.faults.faulty_platform import FaultyPlatform, MortalServices
 from tests.rigs.faults.revived import revived
 from tests.rigs.faults.soak import Soak
@@ -57,20 +60,34 @@ def make_platform(
         platform.close()
 
 
-def soak_of(platform: FaultyPlatform, s3, kafka, seconds: float, *only: str) -> Soak:
-    """Load, faults, and the judgement."""
-    soak = Soak(platform, s3, kafka, only)
+def test_a_soak_of_random_faults_ends_with_a_clean_audit(make_platform, faulty_s3, mortal_kafka, request, seed):
+    only = [name for name in request.config.getoption("--soak-faults").split(",") if name]
+    platform = make_platform()
+    soak = Soak(platform, faulty_s3, mortal_kafka, only)
     with platform.load(200) as acknowledged, platform.life() as committed:
-        soak.run(seconds)
+        soak.run(request.config.getoption("--soak-seconds"))
     soak.settle()
     platform.assert_clean(acknowledged, refused=soak.refused)
     report = platform.audit()
     assert report.clean, report.problems or report.not_checked
-    print(f"--fault-seed {platform.seed}: {acknowledged.total()} events, {committed[0]} changes of orders")
-    return soak
+    print(f"--fault-seed {seed}: {acknowledged.total()} events, {committed[0]} changes of orders, {soak.done}")
 
 
-def test_a_soak_of_random_faults_ends_with_a_clean_audit(make_platform, faulty_s3, mortal_kafka, request, seed):
-    only = request.config.getoption("--soak-faults")
-    seconds = request.config.getoption("--soak-seconds")
-    soak_of(make_platform(), faulty_s3, mortal_kafka, seconds, *filter(None, only.split(",")))
+def test_the_soak_finds_a_platform_that_takes_vanished_files_for_a_correction(
+    make_platform, faulty_s3, mortal_kafka, monkeypatch
+):
+    claim = Claims.claim
+
+    def forgetful(self, day):
+        get = self._run.partitions.get
+        monkeypatch.setattr(
+            self._run.partitions, "get", lambda *names: (row := get(*names)) and replace(row, source_files=())
+        )
+        return claim(self, day)
+
+    monkeypatch.setattr(Claims, "claim", forgetful)
+    monkeypatch.setattr(discovery_tick._Pinned, "files", lambda *_: frozenset())
+    platform = make_platform()
+    soak = Soak(platform, faulty_s3, mortal_kafka, only=["bronze_file_is_removed"])
+    with platform.load(200), platform.life(), pytest.raises(AssertionError, match="taken for a correction"):
+        soak.run(0)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from infra.embedded.errors import ToolchainError
-from infra.embedded.processes.ports import LOOPBACK, free_ports
+from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.service import EmbeddedService
 from infra.embedded.toolchain.toolchain import REPOSITORY, Toolchain
 
@@ -98,7 +98,7 @@ class SparkConnect(EmbeddedService):
 
     def launch(self) -> None:
         """Start the server and wait until it answers."""
-        self.port = self._wanted_port or free_ports(1)[0]
+        self.port = self._wanted_port or self._own_ports(1)[0]
         process = self._run(
             self._spark_command() if self.engine == "spark" else self._sail_command(),
             env={

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from infra.embedded.processes.ports import LOOPBACK, free_ports
+from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.service import EmbeddedService, http_status, new_password
 from infra.embedded.toolchain.toolchain import REPOSITORY, Toolchain
 
@@ -47,7 +47,7 @@ class WarehouseService(EmbeddedService):
 
     def launch(self) -> None:
         """Start the server, which tests itself first, and wait until it answers HTTP."""
-        [self.port] = free_ports(1)
+        [self.port] = self._own_ports(1)
         temporary = self.root / "tmp"
         temporary.mkdir(exist_ok=True)
         process = self._run(

@@ -54,6 +54,7 @@ from tests.rigs.faults.fault_rig import FaultRig
 from tests.rigs.logged_process import LoggedProcess
 from tests.rigs.moved_clock import PostgresWithClock
 from tests.rigs.settings_of import settings_of
+from tests.rigs.sink_rig import SinkRig
 from warehouse import connection
 
 CDC_PROCESS = str(Path(__file__).with_name("cdc_process.py"))
@@ -73,7 +74,7 @@ CHANGES = (
     "UPDATE orders SET status = 'confirmed' WHERE order_id = %s",
     "UPDATE orders SET city = 'Linz' WHERE order_id = %s",
     "UPDATE orders SET deleted_at = now() WHERE order_id = %s",
-    "UPDATE orders SET created_at = created_at - interval '1 day' WHERE order_id = %s",
+    "UPDATE orders SET created_at = current_date - interval '36 hours' WHERE order_id = %s",
     "DELETE FROM orders WHERE order_id = %s",
 )
 
@@ -150,6 +151,10 @@ class FaultyPlatform(FaultRig):
         super().close()
         self.pipeline.close()
         settings.cache_clear()
+
+    def event(self, number: int) -> bytes:
+        """Some events are of yesterday, which the pipeline processes; those of today wait for the end of their day."""
+        return SinkRig.event(self, 5 * number + (number % 10 == 0))
 
     def connect(self) -> Any:
         return psycopg2.connect(self.env["POSTGRES_DSN"], connect_timeout=5)
