@@ -76,7 +76,7 @@ def test_a_soak_of_random_faults_ends_with_a_clean_audit(make_platform, faulty_s
 def test_the_soak_finds_a_platform_that_takes_vanished_files_for_a_correction(
     make_platform, faulty_s3, mortal_kafka, monkeypatch
 ):
-    claim = Claims.claim
+    claim, decide = Claims.claim, discovery_tick.plan
 
     def forgetful(self, day):
         get = self._run.partitions.get
@@ -86,7 +86,7 @@ def test_the_soak_finds_a_platform_that_takes_vanished_files_for_a_correction(
         return claim(self, day)
 
     monkeypatch.setattr(Claims, "claim", forgetful)
-    monkeypatch.setattr(discovery_tick._Pinned, "files", lambda *_: frozenset())
+    monkeypatch.setattr(discovery_tick, "plan", lambda *given: decide(*given[:7], lambda _: (), *given[8:]))
     platform = make_platform()
     soak = Soak(platform, faulty_s3, mortal_kafka, only=["bronze_file_is_removed"])
     with platform.load(200), platform.life(), pytest.raises(AssertionError, match="taken for a correction"):
