@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from infra.embedded.services.schema_registry import SchemaRegistry
 from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from platform_assets.sensors import discovery_tick
+from platform_core.partitions.plan import TickPlan, plan
 from processing.claim import Claims
 from tests.rigs.faults.faulty_platform import FaultyPlatform, MortalServices
 from tests.rigs.faults.revived import revived
@@ -76,7 +78,7 @@ def test_a_soak_of_random_faults_ends_with_a_clean_audit(make_platform, faulty_s
 def test_the_soak_finds_a_platform_that_takes_vanished_files_for_a_correction(
     make_platform, faulty_s3, mortal_kafka, monkeypatch
 ):
-    claim, decide = Claims.claim, discovery_tick.plan
+    claim = Claims.claim
 
     def forgetful(self, day):
         get = self._run.partitions.get
@@ -85,8 +87,13 @@ def test_the_soak_finds_a_platform_that_takes_vanished_files_for_a_correction(
         )
         return claim(self, day)
 
+    def blind(*given: Any) -> TickPlan:
+        arguments = list(given)
+        arguments[7] = lambda _: ()  # the files that a date was made of
+        return plan(*arguments)
+
     monkeypatch.setattr(Claims, "claim", forgetful)
-    monkeypatch.setattr(discovery_tick, "plan", lambda *given: decide(*given[:7], lambda _: (), *given[8:]))
+    monkeypatch.setattr(discovery_tick, "plan", blind)
     platform = make_platform()
     soak = Soak(platform, faulty_s3, mortal_kafka, only=["bronze_file_is_removed"])
     with platform.load(200), platform.life(), pytest.raises(AssertionError, match="taken for a correction"):

@@ -103,18 +103,19 @@ def test_runs_that_come_to_nothing_are_launched_ever_more_rarely(
 
 
 def test_a_run_whose_lease_expired_is_over_for_the_orchestrator_too(
-    rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
+    tick_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig.events_file(DAY, 2)
-    look(rig)
-    run = dg.DagsterRun(job_name=job_name(rig.events), status=dg.DagsterRunStatus.STARTED)
-    rig.instance.add_run(run)
+    tick_rig.events_file(DAY, 2)
+    look(tick_rig)
+    run = dg.DagsterRun(job_name=job_name(tick_rig.events), status=dg.DagsterRunStatus.STARTED)
+    tick_rig.instance.add_run(run)
     held = {"run_id": run.run_id}
-    rig.partitions.apply([Change("events", DAY, State.PENDING, Event.RUN_STARTED, run_id=run.run_id, set=held)])
-    first = look(rig)
-    assert first.cursor is not None and rig.instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.STARTED
+    tick_rig.partitions.apply([Change("events", DAY, State.PENDING, Event.RUN_STARTED, run_id=run.run_id, set=held)])
+    first = look(tick_rig)
+    assert first.cursor is not None
+    assert tick_rig.instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.STARTED
     later = datetime.now(UTC) + timedelta(seconds=settings().partition_lease_seconds + 1)
     monkeypatch.setattr(SystemClock, "now", lambda _: later)
-    tick(rig.events, MetadataStore(), rig.instance, first.cursor, settings())
-    assert rig.instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE, "its pool stays taken"
-    assert rig.partitions.get("events", DAY).status is State.FAILED
+    tick(tick_rig.events, MetadataStore(), tick_rig.instance, first.cursor, settings())
+    assert tick_rig.instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE, "its pool stays taken"
+    assert tick_rig.partitions.get("events", DAY).status is State.FAILED
