@@ -30,7 +30,7 @@ SILVER_CHECKS = {
     "contract": "Silver has every scalar column of the contract with the contract's type",
     "non_null": "No required column of the contract is null in Silver",
     "unique_key": "The primary key occurs once in the date's Silver rows",
-    "reconciles_with_bronze": "Bronze records = Silver rows + duplicates + quarantined, and the table has those rows",
+    "reconciles_with_bronze": "Bronze records = Silver rows + moved + duplicates + quarantined, as in the table",
     "accepted_values": "No rule of domains.yaml with `on_failure: fail` is broken; a broken `warn` rule warns",
     "quarantine_ratio": "No more rows were quarantined than domains.yaml allows",
     "volume": "The date has about as many rows as the days before it (warns)",
@@ -126,7 +126,7 @@ def _check_table(lake: Lake, domain: Domain, day: date, result: SilverResult) ->
     )
     null_counts = dict(zip(required, counts, strict=True))
     quarantined = sum(result.quarantined.values())
-    accounted = result.silver_rows + result.offset_duplicates + result.key_duplicates + quarantined
+    accounted = result.silver_rows + result.moved + result.offset_duplicates + result.key_duplicates + quarantined
 
     def outcome(name: str, passed: bool, **facts: Any) -> CheckOutcome:
         return CheckOutcome("silver", domain.name, name, passed, facts)
@@ -143,6 +143,7 @@ def _check_table(lake: Lake, domain: Domain, day: date, result: SilverResult) ->
             table=rows,
             offset_duplicates=result.offset_duplicates,
             key_duplicates=result.key_duplicates,
+            moved=result.moved,
             quarantined=quarantined,
         ),
     ]

@@ -74,6 +74,8 @@ class Reason(StrEnum):
     TOPIC_RECREATED = "topic_recreated"
     DELIVERED_AGAIN = "delivered_again"
     OLDER_VERSION = "older_version"
+    MOVED = "moved"
+    ON_OTHER_DATES = "on_other_dates"
     QUARANTINED = "quarantined"
     ERASED = "erased"
 

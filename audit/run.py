@@ -24,6 +24,7 @@ from platform_core.lake.lake import Lake
 from platform_core.partitions.date_range import DateRange
 from platform_core.partitions.partition_meta import Partition
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import State
 from platform_core.settings import Settings
 from platform_kafka.errors import KafkaUnreachableError
 from warehouse.connection import connect
@@ -126,7 +127,7 @@ class _Checks:
                     stage,
                     domain,
                     lambda day, row: (
-                        bronze_to_silver.compare(lake, domain, day, row.source_files)
+                        bronze_to_silver.compare(lake, domain, day, row.source_files, is_late=row.status is State.LATE)
                         if row is not None and row.status in COMPARABLE
                         else bronze_to_silver.not_processed(lake, domain, day)
                     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -168,6 +169,21 @@ class Claims:
         detail = {**counts, "code": self._code, **({UNEXPLAINED: problems} if problems else {})}
         self._run.partitions.apply([self._own(day, Event.SUCCEEDED, columns, detail)])
 
+    def rows_moved(self, day: date, dates: Mapping[date, int]) -> None:
+        """Make other dates LATE whose rows the versions of this date change; one that waits for a run is left to it.
+
+        One run a domain works at a time: a date that is IN_FLIGHT beside this one is a dead run's, and is retried.
+
+        Args:
+            dates: The dates, and how many rows each loses or gets back.
+        """
+        for other, count in sorted(dates.items()):
+            detail = {"moved_rows": count, "moved_by": day.isoformat()}
+            with suppress(StateConflictError):
+                self._run.partitions.apply(
+                    [Change(self._domain.name, other, State.DONE, Event.ROWS_MOVED, detail=detail)]
+                )
+
     def abandon(self, day: date, error: Exception) -> None:
         """Make the date FAILED; a date that was taken over stays as it is.
 
@@ -240,6 +256,7 @@ class Claims:
 
     def _cause(self, done: Transition | None, since: Sequence[Transition], *, changed: bool) -> str:
         causes = ["late files"] if changed else []
+        causes += ["rows moved"] if any(t.event == Event.ROWS_MOVED for t in since) else []
         code = done.facts.get("code") if done else None
         if code is not None and code != self._code:
             causes.append("code change")

@@ -29,6 +29,7 @@ from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.corrections import Correction, CorrectionLedger, RowChange, correction_id, difference
 from platform_core.lake.delta_date import read_date
+from platform_core.lake.key_versions import KeyVersions, Moves
 from processing.claim import Claimed, Claims, Skipped, gold_versions
 from processing.context import RunContext
 from processing.lease import Lease
@@ -174,27 +175,27 @@ class Processor:
     def _layers(
         self, claim: Claimed, lease: Lease
     ) -> Generator[Step, None, tuple[SilverResult, list[TableLoad], CheckOutcome]]:
-        silver = yield from self._silver(claim)
+        silver, moves = yield from self._silver(claim)
         lease.check()
         gold, partitions = yield from self._merge_gold(claim.day)
         lease.check()
-        loads, audited = yield from self._load(claim, partitions, gold)
+        loads, audited = yield from self._load(claim, partitions, gold, moves)
         if claim.reprocess is not None:
             yield self._record_correction(claim, silver, partitions)
         lease.check()
         return silver, loads, audited
 
-    def _silver(self, claim: Claimed) -> Generator[Step, None, SilverResult]:
+    def _silver(self, claim: Claimed) -> Generator[Step, None, tuple[SilverResult, list[Moves]]]:
         from spark_jobs import bronze_to_silver
 
-        day, domain, lake = claim.day, self._domain, self._lake
-        silver = bronze_to_silver.run(self._spark, lake, domain, day, claim.files)
+        day, domain, lake, moves = claim.day, self._domain, self._lake, list[Moves]()
+        silver = bronze_to_silver.run(self._spark, lake, domain, day, claim.files, moves.append)
         dsn = self._run.settings.postgres_dsn.get_secret_value()
         with sql_of_the_domain(domain):
             checks = check_silver(lake, domain, day, silver, self._run.partitions, dsn)
         yield SilverDone(day, silver, checks)
         self._stop_if_blocked(checks)
-        return silver
+        return silver, moves
 
     def _merge_gold(self, day: date) -> Generator[Step, None, tuple[StageResult, list[GoldPartition]]]:
         """Merge what the checks have passed: whatever kills a run, Gold never has rows that they would refuse."""
@@ -233,7 +234,7 @@ class Processor:
                 )
 
     def _load(
-        self, claim: Claimed, partitions: list[GoldPartition], gold: StageResult
+        self, claim: Claimed, partitions: list[GoldPartition], gold: StageResult, moves: Sequence[Moves]
     ) -> Generator[Step, None, tuple[list[TableLoad], CheckOutcome]]:
         day, domain, run = claim.day, self._domain, self._run
         started = time.monotonic()
@@ -247,6 +248,10 @@ class Processor:
                 run_id=run.run_id,
                 partitions=partitions,
             )
+        for each in moves:
+            # The other dates first: after a kill in between, this date runs again and finds the same ones.
+            self._claims.rows_moved(day, each.dates)
+            KeyVersions(self._lake, domain).replace(day, each.versions)
         loaded = gold_to_warehouse.of_loads(domain, day, loads)
         audited = check_audit(self._lake, domain, day, claim.files, (gold, loaded))
         yield WarehouseDone(day, loads, [*loaded.checks, audited], time.monotonic() - started)

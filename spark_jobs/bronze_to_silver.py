@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -20,6 +20,7 @@ if __name__ == "__main__":
     # top-level modules.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+import pyarrow as pa
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -29,6 +30,7 @@ from platform_core.domain.catalog import Domain, Rule
 from platform_core.domain.plugin import load_transform
 from platform_core.domain.quality import builtin_rules, refusals
 from platform_core.errors import PermanentError
+from platform_core.lake.key_versions import KeyVersions, Moves, version_columns
 from platform_core.lake.lake import Lake
 from spark_jobs import cli, steps, tables
 from spark_jobs.bronze import footer_rows, read_bronze, unreadable_file
@@ -60,6 +62,8 @@ class SilverResult:
         offset_duplicates: Copies of a record, by topic, partition and offset.
         key_duplicates: Good versions of a primary key that Silver does not have, because a later one counts.
         withheld: Keys of which Silver has no row though a version is good: their latest version is quarantined.
+        moved: Keys of which Silver has no row though their latest version of the date is good: another date has a
+            later one. Only a domain with a global key has any.
         quarantined: Rows in the quarantine partition, by the first rule that they break.
         warned: Records that break a rule which only warns, by rule.
         published: Whether Silver was replaced; False when domains.yaml refuses a date with so many bad rows. Then
@@ -76,16 +80,26 @@ class SilverResult:
     quarantined: dict[str, int]
     warned: dict[str, int]
     published: bool
+    moved: int = 0
     seconds: float = 0.0
 
 
-def run(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> SilverResult:
+def run(
+    spark: SparkSession,
+    lake: Lake,
+    domain: Domain,
+    day: date,
+    files: Sequence[str],
+    on_moves: Callable[[Moves], object] = lambda _: None,
+) -> SilverResult:
     """Replace one date of Silver and of the quarantine by what the files hold.
 
     Args:
         spark: A session, Spark's or Sail's, whose zone is UTC.
         day: The partition date, UTC.
         files: Bronze files, as paths below the lake's root; no others are read.
+        on_moves: Called before Silver of a domain with a global key is replaced; the caller stores the versions and
+            has other dates corrected when the date is delivered. Without it neither happens.
 
     Returns:
         The counts; each Bronze row is in exactly one of them.
@@ -115,16 +129,24 @@ def run(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: Seque
         _write_quarantine(judged, lake, domain, day, sum(counts.quarantined.values()))
         # Audit before publishing: a refused date leaves Silver as it was, and its bad rows in the quarantine.
         if counts.published:
-            _write_silver(judged, lake, domain, day, counts.silver_rows)
+            outdated = None
+            if domain.silver.global_key:
+                versions = steps.key_versions(judged, domain.silver, version_columns(domain)).toArrow()
+                moves = KeyVersions(lake, domain).compare(day, versions)
+                on_moves(moves)
+                outdated, moved = moves.outdated, moves.outdated.num_rows
+                counts = replace(counts, silver_rows=counts.silver_rows - moved, moved=moved)
+            _write_silver(judged, lake, domain, day, counts.silver_rows, outdated)
     result = replace(counts, seconds=round(time.monotonic() - started, 3))
     log.info(
-        "silver_%s domain=%s date=%s bronze_rows=%d silver_rows=%d withheld=%d quarantined=%d seconds=%.1f",
+        "silver_%s domain=%s date=%s bronze_rows=%d silver_rows=%d withheld=%d moved=%d quarantined=%d seconds=%.1f",
         "written" if result.published else "refused",
         domain.name,
         day.isoformat(),
         result.bronze_rows,
         result.silver_rows,
         result.withheld,
+        result.moved,
         sum(result.quarantined.values()),
         result.seconds,
     )
@@ -227,8 +249,12 @@ def _write_quarantine(judged: DataFrame, lake: Lake, domain: Domain, day: date, 
     _refuse_other_count(lake.uri(name), domain, day, written, expected)
 
 
-def _write_silver(judged: DataFrame, lake: Lake, domain: Domain, day: date, expected: int) -> None:
+def _write_silver(
+    judged: DataFrame, lake: Lake, domain: Domain, day: date, expected: int, outdated: pa.Table | None
+) -> None:
     rows = steps.latest_and_good(judged, domain.silver).drop(steps.RECORD, steps.REASON, steps.WARNINGS)
+    if outdated is not None and outdated.num_rows:
+        rows = rows.join(rows.sparkSession.createDataFrame(outdated), list(domain.silver.primary_key), "left_anti")
     silver = silver_columns(rows, rows.columns)
     name = lake.silver(domain)
     written = tables.replace_partition(silver, lake, name, domain.partition_key, day)

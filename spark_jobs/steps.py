@@ -16,6 +16,7 @@ from pyspark.sql import types as T
 from platform_core.domain.catalog import OnFailure, Rule, Silver
 from platform_core.domain.contract import Column, ColumnType, Contract
 from platform_core.domain.quality import BUILTIN_RULES
+from platform_core.lake.key_versions import REFUSED
 from spark_jobs.unevaluable_rows import verdict
 
 RECORD_HASH = "_record_hash"
@@ -129,6 +130,11 @@ def withheld(df: DataFrame, silver: Silver) -> DataFrame:
     refused = _latest(df, silver).where(F.col(REASON) != "").select(*silver.primary_key)
     good = df.where(_in_place(F.col(REASON) == "")).select(*silver.primary_key)
     return refused.join(good, list(silver.primary_key), "left_semi")
+
+
+def key_versions(df: DataFrame, silver: Silver, columns: Sequence[str]) -> DataFrame:
+    """Return the latest version of each key as these columns, and whether a rule refuses it."""
+    return _latest(df, silver).select(*columns, (F.col(REASON) != "").alias(REFUSED))
 
 
 def _latest(df: DataFrame, silver: Silver) -> DataFrame:

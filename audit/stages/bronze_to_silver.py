@@ -20,6 +20,7 @@ from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, Stag
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.domain.quality import BUILTIN_RULES
+from platform_core.lake.key_versions import REFUSED, KeyVersions, version_columns
 from platform_core.lake.lake import Lake
 from platform_kafka.offset_ranges import OffsetRanges
 
@@ -36,7 +37,7 @@ def not_processed(lake: Lake, domain: Domain, day: date) -> StageResult:
     )
 
 
-def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> StageResult:
+def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str], *, is_late: bool = False) -> StageResult:
     """Compare one date of Silver and the quarantine with the files that they were made of.
 
     Args:
@@ -44,6 +45,7 @@ def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> Stag
         domain: The domain.
         day: The date.
         files: The files of the date's last run; what is listed besides them waits for the next run.
+        is_late: Whether the date waits for a correction, so that rows which moved may still be, or not yet, in Silver.
 
     Raises:
         TransientError: a store did not answer.
@@ -68,9 +70,10 @@ def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> Stag
         }
         load_delta(connection, "quarantine", quarantine, domain.partition_key, day, places)
         _expected_rows(connection, domain)
+        _moved_rows(connection, lake, domain, day)
         _different_rows(connection, domain)
         waiting, broken = count_rows(lake, newer)
-        result = _result(connection, domain, day, waiting)
+        result = _result(connection, domain, day, waiting, waits_for_moves=is_late and domain.silver.global_key)
     # Rows of Silver that came from such a file are no phantoms.
     others = [problem for problem in result.problems if not (gone or unreadable) or problem.kind is not Kind.PHANTOM]
     problems = (*_file_problems(domain, day, gone, unreadable | broken), *others)
@@ -106,19 +109,46 @@ def _expected_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> Non
         create temp table expected as
         select *, row_number() over (partition by {names(keys)} order by {latest}) as rank
         from records where not is_no_version;
-        delete from expected where is_refused;
     """)
+
+
+def _moved_rows(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: Domain, day: date) -> None:
+    """Make the tables of keys that another date has in a later version, and of versions that are stored otherwise.
+
+    What other dates have is known from their stored versions, which are compared with Bronze on their own dates.
+    """
+    keys, columns = domain.silver.primary_key, version_columns(domain)
+    connection.execute(f"create temp table moved as select {names(keys)} from expected limit 0")
+    connection.execute(f"create temp table stored_otherwise as select {names([*keys, *PLACE])} from expected limit 0")
+    if domain.silver.global_key:
+        latest = connection.sql(
+            f"select {names(columns)}, is_refused as {REFUSED} from expected where rank = 1"
+        ).to_arrow_table()
+        versions = KeyVersions(lake, domain)
+        connection.register("_moved", versions.compare(day, latest).outdated)
+        connection.execute("insert into moved from _moved")
+        stored = versions.of_date(day)
+        connection.register("_stored", latest.slice(0, 0) if stored is None else stored)
+        connection.register("_latest", latest)
+        listed = names([*columns, REFUSED])
+        connection.execute(
+            f"insert into stored_otherwise select {names(keys)}, null, _partition, _offset from"
+            f" ((select {listed} from _latest except select {listed} from _stored)"
+            f" union (select {listed} from _stored except select {listed} from _latest))"
+        )
+    connection.execute("delete from expected where is_refused")
 
 
 def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
     """Make a table of each way in which Silver and the quarantine differ from the expected rows."""
     keys = domain.silver.primary_key
     identity = names([*keys, *PLACE])
+    latest_elsewhere = f"exists (select 1 from moved m where {same(keys, 'm', 'e')})"
     connection.execute(f"""
         create temp table kept as select {identity}, count(*) as copies from silver group by all;
 
         create temp table missing as
-        select {identity} from expected e where rank = 1
+        select {identity} from expected e where rank = 1 and not {latest_elsewhere}
         and not exists (select 1 from silver s where {same(keys, "s", "e")});
 
         create temp table phantom as
@@ -132,6 +162,10 @@ def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> No
         create temp table outdated as
         select {names([*keys, *PLACE], "k")}, k.copies from kept k join expected e on {same([*keys, *PLACE], "e", "k")}
         where e.rank > 1;
+
+        create temp table moved_and_kept as
+        select {names([*keys, *PLACE], "k")}, k.copies from kept k join expected e on {same([*keys, *PLACE], "e", "k")}
+        where e.rank = 1 and {latest_elsewhere};
 
         create temp table duplicate as
         select {names(keys)}, min_by(_topic, _offset) as _topic, min_by(_partition, _offset) as _partition,
@@ -150,38 +184,49 @@ def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> No
     """)
 
 
-def _result(connection: duckdb.DuckDBPyConnection, domain: Domain, day: date, waiting: int) -> StageResult:
+def _result(
+    connection: duckdb.DuckDBPyConnection, domain: Domain, day: date, waiting: int, *, waits_for_moves: bool
+) -> StageResult:
     rows, records, refused = one(
         connection,
         "select (select count(*) from bronze), count(*), count(*) filter (is_refused) from records",
     )
     wanted, older = one(connection, "select count(*) filter (rank = 1), count(*) filter (rank > 1) from expected")
-    missing, phantom, again = one(
+    missing, phantom, again, moved, moved_and_kept = one(
         connection,
-        """select (select count(*) from missing), (select coalesce(sum(copies), 0) from phantom),
-                  (select coalesce(sum(copies - 1), 0) from duplicate)""",
+        f"""select (select count(*) from missing), (select coalesce(sum(copies), 0) from phantom),
+                   (select coalesce(sum(copies - 1), 0) from duplicate),
+                   (select count(*) from expected e semi join moved using ({names(domain.silver.primary_key)})
+                    where rank = 1), (select count(*) from moved_and_kept)""",
     )
+    unmoved = missing + moved_and_kept if waits_for_moves else 0
     bronze = Equation(
         "bronze rows",
         rows + waiting,
         {
-            "silver": wanted - missing,
+            "silver": wanted - missing - moved,
             Reason.OLDER_VERSION: older,
+            Reason.MOVED: moved - moved_and_kept if waits_for_moves else moved,
             Reason.DELIVERED_AGAIN: rows - records,
             Reason.QUARANTINED: refused,
-            Reason.NOT_PROCESSED_YET: waiting,
-            Kind.MISSING_IN_SILVER: missing,
+            Reason.NOT_PROCESSED_YET: waiting + unmoved,
+            Kind.MISSING_IN_SILVER: 0 if waits_for_moves else missing,
         },
     )
     found = [
         ("missing", Kind.MISSING_IN_SILVER, missing, "in Bronze, neither in Silver nor in the quarantine"),
         ("outdated", Kind.WRONG_VERSION, None, "Bronze has a later version of the key"),
+        ("stored_otherwise", Kind.WRONG_VERSION, None, "the table of key versions does not have what Bronze has"),
         ("phantom", Kind.PHANTOM, phantom, "no Bronze row of the date has this key at this offset"),
         ("duplicate", Kind.DUPLICATE, again, "the key is in Silver more than once"),
         ("also_refused", Kind.ALSO_QUARANTINED, None, "the record is in Silver and in the quarantine"),
         ("refused_nowhere", Kind.PHANTOM, None, "a quarantined row whose offset Bronze does not have"),
         ("refused_twice", Kind.DUPLICATE, None, "the quarantine has the record more than once"),
     ]
+    if waits_for_moves:
+        found = [each for each in found if each[0] != "missing"]
+    else:
+        found.append(("moved_and_kept", Kind.WRONG_VERSION, None, "another date has a later version of the key"))
     problems = [_problem(connection, domain, day, *each) for each in found]
     return StageResult(Stage.SILVER, domain.name, day, (bronze,), problems=tuple(filter(None, problems)))
 

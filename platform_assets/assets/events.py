@@ -117,6 +117,7 @@ class Report:
             "bronze_rows": silver.bronze_rows,
             "duplicates": silver.offset_duplicates + silver.key_duplicates,
             "quarantined": sum(silver.quarantined.values()),
+            **({"moved": silver.moved} if domain.silver.global_key else {}),
             "late_records": max(silver.bronze_rows - why.records_before, 0) if why else 0,
             "seconds": round(silver.seconds, 2),
         }

@@ -51,12 +51,19 @@ class Bronze(Entry):
 
 
 class Silver(Entry):
-    """The cleaned table: one row a primary key within a date."""
+    """The cleaned table: one row a primary key within a date, with `global_key` over all dates."""
 
     bucket: str = Field("silver", pattern=BUCKET)
     prefix: str = Field(pattern=FOLDER)
     primary_key: tuple[str, ...] = Field(min_length=1)
     order_by: tuple[str, ...] = Field(default=(), description="The latest by these columns wins")
+    # Left out of the code version where it is off: a domain that never declares it stays what it was.
+    global_key: bool = Field(
+        False,
+        strict=True,
+        exclude_if=lambda declared: not declared,
+        description="A row may move to another date, and then lives there alone",
+    )
 
 
 class Reconciliation(Entry):

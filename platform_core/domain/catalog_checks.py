@@ -90,6 +90,8 @@ def places(name: str, entry: object) -> Iterator[Complaint]:
     yield "bronze.prefix", f"{bronze['bucket']}/{bronze['prefix']}"
     yield "silver.prefix", f"{silver['bucket']}/{silver['prefix']}"
     yield "silver.prefix", f"{silver['bucket']}/{silver['prefix']}_quarantine"
+    if silver.get("global_key"):
+        yield "silver.prefix", f"{silver['bucket']}/{silver['prefix']}_versions"
     tables = gold.get("tables")
     for table in tables if isinstance(tables, dict) else ():
         yield "gold.prefix", "/".join(str(part) for part in (gold["bucket"], gold.get("prefix"), table) if part)

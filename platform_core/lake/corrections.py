@@ -32,7 +32,7 @@ class Correction:
         partition_date: The date that was reprocessed.
         at: When, UTC.
         run_id: The Dagster run.
-        cause: Why: `late files`, `code change`, `backfill`, joined by ` + `.
+        cause: Why: `late files`, `rows moved`, `code change`, `backfill`, joined by ` + `.
         new_files: Bronze files that the date has gained since it was last DONE.
         gone_files: Bronze files that it has lost.
         record_difference: Bronze records now minus before.

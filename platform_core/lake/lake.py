@@ -99,6 +99,10 @@ class Lake:
         """The domain's quarantine table, beside Silver."""
         return f"{self.silver(domain)}_quarantine"
 
+    def key_versions(self, domain: Domain) -> str:
+        """The domain's table of latest versions, beside Silver; only a domain with a global key has it."""
+        return f"{self.silver(domain)}_versions"
+
     def gold(self, domain: Domain, table: str) -> str:
         """One Gold table."""
         prefix = domain.gold.prefix.strip("/")

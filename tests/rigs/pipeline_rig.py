@@ -40,8 +40,14 @@ class PipelineRig:
 
     def with_quality(self, **changes: Any) -> None:
         """Go on with other rules or thresholds for `events`, as after a change of domains.yaml."""
-        quality = self.events.quality.model_copy(update=changes)
-        self.events = self.events.model_copy(update={"quality": quality})
+        self._declare(quality=self.events.quality.model_copy(update=changes))
+
+    def with_global_key(self) -> None:
+        """Go on with an `event_id` that is unique over all dates."""
+        self._declare(silver=self.events.silver.model_copy(update={"global_key": True}))
+
+    def _declare(self, **changes: Any) -> None:
+        self.events = self.events.model_copy(update=changes)
         self.catalog = Catalog([self.events if domain.name == "events" else domain for domain in self.catalog])
         self.defs = build_defs(self.catalog)
 
