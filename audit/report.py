@@ -75,7 +75,7 @@ class Reason(StrEnum):
     DELIVERED_AGAIN = "delivered_again"
     OLDER_VERSION = "older_version"
     MOVED = "moved"
-    ON_OTHER_DATES = "on_other_dates"
+    ON_SEVERAL_DATES = "on_several_dates"
     QUARANTINED = "quarantined"
     ERASED = "erased"
 

@@ -13,6 +13,7 @@ from functools import cached_property, partial
 
 from audit.dates import COMPARABLE, UNAVAILABLE, dates_of, while_unchanged, why
 from audit.kafka_log import AuditLog
+from audit.repeated_keys import count_repeated_keys
 from audit.report import AuditReport, Reason, Stage, StageResult
 from audit.source_database import SourceUnavailableError
 from audit.stages import bronze_to_silver, gold_to_warehouse, kafka_to_bronze, silver_to_gold, source_to_silver
@@ -123,15 +124,7 @@ class _Checks:
             case Stage.BRONZE:
                 return [kafka_to_bronze.compare(lake, domain, self._kafka)]
             case Stage.SILVER:
-                return self._each_date(
-                    stage,
-                    domain,
-                    lambda day, row: (
-                        bronze_to_silver.compare(lake, domain, day, row.source_files, is_late=row.status is State.LATE)
-                        if row is not None and row.status in COMPARABLE
-                        else bronze_to_silver.not_processed(lake, domain, day)
-                    ),
-                )
+                return self._of_silver(domain)
             case Stage.GOLD:
                 return self._each_processed_date(stage, domain, lambda day: silver_to_gold.compare(lake, domain, day))
             case Stage.WAREHOUSE:
@@ -139,6 +132,22 @@ class _Checks:
                 return self._each_processed_date(
                     stage, domain, lambda day: gold_to_warehouse.compare(lake, domain, day, tables), tables.dates()
                 )
+
+    def _of_silver(self, domain: Domain) -> Iterator[StageResult]:
+        lake = self._lake
+        days = []
+        for result in self._each_date(
+            Stage.SILVER,
+            domain,
+            lambda day, row: (
+                bronze_to_silver.compare(lake, domain, day, row.source_files, is_late=row.status is State.LATE)
+                if row is not None and row.status in COMPARABLE
+                else bronze_to_silver.not_processed(lake, domain, day)
+            ),
+        ):
+            yield result
+            days += [result.day] if result.day else []
+        yield from count_repeated_keys(lake, domain, days)
 
     def _of_source(self, domain: Domain) -> Iterable[StageResult]:
         lake, dsn = self._lake, self._settings.postgres_dsn.get_secret_value()

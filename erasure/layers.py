@@ -112,7 +112,8 @@ def tables(lake: Lake, holder: Holder) -> list[tuple[str, str]]:
     """Return the layer and the name of each Delta table of a domain."""
     domain = holder.domain
     gold = [("gold", lake.gold(domain, table)) for table in domain.gold.tables]
-    return [("silver", lake.silver(domain)), ("quarantine", lake.quarantine(domain)), *gold]
+    versions = [("silver", lake.key_versions(domain))] if domain.silver.global_key else []
+    return [("silver", lake.silver(domain)), *versions, ("quarantine", lake.quarantine(domain)), *gold]
 
 
 def _of_warehouse(settings: Settings, holder: Holder) -> Iterator[SurveyLine]:

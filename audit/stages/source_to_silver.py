@@ -83,8 +83,11 @@ def compare(lake: Lake, domain: Domain, day: date | None, access: SourceAccess) 
                 " not in `STATE_DIR` of this machine: whether they were polled cannot be told"
             )
             return StageResult(Stage.SOURCE, domain.name, day, not_checked=text)
-        on_the_way = OnTheWay(lake, domain, access)
-        return _result(domain, day, rows, on_the_way.explain(connection, day, rows.behind, rows.moved))
+        reasons = OnTheWay(lake, domain, access).explain(connection, day, rows.behind, rows.moved)
+        if domain.silver.global_key:
+            # The date that a row moved to answers for it; whether this one still has it, for Bronze → Silver to say.
+            reasons = dict.fromkeys(rows.moved, Reason.MOVED) | reasons
+        return _result(domain, day, rows, reasons)
 
 
 def compare_totals(lake: Lake, domain: Domain, day: date, dsn: str) -> StageResult:
@@ -166,7 +169,7 @@ class _Rows:
         different: Keys whose present version has other values in Silver.
         unreadable: Keys with a value that no layer can hold.
         before_first_poll: How many have not changed since before the oldest version that was ever extracted.
-        moved: Rows that Silver has on this date and the source on another one.
+        moved: Rows that Silver has on this date and the source on another one; of a global key, deleted ones too.
         gone: Keys that only Silver has.
     """
 
@@ -206,6 +209,8 @@ def _differences(
     deleted = _versions(source, access.dsn, source.tombstones, gone, of_date)
     gone = [key for key in gone if key not in deleted]
     moved = _versions(source, access.dsn, source.table if day else None, gone)
+    if domain.silver.global_key:
+        moved |= _versions(source, access.dsn, source.tombstones, [key for key in gone if key not in moved])
     [count] = one(connection, "select count(*) from source")
     return _Rows(
         count + len(deleted) + len(moved),

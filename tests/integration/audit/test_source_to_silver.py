@@ -16,6 +16,7 @@ from audit.report import AuditReport, Kind, Reason, Stage
 from audit.run import audit
 from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.postgres import Postgres
+from platform_core.domain.catalog import Catalog
 from platform_core.partitions.date_range import DateRange
 from platform_core.settings import Settings
 from tests.rigs.audit_lake import FIRST_DAY, AuditLake
@@ -170,6 +171,21 @@ def test_the_advice_for_a_row_that_moved_or_vanished_leads_out(shop):
     row = f"(%s, '{FIRST_DAY} 12:00Z', clock_timestamp())"
     shop.sql(f"INSERT INTO orders_tombstones VALUES {row}, {row}", moved["order_id"], gone["order_id"])
     assert [problem for problem in shop.look().problems if problem.kind is Kind.PHANTOM] == []
+
+
+def test_a_row_of_a_global_key_that_moved_or_was_deleted_after_it_is_the_other_dates_business(shop):
+    orders = shop.made.domain
+    declared = orders.model_copy(update={"silver": orders.silver.model_copy(update={"global_key": True})})
+    shop.made.catalog = Catalog([declared])
+    moved, deleted, *_ = (row["order_id"] for row in shop.made.silver_rows(FIRST_DAY))
+    shop.sql("UPDATE orders SET created_at = created_at - interval '1 day' WHERE order_id = %s", moved)
+    shop.sql("DELETE FROM orders WHERE order_id = %s", deleted)
+    of_another_date = f"(%s, '{FIRST_DAY - timedelta(days=1)} 12:00Z', clock_timestamp())"
+    shop.sql(f"INSERT INTO orders_tombstones VALUES {of_another_date}", deleted)
+    shop.polled(datetime.now(UTC) + timedelta(hours=1))
+    report = shop.look()
+    assert report.clean, report.problems
+    assert report.summary()[0].explained[Reason.MOVED] == 2
 
 
 def test_a_source_that_is_extracted_once_a_day_is_audited_as_a_whole(shop):

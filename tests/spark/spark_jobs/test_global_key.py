@@ -1,4 +1,4 @@
-"""An order that moves to another date, on both engines: one row, on the date of its latest version, deletes included."""
+"""An order that moves to another date, on both engines: one row, on its latest version's date, deletes included."""
 
 from __future__ import annotations
 

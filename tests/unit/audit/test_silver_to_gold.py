@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -185,19 +186,34 @@ def test_a_date_that_changes_its_state_during_a_look_is_looked_at_again(settings
     made = AuditLake(settings).make(days=1)
     real, looks = bronze_to_silver.compare, []
 
-    def compare(*arguments):
+    def compare(*arguments, **options):
         looks.append(arguments)
         if len(looks) == 1:
             made.write_silver(FIRST_DAY, lambda rows: rows[1:])
-            result = real(*arguments)
+            result = real(*arguments, **options)
             made.write_silver(FIRST_DAY)
             made.done(FIRST_DAY, made.meta.get("orders", FIRST_DAY).source_files)
             return result
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(bronze_to_silver, "compare", compare)
     assert look(made, stages={Stage.SILVER}).clean
     assert len(looks) == 2
+
+
+def test_the_same_key_on_two_dates_is_two_rows_and_counted(settings):
+    made = AuditLake(settings).make()
+    made.records[NEXT_DAY] += [replace(record, day=NEXT_DAY) for record in made.records[FIRST_DAY][:1]]
+    names = made.write_bronze(NEXT_DAY, made.records[NEXT_DAY][-1:], files=1)
+    made.write_tables(NEXT_DAY)
+    made.done(NEXT_DAY, [*made.meta.get("orders", NEXT_DAY).source_files, *names])
+    report = look(made)
+    assert report.clean, report.problems
+    twice = {row["order_id"] for row in made.silver_rows(FIRST_DAY)} & {
+        row["order_id"] for row in made.silver_rows(NEXT_DAY)
+    }
+    assert report.summary()[0].explained[Reason.ON_SEVERAL_DATES] == len(twice) == 1
+    assert look(made, dates=DateRange(NEXT_DAY, NEXT_DAY)).summary()[0].explained[Reason.ON_SEVERAL_DATES] == 0
 
 
 def test_an_audit_that_looked_at_nothing_is_not_green_and_says_what_it_looked_at(settings, tmp_path):
