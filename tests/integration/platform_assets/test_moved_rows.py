@@ -108,7 +108,7 @@ def test_the_advice_of_the_audit_leads_out(rig: PipelineRig) -> None:
     assert run_all(rig) == [str(DAY)]
     assert audited(rig).clean
     versions = KeyVersions(rig.lake, rig.events)
-    versions.replace(DAY, versions.of_date(DAY).drop_columns(["event_date"]).slice(0, 0))
+    versions.replace(DAY, versions.of_date(DAY).slice(0, 0))
     [problem] = audited(rig).problems
     assert (problem.day, problem.kind, problem.keys) == (DAY, "wrong_version", (f"event_id={MOVED}",))
     assert f"pdp partitions reset events {DAY}" in problem.next_step
