@@ -124,6 +124,8 @@ def _unknown_columns(domain: Domain) -> Iterator[Complaint]:
     for kind, name in domain.subjects.items():
         if name not in domain.contract.by_name:
             yield f"subjects.{kind}", f"`{name}` is no property in `{domain.contract.path}`"
+    if domain.silver.global_key and getattr(domain.source, "stamp", None) == domain.bronze.timestamp_col:
+        yield "silver.global_key", "records are dated by their extraction, so that each key has a row on many dates"
     for table, keys in domain.gold.tables.items():
         if len(set(keys)) < len(keys):
             yield f"gold.tables.{table}", "a merge key occurs twice"

@@ -171,6 +171,23 @@ def test_a_domain_is_not_within_the_place_of_another(tmp_path: Path) -> None:
         load_catalog(path)
 
 
+def test_a_global_key_is_declared_and_who_does_not_declare_it_stays_as_it_was(tmp_path: Path) -> None:
+    domain = load_catalog(write(tmp_path, "couriers_g", ENTRY))["couriers_g"]
+    assert not domain.silver.global_key and '"global_key"' not in domain.model_dump_json()
+    silver = {**ENTRY["silver"], "global_key": True}  # type: ignore[dict-item]
+    declared = load_catalog(write(tmp_path, "couriers_h", {**ENTRY, "silver": silver}))["couriers_h"]
+    assert '"global_key":true' in declared.model_dump_json()
+    stamped = {
+        "kind": "postgres_increment",
+        "table": "couriers",
+        "key": "id",
+        "version": "at",
+        "stamp": "at",
+    }
+    with pytest.raises(ConfigurationError, match=r"`silver\.global_key`: records are dated by their extraction"):
+        load_catalog(write(tmp_path, "couriers_i", {**ENTRY, "silver": silver, "source": stamped}))
+
+
 def test_a_missing_package_says_what_to_add(tmp_path: Path) -> None:
     path = tmp_path / "domains.yaml"
     path.write_text(yaml.safe_dump({"domains": {"ghosts": ENTRY}}))
