@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date
 
-from audit.dates import open_table
 from audit.duckdb_tables import database, names, one
 from audit.report import Reason, Stage, StageResult
 from audit.stages.source_to_silver import is_dated
@@ -22,7 +21,7 @@ def count_repeated_keys(lake: Lake, domain: Domain, days: Sequence[date]) -> Ite
 
     A domain whose records are dated by their extraction has every key on many dates, and is not looked at.
     """
-    table = open_table(lake, lake.silver(domain))
+    table = lake.delta_or_none(lake.silver(domain))
     if table is None or len(days) < 2 or domain.silver.global_key or not is_dated(domain):
         return
     keys, day = names(domain.silver.primary_key), f'"{domain.partition_key}"'

@@ -222,10 +222,10 @@ class Erasure:
         ]
         if waiting or any(row.status is State.IN_FLIGHT for row in rows):
             return waiting
-        counted = {name: before.tables.get(name) for _, name in tables(self._lake, holder)}
-        forgotten = {name for name, found in counted.items() if found and found.in_history and not found.of_subject}
+        counted = [(name, before.tables.get(name)) for _, name in tables(self._lake, holder)]
+        forgotten = {name for name, found in counted if found and found.in_history and not found.of_subject}
         versions = self._lake.key_versions(holder.domain)
-        if self._lake.silver(holder.domain) in forgotten and counted.get(versions):
+        if self._lake.silver(holder.domain) in forgotten and versions in before.tables:
             forgotten.add(versions)  # it has the keys of the subject's records, if not the column that names it
         for name in sorted(forgotten):
             self._progress(f"{holder.domain.name}: removing the history of {name}")

@@ -21,7 +21,7 @@ from platform_core.settings import Settings
 def maintain_domain(
     lake: Lake, domain: Domain, partitions: PartitionMetaReader, settings: Settings
 ) -> Iterator[TableMaintenance]:
-    """Maintain Silver, the quarantine and the Gold tables of a domain; what does not exist is left out.
+    """Maintain Silver, key versions, the quarantine and the Gold tables of a domain; what does not exist is left out.
 
     Nobody else may write them meanwhile.
 
@@ -29,7 +29,7 @@ def maintain_domain(
         TransientError: partition_meta did not answer.
     """
     held = held_versions(domain, partitions)
-    names = {lake.silver(domain): (), lake.quarantine(domain): ()} | {
+    names = {lake.silver(domain): (), lake.key_versions(domain): (), lake.quarantine(domain): ()} | {
         lake.gold(domain, table): held.get(table, ()) for table in domain.gold.tables
     }
     keep = timedelta(days=settings.maintenance_keep_days)

@@ -14,11 +14,11 @@ from datetime import date
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import TableNotFoundError
 
 from platform_core.domain.bronze_schema import TIMESTAMP
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
+from platform_core.lake.delta_date import read_date
 from platform_core.lake.lake import Lake
 
 REFUSED = "_is_refused"
@@ -68,7 +68,7 @@ class KeyVersions:
         table = self._open()
         if table is None:
             return None
-        rows = table.to_pyarrow_table(filters=[(self._domain.partition_key, "=", day)])
+        rows = read_date(table, self._domain.partition_key, day)
         return rows.drop_columns([_HASH, self._domain.partition_key])
 
     def compare(self, day: date, versions: pa.Table) -> Moves:
@@ -194,10 +194,7 @@ class KeyVersions:
             ) from error
 
     def _open(self) -> DeltaTable | None:
-        try:
-            return self._lake.delta(self._lake.key_versions(self._domain))
-        except TableNotFoundError:
-            return None
+        return self._lake.delta_or_none(self._lake.key_versions(self._domain))
 
 
 @contextmanager
