@@ -45,8 +45,8 @@ def audited(rig: PipelineRig) -> Any:
 
 
 def dates_of(rig: PipelineRig, table: str, column: str, value: str) -> dict[str, int]:
-    rows = rig.lake.delta(table).to_pyarrow_table(filters=[(column, "=", value)]).to_pylist()
-    return {row["event_date"].isoformat(): row.get("events", 1) for row in rows}
+    rows = rig.lake.delta(table).to_pyarrow_table().to_pylist()
+    return {row["event_date"].isoformat(): row.get("events", 1) for row in rows if row[column] == value}
 
 
 def in_warehouse(city: str) -> list[tuple[Any, ...]]:
