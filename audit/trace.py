@@ -311,21 +311,19 @@ class _Search:
         return rows
 
     def _states(self) -> list[Row]:
-        rows = []
-        for day in sorted(self.days):
-            row = self.partitions.get(self.domain.name, day)
-            if row is not None:
-                rows.append(
-                    {
-                        "date": day,
-                        "status": row.status.value,
-                        "run_id": row.run_id,
-                        "processed_at": row.processed_at,
-                        "files": len(row.source_files),
-                        "error": row.error_message,
-                    }
-                )
-        return rows
+        rows = [self.partitions.get(self.domain.name, day) for day in sorted(self.days)]
+        return [
+            {
+                "date": row.partition_date,
+                "status": row.status.value,
+                "run_id": row.run_id,
+                "processed_at": row.processed_at,
+                "files": len(row.source_files),
+                "error": row.error_message,
+            }
+            for row in rows
+            if row is not None
+        ]
 
 
 def _value(domain: Domain, text: str) -> int | str | None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from platform_core.errors import ConfigurationError, TransientError
@@ -68,18 +68,13 @@ class ClientErrors:
         log.log(self._level, "kafka_client_error code=%s text=%s", error.name(), error.str())
 
 
-class Client(Protocol):
-    """What a consumer, a producer and an admin client have in common."""
-
-    def list_topics(self, *, timeout: float) -> Any:
-        """Return the cluster's metadata."""
-
-    def poll(self, timeout: float, /) -> Any:
-        """Run callbacks."""
-
-
 def connect(
-    client: Client, errors: ClientErrors, settings: Settings, *, admin: bool = False, seconds: float = CONNECT_SECONDS
+    client: Consumer | Producer | AdminClient,
+    errors: ClientErrors,
+    settings: Settings,
+    *,
+    admin: bool = False,
+    seconds: float = CONNECT_SECONDS,
 ) -> Any:
     """Wait until a client has reached the cluster and return the cluster's metadata.
 

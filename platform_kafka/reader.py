@@ -6,14 +6,20 @@ Only questions belong here, and nothing in it joins a group or moves an offset: 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import confluent_kafka as ck
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    MemberDescription,
+    OffsetSpec,
+    ResourceType,
+)
 
 from platform_core.errors import PermanentError
 from platform_core.settings import Settings
@@ -40,27 +46,12 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Member:
-    """A process in a consumer group.
-
-    Attributes:
-        client_id: What it calls itself.
-        host: Where it runs, as the broker sees it.
-        partitions: What it owns.
-    """
-
-    client_id: str
-    host: str
-    partitions: tuple[TopicPartition, ...]
-
-
-@dataclass(frozen=True)
 class Group:
     """A consumer group as its coordinator knows it; `state` is Kafka's word in lower case."""
 
     name: str
     state: str
-    members: tuple[Member, ...]
+    members: Sequence[MemberDescription]
 
 
 class OperatorKafka(AbstractContextManager["OperatorKafka"]):
@@ -158,11 +149,7 @@ class OperatorKafka(AbstractContextManager["OperatorKafka"]):
             if error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND:
                 return Group(name, "dead", ())
             raise unanswered(self.settings, f"group `{name}`", error) from error
-        members = tuple(
-            Member(m.client_id, m.host, tuple((t.topic, t.partition) for t in m.assignment.topic_partitions))
-            for m in found.members
-        )
-        return Group(name, str(found.state.name).lower(), members)
+        return Group(name, str(found.state.name).lower(), found.members)
 
     def retention_ms(self, topics: Collection[str]) -> dict[str, int | None]:
         """Return how long topics keep records, in milliseconds; None is for ever, or compacted."""

@@ -25,6 +25,7 @@ from platform_core.settings import Settings
 from platform_kafka.clients import connect_producer
 from platform_kafka.formats import dead_letter_headers
 from platform_kafka.formats.wire_format import decode_value, encode_value
+from platform_kafka.publishing import REFUSED_FOR_GOOD
 from platform_kafka.records import Headers, encode_key
 from platform_kafka.registry import RegisteredContract, connect_registry, find_contract
 from platform_kafka.topics import DLQ_MAX_MESSAGE_BYTES, dlq_name
@@ -37,18 +38,12 @@ SETTLE_SECONDS = 150.0
 
 ENVELOPE_BYTES = 65_536
 
-_PERMANENT = frozenset(
-    {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
-        KafkaError.INVALID_RECORD,
-        KafkaError._FATAL,
-    }
-)
+_PERMANENT = REFUSED_FOR_GOOD | {
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError.INVALID_RECORD,
+    KafkaError._FATAL,
+}
 
 
 @dataclass

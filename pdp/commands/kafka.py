@@ -76,7 +76,10 @@ def lag(ctx: typer.Context, domain: AnyDomainName = None) -> None:
         rows = [output.record(each, "lag", "dropped") for each in group_offsets.lags(kafka, topics)]
     total = sum(row["lag"] for row in rows)
     oldest = min((row["oldest_at"] for row in rows if row["oldest_at"]), default=None)
-    members = [{"client_id": m.client_id, "host": m.host, "partitions": len(m.partitions)} for m in group.members]
+    members = [
+        {"client_id": m.client_id, "host": m.host, "partitions": len(m.assignment.topic_partitions)}
+        for m in group.members
+    ]
     who = ", ".join(f"{m['client_id']}@{str(m['host']).lstrip('/')} ({m['partitions']})" for m in members)
     output.answer(
         {
