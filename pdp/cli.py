@@ -33,7 +33,7 @@ from pdp.commands import (
     trace,
     watermark,
 )
-from pdp.json_option import Commands
+from pdp.registration import Commands
 from platform_core.errors import PlatformError
 
 EXIT_COULD_NOT_START = 2

@@ -19,14 +19,13 @@ from platform_core.clock import SystemClock
 
 
 def alerts(
-    ctx: typer.Context,
+    platform: Platform,
     domain: AnyDomainName = None,
     days: Annotated[float, typer.Option("--days", min=0, help="How far back to look")] = 7.0,
 ) -> None:
     """Show the alerts of the last days: what happened, where, what to type next, and who was told."""
     from platform_core.lake.alerts import AlertLog
 
-    platform: Platform = ctx.obj
     name = arguments.domain(platform.catalog, domain).name if domain else None
     logged = AlertLog(platform.lake).read(name, SystemClock().now() - timedelta(days=days))
     rows = [{**asdict(each.alert), "raised_at": each.raised_at, "channels": each.channels} for each in logged]

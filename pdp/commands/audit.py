@@ -25,7 +25,7 @@ STAGES = [stage.value for stage in Stage]
 
 
 def audit(
-    ctx: typer.Context,
+    platform: Platform,
     domains: Annotated[
         list[str] | None, typer.Option("--domain", metavar="DOMAIN", help="Only this; repeatable")
     ] = None,
@@ -45,7 +45,6 @@ def audit(
     """
     from audit.run import audit as run
 
-    platform: Platform = ctx.obj
     if days and (len(days) > 1 or first is not None or last is not None):
         raise arguments.ArgumentError(
             "`--date` is one date: give it once and alone, or a range by `--from` and `--to`."

@@ -34,7 +34,7 @@ ENDED = frozenset({State.DONE, State.FAILED, State.DEAD})
 
 
 def backfill(
-    ctx: typer.Context,
+    platform: Platform,
     domain: DomainName,
     first: Annotated[str, typer.Option("--from", metavar="DATE", help=f"First date, {DATE_HELP}")],
     last: Annotated[str, typer.Option("--to", metavar="DATE", help=f"Last date, included, {DATE_HELP}")],
@@ -43,7 +43,6 @@ def backfill(
     wait: Annotated[bool, typer.Option("--wait", help="Follow until every date is DONE, FAILED or DEAD")] = False,
 ) -> None:
     """Process again every date of a range that has Bronze files."""
-    platform: Platform = ctx.obj
     chosen = arguments.domain(platform.catalog, domain)
     arguments.date_range(first, last)
     start, end = arguments.day(first), arguments.day(last)

@@ -27,7 +27,7 @@ CHANGE_STYLES = {"inserted": "green", "updated": "yellow", "deleted": "red"}
 
 
 def corrections(
-    ctx: typer.Context,
+    platform: Platform,
     domain: AnyDomainName = None,
     day: AnyDayText = None,
     table: Annotated[str | None, typer.Option("--table", metavar="NAME", help="Only this Gold table")] = None,
@@ -35,7 +35,6 @@ def corrections(
     """Show what reprocessing changed in Gold: the rows, their values before and after, and the cause."""
     from platform_core.lake.corrections import CorrectionLedger
 
-    platform: Platform = ctx.obj
     domains = arguments.domains(platform.catalog, domain)
     chosen_day = arguments.day(day) if day else None
     if table is not None:

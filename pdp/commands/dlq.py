@@ -15,8 +15,8 @@ from rich.text import Text
 from pdp import arguments, output, record_bytes
 from pdp.arguments import AnyDomainName, ArgumentError, DomainName, SinceText
 from pdp.environment import Platform
-from pdp.json_option import Commands
 from pdp.output import TableColumn
+from pdp.registration import Commands
 from platform_core.clock import SystemClock
 from platform_core.counted import counted
 from platform_kafka.formats.dead_letter_headers import own_headers
@@ -37,7 +37,7 @@ Error = Annotated[str | None, typer.Option("--error", metavar="CLASS", help="Onl
 
 @app.command("list")
 def list_dead_letters(
-    ctx: typer.Context,
+    platform: Platform,
     domain: AnyDomainName = None,
     since: SinceText = None,
     error: Error = None,
@@ -46,7 +46,6 @@ def list_dead_letters(
     from pdp.actions.dead_letters.summary import summarise
     from platform_kafka.reader import OperatorKafka
 
-    platform: Platform = ctx.obj
     domains = arguments.domains(platform.catalog, domain)
     start = arguments.moment(since) if since else None
     with OperatorKafka(platform.settings) as kafka:
@@ -83,7 +82,7 @@ def list_dead_letters(
 
 @app.command()
 def peek(
-    ctx: typer.Context,
+    platform: Platform,
     domain: DomainName,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Dead letters to show")] = 5,
     error: Error = None,
@@ -95,7 +94,6 @@ def peek(
     from pdp.actions.dead_letters.reader import select
     from platform_kafka.reader import OperatorKafka
 
-    platform: Platform = ctx.obj
     chosen = arguments.domain(platform.catalog, domain)
     start = arguments.moment(since) if since else None
     with OperatorKafka(platform.settings) as kafka:
@@ -116,7 +114,7 @@ def peek(
 
 @app.command()
 def redrive(
-    ctx: typer.Context,
+    platform: Platform,
     domain: DomainName,
     since: SinceText = None,
     error: Error = None,
@@ -130,7 +128,6 @@ def redrive(
     from pdp.actions.dead_letters.redrive import Selection
     from pdp.actions.dead_letters.redrive import redrive as send_back
 
-    platform: Platform = ctx.obj
     chosen = arguments.domain(platform.catalog, domain)
     selection = Selection(arguments.moment(since) if since else None, error, limit)
     with output.progress(silent=output.AS_JSON.get()) as progress:

@@ -20,7 +20,7 @@ RUNS, BROKEN, REMOVED = "runs", "broken", "removed"
 
 
 def domains(
-    ctx: typer.Context,
+    platform: Platform,
     leftovers: Annotated[
         bool, typer.Option("--leftovers", help="Also list what no domain of domains.yaml owns: lake, Kafka, warehouse")
     ] = False,
@@ -31,7 +31,6 @@ def domains(
     """
     from platform_core.domain.catalog_checks import refuse_unreadable
 
-    platform: Platform = ctx.obj
     catalog = platform.catalog.checked(refuse_unreadable)
     partitions = platform.partitions.rows()
     dates = Counter(row.domain for row in partitions)

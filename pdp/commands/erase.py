@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def erase(
-    ctx: typer.Context,
+    platform: Platform,
     kind: Annotated[str, typer.Argument(metavar="KIND", help="Of the person: a name under `subjects`, such as `user`")],
     identifier: Annotated[str, typer.Argument(metavar="ID", help="The person's identifier")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what each layer has")] = False,
@@ -34,7 +34,6 @@ def erase(
     from erasure.subject import holders
     from erasure.topics import Topics
 
-    platform: Platform = ctx.obj
     held = holders(platform.catalog, kind, identifier)
     with closing(Topics(platform.settings)) as topics:
         erasure = Erasure(

@@ -30,11 +30,10 @@ DAY_MS = 86_400_000
 FOREIGN = "foreign"
 
 
-def topics(ctx: typer.Context) -> None:
+def topics(platform: Platform) -> None:
     """List Kafka's topics: what they are for, what they hold, and how long."""
     from platform_kafka.reader import OperatorKafka
 
-    platform: Platform = ctx.obj
     kinds = _kinds(platform.catalog)
     with OperatorKafka(platform.settings) as kafka:
         names = list(kafka.topics)
@@ -64,12 +63,11 @@ def topics(ctx: typer.Context) -> None:
     )
 
 
-def lag(ctx: typer.Context, domain: AnyDomainName = None) -> None:
+def lag(platform: Platform, domain: AnyDomainName = None) -> None:
     """Show how far the sink is behind, by partition, and whether it runs."""
     from pdp.actions import group_offsets
     from platform_kafka.reader import OperatorKafka
 
-    platform: Platform = ctx.obj
     topics = [each.topic.name for each in arguments.domains(platform.catalog, domain)]
     with OperatorKafka(platform.settings) as kafka:
         group = kafka.group(SINK_GROUP)
@@ -109,7 +107,7 @@ def lag(ctx: typer.Context, domain: AnyDomainName = None) -> None:
 
 
 def peek(
-    ctx: typer.Context,
+    platform: Platform,
     topic: Annotated[str, typer.Argument(metavar="TOPIC", help="A topic, see `pdp topics`")],
     partition: Annotated[int | None, typer.Option("--partition", min=0, help="Only this partition")] = None,
     offset: Annotated[int | None, typer.Option("--offset", min=0, help="Start at this offset")] = None,
@@ -121,7 +119,6 @@ def peek(
     """Show records of a topic: offset, time, key, headers and value; the newest without an offset."""
     from platform_kafka.reader import OperatorKafka
 
-    platform: Platform = ctx.obj
     if offset is not None and from_end is not None:
         raise ArgumentError("`--offset` and `--from-end` exclude each other: choose one.")
     with OperatorKafka(platform.settings) as kafka:

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import typer
-
 from pdp import arguments, output
 from pdp.arguments import AnyDomainName
 from pdp.environment import Platform
@@ -23,12 +21,11 @@ if TYPE_CHECKING:
     from platform_core.domain.catalog import Domain
 
 
-def maintain(ctx: typer.Context, domain: AnyDomainName = None) -> None:
+def maintain(platform: Platform, domain: AnyDomainName = None) -> None:
     """Merge small files of a domain's tables and end the files of replaced versions; without a domain, of all tables.
 
     No row changes. The asset `maintenance` of each domain does the same once a day.
     """
-    platform: Platform = ctx.obj
     domains = arguments.domains(platform.catalog, domain)
     for chosen in domains:
         _refuse_while_at_work(platform, chosen)

@@ -13,8 +13,8 @@ import typer
 from pdp import arguments, output
 from pdp.arguments import TIME_HELP, AnyDomainName, ArgumentError
 from pdp.environment import Platform
-from pdp.json_option import Commands
 from pdp.output import TableColumn
+from pdp.registration import Commands
 from platform_kafka.topics import SINK_GROUP
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def offsets() -> None:
 
 @app.command()
 def reset(
-    ctx: typer.Context,
+    platform: Platform,
     domain: AnyDomainName = None,
     topic: Annotated[str | None, typer.Option("--topic", metavar="T", help="A raw topic, instead of a domain")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every domain")] = False,
@@ -49,7 +49,6 @@ def reset(
     from pdp.actions import group_offsets
     from platform_kafka.reader import OperatorKafka
 
-    platform: Platform = ctx.obj
     names = _topics(platform.catalog, domain, topic, every)
     targets: list[group_offsets.Target] = ["earliest"] if to_earliest else []
     targets += [arguments.moment(to_datetime)] if to_datetime is not None else []

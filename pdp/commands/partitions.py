@@ -20,8 +20,8 @@ from pdp.actions import partition_resets
 from pdp.arguments import AnyDayText, AnyDomainName, ArgumentError, DayText, DomainName, FromText, ToText
 from pdp.commands import outcomes
 from pdp.environment import Platform
-from pdp.json_option import Commands
 from pdp.output import TableColumn
+from pdp.registration import Commands
 from platform_core.counted import counted
 from platform_core.partitions.partition_meta import Partition
 from platform_core.partitions.partition_state import State
@@ -36,14 +36,13 @@ FILES_SHOWN = 5
 
 @app.command("list")
 def list_partitions(
-    ctx: typer.Context,
+    platform: Platform,
     domain: AnyDomainName = None,
     status: Annotated[list[str] | None, typer.Option("--status", help="Only this status; may be repeated")] = None,
     first: FromText = None,
     last: ToText = None,
 ) -> None:
     """Show one line a date."""
-    platform: Platform = ctx.obj
     name = arguments.domain(platform.catalog, domain).name if domain else None
     legal = [state.value for state in State if state is not State.UNDISCOVERED]
     statuses = {State(arguments.one_of("status", text.upper(), legal)) for text in status or ()}
@@ -81,9 +80,8 @@ def _summary(total: int, counts: Counter[str]) -> Text:
 
 
 @app.command()
-def show(ctx: typer.Context, domain: DomainName, day: DayText) -> None:
+def show(platform: Platform, domain: DomainName, day: DayText) -> None:
     """Show everything about one date, and what to do next."""
-    platform: Platform = ctx.obj
     chosen, chosen_day = arguments.domain(platform.catalog, domain), arguments.day(day)
     row = platform.partitions.get(chosen.name, chosen_day)
     if row is None:
@@ -153,9 +151,8 @@ def _advice(row: Partition, domain: Domain, platform: Platform) -> str | None:
 
 
 @app.command()
-def history(ctx: typer.Context, domain: DomainName, day: AnyDayText = None) -> None:
+def history(platform: Platform, domain: DomainName, day: AnyDayText = None) -> None:
     """Show every transition, oldest first."""
-    platform: Platform = ctx.obj
     chosen = arguments.domain(platform.catalog, domain)
     lines = platform.partitions.history(chosen.name, arguments.day(day) if day else None)
     rows = [{**output.record(line), "detail": _parsed(line.detail)} for line in lines]
@@ -180,7 +177,7 @@ def _step(row: dict[str, Any]) -> Text:
 
 @app.command()
 def reset(
-    ctx: typer.Context,
+    platform: Platform,
     domain: DomainName,
     days: Annotated[list[str] | None, typer.Argument(metavar="[DATE]...", help=arguments.DATE_HELP)] = None,
     first: FromText = None,
@@ -191,7 +188,6 @@ def reset(
     ] = False,
 ) -> None:
     """Process dates again: they become PENDING, their retries are counted from zero."""
-    platform: Platform = ctx.obj
     chosen = arguments.domain(platform.catalog, domain)
     chosen_days, limits = {arguments.day(text) for text in days or ()}, arguments.date_range(first, last)
     if not chosen_days and limits.is_open:
@@ -212,13 +208,12 @@ def reset(
 
 @app.command()
 def revive(
-    ctx: typer.Context,
+    platform: Platform,
     domain: AnyDomainName = None,
     days: Annotated[list[str] | None, typer.Argument(metavar="[DATE]...", help=arguments.DATE_HELP)] = None,
     everything: Annotated[bool, typer.Option("--all", help="The DEAD dates of every domain")] = False,
 ) -> None:
     """Give DEAD dates another life, once the cause is mended."""
-    platform: Platform = ctx.obj
     if everything == bool(domain):
         raise ArgumentError("Whose dates? Name a domain, or give `--all` for every domain; not both.")
     domains = arguments.domains(platform.catalog, domain)

@@ -20,8 +20,8 @@ from pdp.actions import partition_resets
 from pdp.arguments import AnyDayText, DayText, DomainName, FromText, ToText
 from pdp.commands import outcomes
 from pdp.environment import Platform
-from pdp.json_option import Commands
 from pdp.output import TableColumn
+from pdp.registration import Commands
 from platform_core.counted import counted
 
 if TYPE_CHECKING:
@@ -36,9 +36,8 @@ RECORD_SHOWN = 400
 
 
 @app.command("list")
-def list_quarantine(ctx: typer.Context, domain: DomainName, day: AnyDayText = None) -> None:
+def list_quarantine(platform: Platform, domain: DomainName, day: AnyDayText = None) -> None:
     """Count the quarantined rows by date and rule."""
-    platform: Platform = ctx.obj
     chosen = arguments.domain(platform.catalog, domain)
     counts = _counts(platform, chosen, arguments.day(day) if day else None)
     rows = [{"date": at, "rule": rule, "rows": count} for (at, rule), count in counts.items()]
@@ -53,14 +52,13 @@ def list_quarantine(ctx: typer.Context, domain: DomainName, day: AnyDayText = No
 
 @app.command()
 def show(
-    ctx: typer.Context,
+    platform: Platform,
     domain: DomainName,
     day: DayText,
     rule: Rule = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show")] = 20,
 ) -> None:
     """Show quarantined rows of one date: why, where they are in Kafka, and the record."""
-    platform: Platform = ctx.obj
     chosen, chosen_day = arguments.domain(platform.catalog, domain), arguments.day(day)
     columns = ["rule", "reason", "topic", "partition", "offset", "kafka_timestamp", "schema_id", "record"]
     rows = [row for row in _read(platform, chosen, columns, chosen_day) if rule in (None, row["rule"])]
@@ -83,14 +81,13 @@ def show(
 
 @app.command()
 def replay(
-    ctx: typer.Context,
+    platform: Platform,
     domain: DomainName,
     first: FromText = None,
     last: ToText = None,
     rule: Rule = None,
 ) -> None:
     """Process again the dates that have quarantined rows, after the rule or the Transform was mended."""
-    platform: Platform = ctx.obj
     chosen, limits = arguments.domain(platform.catalog, domain), arguments.date_range(first, last)
     days = {at for at, broken in _counts(platform, chosen, None) if at in limits and rule in (None, broken)}
     detail = outcomes.detail("quarantine replay", **({"rule": rule} if rule else {}))

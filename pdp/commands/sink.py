@@ -18,7 +18,7 @@ from rich.text import Text
 from pdp import output
 from pdp.arguments import ArgumentError
 from pdp.environment import Platform
-from pdp.json_option import Commands
+from pdp.registration import Commands
 from platform_core.counted import counted
 from platform_core.errors import ConfigurationError, TransientError
 
@@ -37,9 +37,9 @@ ANSWER_BYTES = 1_048_576
 
 
 @app.command()
-def flush(ctx: typer.Context, url: Url = None) -> None:
+def flush(platform: Platform, url: Url = None) -> None:
     """Make the sink write and commit all that it has buffered, instead of waiting for size or age."""
-    base = _base(ctx.obj, url)
+    base = _base(platform, url)
     status, answer = _ask(base, "/flush", FLUSH_SECONDS, method="POST")
     drained = status == HTTPStatus.OK and answer.get("drained") is True
     done = f"{counted(answer.get('rows', 0), 'row')} written and committed in {answer.get('seconds', 0):.1f} s"
@@ -54,9 +54,9 @@ def flush(ctx: typer.Context, url: Url = None) -> None:
 
 
 @app.command("status")
-def status_of_sink(ctx: typer.Context, url: Url = None) -> None:
+def status_of_sink(platform: Platform, url: Url = None) -> None:
     """Show whether the sink is healthy, as its own check sees it."""
-    base = _base(ctx.obj, url)
+    base = _base(platform, url)
     status, answer = _ask(base, "/healthz", STATUS_SECONDS)
     healthy = status == HTTPStatus.OK
     facts = {**answer, **_object(answer.get("facts"))}

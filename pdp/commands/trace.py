@@ -24,7 +24,7 @@ SHOWN = 160
 
 
 def trace(
-    ctx: typer.Context,
+    platform: Platform,
     record: Annotated[str, typer.Argument(metavar="KEY|TOPIC:PARTITION:OFFSET", help="An order, an event, an offset")],
     domain: Annotated[str | None, typer.Option("--domain", metavar="DOMAIN", help="Only in this domain")] = None,
     day: Annotated[str | None, typer.Option("--date", metavar="DATE", help=f"Only in this date, {DATE_HELP}")] = None,
@@ -32,7 +32,6 @@ def trace(
     """Show one record at every stage. Exit code 1: it is nowhere."""
     from audit.trace import trace as search
 
-    platform: Platform = ctx.obj
     traces = search(
         platform.settings,
         platform.catalog,

@@ -13,18 +13,17 @@ import typer
 from pdp import arguments, output
 from pdp.arguments import TIME_HELP
 from pdp.environment import Platform
-from pdp.json_option import Commands
 from pdp.output import TableColumn
+from pdp.registration import Commands
 
 app = Commands(help="Up to where each source was read.", no_args_is_help=True)
 
 
 @app.command()
-def show(ctx: typer.Context) -> None:
+def show(platform: Platform) -> None:
     """Show the watermark of each source."""
     from producers.watermark import describe
 
-    platform: Platform = ctx.obj
     states = describe(platform.settings.state_dir, platform.catalog)
     table = output.table(
         states,
@@ -41,7 +40,7 @@ def show(ctx: typer.Context) -> None:
 
 @app.command()
 def reset(
-    ctx: typer.Context,
+    platform: Platform,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A source, see `pdp watermark show`")],
     to: Annotated[str | None, typer.Option("--to", metavar="TIME", help=f"{TIME_HELP}; its beginning without")] = None,
     force: Annotated[bool, typer.Option("--force", help="Also forward, so that changes are never read")] = False,
@@ -50,7 +49,6 @@ def reset(
     from producers.watermark import describe, watermarked
     from producers.watermark import reset as set_back
 
-    platform: Platform = ctx.obj
     folder = platform.settings.state_dir
     domain = platform.catalog[arguments.one_of("source with a watermark", source, watermarked(platform.catalog))]
     before = next((state.low for state in describe(folder, platform.catalog) if state.source == source), None)
