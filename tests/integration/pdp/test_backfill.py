@@ -40,7 +40,7 @@ def test_every_date_with_bronze_is_reset_and_the_others_explained(
     assert shown.exit_code == 0, shown.output
     assert "no Bronze files" in shown.stdout
     assert "discovery finds" in shown.stdout
-    assert "`discover_orders` launches them on its next tick, within 30 s" in shown.stderr
+    assert "`discover_orders` launches them on its next tick, within 15 s" in shown.stderr
     assert [row.status for row in meta.rows("orders")] == [State.PENDING] * 3
     assert [d["verdict"] for d in dry["dates"]] == ["skipped", "waiting", "reset", "reset", "reset", "skipped"]
     detail = meta.history("orders", date(2026, 11, 16))[-1].detail
