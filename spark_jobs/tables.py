@@ -74,7 +74,7 @@ def replace_partition(df: DataFrame, lake: Lake, name: str, partition_column: st
         .write.format("delta")
         .mode("overwrite")
         .partitionBy(partition_column)
-        .option("replaceWhere", f"{partition_column} = '{day.isoformat()}'")
+        .option("replaceWhere", f"`{partition_column}` = '{day.isoformat()}'")
         .save(lake.spark_uri(name))
     )
     return last_metrics(lake, name).get("numOutputRows", 0)
@@ -88,7 +88,7 @@ def replace_partition_here(rows: pa.Table, lake: Lake, name: str, partition_colu
     dated = with_date(rows, partition_column, day)
     prepare(lake, name, Schema.from_arrow(dated.schema).to_json(), partition_column)
     table = lake.delta(name)
-    predicate = f"{partition_column} = '{day.isoformat()}'"
+    predicate = f"\"{partition_column}\" = '{day.isoformat()}'"
     write_deltalake(table, aligned_here(dated, table), mode="overwrite", predicate=predicate)
     return len(rows)
 

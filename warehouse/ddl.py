@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from platform_core.domain.gold_tables import NOT_A_COLUMN
 from platform_core.errors import PermanentError
 
 LEDGER_SCHEMA = "PLATFORM"
@@ -33,8 +34,10 @@ def name(text: str) -> str:
     """Return a name as the warehouse keeps it, in upper case.
 
     Raises:
-        PermanentError: it is not a plain identifier.
+        PermanentError: it is not a plain identifier, or a word that names no column even in quotes.
     """
+    if text.lower() in NOT_A_COLUMN:
+        raise PermanentError(f"`{text}` is a word of SQL that the warehouse takes as no name. Rename the column.")
     if not _IDENTIFIER.fullmatch(text):
         raise PermanentError(
             f"`{text}` cannot be a name in the warehouse: letters, digits and underscores only. Rename it in"

@@ -18,6 +18,11 @@ from platform_core.errors import ConfigurationError
 
 FILE = "gold.yaml"
 
+NOT_A_COLUMN = frozenset(
+    ["constraint", "current_date", "current_time", "current_timestamp", "current_user", "localtime", "localtimestamp"]
+)
+"""What Snowflake refuses as the name of a column even in quotes, or takes for a function."""
+
 
 class GoldTable(Entry):
     """One table.
@@ -66,4 +71,8 @@ def load_gold_tables(domain: str, folder: Path, keys: Mapping[str, tuple[str, ..
         for column in [*keys[name], *table.columns]:
             if not table.columns.get(column):
                 raise wrong(f"column `{column}` of `{name}` is not described")
+            if column.lower() in NOT_A_COLUMN:
+                raise wrong(
+                    f"column `{column}` of `{name}` is a word of SQL that the warehouse takes as no column's name"
+                )
     return tables
