@@ -121,9 +121,8 @@ def test_a_correction_survives_a_failed_attempt(pipeline_rig: PipelineRig, monke
     assert {(line.new_files, line.record_difference) for line in lines} == {(2, 5)}
 
 
-def test_a_correction_whose_history_is_gone_says_so_and_the_date_is_done(
-    pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def correct_and_fail_behind_gold(pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave a late date whose Gold is merged and whose load failed."""
     pipeline_rig.events_file(DAY, 10)
     assert pipeline_rig.run(DAY).success
     pipeline_rig.events_file(DAY, 4)  # it changes groups that exist, so that files are replaced
@@ -131,6 +130,12 @@ def test_a_correction_whose_history_is_gone_says_so_and_the_date_is_done(
     with monkeypatch.context() as patch:
         patch.setattr(one_date, "load_date", lambda *_, **__: 1 / 0)
         assert not pipeline_rig.run(DAY, discovered=True).success
+
+
+def test_a_correction_whose_history_is_gone_says_so_and_the_date_is_done(
+    pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    correct_and_fail_behind_gold(pipeline_rig, monkeypatch)
     for table in ("gold/events", "gold/events_funnel"):
         pipeline_rig.lake.delta(table).vacuum(0, dry_run=False, enforce_retention_duration=False)
     assert pipeline_rig.sensor_tick().run_requests
@@ -143,13 +148,7 @@ def test_a_correction_whose_history_is_gone_says_so_and_the_date_is_done(
 def test_no_maintenance_takes_away_what_a_correction_compares_with(
     pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipeline_rig.events_file(DAY, 10)
-    assert pipeline_rig.run(DAY).success
-    pipeline_rig.events_file(DAY, 4)  # it changes groups that exist, so that files are replaced
-    pipeline_rig.sensor_tick()
-    with monkeypatch.context() as patch:
-        patch.setattr(one_date, "load_date", lambda *_, **__: 1 / 0)
-        assert not pipeline_rig.run(DAY, discovered=True).success
+    correct_and_fail_behind_gold(pipeline_rig, monkeypatch)
     job = pipeline_rig.defs.resolve_job_def("maintenance_events")
     assert job.execute_in_process(instance=pipeline_rig.instance).success
     held = held_versions(pipeline_rig.events, pipeline_rig.partitions)
