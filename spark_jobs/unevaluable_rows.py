@@ -60,11 +60,13 @@ def unevaluable_rows(spark: SparkSession, df: DataFrame, rules: Sequence[Rule], 
 
 def _narrowed(spark: SparkSession, rule: Rule, parts: list[pa.Table], domain: Domain) -> list[str]:
     bad: list[str] = []
+    is_expression = False
     while parts:
         part = parts.pop()
         if _can_take(spark, part, rule.expression):
             continue
-        if not _is_expression(spark, part, rule.expression):
+        is_expression = is_expression or _is_expression(spark, part, rule.expression)
+        if not is_expression:
             return []  # no row is to blame
         if part.num_rows > 1:
             half = part.num_rows // 2

@@ -34,19 +34,15 @@ ODD: dict[int, dict[str, Any]] = {
 
 RULES: dict[str, tuple[str, set[int]]] = {
     "quotient": ("subtotal / discount > 0", {2}),
-    "remainder": ("order_id % cast(discount * 100 as int) >= 0", {2}),
     "cast": ("cast(city as int) > 0", {4}),
-    "function": ("int(city) > 0 and city::bigint > 0", {4}),
     "silent_cast": ("city > 5", {4}),
     "date": ("to_date(concat('2024-01-0', city)) >= date'2024-01-01'", {4}),
-    "either": ("city = '7' or to_timestamp(city) is not null", {4}),
     "index": ("items[1].quantity > 0", {5}),
     "product": ("user_id * 1000 between -10000 and 10000", {3, 6}),
     "sum": ("user_id + 1 - 1 < 100 and user_id + user_id <= 100", {3, 6}),
     "narrow": ("cast(user_id as int) < 100", {3, 6}),
     "narrow_money": ("cast(total as decimal(4,2)) > 0", {7}),
     "negative": ("-user_id < 100", {6}),
-    "absolute": ("abs(user_id) > 0", {6}),
 }
 
 
