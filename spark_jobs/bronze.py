@@ -6,6 +6,7 @@ the next run. What the columns mean is the contract's business.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -24,6 +25,9 @@ from platform_core.lake.lake import Lake
 from platform_kafka.formats.bronze_footer import BronzeFooter
 
 FOOTERS_AT_ONCE = 8
+
+_DAMAGED = re.compile(r"[Cc]orrupt|deserialize|decompress|[Ee]nd of (?:stream|file)")
+"""What pyarrow says of a damaged page under the class of an outage."""
 
 
 def spark_schema(contract: Contract) -> T.StructType:
@@ -113,5 +117,7 @@ def unreadable_file(lake: Lake, domain: Domain, files: Sequence[str]) -> str:
         try:
             pq.read_table(lake.path(name), filesystem=lake.filesystem, schema=schema, partitioning=None)
         except (OSError, pa.ArrowException) as error:
+            if isinstance(error, OSError) and not _DAMAGED.search(str(error)):
+                continue  # the store is away, which is not the file's fault
             return f"`{lake.uri(name)}`: {str(error).splitlines()[0]}"
     return ""

@@ -26,7 +26,9 @@ _VALUE = re.compile(
 )
 _FILE = re.compile(
     r"FAILED_READ_FILE\.(?!NO_HINT)|CANNOT_READ_FILE_FOOTER|[Cc]orrupt|Invalid Parquet file|Schema error"
+    r"|Parquet (?:argument )?error"
 )
+_PERHAPS_FILE = re.compile(r"FAILED_READ_FILE\.NO_HINT")  # Spark says so of a damaged page and of a store that is away
 _PASSES = re.compile(r"DELTA_CONCURRENT|ConcurrentModification|transaction conflict|INVALID_HANDLE|[Oo]bject.?[Ss]tore")
 _QUOTED, _HIDDEN = re.compile(r"'[^'\n]*'"), "'…'"
 _UNREACHABLE = re.compile(r"StatusCode\.UNAVAILABLE|failed to connect|Connection refused")
@@ -67,8 +69,9 @@ def translate_engine_errors(
                     f" take: {_QUOTED.sub(_HIDDEN, text)}. Mend the expression (`try_` functions give NULL instead) or"
                     " quarantine such rows by a rule, then reset the date."
                 ) from error
-            if _FILE.search(text):
-                which = _QUOTED.sub(_HIDDEN, unreadable_file() or text)
+            damaged = unreadable_file() if _FILE.search(text) or _PERHAPS_FILE.search(text) else ""
+            if damaged or _FILE.search(text):
+                which = _QUOTED.sub(_HIDDEN, damaged or text)
                 raise PermanentError(
                     f"{where}: the engine could not read a file, {which}. Restore it from the store's versions, then"
                     " reset the date."

@@ -53,7 +53,8 @@ def users() -> Domain:
             "`part-1`: why",
         ),
         (pe.SparkRuntimeException("Schema error: Fail to merge schema field 'a'"), PermanentError, "`part-1`: why"),
-        (SparkConnectGrpcException("[FAILED_READ_FILE.NO_HINT] Connection reset"), TransientError, "tried again"),
+        (SparkConnectGrpcException("[FAILED_READ_FILE.NO_HINT] x"), PermanentError, "`part-1`: why"),
+        (pe.SparkRuntimeException("Parquet argument error: EOF: Invalid page header"), PermanentError, "`part-1`: why"),
         (
             pe.SparkRuntimeException("Object Store error: corrupt reply"),
             TransientError,
@@ -73,3 +74,11 @@ def test_what_repeats_is_permanent(users: Domain, error: Exception, kind: type[P
     assert type(caught.value) is kind
     assert says in caught.value.message and "Jane" not in caught.value.message
     assert "Job `bronze_to_silver`, domain `users`, date 2026-11-20" in caught.value.message
+
+
+def test_a_file_that_was_not_read_and_is_whole_means_that_the_store_was_away(users: Domain) -> None:
+    with (
+        pytest.raises(TransientError, match="tried again"),
+        translate_engine_errors("bronze_to_silver", users, DAY, lambda: ""),
+    ):
+        raise SparkConnectGrpcException("[FAILED_READ_FILE.NO_HINT] Connection reset")
