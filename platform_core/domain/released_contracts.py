@@ -50,13 +50,11 @@ class Release:
     Attributes:
         domain: Whose contract.
         version: The released version that it equals; 0 if none was ever released.
-        added: Top-level properties that this release added; empty where nothing was written.
         written: The file that was written just now.
     """
 
     domain: str
     version: int
-    added: tuple[str, ...] = ()
     written: Path | None = None
 
 
@@ -142,8 +140,7 @@ def release(domain: Domain) -> Release:
             file.write(json.dumps(domain.contract.schema, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
         raise _wrong(domain, path, f"cannot be written: {error.strerror}. Check the folder's permissions.") from None
-    before: Mapping[str, Any] = versions[-1].schema if versions else {}
-    return Release(domain.name, len(versions) + 1, tuple(added_fields(before, domain.contract.schema)), path)
+    return Release(domain.name, len(versions) + 1, path)
 
 
 def _folder(domain: Domain) -> Path:
