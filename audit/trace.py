@@ -28,6 +28,7 @@ from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.contract import ColumnType
 from platform_core.errors import PermanentError
+from platform_core.lake.delta_date import read_date
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaReader
 from platform_core.settings import Settings
@@ -294,8 +295,10 @@ class _Search:
         for table, group in self._groups():
             delta = self.lake.delta_or_none(self.lake.gold(self.domain, table))
             if delta is not None:
-                filters = [(key, "=", value) for key, value in group.items() if value is not None]
-                rows += [{"table": table, **row} for row in delta.to_pyarrow_table(filters=filters).to_pylist()]
+                # Not a filter of the scan: a merge leaves files with string_view columns, which it cannot compare.
+                of_date = read_date(delta, self.domain.partition_key, group[self.domain.partition_key]).to_pylist()
+                known = {key: value for key, value in group.items() if value is not None}
+                rows += [{"table": table, **row} for row in of_date if known.items() <= row.items()]
         return rows
 
     def _warehouse(self) -> list[Row]:

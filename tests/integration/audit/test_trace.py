@@ -71,6 +71,12 @@ def rows(found: Trace, layer: str) -> list[dict]:
 
 
 def test_an_order_is_found_at_every_stage_by_its_key_and_by_its_offset(platform):
+    made = platform.made
+    for table, keys in made.domain.gold.tables.items():  # as a correction leaves it: a merge writes text otherwise
+        gold_table = made.lake.delta(made.lake.gold(made.domain, table))
+        same = " and ".join(f"t.{key} = s.{key}" for key in keys)
+        merge = gold_table.merge(gold_table.to_pyarrow_table(), same, source_alias="s", target_alias="t")
+        merge.when_matched_update_all().execute()
     silver = platform.made.silver_rows(FIRST_DAY)[0]
     versions = [r for r in platform.made.records[FIRST_DAY] if r.order_id == silver["order_id"]]
     copies = [r for r in platform.made.copies[FIRST_DAY] if r.order_id == silver["order_id"]]
