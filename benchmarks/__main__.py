@@ -10,22 +10,35 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks import change_capture, discovery_tick
 from benchmarks.day import case as day
 from benchmarks.frame import Case, DifferentResultsError, compete
+from benchmarks.history import case as history
 from benchmarks.machine import circumstances
 from benchmarks.picture import drawn
 from benchmarks.report import report_of, save, table
+from benchmarks.sink import case as sink
+from benchmarks.sink import memory as sink_memory
 from benchmarks.summary import summarise
 from benchmarks.usage import ProgramFailedError
 from platform_core.settings import REPOSITORY
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
 
-CASES: dict[str, Callable[[Path, int | None], AbstractContextManager[Case]]] = {"day": day.prepared}
+CASES: dict[str, Callable[[Path, int | None], AbstractContextManager[Case]]] = {
+    "day": day.prepared,
+    "day-sail": partial(day.prepared, engines=("sail",)),
+    "history": history.prepared,
+    "sink": sink.prepared,
+    "sink-memory": sink_memory.prepared,
+    "cdc": change_capture.prepared,
+    "tick": discovery_tick.prepared,
+}
 """Name to what prepares a case in a folder, at a size or its own; services and data go when the block ends."""
 
 
@@ -36,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--rounds", type=_positive, default=3, help="how often each contestant does the work (default 3)"
     )
-    parser.add_argument("--events", type=int, help="size of the work; default: the case's own")
+    parser.add_argument(
+        "--events", type=int, help="events, orders, or files a date for `tick`; default: the case's own"
+    )
     parser.add_argument("--result", type=Path, help="where the JSON goes (default benchmarks/results/CASE.json)")
     parser.add_argument("--picture", type=Path, help="draw the result as SVG there")
     options = parser.parse_args(arguments)

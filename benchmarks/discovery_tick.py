@@ -1,23 +1,21 @@
-"""How long a discovery tick takes when nothing changed, with years of history in the lake.
+"""The case `tick`: a discovery tick when nothing changed, with years of history in the lake.
 
-`python -m benchmarks.discovery_tick --years 3 --files-a-day 1440`. partition_meta is a real Delta table in a temporary
-folder; the listing of Bronze is synthetic (6.3 million files need no disk), and costs what pyarrow's own objects cost.
+partition_meta is a real Delta table in a temporary folder; the listing of Bronze is synthetic (6.3 million files need
+no disk), and costs what pyarrow's own objects cost. The peer is the simpler way: list and hash all of Bronze.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from statistics import median
+from pathlib import Path
 
 import dagster as dg
 import pyarrow.fs as pafs
 
+from benchmarks.frame import Case, Contestant
+from benchmarks.usage import Usage, of_call
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.sensors.discovery_tick import tick
 from platform_core.domain.catalog import Domain, load_catalog
@@ -27,7 +25,10 @@ from platform_core.partitions.listing import DiscoveryCursor
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
-from platform_core.settings import REPOSITORY, Settings, settings
+from platform_core.settings import REPOSITORY, Settings
+
+DATES = 3 * 365
+FILES_A_DATE = 1_440
 
 
 class SyntheticLake(Lake):
@@ -43,13 +44,11 @@ class SyntheticLake(Lake):
         super().__init__(config)
         self._days = days
         self._files = files_a_day
-        self.listed = 0
 
     def _listed(self, domain: Domain, folder: str, kind: pafs.FileType) -> list[pafs.FileInfo]:
         if kind is pafs.FileType.Directory:
             return [pafs.FileInfo(f"{folder}/{domain.partition_key}={day}", kind) for day in self._days]
         day = datetime.fromisoformat(f"{folder.rpartition('=')[2]}T12:00:00+00:00")
-        self.listed += self._files
         return [
             pafs.FileInfo(f"{folder}/part-{n:05}-{day:%Y%m%d}T000000000000Z.parquet", kind, size=20_000, mtime=day)
             for n in range(self._files)
@@ -90,48 +89,47 @@ def fill(lake: SyntheticLake, domain: Domain, days: Sequence[date]) -> None:
         store.apply(changes)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print wall and CPU seconds of ticks over the whole catalog."""
-    parser = argparse.ArgumentParser(prog="discovery_tick", description=__doc__)
-    parser.add_argument("--years", type=int, default=3)
-    parser.add_argument("--files-a-day", type=int, default=1440)
-    parser.add_argument("--ticks", type=int, default=5)
-    arguments = parser.parse_args(argv)
+@contextmanager
+def prepared(folder: Path, files_a_date: int | None) -> Iterator[Case]:
+    """Fill partition_meta for three years and every domain, and offer the contestants.
+
+    Args:
+        folder: Gets partition_meta.
+        files_a_date: Bronze files of each date and domain.
+    """
+    files_a_date = files_a_date or FILES_A_DATE
     newest = datetime.now(UTC).date() - timedelta(days=2)
-    days = [newest - timedelta(days=n) for n in range(arguments.years * 365)][::-1]
+    days = [newest - timedelta(days=n) for n in range(DATES)][::-1]
     catalog = load_catalog(REPOSITORY / "domains" / "domains.yaml")
-    with tempfile.TemporaryDirectory(prefix="pdp-bench-") as folder, dg.DagsterInstance.ephemeral() as instance:
-        os.environ["LAKE_URI"] = folder
-        settings.cache_clear()
-        lake = SyntheticLake(settings(), days, arguments.files_a_day)
-        store = SyntheticStore()
-        object.__setattr__(store, "_lake", lake)
-        for domain in catalog:
-            fill(lake, domain, days)
-        files = len(days) * arguments.files_a_day
-        print(f"{len(catalog)} domains x {len(days)} days x {arguments.files_a_day} files = {files * len(catalog):,}")
-        print(f"{'domain':<14}{'wall s':>8}{'CPU s':>8}{'files listed':>14}{'runs':>6}")
-        for domain in catalog:
-            walls, cpus, cursor = [], [], DiscoveryCursor(ledger={0: 0})
-            for _ in range(arguments.ticks):
-                lake.listed = 0
-                wall, cpu = time.monotonic(), time.process_time()
-                found = tick(domain, store, instance, cursor, settings())
-                walls.append(time.monotonic() - wall)
-                cpus.append(time.process_time() - cpu)
-                assert found.cursor is not None
-                cursor = found.cursor
-            print(
-                f"{domain.name:<14}{median(walls):>8.2f}{median(cpus):>8.2f}{lake.listed:>14,}"
-                f"{len(found.run_requests):>6}"
-            )
-        domain = next(iter(catalog))
-        wall = time.monotonic()
-        for day in lake.list_dates(domain):
-            file_hash(file.name for file in lake.list_date(domain, day))
-        print(f"for comparison, listing and hashing all of `{domain.name}`: {time.monotonic() - wall:.1f} s")
-    return 0
+    config = Settings(lake_uri=str(folder))  # type: ignore[call-arg]
+    lake = SyntheticLake(config, days, files_a_date)
+    store = SyntheticStore()
+    object.__setattr__(store, "_lake", lake)
+    for domain in catalog:
+        fill(lake, domain, days)
+    cursors = {domain.name: DiscoveryCursor(ledger={0: 0}) for domain in catalog}
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def tick_all(_: Path) -> Usage:
+            return of_call(lambda: [ticked(domain) for domain in catalog])
+
+        def ticked(domain: Domain) -> None:
+            decided = tick(domain, store, instance, cursors[domain.name], config)
+            if decided.run_requests or decided.cursor is None:
+                raise ValueError(f"A tick of `{domain.name}` launches runs, though nothing has changed")
+            cursors[domain.name] = decided.cursor
+
+        yield Case(
+            name="tick",
+            title="A discovery tick of every domain when nothing changed",
+            size=f"{len(catalog)} domains × {DATES:,} dates × {files_a_date:,} files",
+            contestants=[
+                Contestant("all of Bronze", lambda _: of_call(lambda: [_hash_all(lake, domain) for domain in catalog])),
+                Contestant("tick", tick_all),
+            ],
+        )
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _hash_all(lake: Lake, domain: Domain) -> None:
+    for day in lake.list_dates(domain):
+        file_hash(file.name for file in lake.list_date(domain, day))

@@ -57,7 +57,7 @@ def prepared(
                 contestants.append(Contestant("Spark, cold", partial(_in_lake, bronze, _cold_spark)))
             contestants.append(Contestant("Sail" if engine == "sail" else "Spark, warm", warm))
         yield Case(
-            name="day",
+            name="day" if "spark" in engines else "day-sail",
             title="One day of events, Bronze → Silver → Gold",
             size=f"{events:,} events in {files:,} files",
             contestants=contestants,

@@ -1,4 +1,4 @@
-"""The sink's memory with many dates open at once; the full size is `python -m benchmarks.sink_memory`."""
+"""The sink's memory with many dates open at once; the full size is `make bench CASE=sink-memory`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import uuid
 import pytest
 import yaml
 
-from benchmarks.sink_memory import MEBIBYTE, drain, fill
+from benchmarks.sink.memory import MEBIBYTE, drain, fill
 from platform_core.settings import REPOSITORY, Settings
 
 
@@ -42,5 +42,5 @@ def test_buffers_of_400_dates_stay_within_the_budget(run):
     assert large.rows == 120_000
     # 120,000 events are 190 MB in buffers. Beyond the budget there are the client's queue of 32 MB and what is being
     # encoded.
-    assert large.peak_bytes - small.peak_bytes < budget + 100 * MEBIBYTE
+    assert large.usage.peak_bytes - small.usage.peak_bytes < budget + 100 * MEBIBYTE
     assert large.files > 400, "the budget never made the sink write"
