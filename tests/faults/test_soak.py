@@ -66,7 +66,7 @@ def test_a_soak_of_random_faults_ends_with_a_clean_audit(make_platform, faulty_s
     only = [name for name in request.config.getoption("--soak-faults").split(",") if name]
     platform = make_platform()
     soak = Soak(platform, faulty_s3, mortal_kafka, only)
-    with platform.load(200) as acknowledged, platform.life() as committed:
+    with platform.load(100) as acknowledged, platform.life() as committed:
         soak.run(request.config.getoption("--soak-seconds"))
     soak.settle()
     platform.assert_clean(acknowledged, refused=soak.refused)
@@ -96,5 +96,5 @@ def test_the_soak_finds_a_platform_that_takes_vanished_files_for_a_correction(
     monkeypatch.setattr(discovery_tick, "plan", blind)
     platform = make_platform()
     soak = Soak(platform, faulty_s3, mortal_kafka, only=["bronze_file_is_removed"])
-    with platform.load(200), platform.life(), pytest.raises(AssertionError, match="taken for a correction"):
+    with platform.load(100), platform.life(), pytest.raises(AssertionError, match="taken for a correction"):
         soak.run(0)

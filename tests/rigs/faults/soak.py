@@ -39,7 +39,7 @@ class Soak(SinkFaults):
     """A platform under load, and the faults that it meets."""
 
     # Few files, so that a date is processed in seconds.
-    options: ClassVar = {**OPTIONS, "SINK_FLUSH_INTERVAL_SECONDS": 3}
+    options: ClassVar = {**OPTIONS, "SINK_FLUSH_BUFFER_SIZE": 200, "SINK_FLUSH_INTERVAL_SECONDS": 3}
 
     def __init__(self, platform: FaultyPlatform, s3: FaultyS3, kafka: Kafka, only: Collection[str] = ()) -> None:
         super().__init__(platform, s3, kafka, only)
