@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from platform_core.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from platform_core.domain.catalog import Catalog, Domain
     from platform_core.settings import Settings
@@ -97,16 +99,26 @@ def kafka_client_config(settings: Settings, *, admin: bool = False) -> dict[str,
 
     Args:
         admin: Whether the user that may create topics is meant.
+
+    Raises:
+        ConfigurationError: the protocol wants a user and a password, and one is not set.
     """
     config: dict[str, str | int | float | bool] = {
         "bootstrap.servers": settings.kafka_bootstrap_servers,
         "security.protocol": settings.kafka_security_protocol,
     }
     if settings.kafka_security_protocol.startswith("SASL"):
-        secret = settings.kafka_admin_password if admin else settings.kafka_password
+        username = settings.kafka_admin_username if admin else settings.kafka_username
+        password = (settings.kafka_admin_password if admin else settings.kafka_password).get_secret_value()
+        if not username or not password:  # librdkafka refuses to make a client at all
+            prefix = "KAFKA_ADMIN" if admin else "KAFKA"
+            raise ConfigurationError(
+                f"`{prefix}_USERNAME` or `{prefix}_PASSWORD` is not set, and `KAFKA_SECURITY_PROTOCOL` is"
+                f" {settings.kafka_security_protocol}. Set both, or name the file that has them: `pdp --env-file PATH`."
+            )
         config |= {
             "sasl.mechanism": settings.kafka_sasl_mechanism,
-            "sasl.username": settings.kafka_admin_username if admin else settings.kafka_username,
-            "sasl.password": secret.get_secret_value(),
+            "sasl.username": username,
+            "sasl.password": password,
         }
     return config
