@@ -6,6 +6,7 @@ together to `summary`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,4 +94,5 @@ def compete(
 
 
 def _folder_of(folder: Path, turn: int, contestant: Contestant) -> Path:
-    return folder / f"round-{turn}" / contestant.name.replace(" ", "-")
+    # Spark takes a comma in a path for the end of it.
+    return folder / f"round-{turn}" / re.sub(r"\W+", "-", contestant.name)

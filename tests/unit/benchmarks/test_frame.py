@@ -61,6 +61,11 @@ def test_a_case_whose_results_differ_fails(tmp_path: Path) -> None:
         next(compete(unequal, 1, tmp_path, report=lambda _: None))
 
 
+def test_a_folder_has_no_comma_which_spark_takes_for_the_end_of_it(tmp_path: Path) -> None:
+    next(compete(case(contestant("Spark, cold", [1], [])), 1, tmp_path, report=lambda _: None))
+    assert [path.name for path in (tmp_path / "round-0").iterdir()] == ["Spark-cold"]
+
+
 def test_the_ratio_is_the_median_of_each_round_s_own() -> None:
     used = {"peer": [Usage(1, 0, 0), Usage(2, 0, 0), Usage(10, 0, 0)]}
     used["ours"] = [Usage(3, 0, 5), Usage(4, 0, 9), Usage(5, 0, 7)]
