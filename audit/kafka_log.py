@@ -133,9 +133,9 @@ class AuditLog:
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[AdminClient]:
-        if self._admin is None:
-            self._admin = AdminClient(kafka_client_config(self._settings))
         try:
+            if self._admin is None:
+                self._admin = AdminClient(kafka_client_config(self._settings))
             yield self._admin
         except ck.KafkaException as error:
             self.close()

@@ -18,7 +18,7 @@ from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from platform_kafka import records
 from platform_kafka.errors import KafkaUnreachableError
-from platform_kafka.topics import DLQ_MAX_MESSAGE_BYTES, kafka_client_config
+from platform_kafka.topics import DLQ_MAX_MESSAGE_BYTES, kafka_client_config, refuse_unset_login
 
 Answer = TypeVar("Answer")
 
@@ -176,6 +176,7 @@ def connect_producer(
         ConfigurationError: the cluster refuses the credentials.
         TransientError: the cluster does not answer.
     """
+    refuse_unset_login(settings, admin=admin)
     errors = ClientErrors(logging.WARNING)
     producer = Producer(
         {
@@ -209,6 +210,7 @@ def connect_admin(settings: Settings, *, wait_seconds: float = 0.0) -> AdminClie
         ConfigurationError: the cluster refuses the credentials.
         TransientError: the cluster does not answer in time.
     """
+    refuse_unset_login(settings, admin=True)
     errors = ClientErrors(logging.WARNING)
     config: dict[str, Any] = {**kafka_client_config(settings, admin=True), "error_cb": errors, "log_level": 3}
     admin = AdminClient(config)

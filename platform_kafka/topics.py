@@ -99,26 +99,38 @@ def kafka_client_config(settings: Settings, *, admin: bool = False) -> dict[str,
 
     Args:
         admin: Whether the user that may create topics is meant.
-
-    Raises:
-        ConfigurationError: the protocol wants a user and a password, and one is not set.
     """
     config: dict[str, str | int | float | bool] = {
         "bootstrap.servers": settings.kafka_bootstrap_servers,
         "security.protocol": settings.kafka_security_protocol,
     }
     if settings.kafka_security_protocol.startswith("SASL"):
-        username = settings.kafka_admin_username if admin else settings.kafka_username
-        password = (settings.kafka_admin_password if admin else settings.kafka_password).get_secret_value()
-        if not username or not password:  # librdkafka refuses to make a client at all
-            prefix = "KAFKA_ADMIN" if admin else "KAFKA"
-            raise ConfigurationError(
-                f"`{prefix}_USERNAME` or `{prefix}_PASSWORD` is not set, and `KAFKA_SECURITY_PROTOCOL` is"
-                f" {settings.kafka_security_protocol}. Set both, or name the file that has them: `pdp --env-file PATH`."
-            )
+        username, password = _login(settings, admin=admin)
         config |= {
             "sasl.mechanism": settings.kafka_sasl_mechanism,
             "sasl.username": username,
             "sasl.password": password,
         }
     return config
+
+
+def refuse_unset_login(settings: Settings, *, admin: bool = False) -> None:
+    """Refuse to begin without a login; librdkafka would not even make a client, and would not say which variable.
+
+    Only for who cannot do without Kafka: a tick of discovery goes on without it.
+
+    Raises:
+        ConfigurationError: the protocol wants a user and a password, and one is not set.
+    """
+    if settings.kafka_security_protocol.startswith("SASL") and not all(_login(settings, admin=admin)):
+        prefix = "KAFKA_ADMIN" if admin else "KAFKA"
+        raise ConfigurationError(
+            f"`{prefix}_USERNAME` or `{prefix}_PASSWORD` is not set, and `KAFKA_SECURITY_PROTOCOL` is"
+            f" {settings.kafka_security_protocol}. Set both, or name the file that has them: `pdp --env-file PATH`."
+        )
+
+
+def _login(settings: Settings, *, admin: bool) -> tuple[str, str]:
+    if admin:
+        return settings.kafka_admin_username, settings.kafka_admin_password.get_secret_value()
+    return settings.kafka_username, settings.kafka_password.get_secret_value()

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import confluent_kafka as ck
 import pytest
 from confluent_kafka.admin import ClusterMetadata, PartitionMetadata, TopicMetadata
-from pydantic import SecretStr
 
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
@@ -103,7 +102,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Client:
 
 @pytest.fixture
 def reader(client: Client) -> Iterator[TopicReader]:
-    reader = TopicReader(Settings(kafka_password=SecretStr("secret")), "test", answer_seconds=0.05)
+    reader = TopicReader(Settings(), "test", answer_seconds=0.05)
     yield reader
     reader.close()
 
