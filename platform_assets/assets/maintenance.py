@@ -19,13 +19,16 @@ from platform_core.counted import counted
 from platform_core.domain.catalog import Domain
 from platform_core.settings import Settings
 
+GROUP = "maintenance"
+"""A group of their own: in a domain's they would be materialised with its dates."""
+
 
 def domain_maintenance(domain: Domain, settings: Settings) -> dg.AssetsDefinition:
     """Return the asset that maintains a domain's tables, when no run of the domain is at work."""
 
     @dg.asset(
         key=maintenance_key(domain.name),
-        group_name=domain.name,
+        group_name=GROUP,
         kinds={"deltalake"},
         owners=[domain.owner],
         # The pool of the domain's runs: one at a time writes the domain's tables.
@@ -44,7 +47,7 @@ def platform_maintenance(settings: Settings) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=maintenance_key("platform"),
-        group_name="platform",
+        group_name=GROUP,
         kinds={"deltalake"},
         owners=[PLATFORM_OWNER],
         description="Merges the ledgers of corrections, alerts and erasures, and forgets runs that nothing refers to.",

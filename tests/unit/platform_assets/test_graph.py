@@ -20,14 +20,17 @@ WAREHOUSE = "reconciles_with_gold! audit fresh no_dead_partition"
 
 GRAPH = f"""
 events: clickstream/events (external, clickstream+python)
-events: maintenance/events (run, deltalake)
 events: kafka/raw-events (external, json+kafka) <- clickstream/events
 events: bronze/events (external daily, parquet) <- kafka/raw-events [no_offset_gap]
 events: silver/events (run daily, deltalake+spark) <- bronze/events [{SILVER} volume]
 events: gold/events (run daily, deltalake+spark) <- silver/events [{GOLD}]
 events: gold/events_funnel (run daily, deltalake+spark) <- silver/events [{GOLD}]
 events: snowflake/events (run daily, snowflake) <- gold/events, gold/events_funnel [{WAREHOUSE}]
-orders: maintenance/orders (run, deltalake)
+maintenance: maintenance/events (run, deltalake)
+maintenance: maintenance/orders (run, deltalake)
+maintenance: maintenance/platform (run, deltalake)
+maintenance: maintenance/restaurants (run, deltalake)
+maintenance: maintenance/users (run, deltalake)
 orders: postgres/orders (external, postgres+table)
 orders: postgres/orders_tombstones (external, postgres+table)
 orders: kafka/raw-orders (external, json+kafka) <- postgres/orders, postgres/orders_tombstones
@@ -36,16 +39,13 @@ orders: silver/orders (run daily, deltalake+spark) <- bronze/orders [{SILVER} re
 orders: gold/orders (run daily, deltalake+spark) <- silver/orders [{GOLD}]
 orders: gold/orders_by_restaurant (run daily, deltalake+spark) <- silver/orders [{GOLD}]
 orders: snowflake/orders (run daily, snowflake) <- gold/orders, gold/orders_by_restaurant [{WAREHOUSE}]
-platform: maintenance/platform (run, deltalake)
 platform: platform/domains (external, yaml) [every_domain_runs]
-restaurants: maintenance/restaurants (run, deltalake)
 restaurants: postgres/restaurants (external, postgres+table)
 restaurants: kafka/raw-restaurants (external, json+kafka) <- postgres/restaurants
 restaurants: bronze/restaurants (external daily, parquet) <- kafka/raw-restaurants [no_offset_gap]
 restaurants: silver/restaurants (run daily, deltalake+spark) <- bronze/restaurants [{SILVER} volume]
 restaurants: gold/restaurants (run daily, deltalake+spark) <- silver/restaurants [{GOLD}]
 restaurants: snowflake/restaurants (run daily, snowflake) <- gold/restaurants [{WAREHOUSE}]
-users: maintenance/users (run, deltalake)
 users: postgres/users (external, postgres+table)
 users: postgres/users_tombstones (external, postgres+table)
 users: kafka/raw-users (external, json+kafka) <- postgres/users, postgres/users_tombstones
