@@ -192,8 +192,9 @@ def test_kill_9_of_the_engine_in_the_middle_of_a_job(platform, rig, undisturbed,
 
 
 @pytest.mark.parametrize(("name", "stage"), [("orders", "silver"), ("events", "gold")])
-def test_the_disk_is_full_for_a_while(platform, rig, undisturbed, name, stage):
+def test_the_disk_is_full_for_a_while(platform, rig, undisturbed, monkeypatch, name, stage):
     """A limit on the size of the engine's files makes each write fail, as a full disk does."""
+    monkeypatch.setattr(gold_merge, "ENGINE_MERGE_ROWS", 0)  # it is the engine that has no room
     assert platform.sail.pid is not None
     _, hard = resource.prlimit(platform.sail.pid, resource.RLIMIT_FSIZE)
 
