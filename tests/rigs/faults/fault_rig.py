@@ -154,8 +154,9 @@ class FaultRig(SinkRig):
             refused: How many others were produced, which must be dead letters.
         """
         stored, letters = self.stored(), self._dead_letter_origins()
-        produced = self.produced() - letters
-        assert sum(acknowledged.values()) <= len(produced) and produced, "the load was acknowledged and vanished"
+        in_kafka = self.produced()
+        assert sum(acknowledged.values()) <= len(in_kafka) and in_kafka, "the load was acknowledged and vanished"
+        produced = in_kafka - letters
         assert not produced - stored.keys(), f"lost: {sorted(produced - stored.keys())[:10]}"
         assert not stored.keys() - produced, f"from nowhere: {sorted(stored.keys() - produced)[:10]}"
         twice = {where: count for where, count in stored.items() if count > 1}
