@@ -21,7 +21,7 @@ from platform_core.domain.catalog import Catalog
 from platform_core.domain.source import PostgresIncrement
 from platform_core.errors import ConfigurationError, PermanentError
 from platform_core.settings import Settings
-from platform_kafka.clients import connect_admin
+from platform_kafka.clients import connect_admin, through_elections
 from platform_kafka.formats.wire_format import header
 from platform_kafka.registry import connect_registry
 from producers.delivery import Receipt
@@ -297,5 +297,9 @@ def _end_offsets(admin: AdminClient, topic: str) -> int:
     partitions = admin.list_topics(topic, timeout=10.0).topics[topic].partitions
     latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     request = {TopicPartition(topic, number): latest for number in partitions}
-    found = admin.list_offsets(request, request_timeout=30.0).values()
-    return sum(future.result().offset for future in found)
+
+    def ask() -> int:
+        found = admin.list_offsets(request, request_timeout=30.0).values()
+        return sum(future.result().offset for future in found)
+
+    return through_elections(ask, 30.0)
