@@ -11,7 +11,7 @@ from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
 from plugin_kit.decimals import decimal, quotient, sum_of_money
-from plugin_kit.json_columns import list_of, struct_of
+from plugin_kit.json_columns import _list_of_any, _struct_of_any, list_of, struct_of
 from tests.spark.conftest import ENGINES, Engine
 
 
@@ -110,6 +110,31 @@ def test_an_object_is_read_wholly_or_not_at_all(spark: SparkSession) -> None:
     }
     found = computed(spark, list(cases), struct_of("text", **LINE))
     assert [row and row.asDict() for row in found] == list(cases.values())
+
+
+VALUES = {
+    "id": ["0", "-0", "-1", "999999999999999", "1000000000000000", "1.0", "01", '"1"', "true", "null"],
+    "name": ['""', '"ü 12"', '"a\\\\b"', '"null"', "7", "null", '"12:30"'],
+    "quantity": ["999999999", "2147483648", "-7", "1e2", "null", '"2"'],
+    "price": ['"0"', '"-0.05"', '"9999999999.99"', '"10000000000"', '"1.005"', '"x"', "5.20", "null"],
+    "hot": ["true", "false", '"true"', "1", "null"],
+}
+
+
+def test_an_ordinary_text_is_read_quickly_and_alike(spark: SparkSession) -> None:
+    """Each value of each kind, alone and beside good ones, in an object and in a list."""
+    good = {"id": "1", "name": '"soup"', "quantity": "2", "price": '"5.20"', "hot": "true"}
+    objects = [
+        "{" + separator.join(f'"{name}":{space}{value}' for name, value in pairs.items()) + "}"
+        for name, values in VALUES.items()
+        for value in values
+        for pairs, separator, space in (({name: value}, ",", ""), ({**good, name: value}, ", ", " "))
+    ]
+    careful = _struct_of_any(F.col("text"), LINE)
+    assert computed(spark, objects, struct_of("text", **LINE)) == computed(spark, objects, careful)
+    lists = ["[]", *[f"[{text}]" for text in objects], *[f"[{GOOD}, {text}]" for text in objects]]
+    careful = _list_of_any(F.col("text"), LINE)
+    assert computed(spark, lists, list_of("text", **LINE)) == computed(spark, lists, careful)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ def read(engine: Engine, texts: list[str], expression: Column) -> list[str | Non
 @given(st.lists(objects, min_size=80, max_size=160), st.lists(lists, min_size=80, max_size=160))
 def test_both_engines_read_the_same(engines: dict[str, Engine], some_objects: list[str], some_lists: list[str]) -> None:
     for texts, expression in ((some_objects, struct_of("text", **FIELDS)), (some_lists, list_of("text", **FIELDS))):
+        texts = [*texts, "{}", "[]"]  # one of them is readable, whatever is random
         spark, sail = (read(engines[name], texts, expression) for name in ("spark", "sail"))
         assert [(t, a, b) for t, a, b in zip(texts, spark, sail, strict=True) if a != b] == []
         assert any(value is not None for value in spark), "some of them are readable"
