@@ -29,7 +29,11 @@ _FILE = re.compile(
     r"|Parquet (?:argument )?error"
 )
 _PERHAPS_FILE = re.compile(r"FAILED_READ_FILE\.NO_HINT")  # Spark says so of a damaged page and of a store that is away
-_PASSES = re.compile(r"DELTA_CONCURRENT|ConcurrentModification|transaction conflict|INVALID_HANDLE|[Oo]bject.?[Ss]tore")
+# An engine that was started again knows neither the session nor the query that the client asks about.
+_PASSES = re.compile(
+    r"DELTA_CONCURRENT|ConcurrentModification|transaction conflict|INVALID_HANDLE|(?:operation|session) not found"
+    r"|[Oo]bject.?[Ss]tore"
+)
 _QUOTED, _HIDDEN = re.compile(r"'[^'\n]*'"), "'…'"
 _UNREACHABLE = re.compile(r"StatusCode\.UNAVAILABLE|failed to connect|Connection refused")
 

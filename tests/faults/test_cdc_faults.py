@@ -265,7 +265,8 @@ def broker_dies_with_producer(shop, kafka, mutant):
     connection.close()
     if mutant:
         watermark = Path(shop.fault_rig.env["STATE_DIR"]) / "orders.json"
-        shop.wait(lambda: Position.from_json(json.loads(watermark.read_text())).low.time >= updated_at)
+        # A poll that was sending when the broker went gives up after `SETTLE_SECONDS`, 150; the next one saves early.
+        shop.wait(lambda: Position.from_json(json.loads(watermark.read_text())).low.time >= updated_at, seconds=300)
     else:
         time.sleep(2)  # ten polls, of which none may be saved
     process.kill()

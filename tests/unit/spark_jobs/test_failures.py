@@ -39,6 +39,11 @@ def users() -> Domain:
         (pe.NumberFormatException("[CAST_INVALID_INPUT] The value 'Jane' cannot be cast"), PermanentError, "'…'"),
         (SparkConnectGrpcException("Job aborted: [NUMERIC_VALUE_OUT_OF_RANGE] x"), PermanentError, "met a value"),
         (pe.IllegalArgumentException("invalid argument: found end of input"), PermanentError, "refused the query"),
+        (
+            pe.IllegalArgumentException("invalid argument: operation not found: 364f8073"),
+            TransientError,
+            "engine failed",
+        ),
         (pe.UnsupportedOperationException("unknown function: nope"), PermanentError, "refused the query"),
         (pe.ParseException("[PARSE_SYNTAX_ERROR]"), PermanentError, "refused the query"),
         (pe.SparkRuntimeException("No field named items."), PermanentError, "refused the query"),
