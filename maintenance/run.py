@@ -5,7 +5,8 @@ What is done with one table is `delta_table`; Dagster's runs are ended by `platf
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 from deltalake.exceptions import TableNotFoundError
@@ -32,12 +33,7 @@ def maintain_domain(
     names = {lake.silver(domain): (), lake.key_versions(domain): (), lake.quarantine(domain): ()} | {
         lake.gold(domain, table): held.get(table, ()) for table in domain.gold.tables
     }
-    keep = timedelta(days=settings.maintenance_keep_days)
-    for name, versions in names.items():
-        try:
-            yield maintain(lake, name, keep, versions)
-        except TableNotFoundError:
-            continue
+    yield from _maintained(lake, names, settings)
 
 
 def maintain_platform(lake: Lake, settings: Settings) -> Iterator[TableMaintenance]:
@@ -45,8 +41,11 @@ def maintain_platform(lake: Lake, settings: Settings) -> Iterator[TableMaintenan
 
     Others may write them meanwhile.
     """
-    for name in (lake.corrections, lake.alerts, lake.erasures):
-        try:
-            yield maintain(lake, name, timedelta(days=settings.maintenance_keep_days))
-        except TableNotFoundError:
-            continue
+    yield from _maintained(lake, dict.fromkeys((lake.corrections, lake.alerts, lake.erasures), ()), settings)
+
+
+def _maintained(lake: Lake, tables: Mapping[str, Collection[int]], settings: Settings) -> Iterator[TableMaintenance]:
+    keep = timedelta(days=settings.maintenance_keep_days)
+    for name, held in tables.items():
+        with suppress(TableNotFoundError):
+            yield maintain(lake, name, keep, held)

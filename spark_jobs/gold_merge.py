@@ -20,6 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from platform_core.lake.delta_date import read_date
 from platform_core.lake.lake import Lake
 from spark_jobs import tables
 
@@ -103,10 +104,7 @@ def _flagged(rows: pa.Table, *, vanished: bool) -> pa.Table:
 
 def _vanished_keys(rows: pa.Table, table: DeltaTable, keys: Sequence[str], day: date) -> pa.Table:
     """Return the keys that the table's date has and `rows` have not; NULL equals NULL, which a join would not say."""
-    pruned = [(keys[0], "=", day.isoformat())]
-    stored = table.to_pyarrow_dataset(file_pruning_predicate=pruned).to_table(
-        columns=list(keys), filter=pc.field(keys[0]) == pa.scalar(day)
-    )
+    stored = read_date(table, keys[0], day, keys)
     current = rows.select(list(keys))
     both = pa.concat_tables([stored.cast(current.schema), current])
     is_current = pa.array([0] * stored.num_rows + [1] * current.num_rows, pa.int8())
