@@ -184,7 +184,7 @@ class KeyVersions:
                 self._lake.delta(self._lake.key_versions(self._domain)),
                 data,
                 mode="overwrite",
-                predicate=f"{key} = '{day.isoformat()}'",
+                predicate=f"\"{key}\" = '{day.isoformat()}'",
                 schema_mode="merge",
             )
         except Exception as error:  # delta-rs raises several unrelated classes for a lost race or an absent store

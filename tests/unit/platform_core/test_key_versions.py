@@ -144,3 +144,11 @@ def test_keys_of_two_columns_and_an_order_that_came_later_are_compared(tmp_path:
     stored.replace(DAYS[1], rows(stored, _offset=2, updated_at=NOON))
     assert dict(stored.compare(DAYS[1], rows(stored, _offset=2, updated_at=NOON)).dates) == {}
     assert stored.compare(DAYS[0], rows(stored, _offset=3, updated_at=NOON - timedelta(1))).outdated.num_rows == 1
+
+
+def test_the_name_of_the_date_column_may_be_a_word_of_sql(tmp_path: Path, domain: Domain) -> None:
+    bronze = domain.bronze.model_copy(update={"partition_key": "current_date"})
+    stored = KeyVersions(Lake(Settings(lake_uri=str(tmp_path))), domain.model_copy(update={"bronze": bronze}))
+    for offset in (2, 3):
+        stored.replace(DAYS[0], table((1, NOON, 0, offset, False)))
+    assert stored.compare(DAYS[1], table((1, NOON, 0, 2, False))).outdated.num_rows == 1
