@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from platform_core.domain.catalog import Domain
-from platform_core.partitions.partition_meta import PartitionMetaReader, attempts_since_done
+from platform_core.partitions.partition_meta import PartitionMetaReader, gold_before
 from platform_core.partitions.partition_state import State
 
 _WITHOUT_AN_ATTEMPT = frozenset({State.UNDISCOVERED, State.DONE, State.LATE})
@@ -26,7 +26,7 @@ def held_versions(domain: Domain, partitions: PartitionMetaReader) -> dict[str, 
     for row in partitions.rows(domain.name):
         if row.processed_at is None or row.status in _WITHOUT_AN_ATTEMPT:
             continue
-        for attempt in attempts_since_done(partitions.history(row.domain, row.partition_date)):
-            for table, version in attempt.facts.get("gold_before", {}).items():
-                held[table].add(version)
+        before = gold_before(partitions.history(row.domain, row.partition_date)) or {}
+        for table, version in before.items():
+            held[table].add(version)
     return dict(held)

@@ -26,6 +26,7 @@ from platform_core.partitions.partition_meta import (
     StateConflictError,
     Transition,
     attempts_since_done,
+    gold_before,
 )
 from platform_core.partitions.partition_state import STARTABLE, Event, State
 from platform_core.partitions.plan import lost_run
@@ -242,8 +243,9 @@ class Claims:
             # A failed attempt pinned its files already: count on from what it found.
             new += attempts[-1].get("new_files", 0)
         gone = sum(t.facts.get("gone_files", 0) for t in since if t.event == Event.RESET)  # a loss that was accepted
-        first = next((a for a in attempts if "gold_before" in a), None)
-        versions = first["gold_before"] if first else gold_versions(self._run.lake, self._domain)
+        versions = gold_before(history)
+        if versions is None:
+            versions = gold_versions(self._run.lake, self._domain)
         reprocess = Reprocess(
             last_done=row.processed_at,
             gold_versions=versions,

@@ -184,6 +184,12 @@ def attempts_since_done(history: Sequence[Transition]) -> list[Transition]:
     return [t for t in history[done + 1 :] if t.event == Event.RUN_STARTED]
 
 
+def gold_before(history: Sequence[Transition]) -> dict[str, int] | None:
+    """Return the version of each Gold table before the first attempt since a date was last DONE; None without one."""
+    noted = (t.facts.get("gold_before") for t in attempts_since_done(history))
+    return next((versions for versions in noted if versions is not None), None)
+
+
 def fold(
     changes: Sequence[Change], current: Mapping[tuple[str, date], Partition], now: datetime
 ) -> tuple[list[Partition], list[Transition]]:
