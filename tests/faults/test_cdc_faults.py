@@ -74,16 +74,9 @@ class Shop:
         self.processes: list[LoggedProcess] = []
 
     def start(self, mutant: str = "") -> LoggedProcess:
-        log = (self.folder / f"cdc-{len(self.processes)}.log").open("w+")
-        process = LoggedProcess(
-            [sys.executable, CDC_PROCESS, mutant, "orders"],
-            cwd=REPOSITORY,
-            env={**self.fault_rig.env, "PYTHONPATH": str(REPOSITORY), "CDC_POLL_INTERVAL_SECONDS": "0.2"},
-            stdout=log,
-            stderr=log,
-            text=True,
-        )
-        process.log = Path(log.name)
+        env = {**self.fault_rig.env, "PYTHONPATH": str(REPOSITORY), "CDC_POLL_INTERVAL_SECONDS": "0.2"}
+        log = self.folder / f"cdc-{len(self.processes)}.log"
+        process = LoggedProcess.begin([sys.executable, CDC_PROCESS, mutant, "orders"], env, log)
         self.processes.append(process)
         return process
 

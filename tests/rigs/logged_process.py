@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
+
+from platform_core.settings import REPOSITORY
 
 
 class LoggedProcess(subprocess.Popen[str]):
     """A process whose output goes to a file that the test reads."""
 
     log: Path
+
+    @classmethod
+    def begin(cls, command: Sequence[str], env: Mapping[str, str], log: Path) -> Self:
+        """Start a command in the repository's folder, with this whole environment."""
+        with log.open("w") as file:
+            process = cls(list(command), cwd=REPOSITORY, env=dict(env), stdout=file, stderr=file, text=True)
+        process.log = log
+        return process

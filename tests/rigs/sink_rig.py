@@ -121,16 +121,9 @@ class SinkRig:
         )
 
     def start(self, *arguments: str, **env: object) -> LoggedProcess:
-        log = (self.folder / f"sink-{len(self.processes)}.log").open("w+")
-        process = LoggedProcess(
-            [sys.executable, *self.command, *arguments],
-            cwd=REPOSITORY,
-            env={**os.environ, **self.env, **{k: str(v) for k, v in env.items()}},
-            stdout=log,
-            stderr=log,
-            text=True,
-        )
-        process.log = Path(log.name)
+        whole = {**os.environ, **self.env, **{k: str(v) for k, v in env.items()}}
+        log = self.folder / f"sink-{len(self.processes)}.log"
+        process = LoggedProcess.begin([sys.executable, *self.command, *arguments], whole, log)
         self.processes.append(process)
         return process
 

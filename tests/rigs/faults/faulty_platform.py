@@ -166,16 +166,9 @@ class FaultyPlatform(FaultRig):
 
     def start_capture(self) -> LoggedProcess:
         """Start the producer of orders."""
-        log = (self.folder / f"cdc-{len(self.processes)}.log").open("w+")
-        process = LoggedProcess(
-            [sys.executable, CDC_PROCESS, "", "orders"],
-            cwd=REPOSITORY,
-            env={**os.environ, **self.env, "PYTHONPATH": str(REPOSITORY), "CDC_POLL_INTERVAL_SECONDS": "0.5"},
-            stdout=log,
-            stderr=log,
-            text=True,
-        )
-        process.log = Path(log.name)
+        env = {**os.environ, **self.env, "PYTHONPATH": str(REPOSITORY), "CDC_POLL_INTERVAL_SECONDS": "0.5"}
+        log = self.folder / f"cdc-{len(self.processes)}.log"
+        process = LoggedProcess.begin([sys.executable, CDC_PROCESS, "", "orders"], env, log)
         self.processes.append(process)
         return process
 
