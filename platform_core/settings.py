@@ -10,8 +10,9 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from platform_core.errors import ConfigurationError
@@ -36,9 +37,21 @@ class Settings(BaseSettings):
         description="Root of the lake: an absolute folder, or an object store URI such as s3:// or gs://lake",
     )
     s3_endpoint_url: str | None = Field(None, description="Endpoint of an S3-compatible store; empty for AWS")
-    s3_access_key: SecretStr | None = Field(None, description="Access key of the object store")
+    s3_access_key: SecretStr | None = Field(
+        None, description="Access key of the object store; the ambient credentials (a role) when empty"
+    )
     s3_secret_key: SecretStr | None = Field(None, description="Secret key of the object store")
+    s3_session_token: SecretStr | None = Field(None, description="Session token of temporary keys")
     s3_region: str = Field("us-east-1", description="Region of the object store")
+    s3_path_style: bool | None = Field(
+        None, description="Name the bucket in the path and not in the host; true where S3_ENDPOINT_URL is set"
+    )
+    s3_connect_timeout_seconds: float = Field(5.0, gt=0, description="How long a connection to the store may take")
+    s3_request_timeout_seconds: float = Field(30.0, gt=0, description="How long the store may take for an answer")
+    s3_max_attempts: int = Field(4, ge=1, le=20, description="Attempts of one request to the store, the first included")
+    aws_ec2_metadata_disabled: bool = Field(
+        False, description="Never ask the metadata address of a machine for the credentials of its role"
+    )
 
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="host:port, comma separated")
     kafka_security_protocol: Literal["SASL_PLAINTEXT", "SASL_SSL", "PLAINTEXT", "SSL"] = Field(
@@ -157,6 +170,27 @@ class Settings(BaseSettings):
             raise ValueError("must be a URL, postgresql://user:password@host:port/name")
         return value
 
+    @field_validator("s3_endpoint_url")
+    @classmethod
+    def _s3_endpoint_url_is_a_server(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value.rstrip("/"))
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise ValueError("must be http://host:port or https://host")
+        if parts.path or parts.query or parts.fragment:
+            raise ValueError("must end after host and port; the bucket belongs in LAKE_URI")
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @model_validator(mode="after")
+    def _s3_keys_are_whole(self) -> Settings:
+        if (self.s3_access_key is None) != (self.s3_secret_key is None):
+            missing = "S3_SECRET_KEY" if self.s3_access_key else "S3_ACCESS_KEY"
+            raise ValueError(f"`{missing}` is empty, and the other key is set: set both, or neither for a role")
+        if self.s3_session_token is not None and self.s3_access_key is None:
+            raise ValueError("`S3_SESSION_TOKEN` is set without S3_ACCESS_KEY and S3_SECRET_KEY, which it belongs to")
+        return self
+
     @field_validator("lake_uri")
     @classmethod
     def _lake_uri_is_a_root(cls, value: str) -> str:
@@ -180,6 +214,9 @@ def settings() -> Settings:
     except ValidationError as error:
         lines = []
         for item in error.errors(include_input=False, include_url=False):
+            if not item["loc"]:  # several variables together; the message names them
+                lines.append(item["msg"].removeprefix("Value error, "))
+                continue
             name = str(item["loc"][0])
             about = Settings.model_fields[name].description if name in Settings.model_fields else ""
             lines.append(f"`{name.upper()}`: {item['msg']} ({about})")

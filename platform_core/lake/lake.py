@@ -1,7 +1,7 @@
 """The lake's layout: the only place that builds a path, and the file system that goes with it.
 
-Add a location here when a stage writes somewhere new. What is inside a file belongs to the stage that writes it;
-how a table is committed belongs to Delta.
+Add a location here when a stage writes somewhere new. What is inside a file belongs to the stage that writes it; how a
+client reaches a bucket belongs to `store_access`, and how a table is committed to Delta.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
+from platform_core.lake.store_access import store_access
 from platform_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -70,18 +71,17 @@ class Lake:
     """Folder of what the sinks were about to put, one JSON object an entry."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
         self.root = settings.lake_uri
-        self.is_local = "://" not in self.root
+        self.store = store_access(settings)
+        self.is_local = self.store.is_local
 
     def uri(self, name: str) -> str:
         """Return the full URI of a path below the root, as delta-rs and pyarrow take it."""
         return self.root + name if self.root.endswith("/") else f"{self.root}/{name}"
 
     def spark_uri(self, name: str) -> str:
-        """Return the full URI as Spark takes it: S3 is reached by the S3A connector."""
-        uri = self.uri(name)
-        return "s3a://" + uri.removeprefix("s3://") if uri.startswith("s3://") else uri
+        """Return the full URI of a path below the root, as Spark and Sail take it."""
+        return self.store.spark_uri(self.uri(name))
 
     def bronze(self, domain: Domain) -> str:
         """Folder of the domain's Bronze files."""
@@ -111,21 +111,7 @@ class Lake:
     @cached_property
     def filesystem(self) -> pafs.FileSystem:
         """The pyarrow file system of the root; paths on it come from `path`."""
-        if self.root.startswith("s3://"):
-            s = self._settings
-            return pafs.S3FileSystem(
-                access_key=s.s3_access_key.get_secret_value() if s.s3_access_key else None,
-                secret_key=s.s3_secret_key.get_secret_value() if s.s3_secret_key else None,
-                region=s.s3_region,
-                endpoint_override=(s.s3_endpoint_url or "").split("://")[-1] or None,
-                scheme="http" if (s.s3_endpoint_url or "").startswith("http://") else "https",
-                request_timeout=30,
-                connect_timeout=10,
-                allow_delayed_open=True,  # a small file is one PUT instead of the three requests of a multipart upload
-            )
-        if self.root.startswith("gs://"):
-            return pafs.GcsFileSystem()
-        return pafs.LocalFileSystem()
+        return self.store.filesystem()
 
     def path(self, name: str) -> str:
         """Return the path of `name` as `filesystem` takes it, without a scheme."""
@@ -133,18 +119,8 @@ class Lake:
 
     @cached_property
     def storage_options(self) -> dict[str, str]:
-        """The options that delta-rs needs for this root; commits are conditional PUTs."""
-        if not self.root.startswith("s3://"):
-            return {}
-        s = self._settings
-        options = {"AWS_REGION": s.s3_region, "aws_conditional_put": "etag"}
-        if s.s3_endpoint_url:
-            options["AWS_ENDPOINT_URL"] = s.s3_endpoint_url
-            options["AWS_ALLOW_HTTP"] = str(s.s3_endpoint_url.startswith("http://")).lower()
-        if s.s3_access_key and s.s3_secret_key:
-            options["AWS_ACCESS_KEY_ID"] = s.s3_access_key.get_secret_value()
-            options["AWS_SECRET_ACCESS_KEY"] = s.s3_secret_key.get_secret_value()
-        return options
+        """The options that delta-rs needs for this root."""
+        return self.store.storage_options()
 
     def delta(self, name: str, version: int | None = None) -> DeltaTable:
         """Open a Delta table, at its newest version by default.

@@ -37,7 +37,8 @@ def test_an_illegal_value_names_the_variable_and_not_its_value(
 
 
 def test_no_secret_shows_in_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KAFKA_PASSWORD", "KAFKA_ADMIN_PASSWORD", "SNOWFLAKE_PASSWORD", "S3_SECRET_KEY"):
+    kafka_and_warehouse = ("KAFKA_PASSWORD", "KAFKA_ADMIN_PASSWORD", "SNOWFLAKE_PASSWORD")
+    for name in (*kafka_and_warehouse, "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_SESSION_TOKEN"):
         monkeypatch.setenv(name, "hunter2")
     monkeypatch.setenv("POSTGRES_DSN", "postgresql://shop:hunter2@127.0.0.1/shop")
     assert "hunter2" not in repr(settings())
