@@ -27,9 +27,9 @@ _DELTA_OWN_GROUPS = ("io.delta", "io.unitycatalog")
 # S3A calls, without the Netty, HTTP client and logging API that pyspark has. jgo cannot read the SDK's BOM.
 _SDK_MODULES = """
     annotations apache-client arns auth aws-core aws-query-protocol aws-xml-protocol checksums checksums-spi crt-core
-    endpoints-spi http-auth http-auth-aws http-auth-aws-eventstream http-auth-spi http-client-spi identity-spi json-utils
-    metrics-spi netty-nio-client profiles protocol-core regions retries retries-spi s3 s3-transfer-manager sdk-core sts
-    third-party-jackson-core utils utils-lite
+    endpoints-spi http-auth http-auth-aws http-auth-aws-eventstream http-auth-spi http-client-spi identity-spi
+    json-utils metrics-spi netty-nio-client profiles protocol-core regions retries retries-spi s3 s3-transfer-manager
+    sdk-core sts third-party-jackson-core utils utils-lite
 """
 _S3A = [
     "org.apache.hadoop:hadoop-aws:3.5.0",

@@ -91,7 +91,7 @@ def test_an_untrusted_repository_is_tried_again_with_the_machines_certificates(
 
 
 def test_every_locked_artifact_has_a_digest_and_a_name_of_its_own() -> None:
-    for group in ("kafka", "apicurio", "delta"):
+    for group in ("kafka", "apicurio", "delta", "s3a", "ecj", "s3proxy"):
         items = artifacts.locked(group)
         assert all(len(item.sha256) == 64 for item in items)
         assert len({item.filename for item in items}) == len(items)
