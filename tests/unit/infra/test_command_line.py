@@ -14,7 +14,7 @@ import pytest
 from infra.embedded import __main__ as command_line
 from infra.embedded.commands import demo, up
 from infra.embedded.errors import ToolchainError
-from infra.embedded.services import postgres_binaries, spark_connect
+from infra.embedded.services import postgres_binaries, spark_jvm
 from infra.embedded.toolchain import java
 from platform_core.settings import REPOSITORY, settings
 
@@ -86,7 +86,7 @@ def test_an_unknown_engine_in_the_environment_stops_the_start(
     "search",
     [
         lambda folder: java.wheel_java(folder),
-        lambda folder: spark_connect._pyspark_home(),
+        lambda folder: spark_jvm.pyspark_home(),
         lambda folder: postgres_binaries.find_postgres(folder),
     ],
     ids=["java", "spark", "postgres"],

@@ -1,0 +1,35 @@
+"""Credentials of an engine: in a file of its owner's and in the memory of its process, nowhere else."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from infra.embedded.services.spark_jvm import CONNECT_SERVER, SparkJvm, secrets_of, write_properties
+
+CREDENTIALS = {
+    "spark.hadoop.fs.s3a.secret.key": "back\\slash and space",
+    "spark.hadoop.fs.s3a.access.key": "AKIA",
+    "spark.hadoop.fs.s3a.session.token": "t",
+}
+
+
+def test_a_command_line_shows_no_credential(tmp_path: Path) -> None:
+    properties = {"spark.master": "local[2]", **CREDENTIALS}
+    command = SparkJvm(Path("/jdk/bin/java"), tmp_path).submit(CONNECT_SERVER, properties, heap="1g")
+    assert not [value for value in CREDENTIALS.values() if any(value in str(word).split("=") for word in command)]
+    [file] = [Path(word) for word in command if str(word).endswith(".properties") and "log4j2" not in str(word)]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "spark.hadoop.fs.s3a.secret.key=back\\\\slash and space\n" in file.read_text()
+
+
+def test_a_file_that_was_open_to_others_is_closed_to_them(tmp_path: Path) -> None:
+    file = tmp_path / "spark.properties"
+    file.touch(mode=0o644)
+    write_properties(file, CREDENTIALS)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_what_no_error_may_say_is_known_by_its_name() -> None:
+    variables = {"AWS_SECRET_ACCESS_KEY": "s", "AWS_ACCESS_KEY_ID": "k", "AWS_REGION": "us-east-1", "S3_TOKEN": ""}
+    assert secrets_of({**CREDENTIALS, **variables}) == [*CREDENTIALS.values(), "s", "k"]
