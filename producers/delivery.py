@@ -10,6 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -36,14 +37,29 @@ log = logging.getLogger(__name__)
 # Longer than librdkafka's delivery.timeout.ms, so that every report has come when it ends.
 SETTLE_SECONDS = 150.0
 
+LOOK_UP_SECONDS = 5.0
+
 ENVELOPE_BYTES = 65_536
 
-_PERMANENT = REFUSED_FOR_GOOD | {
+_PERMANENT = {
     KafkaError.MSG_SIZE_TOO_LARGE,
     KafkaError._UNKNOWN_PARTITION,
     KafkaError.INVALID_RECORD,
     KafkaError._FATAL,
 }
+
+
+class TopicUnusableError(TransientError):
+    """A topic does not exist, or its user may not write it: a person mends it, and the records are sent again.
+
+    Args:
+        topic: Which.
+        message: As of every `PlatformError`.
+    """
+
+    def __init__(self, topic: str, message: str) -> None:
+        super().__init__(message)
+        self.topic = topic
 
 
 @dataclass
@@ -75,7 +91,7 @@ class _Unsettled:
     size_bytes: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     too_large: list[tuple[bytes, bytes, str]] = field(default_factory=list)
-    failures: list[KafkaError] = field(default_factory=list)
+    failures: list[tuple[str, KafkaError]] = field(default_factory=list)
 
 
 class Delivery:
@@ -173,6 +189,7 @@ class Delivery:
         """Wait until every record taken is acknowledged, and return what was since the last call.
 
         Raises:
+            TopicUnusableError: a topic does not exist, or may not be written; the caller sends them again.
             TransientError: the cluster did not acknowledge all of them in time; the caller sends them again.
             PermanentError: the cluster refuses them for good.
         """
@@ -202,14 +219,28 @@ class Delivery:
         self._producer.flush(5.0)
         self._unsettled = _Unsettled()
 
-    def _fail(self, count: int, failures: list[KafkaError]) -> None:
-        cause = failures[0].str() if failures else "no answer in time"
+    def _fail(self, count: int, failures: list[tuple[str, KafkaError]]) -> None:
+        refused = [(topic, error) for topic, error in failures if error.code() in REFUSED_FOR_GOOD]
+        topic, error = next(iter([*refused, *failures]), (self._topic, None))
         message = (
-            f"Domain `{self.domain.name}`: {counted(count, 'record')} for `{self._topic}` not acknowledged ({cause})."
+            f"Domain `{self.domain.name}`: {counted(count, 'record')} for `{topic}` not acknowledged"
+            f" ({error.str() if error else 'no answer in time'})."
         )
-        if any(failure.code() in _PERMANENT for failure in failures):
+        if refused:
+            raise self._unusable(topic, message)
+        if any(failure.code() in _PERMANENT for _, failure in failures):
             raise PermanentError(f"{message} Check that `provision` ran and what the user may write.")
         raise TransientError(f"{message} The watermark stays where it was; they are sent again.")
+
+    def _unusable(self, topic: str, message: str) -> TopicUnusableError:
+        # Asking makes the client notice a topic that has been created since; by itself it looks every five minutes.
+        with suppress(KafkaException):
+            self._producer.list_topics(topic, timeout=LOOK_UP_SECONDS)
+        return TopicUnusableError(
+            topic,
+            f"{message} Create the topic with `python -m producers provision`, or allow the user to write it. The"
+            " watermark stays where it was, and the records are sent as soon as the topic takes them.",
+        )
 
     def _produced(self, topic: str, key: bytes, value: bytes | None, headers: Headers = ()) -> bool:
         """Queue a record, and wait while the queue is full; False if it is larger than any topic takes."""
@@ -228,9 +259,10 @@ class Delivery:
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
                     return False
-                raise PermanentError(
-                    f"Domain `{self.domain.name}`: `{topic}` does not take a record: {error.args[0].str()}.",
-                ) from None
+                message = f"Domain `{self.domain.name}`: `{topic}` does not take a record: {error.args[0].str()}."
+                if error.args[0].code() in REFUSED_FOR_GOOD:
+                    raise self._unusable(topic, message) from None
+                raise PermanentError(message) from None
 
     def _dead_letter(self, key: bytes, value: bytes, error_class: str, error: str) -> None:
         headers = dead_letter_headers.write(
@@ -253,4 +285,4 @@ class Delivery:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and message.topic() == self._topic:
             self._unsettled.too_large.append((message.key() or b"", message.value() or b"", error.str()))
         else:
-            self._unsettled.failures.append(error)
+            self._unsettled.failures.append((message.topic() or self._topic, error))

@@ -2,7 +2,8 @@
 
 Wiring of connection, source, interval and outage belongs here; what one round does belongs to the module of the
 source's kind.
-After an outage of Postgres or Kafka a source is built anew from its saved watermark.
+After an outage of Postgres, Kafka or the registry a source is built anew from its saved watermark, also after one that
+met its start.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Generic, TypeVar
 
 import psycopg2
@@ -26,6 +28,7 @@ from platform_kafka.alerts import AlertTopic
 from producers.clickstream.crowd import SETTLE_EVERY_SECONDS, ClickstreamSender, Crowd
 from producers.clickstream.shop_view import ShopView
 from producers.delivery import Delivery, Receipt
+from producers.metrics import ProducerMetrics
 from producers.postgres.database import connect, transient
 from producers.postgres.poller import TablePoller
 from producers.postgres.snapshot import Snapshot
@@ -33,6 +36,7 @@ from producers.postgres.snapshot_memory import SnapshotRefusedError
 from producers.postgres.watermark_alarm import WatermarkAlarm
 from producers.running import Stop, run_every
 from producers.source_probe import SourceProbe
+from producers.unusable_topic import UnusableTopic
 from producers.watermark import FileWatermark
 
 log = logging.getLogger(__name__)
@@ -90,6 +94,32 @@ class Session(Generic[Source]):
         self._connection = self._source = None
 
 
+class Outlet:
+    """A source's way into Kafka, connected when a round first needs it.
+
+    A service that is out at the start is thus waited for, as it is later.
+    """
+
+    def __init__(self, settings: Settings, domain: Domain, metrics: ProducerMetrics) -> None:
+        self._connect = partial(Delivery.connect, settings, domain, metrics=metrics)
+        self._delivery: Delivery | None = None
+
+    def delivery(self) -> Delivery:
+        """Return the delivery.
+
+        Raises:
+            ConfigurationError: the contract is not registered, or the credentials are refused.
+            TransientError: Kafka or the registry does not answer.
+        """
+        self._delivery = self._delivery or self._connect()
+        return self._delivery
+
+    def abandon(self) -> None:
+        """Forget records that were taken and not settled."""
+        if self._delivery is not None:
+            self._delivery.abandon()
+
+
 def run_source(
     settings: Settings, domain: Domain, stop: Stop, *, once: bool = False, accept_loss: bool = False
 ) -> Receipt:
@@ -126,13 +156,14 @@ def _run_table(settings: Settings, domain: Domain, stop: Stop, *, once: bool, ac
     if isinstance(source, PostgresCdc):
         interval_seconds = source.interval_seconds or settings.cdc_poll_interval_seconds
     probe, clock = SourceProbe(domain.name, interval_seconds), SystemClock()
-    delivery = Delivery.connect(settings, domain, metrics=probe.metrics)
+    outlet = Outlet(settings, domain, probe.metrics)
     watermark = FileWatermark(settings.state_dir, domain.name)
     alarm = WatermarkAlarm(domain.name, settings.cdc_watermark_alarm_seconds, AlertTopic(settings).send)
+    topics = UnusableTopic(domain.name, AlertTopic(settings).send)
 
     def make(connection: Connection) -> TablePoller | Snapshot:
         kind = Snapshot if isinstance(source, PostgresSnapshot) else TablePoller
-        return kind(connection, delivery, watermark)
+        return kind(connection, outlet.delivery(), watermark)
 
     def read(table: TablePoller | Snapshot) -> Receipt:
         now = clock.now()
@@ -161,7 +192,7 @@ def _run_table(settings: Settings, domain: Domain, stop: Stop, *, once: bool, ac
             log.info("delivered domain=%s records=%d refused=%d", domain.name, receipt.total, receipt.refused)
 
     def recover() -> None:
-        delivery.abandon()
+        outlet.abandon()
         session.drop()
 
     total, session = Receipt(), Session(settings, f"pdp-{domain.command}", make)
@@ -173,9 +204,10 @@ def _run_table(settings: Settings, domain: Domain, stop: Stop, *, once: bool, ac
                 session.use(act)
             else:
                 with probe.endpoint(settings):
-                    run_every(interval_seconds, probe.watched(lambda: session.use(act)), stop, recover)
+                    round_ = topics.guarded(lambda: session.use(act))
+                    run_every(interval_seconds, probe.watched(round_), stop, recover)
     except TransientError:
-        delivery.abandon()
+        outlet.abandon()
         raise
     finally:
         session.drop()
@@ -186,7 +218,8 @@ def _run_table(settings: Settings, domain: Domain, stop: Stop, *, once: bool, ac
 def _run_clickstream(settings: Settings, domain: Domain, stop: Stop) -> Receipt:
     """Send the visits of `CLICKSTREAM_VIRTUAL_USERS` at `CLICKSTREAM_EVENTS_PER_SECOND`."""
     probe = SourceProbe(domain.name, SETTLE_EVERY_SECONDS)
-    sender = ClickstreamSender(Delivery.connect(settings, domain, metrics=probe.metrics))
+    topics = UnusableTopic(domain.name, AlertTopic(settings).send)
+    sender = ClickstreamSender(Outlet(settings, domain, probe.metrics).delivery)
     clock, draw = SystemClock(), random.Random()
 
     def make(connection: Connection) -> Crowd:
@@ -206,7 +239,8 @@ def _run_clickstream(settings: Settings, domain: Domain, stop: Stop) -> Receipt:
         sender.settle()
 
     with probe.endpoint(settings):
-        run_every(SETTLE_EVERY_SECONDS, probe.watched(lambda: session.use(act)), stop, session.drop)
+        round_ = topics.guarded(lambda: session.use(act))
+        run_every(SETTLE_EVERY_SECONDS, probe.watched(round_), stop, session.drop)
     sender.settle()
     session.drop()
     log.info("source_stopped domain=%s delivered=%d", domain.name, sender.receipt.total)

@@ -12,7 +12,7 @@ import logging
 import random
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -181,20 +181,28 @@ class ClickstreamSender:
     """Sends events and keeps those that are not acknowledged yet, to send them again after an outage.
 
     Args:
-        delivery: Into the events topic.
+        delivery: Connects, when it is first needed, and returns the delivery into the events topic.
     """
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: Callable[[], Delivery]) -> None:
         self._delivery = delivery
         self._unsettled: list[Event] = []
         self._resend = False
         self.receipt = Receipt()
 
     def send(self, event: Event) -> None:
-        """Take an event."""
+        """Take an event.
+
+        Raises:
+            TransientError: it is kept, and `settle` sends it again.
+        """
         self._unsettled.append(event)
         if not self._resend:
-            self._delivery.send(event)
+            try:
+                self._delivery().send(event)
+            except TransientError:
+                self._resend = True
+                raise
 
     def settle(self) -> None:
         """Wait for the reports of all events taken, unchanged ones of an earlier failure included.
@@ -202,14 +210,18 @@ class ClickstreamSender:
         Raises:
             TransientError: they are kept, and the next call sends them again.
         """
+        if not self._unsettled:
+            return
+        delivery = self._delivery()
         try:
             if self._resend:
+                delivery.abandon()
                 for event in self._unsettled:
-                    self._delivery.send(event)
-            self.receipt.add(self._delivery.settle())
+                    delivery.send(event)
+            self.receipt.add(delivery.settle())
         except TransientError:
             self._resend = True
-            self._delivery.abandon()
+            delivery.abandon()
             raise
         self._resend = False
         self._unsettled.clear()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
-from platform_core.errors import PermanentError
 from platform_kafka.topics import dlq_name, kafka_client_config
+from producers.delivery import TopicUnusableError
 
 USER = {
     "user_id": 17,
@@ -46,14 +48,38 @@ def test_a_record_too_large_for_its_topic_becomes_a_dead_letter(provisioned: Any
     assert delivery.settle().total == 0
 
 
-def test_a_topic_that_is_not_there_stops_the_process(provisioned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_letter_topic_that_is_missing_is_used_as_soon_as_it_is_there(
+    provisioned: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = kafka_client_config(provisioned.settings) | {"topic.metadata.propagation.max.ms": 1_000}  # for 30 s
     monkeypatch.setattr("platform_kafka.clients.kafka_client_config", lambda *_, **__: config)
+    admin, topic = (
+        AdminClient(kafka_client_config(provisioned.settings, admin=True)),
+        dlq_name(provisioned.catalog["users"]),
+    )
+    admin.delete_topics([topic])[topic].result()
     delivery = provisioned.delivery("users")
-    monkeypatch.setattr(delivery, "_topic", "raw-nowhere")
-    delivery.send(USER)
-    with pytest.raises(PermanentError, match="`raw-nowhere` not acknowledged"):
-        delivery.settle()
+
+    def send() -> Any:
+        delivery.send(USER)
+        delivery.send({**USER, "tier": 3})
+        return delivery.settle()
+
+    for _ in range(2):
+        with pytest.raises(TopicUnusableError, match=f"`{topic}`"):
+            send()
+        delivery.abandon()
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result()
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            receipt = send()
+            break
+        except TopicUnusableError:
+            assert time.monotonic() < deadline
+            delivery.abandon()
+    assert (receipt.total, receipt.refused) == (1, 1)
+    assert len(provisioned.messages(topic)) == 1
 
 
 def test_producers_are_idempotent_and_hash_keys_as_java_does(provisioned: Any) -> None:

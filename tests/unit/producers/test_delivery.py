@@ -9,14 +9,14 @@ from unittest.mock import MagicMock
 
 import orjson
 import pytest
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from platform_core.domain.catalog import Catalog
 from platform_core.errors import PermanentError, TransientError
 from platform_kafka.formats.wire_format import decode_value
 from platform_kafka.registry import RegisteredContract, compile_contract
 from producers.clickstream.crowd import ClickstreamSender
-from producers.delivery import Delivery, Receipt
+from producers.delivery import Delivery, Receipt, TopicUnusableError
 from simulation.history.bulk import BulkDelivery
 from tests.rigs.topic_content import read_topic
 
@@ -213,7 +213,7 @@ def test_the_live_clickstream_keeps_what_is_not_acknowledged() -> None:
     delivery = MagicMock(spec=Delivery)
     delivery.send.side_effect = lambda event: sent.append(event["event_id"])
     delivery.settle.side_effect = outcomes
-    sender = ClickstreamSender(delivery)
+    sender = ClickstreamSender(lambda: delivery)
     sender.send({"event_id": "a"})
     sender.send({"event_id": "b"})
     with pytest.raises(TransientError):
@@ -222,3 +222,35 @@ def test_the_live_clickstream_keeps_what_is_not_acknowledged() -> None:
     sender.settle()
     assert sent == ["a", "b", "a", "b", "c"]
     assert sender.receipt.total == 3
+
+
+@pytest.mark.parametrize("code", [KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED])
+def test_a_dead_letter_topic_that_takes_nothing_is_named_and_the_records_are_sent_again(
+    contract: RegisteredContract, code: int
+) -> None:
+    producer, reports = MagicMock(spec=Producer), []
+    delivery = Delivery(lambda failed: reports.append(failed) or producer, contract)  # type: ignore[func-returns-value]
+    refused = MagicMock(spec=Message, **{"topic.return_value": "dlq-raw-users"})
+    producer.flush.side_effect = lambda _: reports[0](KafkaError(code), refused) or 0
+    delivery.send(USER)
+    delivery.send({**USER, "tier": 3})
+    with pytest.raises(TopicUnusableError, match="`dlq-raw-users` not acknowledged") as raised:
+        delivery.settle()
+    assert raised.value.topic == "dlq-raw-users" and isinstance(raised.value, TransientError)
+    producer.produce.side_effect = KafkaException(KafkaError(code))  # what the client says when it knows already
+    with pytest.raises(TopicUnusableError, match="`raw-users` does not take"):
+        delivery.send(USER)
+
+
+def test_the_live_clickstream_keeps_an_event_that_its_topic_refuses_at_once() -> None:
+    delivery = MagicMock(spec=Delivery)
+    delivery.send.side_effect = [TopicUnusableError("raw-events", "away"), *[None] * 9]
+    delivery.settle.side_effect = lambda: Receipt(Counter({"2026-03-10": delivery.send.call_count - 1}))
+    sender = ClickstreamSender(lambda: delivery)
+    with pytest.raises(TransientError):
+        sender.send({"event_id": "a"})
+    sender.send({"event_id": "b"})
+    sender.settle()
+    sent = [call.args[0]["event_id"] for call in delivery.send.call_args_list]
+    assert sent == ["a", "a", "b"]
+    assert sender.receipt.total == 2
