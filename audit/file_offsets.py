@@ -40,7 +40,7 @@ class FileOffsets:
         rows: Rows in all files.
         offsets: The distinct offsets by topic and partition.
         erased: The offsets that footers name as erased with a person's data.
-        lying: Files whose footer names other offsets than their columns.
+        lying: Files whose footer names other offsets than their columns, or another file.
         unreadable: File to why it could not be read.
     """
 
@@ -193,5 +193,5 @@ def _of_file(
     except ValueError:
         return columns.num_rows, ranges, False, {}
     # A file without a footer says nothing false.
-    honest = footer is None or footer.by_topic_partition == collect(ranges)
+    honest = footer is None or (footer.is_of(name) and footer.by_topic_partition == collect(ranges))
     return columns.num_rows, ranges, honest, footer.erased_by_topic_partition if footer else {}

@@ -118,8 +118,8 @@ def rewrite(lake: Lake, holder: Holder, file: FileRows) -> Rewritten:
     everything = {
         partition: before.erased.get(partition, OffsetRanges()) | ranges for partition, ranges in erased.items()
     }
-    footer = replace(before, offsets=_offsets(kept), erased={**before.erased, **everything}).to_metadata()
     data, name = pa.BufferOutputStream(), _next_name(file.name)
+    footer = replace(before, offsets=_offsets(kept), erased={**before.erased, **everything}).named(name).to_metadata()
     with pq.ParquetWriter(data, schema.with_metadata(footer), compression="snappy") as writer:
         writer.write_table(kept.replace_schema_metadata(footer), row_group_size=ROW_GROUP_ROWS)
     # As the sink does: whole or absent, and on the disk before the old file goes.

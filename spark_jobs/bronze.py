@@ -81,7 +81,7 @@ def footer_rows(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> 
                 f"{about} is damaged: {error}. Nothing was written. Restore it from the store's versions, or read its"
                 " offsets again with `pdp offsets reset` and remove it."
             ) from error
-        if problem := _not_of_the_sink(footer):
+        if problem := _not_of_the_sink(name, footer):
             raise PermanentError(
                 f"{about} {problem}. Nothing was written. Restore it from the store's versions; remove it if it was"
                 " never the sink's."
@@ -92,8 +92,8 @@ def footer_rows(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> 
         return sum(pool.map(count, sorted(set(files))))
 
 
-def _not_of_the_sink(footer: pq.FileMetaData) -> str:
-    """Return why a Parquet file is not as the sink wrote it; empty when nothing tells so."""
+def _not_of_the_sink(name: str, footer: pq.FileMetaData) -> str:
+    """Return why the Parquet file of this name is not as the sink wrote it; empty when nothing tells so."""
     columns = set(footer.schema.to_arrow_schema().names)
     if missing := [column.name for column in PLATFORM_COLUMNS if column.name not in columns]:
         return f"is none of the sink's: it has no column `{missing[0]}`"
@@ -101,6 +101,8 @@ def _not_of_the_sink(footer: pq.FileMetaData) -> str:
         named = BronzeFooter.from_metadata(footer.metadata)
     except ValueError:
         return "has a footer that is none of the sink's"
+    if named and not named.is_of(name):
+        return f"is a copy of `{named.file}`, as its footer says: what it had is gone"
     offsets = sum(ranges.count for ranges in named.offsets.values()) if named else footer.num_rows
     if offsets != footer.num_rows:
         return f"was rewritten: it has {footer.num_rows} rows, and its footer names {offsets} offsets"

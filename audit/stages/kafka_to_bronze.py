@@ -180,7 +180,7 @@ def _result(domain: Domain, topic: KafkaTopic, files: FileOffsets, account: _Acc
         if (offsets := {p: some for p, some in account.offsets[fate].items() if some})
     ]
     of_files = (
-        (Kind.FOOTER_DIFFERS, files.lying, "the footer names other offsets than the rows have"),
+        (Kind.FOOTER_DIFFERS, files.lying, "the footer names other offsets than the rows have, or another file"),
         (Kind.UNREADABLE_FILE, list(files.unreadable), next(iter(files.unreadable.values()), "")),
     )
     return StageResult(

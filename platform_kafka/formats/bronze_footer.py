@@ -1,4 +1,4 @@
-"""The footer of a Bronze file: whose records it holds, and their offsets.
+"""The footer of a Bronze file: whose records it holds, their offsets, and which file it is.
 
 Only the footer's form belongs here, see docs/architecture.md; the columns of the file are
 `platform_core.domain.bronze_schema`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from platform_kafka.offset_ranges import OffsetRanges, offsets_from_json, offsets_json
@@ -17,6 +17,7 @@ from platform_kafka.records import TopicPartition
 _OFFSETS = b"pdp.offsets"
 _ERASED = b"pdp.erased"
 _DOMAIN = b"pdp.domain"
+_FILE = b"pdp.file"
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,22 @@ class BronzeFooter:
         topic: The raw topic.
         offsets: Kafka partition to the offsets in the file.
         erased: Kafka partition to the offsets that were in the file until a person's data was erased.
+        file: The folder of its date and its name; empty in files that were written before there was one.
     """
 
     domain: str
     topic: str
     offsets: dict[int, OffsetRanges]
     erased: dict[int, OffsetRanges] = field(default_factory=dict)
+    file: str = ""
+
+    def named(self, path: str) -> Self:
+        """Return the footer of the file with this path below the lake's root; what is above the date may move."""
+        return replace(self, file="/".join(path.split("/")[-2:]))
+
+    def is_of(self, path: str) -> bool:
+        """Return whether a file with this path may have the footer: another file's is in what was copied over it."""
+        return not self.file or f"/{path}".endswith(f"/{self.file}")
 
     @property
     def by_topic_partition(self) -> dict[TopicPartition, OffsetRanges]:
@@ -50,6 +61,8 @@ class BronzeFooter:
             _OFFSETS: json.dumps({self.topic: offsets_json(self.offsets)}).encode(),
             _DOMAIN: self.domain.encode(),
         }
+        if self.file:
+            metadata[_FILE] = self.file.encode()
         if self.erased:
             metadata[_ERASED] = json.dumps(offsets_json(self.erased)).encode()
         return metadata
@@ -66,6 +79,7 @@ class BronzeFooter:
         try:
             ((topic, offsets),) = json.loads(metadata[_OFFSETS]).items()
             erased = offsets_from_json(json.loads(metadata.get(_ERASED, b"{}")))
-            return cls(metadata[_DOMAIN].decode(), topic, offsets_from_json(offsets), erased)
+            file = metadata.get(_FILE, b"").decode()
+            return cls(metadata[_DOMAIN].decode(), topic, offsets_from_json(offsets), erased, file)
         except (KeyError, AttributeError) as error:
             raise ValueError(f"{metadata[_OFFSETS]!r} is no footer of a Bronze file") from error

@@ -57,7 +57,7 @@ class Writer:
             partition: OffsetRanges.from_offsets(row.offset for row in of_partition)
             for partition, of_partition in groupby(rows, key=lambda row: row.partition)
         }
-        footer = BronzeFooter(domain.name, file.topic, offsets).to_metadata()
+        footer = BronzeFooter(domain.name, file.topic, offsets).named(name).to_metadata()
         sink = pa.BufferOutputStream()
         with pq.ParquetWriter(sink, schema.with_metadata(footer), compression="snappy") as parquet:
             for start in range(0, len(rows), ROW_GROUP_ROWS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -95,6 +96,18 @@ def test_a_pinned_file_that_is_not_what_the_sink_wrote(
         bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
     assert files[1] in caught.value.message
     assert sail.lake.delta("silver/users").version() == before
+
+
+def test_a_copy_of_another_file_is_named_and_not_published(sail: Engine, users: Domain, files: list[str]) -> None:
+    for number, name in enumerate(files):
+        table = pq.read_table(sail.lake.path(name), partitioning=None)
+        first = 1_000 * number
+        footer = BronzeFooter("users", "raw-users", {0: OffsetRanges.of((first, first + table.num_rows - 1))})
+        pq.write_table(table.replace_schema_metadata(footer.named(name).to_metadata()), sail.lake.path(name))
+    bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
+    shutil.copyfile(sail.lake.path(files[0]), sail.lake.path(files[1]))
+    with pytest.raises(PermanentError, match=rf"{Path(files[1]).name}` is a copy of `.*{Path(files[0]).name}`"):
+        bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
 
 
 def test_a_file_with_another_schema_is_named(sail: Engine, users: Domain, files: list[str]) -> None:

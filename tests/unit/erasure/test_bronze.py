@@ -59,6 +59,7 @@ def test_others_stay_and_the_footer_names_what_went(lake: Lake, holder: Holder) 
     footer = footer_of(lake, first.replaced_by)
     assert footer is not None
     assert (footer.offsets, footer.erased) == ({0: OffsetRanges.of((1, 2), (4, 4))}, {0: gone})
+    assert footer.file.endswith("/part-a-e1.parquet")
     bronze.delete(lake, files[0].name)
     bronze.delete(lake, files[0].name)
     assert [file.of_subject for file in bronze.search(lake, holder)] == [0, 0]

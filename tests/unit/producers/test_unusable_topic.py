@@ -72,7 +72,7 @@ def test_a_source_that_starts_while_a_service_is_out_waits_for_it(
     answers = [TransientError("The registry does not answer."), ConfigurationError("The contract is not registered.")]
     monkeypatch.setattr(live, "connect", MagicMock())
     monkeypatch.setattr(live, "Crowd", MagicMock(return_value=MagicMock(events=lambda _: [{"event_id": "a"}])))
-    monkeypatch.setattr(live.Delivery, "connect", MagicMock(side_effect=answers))
+    monkeypatch.setattr("producers.live.Delivery.connect", MagicMock(side_effect=answers))
     monkeypatch.setattr(live, "CHECK_SECONDS", 0.01)
     monkeypatch.setattr(live, "SETTLE_EVERY_SECONDS", 0.01)
     with pytest.raises(ConfigurationError, match="not registered"):

@@ -119,6 +119,17 @@ def test_a_footer_comes_back_as_it_was_written() -> None:
     assert footer.by_topic_partition == {("raw-users", 0): OFFSETS[0], ("raw-users", 5): OFFSETS[5]}
 
 
+def test_a_footer_knows_its_file_wherever_the_lake_is() -> None:
+    path = "bronze/users/snapshot_date=2026-11-01/part-a.parquet"
+    footer = BronzeFooter("users", "raw-users", OFFSETS)
+    assert footer.is_of(path), "written before footers named their file"
+    named = BronzeFooter.from_metadata(footer.named(path).to_metadata())
+    assert named is not None and named.file == "snapshot_date=2026-11-01/part-a.parquet"
+    assert named.is_of(path) and named.is_of(f"moved/{path}")
+    assert not named.is_of(path.replace("part-a", "part-b"))
+    assert not named.is_of(path.replace("11-01", "11-02"))
+
+
 def test_a_file_without_a_footer_has_none_and_a_broken_footer_is_refused() -> None:
     assert BronzeFooter.from_metadata(None) is None
     assert BronzeFooter.from_metadata({b"pandas": b"{}"}) is None

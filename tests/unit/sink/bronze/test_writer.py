@@ -46,6 +46,7 @@ def test_a_file_lies_where_the_lake_finds_it_and_has_the_columns_of_the_schema(c
     assert table.schema.names == [*domain.contract.by_name, *(field.name for field in PLATFORM_COLUMNS)]
     metadata = pq.read_metadata(lake.path(file.name))
     assert metadata.metadata[b"pdp.domain"] == b"events"
+    assert metadata.metadata[b"pdp.file"].decode() == "/".join(file.name.split("/")[-2:])
     assert metadata.row_group(0).column(0).compression == "SNAPPY"
     first, second = table.to_pylist()
     assert first | dict.fromkeys(EVENT) == dict.fromkeys(EVENT) | {
