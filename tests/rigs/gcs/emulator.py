@@ -1,0 +1,131 @@
+"""A strict emulator of Google Cloud Storage for tests, on a loopback port of this process.
+
+It is stricter than the real store: a parameter that it does not know is refused rather than ignored, a listing has
+pages of a few keys, parts and pieces have the sizes that are documented, and a precondition is judged in one step with
+the write. It proves that a client says what the protocol asks for, and nothing about logins, quotas and latency. The
+requests are answered by `json_api` and `xml_api`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+from tests.rigs.gcs import json_api, xml_api
+from tests.rigs.gcs.json_api import JsonApi, is_json
+from tests.rigs.gcs.messages import Answer, Request
+from tests.rigs.gcs.objects import Objects, RefusedError
+from tests.rigs.gcs.xml_api import XmlApi
+
+BUCKET = "lake"
+
+
+class GcsEmulator:
+    """The server.
+
+    Args:
+        buckets: Those that exist.
+
+    Attributes:
+        objects: What is stored.
+        unknown: Requests that the emulator could not carry out; a test wants none.
+        refuses: Answer everything with this status, as a store does that does not know the client (401, 403) or is
+            down (503).
+        requests: How many came, by method and API.
+    """
+
+    def __init__(self, buckets: Sequence[str] = (BUCKET,)) -> None:
+        self.objects = Objects(buckets)
+        self.unknown: list[str] = []
+        self.refuses: int | None = None
+        self.requests: Counter[str] = Counter()
+        emulator = self
+
+        class Handler(_Handler):
+            owner = emulator
+
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        self._json = JsonApi(self.objects, self.endpoint)
+        self._xml = XmlApi(self.objects)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def env(self, prefix: str = "") -> dict[str, str]:
+        """Return the variables of a lake in the bucket."""
+        root = f"gs://{BUCKET}/{prefix}".rstrip("/")
+        return {"LAKE_URI": root, "GCS_ENDPOINT_URL": self.endpoint, "GCS_ANONYMOUS": "true"}
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def answer(self, request: Request) -> Answer:
+        """Carry a request out, or say no."""
+        of_json = is_json(request.path)
+        self.requests[f"{request.method} {'json' if of_json else 'xml'}"] += 1
+        try:
+            if self.refuses is not None:
+                raise RefusedError(self.refuses, "on demand")
+            return (self._json if of_json else self._xml).answer(request)
+        except RefusedError as error:
+            if error.status in (400, 501):
+                self.unknown.append(f"{request.method} {request.target}: {error.reason}")
+            return (json_api if of_json else xml_api).refusal(error)
+        except (KeyError, ValueError, LookupError) as error:
+            self.unknown.append(f"{request.method} {request.target}: {error!r}")
+            return (json_api if of_json else xml_api).refusal(RefusedError(400, repr(error)))
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a client that was killed, or hung up on, is no failure of the emulator."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    owner: GcsEmulator
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+    def _serve(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        answer = self.owner.answer(Request(self.command, self.path, headers, self._body()))
+        self.send_response_only(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        if answer.status != 204:
+            self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = _serve
+
+    def _body(self) -> bytes:
+        if "chunked" in (self.headers.get("Transfer-Encoding") or ""):
+            parts = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
