@@ -52,6 +52,15 @@ class Settings(BaseSettings):
     aws_ec2_metadata_disabled: bool = Field(
         False, description="Never ask the metadata address of a machine for the credentials of its role"
     )
+    gcs_endpoint_url: str | None = Field(
+        None, description="Endpoint of an emulator of Google Cloud Storage, which gets no login; empty for Google"
+    )
+    google_application_credentials: Path | None = Field(
+        None, description="Key file of a service account for gs://; ambient credentials (Workload Identity) when empty"
+    )
+    gcs_retry_seconds: float = Field(
+        10.0, gt=0, description="How long a request to Google Cloud Storage is tried again, less its last attempt"
+    )
 
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="host:port, comma separated")
     kafka_security_protocol: Literal["SASL_PLAINTEXT", "SASL_SSL", "PLAINTEXT", "SSL"] = Field(
@@ -170,9 +179,9 @@ class Settings(BaseSettings):
             raise ValueError("must be a URL, postgresql://user:password@host:port/name")
         return value
 
-    @field_validator("s3_endpoint_url")
+    @field_validator("s3_endpoint_url", "gcs_endpoint_url")
     @classmethod
-    def _s3_endpoint_url_is_a_server(cls, value: str | None) -> str | None:
+    def _endpoint_url_is_a_server(cls, value: str | None) -> str | None:
         if value is None:
             return None
         parts = urlsplit(value.rstrip("/"))

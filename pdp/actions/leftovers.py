@@ -10,8 +10,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow.fs as pafs
-
 from platform_core.counted import counted
 from platform_core.errors import PlatformError, TransientError
 
@@ -105,10 +103,9 @@ def _folders(lake: Lake, owned: Collection[str]) -> Iterator[Leftover]:
 
 def _children(lake: Lake, folder: str) -> list[str]:
     try:
-        infos = lake.filesystem.get_file_info(pafs.FileSelector(lake.path(folder), allow_not_found=True))
+        return sorted(info.base_name for info in lake.folders(folder))
     except OSError as error:
         raise TransientError(f"The lake could not be listed under `{lake.uri(folder)}`: {error}.") from error
-    return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
 
 
 def _topics(settings: Settings, owned: Collection[str]) -> Iterator[Leftover]:

@@ -113,6 +113,10 @@ class Lake:
         """The pyarrow file system of the root; paths on it come from `path`."""
         return self.store.filesystem()
 
+    @cached_property
+    def _folder_view(self) -> pafs.FileSystem | None:
+        return self.store.folder_view()
+
     def path(self, name: str) -> str:
         """Return the path of `name` as `filesystem` takes it, without a scheme."""
         return self.uri(name).split("://", 1)[-1]
@@ -179,6 +183,8 @@ class Lake:
 
     def _listed(self, domain: Domain, folder: str, kind: pafs.FileType) -> list[pafs.FileInfo]:
         try:
+            if kind is pafs.FileType.Directory:
+                return self.folders(folder)
             infos = self.filesystem.get_file_info(pafs.FileSelector(self.path(folder), allow_not_found=True))
         except OSError as error:
             raise TransientError(
@@ -186,6 +192,17 @@ class Lake:
                 " The next tick tries again."
             ) from error
         return [info for info in infos if info.type == kind]
+
+    def folders(self, name: str) -> list[pafs.FileInfo]:
+        """List the folders directly below a folder, none if it does not exist.
+
+        Raises:
+            OSError: the store did not answer.
+        """
+        view = self._folder_view
+        selector = pafs.FileSelector(name if view else self.path(name), allow_not_found=True)
+        infos = (view or self.filesystem).get_file_info(selector)
+        return [info for info in infos if info.type is pafs.FileType.Directory]
 
     def count_records(self, files: Iterable[str]) -> int:
         """Return the rows of Parquet files, from their footers.

@@ -24,6 +24,10 @@ class StoreAccess(ABC):
     def filesystem(self) -> pafs.FileSystem:
         """Return the file system of pyarrow, which DuckDB reads by too."""
 
+    def folder_view(self) -> pafs.FileSystem | None:
+        """Return the file system that lists folders, its paths below the lake's root; None is pyarrow's."""
+        return None
+
     def storage_options(self) -> dict[str, str]:
         """Return the options of delta-rs; they may hold keys."""
         return {}
@@ -65,5 +69,5 @@ def store_access(settings: Settings) -> StoreAccess:
     if settings.lake_uri.startswith("gs://"):
         from platform_core.lake.gcs_bucket import GcsBucket
 
-        return GcsBucket()
+        return GcsBucket(settings)
     return LocalFolder()

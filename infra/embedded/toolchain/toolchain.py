@@ -80,6 +80,12 @@ class Toolchain:
             fetched = artifacts.ensure("s3a", self.folder / "jars" / "s3a", self.reporter)
         return [*fetched, self.compiled("delta-log-store", _LOG_STORE)]
 
+    @cached_property
+    def gcs_jars(self) -> list[Path]:
+        """What a lake at Google needs on Spark's class path besides: the connector, 40 MB."""
+        with self._exclusive():
+            return artifacts.ensure("gcs", self.folder / "jars" / "gcs", self.reporter)
+
     def compiled(self, name: str, *sources: Path) -> Path:
         """Return a jar of the repository's own Java, which may import Delta's storage and Hadoop's client."""
         [storage] = [jar for jar in self.delta_jars if jar.name.startswith("delta-storage-")]

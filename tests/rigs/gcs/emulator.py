@@ -1,19 +1,18 @@
-"""A strict emulator of Google Cloud Storage for tests, on a loopback port of this process.
+"""A strict emulator of Google Cloud Storage for tests: `python -m tests.rigs.gcs.emulator PORT`, on the loopback.
 
 It is stricter than the real store: a parameter that it does not know is refused rather than ignored, a listing has
 pages of a few keys, parts and pieces have the sizes that are documented, and a precondition is judged in one step with
 the write. It proves that a client says what the protocol asks for, and nothing about logins, quotas and latency. The
-requests are answered by `json_api` and `xml_api`.
+requests are answered by `json_api` and `xml_api`. A test starts it by `service`, as a process of its own: a client that
+keeps Python's lock while it waits for an answer would wait for ever for one of the same process.
 """
 
 from __future__ import annotations
 
-import threading
+import json
+import sys
 from collections import Counter
-from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
 
 from tests.rigs.gcs import json_api, xml_api
 from tests.rigs.gcs.json_api import JsonApi, is_json
@@ -22,71 +21,65 @@ from tests.rigs.gcs.objects import Objects, RefusedError
 from tests.rigs.gcs.xml_api import XmlApi
 
 BUCKET = "lake"
+CONTROL = "/_emulator"
 
 
-class GcsEmulator:
+class Emulator:
     """The server.
 
     Args:
-        buckets: Those that exist.
+        port: To listen on.
 
     Attributes:
         objects: What is stored.
-        unknown: Requests that the emulator could not carry out; a test wants none.
-        refuses: Answer everything with this status, as a store does that does not know the client (401, 403) or is
+        refused: Requests that the emulator could not carry out; a test wants none.
+        status: Answer everything with this status, as a store does that does not know the client (401, 403) or is
             down (503).
         requests: How many came, by method and API.
     """
 
-    def __init__(self, buckets: Sequence[str] = (BUCKET,)) -> None:
-        self.objects = Objects(buckets)
-        self.unknown: list[str] = []
-        self.refuses: int | None = None
+    def __init__(self, port: int) -> None:
+        self.objects = Objects([BUCKET])
+        self.refused: list[str] = []
+        self.status: int | None = None
         self.requests: Counter[str] = Counter()
+        self._json = JsonApi(self.objects, f"http://127.0.0.1:{port}")
+        self._xml = XmlApi(self.objects)
         emulator = self
 
         class Handler(_Handler):
             owner = emulator
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        self._json = JsonApi(self.objects, self.endpoint)
-        self._xml = XmlApi(self.objects)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = _Server(("127.0.0.1", port), Handler)
 
-    def env(self, prefix: str = "") -> dict[str, str]:
-        """Return the variables of a lake in the bucket."""
-        root = f"gs://{BUCKET}/{prefix}".rstrip("/")
-        return {"LAKE_URI": root, "GCS_ENDPOINT_URL": self.endpoint, "GCS_ANONYMOUS": "true"}
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+    def serve(self) -> None:
+        """Answer until the process ends."""
+        self._server.serve_forever()
 
     def answer(self, request: Request) -> Answer:
         """Carry a request out, or say no."""
+        if request.path == CONTROL:
+            return self._control(request)
         of_json = is_json(request.path)
         self.requests[f"{request.method} {'json' if of_json else 'xml'}"] += 1
         try:
-            if self.refuses is not None:
-                raise RefusedError(self.refuses, "on demand")
+            if self.status is not None:
+                raise RefusedError(self.status, "on demand")
             return (self._json if of_json else self._xml).answer(request)
         except RefusedError as error:
             if error.status in (400, 501):
-                self.unknown.append(f"{request.method} {request.target}: {error.reason}")
+                self.refused.append(f"{request.method} {request.target}: {error.reason}")
             return (json_api if of_json else xml_api).refusal(error)
-        except (KeyError, ValueError, LookupError) as error:
-            self.unknown.append(f"{request.method} {request.target}: {error!r}")
+        except (ValueError, LookupError) as error:
+            self.refused.append(f"{request.method} {request.target}: {error!r}")
             return (json_api if of_json else xml_api).refusal(RefusedError(400, repr(error)))
+
+    def _control(self, request: Request) -> Answer:
+        """Answer the test itself: what happened, and from now on what status everybody gets."""
+        if request.method == "PUT":
+            self.status = json.loads(request.body)
+        state = {"refused": self.refused, "overwritten": self.objects.overwritten, "requests": self.requests}
+        return Answer(200, json.dumps(state).encode())
 
 
 class _Server(ThreadingHTTPServer):
@@ -98,7 +91,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    owner: GcsEmulator
+    owner: Emulator
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
@@ -129,3 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
             return b"".join(parts)
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+
+if __name__ == "__main__":
+    Emulator(int(sys.argv[1])).serve()

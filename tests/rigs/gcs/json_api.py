@@ -140,9 +140,7 @@ class JsonApi:
         query = request.parameters("ifSourceGenerationMatch", "maxBytesRewrittenPerCall", *_CONDITIONS)
         source = query.get("ifSourceGenerationMatch")
         found = self._objects.get(bucket, name, Conditions(int(source)) if source else ALWAYS)
-        made = self._objects.put(
-            to_bucket, to_name, found.data, _conditions(query), found.metadata, found.content_type
-        )
+        made = self._objects.put(to_bucket, to_name, found.data, _conditions(query), found.metadata, found.content_type)
         resource = _resource(to_bucket, made)
         if "/copyTo/" in request.path:
             return _json(resource)
@@ -226,7 +224,9 @@ class JsonApi:
             head, _, body = part.body.partition(b"\r\n\r\n")
             line, *lines = head.decode().split("\r\n")
             method, target, *_ = line.split(" ")
-            headers = {name.strip().lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
+            headers = {
+                name.strip().lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)
+            }
             try:
                 answer = self.answer(Request(method, target, headers, body))
             except RefusedError as error:
@@ -234,10 +234,16 @@ class JsonApi:
             head_lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
             identity = part.headers.get("content-id", "<0>").strip("<>")
             text += (
-                f"--{boundary}\r\nContent-Type: application/http\r\nContent-ID: <response-{identity}>\r\n\r\n"
-                f"HTTP/1.1 {answer.status} Answer\r\n{head_lines}Content-Length: {len(answer.body)}\r\n\r\n"
-            ).encode() + answer.body + b"\r\n"
-        return Answer(200, text + f"--{boundary}--\r\n".encode(), {"Content-Type": f"multipart/mixed; boundary={boundary}"})
+                (
+                    f"--{boundary}\r\nContent-Type: application/http\r\nContent-ID: <response-{identity}>\r\n\r\n"
+                    f"HTTP/1.1 {answer.status} Answer\r\n{head_lines}Content-Length: {len(answer.body)}\r\n\r\n"
+                ).encode()
+                + answer.body
+                + b"\r\n"
+            )
+        return Answer(
+            200, text + f"--{boundary}--\r\n".encode(), {"Content-Type": f"multipart/mixed; boundary={boundary}"}
+        )
 
 
 @dataclass(frozen=True)
@@ -248,7 +254,9 @@ class _Part:
 
 def _parts(request: Request) -> list[_Part]:
     """Return the parts of a multipart body, byte for byte."""
-    message = email.parser.Parser(policy=email.policy.HTTP).parsestr(f"Content-Type: {request.headers['content-type']}\n\n")
+    message = email.parser.Parser(policy=email.policy.HTTP).parsestr(
+        f"Content-Type: {request.headers['content-type']}\n\n"
+    )
     boundary = str(message.get_boundary()).encode()
     parts = []
     content = b"\r\n" + request.content

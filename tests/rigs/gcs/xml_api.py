@@ -83,7 +83,9 @@ class XmlApi:
             identity = uuid.uuid4().hex
             self._objects.bucket(bucket)
             self._uploads[identity] = (bucket, name, {})
-            return _xml(f"<InitiateMultipartUploadResult><UploadId>{identity}</UploadId></InitiateMultipartUploadResult>")
+            return _xml(
+                f"<InitiateMultipartUploadResult><UploadId>{identity}</UploadId></InitiateMultipartUploadResult>"
+            )
         upload = self._uploads.get(query.get("uploadId", ""))
         if upload is None or upload[:2] != (bucket, name):
             raise RefusedError(404, "The requested upload was not found.")
@@ -93,7 +95,11 @@ class XmlApi:
             parts[number] = request.content
             return Answer(200, b"", {"ETag": f'"part-{number}"'})
         if request.method == "POST":
-            asked = [element.text for element in ElementTree.fromstring(request.content).iter() if "PartNumber" in element.tag]
+            asked = [
+                element.text
+                for element in ElementTree.fromstring(request.content).iter()
+                if "PartNumber" in element.tag
+            ]
             numbers = [int(text or 0) for text in asked]
             if numbers != sorted(set(numbers)) or set(numbers) != set(parts):
                 raise RefusedError(400, f"The upload has parts {sorted(parts)}, the request says {numbers}.")
