@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain, load_catalog
@@ -128,14 +128,16 @@ class AuditLake:
         """Write records as files in any order; return their names."""
         schema = bronze_schema(self.domain.contract)
         folder = self.lake.bronze_partition(self.domain, day)
-        Path(self.lake.path(folder)).mkdir(parents=True, exist_ok=True)
+        if self.lake.is_local:
+            Path(self.lake.path(folder)).mkdir(parents=True, exist_ok=True)
         mixed = self.random.sample(list(records), k=len(records))
         names = []
         for number in range(files):
             self._files += 1
             rows = [self._bronze_row(record) for record in mixed[number::files]]
             name = f"{folder}/part-20261120T000000{self._files:06d}Z-00000000.parquet"
-            pq.write_table(pa.Table.from_pylist(rows, schema=schema), self.lake.path(name))
+            table = pa.Table.from_pylist(rows, schema=schema)
+            pq.write_table(table, self.lake.path(name), filesystem=self.lake.filesystem)
             names.append(name)
         return sorted(names)
 
@@ -232,10 +234,11 @@ class AuditLake:
     def _write(self, name: str, day: date, rows: list[Row], schema: pa.Schema) -> None:
         uri = self.lake.uri(name)
         data = pa.Table.from_pylist(rows, schema=schema)
-        if DeltaTable.is_deltatable(uri):
-            write_deltalake(uri, data, mode="overwrite", predicate=f"order_date = '{day}'")
+        options = self.lake.storage_options or None
+        if self.lake.delta_or_none(name) is not None:
+            write_deltalake(uri, data, mode="overwrite", predicate=f"order_date = '{day}'", storage_options=options)
         else:
-            write_deltalake(uri, data, partition_by=["order_date"])
+            write_deltalake(uri, data, partition_by=["order_date"], storage_options=options)
 
     def done(self, day: date, files: Sequence[str]) -> None:
         """Bring a date to DONE with these files, from whatever it was."""

@@ -72,7 +72,8 @@ def write(
     for name in without:
         schema = schema.remove(schema.get_field_index(name))
     folder = lake.bronze_partition(domain, day)
-    Path(lake.path(folder)).mkdir(parents=True, exist_ok=True)
+    if lake.is_local:  # a bucket has no folders, and what stands for one would be an object
+        Path(lake.path(folder)).mkdir(parents=True, exist_ok=True)
     names = []
     for number in range(files):
         part = shuffled[number::files]
@@ -92,7 +93,8 @@ def write(
         ]
         suffix = random.Random(f"{seed}{number}").getrandbits(32)
         name = f"{folder}/part-20261120T{seed:02d}{number:04d}-{suffix:08x}.parquet"
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), lake.path(name), compression="snappy")
+        table = pa.Table.from_pylist(rows, schema=schema)
+        pq.write_table(table, lake.path(name), filesystem=lake.filesystem, compression="snappy")
         names.append(name)
     return names
 

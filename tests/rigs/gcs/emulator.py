@@ -75,9 +75,11 @@ class Emulator:
             return (json_api if of_json else xml_api).refusal(RefusedError(400, repr(error)))
 
     def _control(self, request: Request) -> Answer:
-        """Answer the test itself: what happened, and from now on what status everybody gets."""
+        """Answer the test itself: what happened; and from now on what status everybody gets, and which rivals come."""
         if request.method == "PUT":
-            self.status = json.loads(request.body)
+            asked = json.loads(request.body)
+            self.status = asked["status"]
+            self.objects.rivals = {end: text.encode() for end, text in asked["rivals"].items()}
         state = {"refused": self.refused, "overwritten": self.objects.overwritten, "requests": self.requests}
         return Answer(200, json.dumps(state).encode())
 

@@ -90,6 +90,8 @@ class Objects:
 
     Attributes:
         overwritten: How often each object was replaced by a write without a condition.
+        rivals: Content of objects to store just before the next write of a name that ends so, once each: another
+            writer, a moment earlier.
     """
 
     def __init__(self, buckets: Sequence[str], page: int = 20) -> None:
@@ -98,6 +100,7 @@ class Objects:
         self._buckets: dict[str, dict[str, StoredObject]] = {name: {} for name in buckets}
         self._generation = 1_700_000_000_000_000
         self.overwritten: Counter[str] = Counter()
+        self.rivals: dict[str, bytes] = {}
 
     def bucket(self, name: str) -> dict[str, StoredObject]:
         """Return a bucket's objects by name.
@@ -135,20 +138,26 @@ class Objects:
             raise RefusedError(400, f"Not a name of an object: {name!r}")
         with self._lock:
             objects = self.bucket(bucket)
+            for end in [end for end in self.rivals if name.endswith(end)]:
+                self._store(objects, name, self.rivals.pop(end), {}, None)
             present = objects.get(name)
             conditions.judge(present)
             if present is not None and conditions.generation is None:
                 self.overwritten[f"{bucket}/{name}"] += 1
-            self._generation += 1
-            objects[name] = StoredObject(
-                name,
-                data,
-                self._generation,
-                datetime.now(UTC),
-                dict(metadata or {}),
-                content_type or "application/octet-stream",
-            )
-            return objects[name]
+            return self._store(objects, name, data, metadata or {}, content_type)
+
+    def _store(
+        self,
+        objects: dict[str, StoredObject],
+        name: str,
+        data: bytes,
+        metadata: Mapping[str, str],
+        content_type: str | None,
+    ) -> StoredObject:
+        self._generation += 1
+        kind = content_type or "application/octet-stream"
+        objects[name] = StoredObject(name, data, self._generation, datetime.now(UTC), dict(metadata), kind)
+        return objects[name]
 
     def delete(self, bucket: str, name: str, conditions: Conditions = ALWAYS) -> None:
         """Remove an object that is there."""

@@ -17,6 +17,9 @@ from infra.embedded.processes.ports import LOOPBACK, free_ports
 from tests.rigs.gcs.emulator import BUCKET, CONTROL
 from tests.rigs.logged_process import LoggedProcess
 
+RIVAL = "RIVAL"
+"""The operation in the history of a table that another writer's commit has."""
+
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -68,7 +71,16 @@ class GcsService:
 
     def answer_everything(self, status: int | None) -> None:
         """Answer everything with an HTTP status from now on, or as usual again."""
-        self._control("PUT", json.dumps(status).encode())
+        self._control("PUT", json.dumps({"status": status, "rivals": {}}).encode())
+
+    def precede_commits(self, *tables: str) -> None:
+        """Have the next commit of each table preceded by another writer's of the same version, which changes nothing.
+
+        Args:
+            *tables: Their names, each with the version that is to be taken.
+        """
+        commit = json.dumps({"commitInfo": {"timestamp": 0, "operation": RIVAL, "operationParameters": {}}})
+        self._control("PUT", json.dumps({"status": None, "rivals": dict.fromkeys(tables, commit)}).encode())
 
     def _control(self, method: str, body: bytes | None = None) -> dict[str, Any]:
         request = urllib.request.Request(f"{self.endpoint}{CONTROL}", body, method=method)
