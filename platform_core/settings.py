@@ -118,6 +118,20 @@ class Settings(BaseSettings):
     spark_engine: Literal["spark", "sail"] = Field(
         "sail", description="Engine that `make demo` and `make up` start behind SPARK_REMOTE; a cluster has Spark"
     )
+    spark_workers: int = Field(
+        0, ge=0, le=64, description="Workers of the Spark cluster that they start; 0 is Spark without a cluster"
+    )
+    spark_worker_cores: int = Field(1, ge=1, description="Tasks that the executor of a worker runs at the same time")
+    spark_worker_memory: str = Field(
+        "1g", pattern=r"^\d+[mgMG]$", description="What the executor of a worker may have resident, as 1g or 1536m"
+    )
+    spark_shuffle_partition_bytes: int = Field(
+        33_554_432, ge=1_048_576, description="Uncompressed Bronze of a date for each of Spark's shuffle partitions"
+    )
+    spark_event_log_dir: Path | None = Field(
+        None,
+        description="Folder of the event logs of the Spark that they start, and of its history UI; none if empty",
+    )
 
     snowflake_account: str = Field("embedded", description="Snowflake account identifier")
     snowflake_user: str = Field("pdp", description="Snowflake user")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,8 +54,20 @@ def read_bronze(spark: SparkSession, lake: Lake, domain: Domain, day: date, file
     return spark.read.schema(schema).parquet(*[lake.spark_uri(name) for name in sorted(set(files))])
 
 
-def footer_rows(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> int:
-    """Return the rows of Bronze files as their footers count them, whatever the engine makes of the files.
+class BronzeSize(NamedTuple):
+    """How much a date's Bronze files hold.
+
+    Attributes:
+        rows: Their rows.
+        uncompressed_bytes: Their columns, encoded, as a reader has them before it makes rows.
+    """
+
+    rows: int
+    uncompressed_bytes: int
+
+
+def bronze_size(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> BronzeSize:
+    """Return the size of Bronze files as their footers have it, whatever the engine makes of the files.
 
     Sail reads a file that is not there, or is empty, as no rows, and ends its session over one that is damaged. Both
     engines read a Parquet file of somebody else as rows of NULL, and one that was rewritten as whatever it has now.
@@ -68,7 +81,7 @@ def footer_rows(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> 
         TransientError: the store did not answer.
     """
 
-    def count(name: str) -> int:
+    def size(name: str) -> BronzeSize:
         about = f"Domain `{domain.name}`, date {day.isoformat()}: Bronze file `{lake.uri(name)}`"
         try:
             footer = pq.read_metadata(lake.path(name), filesystem=lake.filesystem)
@@ -86,10 +99,12 @@ def footer_rows(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> 
                 f"{about} {problem}. Nothing was written. Restore it from the store's versions; remove it if it was"
                 " never the sink's."
             )
-        return int(footer.num_rows)
+        groups = range(footer.num_row_groups)
+        return BronzeSize(footer.num_rows, sum(footer.row_group(group).total_byte_size for group in groups))
 
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
-        return sum(pool.map(count, sorted(set(files))))
+        sizes = list(pool.map(size, sorted(set(files))))
+    return BronzeSize(sum(each.rows for each in sizes), sum(each.uncompressed_bytes for each in sizes))
 
 
 def _not_of_the_sink(name: str, footer: pq.FileMetaData) -> str:

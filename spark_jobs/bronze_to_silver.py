@@ -33,7 +33,7 @@ from platform_core.errors import PermanentError
 from platform_core.lake.key_versions import KeyVersions, Moves, version_columns
 from platform_core.lake.lake import Lake
 from spark_jobs import cli, steps, tables
-from spark_jobs.bronze import footer_rows, read_bronze, unreadable_file
+from spark_jobs.bronze import bronze_size, read_bronze, unreadable_file
 from spark_jobs.failures import translate_engine_errors
 from spark_jobs.rule_arithmetic import without_overflow
 from spark_jobs.session import suit
@@ -110,8 +110,9 @@ def run(
     """
     started = time.monotonic()
     with translate_engine_errors(JOB, domain, day, lambda: unreadable_file(lake, domain, files)):
-        expected = footer_rows(lake, domain, day, files)
-        suit(spark, expected)
+        size = bronze_size(lake, domain, day, files)
+        expected = size.rows
+        suit(spark, size.rows, size.uncompressed_bytes)
         bronze = read_bronze(spark, lake, domain, day, files)
         transformed = _transformed(bronze, domain, day)
         rules = without_overflow(transformed, domain.quality.rules)

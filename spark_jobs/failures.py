@@ -35,7 +35,11 @@ _PASSES = re.compile(
     r"|[Oo]bject.?[Ss]tore"
 )
 _QUOTED, _HIDDEN = re.compile(r"'[^'\n]*'"), "'…'"
-_UNREACHABLE = re.compile(r"StatusCode\.UNAVAILABLE|failed to connect|Connection refused")
+_UNREACHABLE = re.compile(
+    r"StatusCode\.(?:UNAVAILABLE|DEADLINE_EXCEEDED)|failed to connect|Connection refused"
+    # The cluster ended the driver's application: the server answers, and runs nothing any more.
+    r"|Master removed our application|stopped SparkContext|SparkContext (?:was|has been) (?:shut ?down|stopped)"
+)
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """The Spark session of a job: over Spark Connect, or classic under `spark-submit`.
 
-Only how a session comes to be belongs here. What tunes an engine (memory, shuffle partitions, Delta's caches) is
-the server's configuration, so that one setting of the deployment changes it for every job.
+Only how a session comes to be, and what the size of a date changes in it, belongs here. What else tunes an engine
+(memory, Delta's caches) is the server's configuration, so that one setting of the deployment changes it for every job.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from pyspark.sql import SparkSession
 
 from platform_core.errors import ServiceDownError
+from platform_core.settings import settings
 
 CONNECT_SECONDS = 5.0
 
@@ -28,12 +30,14 @@ _DELTA_CONFIGURATION = {
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
 
+SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions"
+
 FEW_ROWS = 100_000
 _FEW_ROWS_CONFIGURATION = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-    "spark.sql.shuffle.partitions": "1",
+    SHUFFLE_PARTITIONS: "1",
 }
 
 
@@ -45,14 +49,9 @@ def connect(remote: str, session_id: str | None = None) -> SparkSession:
         session_id: A UUID for the session, so that `end` can find it when this process is gone; random by default.
 
     Raises:
-        ServiceDownError: nothing listens there.
+        ServiceDownError: nothing listens there, or what does gives no session.
     """
-    _refuse_unreachable(remote)
-    # `getOrCreate` would hand a second caller the first one's session, with its temporary views and its fate.
-    spark = SparkSession.builder.remote(_named(remote, session_id)).create()
-    for key, value in _SESSION_CONFIGURATION.items():
-        spark.conf.set(key, value)
-    return spark
+    return _opened(remote, session_id, _SESSION_CONFIGURATION)
 
 
 def end(remote: str, session_id: str) -> None:
@@ -63,16 +62,27 @@ def end(remote: str, session_id: str) -> None:
     Args:
         remote: The endpoint.
         session_id: The UUID that the dead process gave to `connect`.
+
+    Raises:
+        ServiceDownError: the engine does not answer.
     """
-    spark = SparkSession.builder.remote(_named(remote, session_id)).create()
+    spark = _opened(remote, session_id, {})
     try:
         spark.interruptAll()
     finally:
         spark.stop()
 
 
+def _opened(remote: str, session_id: str | None, configuration: dict[str, str]) -> SparkSession:
+    # Not imported by a process of `spark-submit`, which needs no gRPC.
+    from spark_jobs.connect_channel import open_session
+
+    _refuse_unreachable(remote)
+    return open_session(_named(remote, session_id), configuration)
+
+
 def _refuse_unreachable(remote: str) -> None:
-    # The client repeats its first request for ten minutes before it says that nobody answers.
+    # A refused connection is known at once; gRPC would try it again for as long as it may.
     endpoint = urlsplit(remote)
     try:
         socket.create_connection((endpoint.hostname or "", endpoint.port or 15002), CONNECT_SECONDS).close()
@@ -89,21 +99,28 @@ def _named(remote: str, session_id: str | None) -> str:
     return f"{remote}{';' if '/;' in remote else '/;'}session_id={session_id}"
 
 
-def suit(spark: SparkSession, rows: int) -> None:
+def suit(spark: SparkSession, rows: int, uncompressed_bytes: int) -> None:
     """Suit a session to the size of the date that comes next.
 
     Generating and compiling code for a query costs a second of CPU, whatever its rows. A date of few rows is faster
     without, in however many files they are: orders of a day took 4.8 CPU seconds from Silver to Gold instead of 8.4,
-    and 20,000 events in 1,300 files 17 instead of 53. Sail ignores these properties.
+    and 20,000 events in 1,300 files 17 instead of 53. A date of many rows is shuffled in so many partitions that each
+    fits the memory of a small executor, never in fewer than the server is configured for. Sail ignores these
+    properties.
 
     Args:
         rows: Rows of the date's Bronze files.
+        uncompressed_bytes: What the files' columns are without compression.
     """
-    for key, value in _FEW_ROWS_CONFIGURATION.items():
-        if rows <= FEW_ROWS:
+    if rows <= FEW_ROWS:
+        for key, value in _FEW_ROWS_CONFIGURATION.items():
             spark.conf.set(key, value)
-        else:
-            spark.conf.unset(key)
+        return
+    for key in _FEW_ROWS_CONFIGURATION:
+        spark.conf.unset(key)
+    partitions = math.ceil(uncompressed_bytes / settings().spark_shuffle_partition_bytes)
+    if partitions > int(spark.conf.get(SHUFFLE_PARTITIONS, "1") or 1):
+        spark.conf.set(SHUFFLE_PARTITIONS, str(partitions))
 
 
 def under_spark_submit() -> bool:

@@ -18,6 +18,9 @@ from infra.embedded.errors import ToolchainError
 from infra.embedded.processes.ports import LOOPBACK
 
 CONNECT_SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
+SMALL_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""Options of a program that computes little: a second of CPU at its start, and the least memory."""
+
 SUBMIT = "org.apache.spark.deploy.SparkSubmit"
 
 # What Spark's own launcher passes to a JVM since Java 17, without the incubator module that it can do

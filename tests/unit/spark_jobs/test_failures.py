@@ -68,6 +68,12 @@ def users() -> Domain:
         (pe.AnalysisException("[DELTA_CONCURRENT_APPEND]"), TransientError, "tried again"),
         (OSError("No space left on device"), TransientError, "tried again"),
         (SparkConnectGrpcException("status = StatusCode.UNAVAILABLE"), ServiceDownError, "until it is back"),
+        (SparkConnectGrpcException("status = StatusCode.DEADLINE_EXCEEDED"), ServiceDownError, "until it is back"),
+        (
+            SparkConnectGrpcException("Job aborted due to stage failure: Master removed our application: FAILED"),
+            ServiceDownError,
+            "until it is back",
+        ),
     ],
 )
 def test_what_repeats_is_permanent(users: Domain, error: Exception, kind: type[PlatformError], says: str) -> None:

@@ -1,0 +1,234 @@
+"""Spark on a cluster of this machine: a master, workers, and a Connect server as the driver of their executors.
+
+The programs are Spark's own, https://spark.apache.org/docs/latest/spark-standalone.html, from the package `pyspark`.
+What a job does belongs to `spark_jobs`, what a driver needs to `spark_connect` and `spark_properties`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.request
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from infra.embedded.processes.ports import LOOPBACK
+from infra.embedded.processes.service import EmbeddedService
+from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark_jvm import SMALL_JVM, Properties, SparkJvm, write_properties
+from infra.embedded.services.spark_properties import executor_properties
+from infra.embedded.toolchain.toolchain import Toolchain
+
+_MASTER = "org.apache.spark.deploy.master.Master"
+_WORKER = "org.apache.spark.deploy.worker.Worker"
+_DAEMON_HEAP = "256m"
+_NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class SparkMaster(EmbeddedService):
+    """The master of a cluster: knows workers and applications, also after a restart.
+
+    Args:
+        root: Folder of the service, with what it knows.
+        toolchain: Where Java comes from.
+        durable: No effect: a new start is a new cluster.
+    """
+
+    name = "spark_master"
+
+    @property
+    def url(self) -> str:
+        """What workers and drivers connect to."""
+        return f"spark://{LOOPBACK}:{self.port}"
+
+    def prepare(self) -> None:
+        """Find Java."""
+        _ = self.toolchain.jdk
+
+    def start(self) -> None:
+        """Start without the applications of an earlier start; `restart` keeps them."""
+        shutil.rmtree(self.root / "recovery", ignore_errors=True)
+        super().start()
+
+    def launch(self) -> None:
+        """Start the master and wait until it answers."""
+        self.port, self._ui_port = self._own_ports(2)
+        properties = write_properties(
+            self.root / "spark.properties",
+            {
+                # Without it a master that comes back kills the executors that it does not know, and their driver
+                # waits for others for ever.
+                "spark.deploy.recoveryMode": "FILESYSTEM",
+                "spark.deploy.recoveryDirectory": str(self.root / "recovery"),
+            },
+        )
+        jvm = SparkJvm(self.toolchain.jdk.java, self.root)
+        process = self._run(
+            jvm.command(
+                _MASTER,
+                *("--host", LOOPBACK, "--port", self.port, "--webui-port", self._ui_port),
+                *("--properties-file", properties),
+                heap=_DAEMON_HEAP,
+                options=SMALL_JVM,
+            ),
+            env=jvm.environment(),
+        )
+        process.wait_ready(lambda: self.state()["status"] == "ALIVE", self.start_timeout_seconds)
+
+    def env(self) -> dict[str, str]:
+        """Return nothing: the platform talks to the driver."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """Return what the master says of its workers and applications."""
+        with _NO_PROXY.open(f"http://{LOOPBACK}:{self._ui_port}/json/", timeout=10) as answer:
+            state: dict[str, Any] = json.load(answer)
+        return state
+
+    def alive_workers(self) -> set[int]:
+        """Return the ports of the workers that the master counts on."""
+        return {worker["port"] for worker in self.state()["workers"] if worker["state"] == "ALIVE"}
+
+
+class SparkWorker(EmbeddedService):
+    """One worker, which starts executors; their output is in `work/<application>/<executor>/stderr`.
+
+    Args:
+        root: Folder of the service.
+        master: The running master that it joins.
+        toolchain: Where Java comes from.
+        cores: Tasks that its executors run at the same time.
+        memory: Heap that its executors have together, in the JVM's notation.
+        environment: Variables of its executors.
+    """
+
+    name = "spark_worker"
+
+    def __init__(
+        self,
+        root: Path,
+        master: SparkMaster,
+        *,
+        toolchain: Toolchain | None = None,
+        cores: int = 1,
+        memory: str = "1g",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(root, toolchain=toolchain)
+        self._master = master
+        self._cores = cores
+        self._memory = memory
+        self._environment = dict(environment or {})
+
+    def prepare(self) -> None:
+        """Find Java."""
+        _ = self.toolchain.jdk
+
+    def launch(self) -> None:
+        """Start the worker and wait until the master counts on it."""
+        self.port, ui_port = self._own_ports(2)
+        properties = write_properties(
+            self.root / "spark.properties",
+            # Output and jars of an application that ended a week ago; else they stay for ever.
+            {"spark.worker.cleanup.enabled": "true", "spark.worker.cleanup.appDataTtl": 7 * 24 * 3600},
+        )
+        jvm = SparkJvm(self.toolchain.jdk.java, self.root)
+        process = self._run(
+            jvm.command(
+                _WORKER,
+                *("--host", LOOPBACK, "--port", self.port, "--webui-port", ui_port),
+                *("--cores", self._cores, "--memory", self._memory, "--work-dir", self.root / "work"),
+                *("--properties-file", properties, self._master.url),
+                heap=_DAEMON_HEAP,
+                options=SMALL_JVM,
+            ),
+            # A worker overrides spark.local.dir: shuffle files go where this says.
+            env={**jvm.environment(), **self._environment, "SPARK_LOCAL_DIRS": str(self.root / "local")},
+        )
+        process.wait_ready(lambda: self.port in self._master.alive_workers(), self.start_timeout_seconds)
+
+    def env(self) -> dict[str, str]:
+        """Return nothing: the platform talks to the driver."""
+        return {}
+
+
+class SparkCluster(SparkConnect):
+    """A Connect server whose work is done by the executors of a master's workers.
+
+    `crash` and `restart` mean the driver; master and workers are services of their own. It counts as running while
+    driver and master run: a lost worker makes it slower.
+
+    Args:
+        root: Folder of the service: the driver's files, `master`, and `worker-1` to `worker-N`.
+        toolchain: Where Java and Delta's jars come from.
+        durable: No effect, a cluster keeps nothing: tables are in the lake.
+        workers: Number of workers, each with one executor.
+        cores: Tasks that an executor runs at the same time.
+        memory: What an executor may have resident, in the JVM's notation; a part of it is heap.
+        driver_memory: Heap of the driver.
+        port: Port of the Connect server; 0 for any free one.
+        jars: Jars on Spark's class path besides Delta's, here and in the executors.
+        properties: Properties of Spark that add to the others, or go before them; no other user sees them.
+        environment: Variables of driver and executors.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        toolchain: Toolchain | None = None,
+        durable: bool = False,
+        workers: int = 2,
+        cores: int = 1,
+        memory: str = "1g",
+        driver_memory: str = "1g",
+        port: int = 0,
+        jars: Sequence[Path] = (),
+        properties: Properties | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        sized = executor_properties(cores=cores, memory=memory)
+        super().__init__(
+            root,
+            toolchain=toolchain,
+            durable=durable,
+            driver_memory=driver_memory,
+            port=port,
+            jars=jars,
+            properties={**sized, **(properties or {})},
+            environment=environment,
+        )
+        self.master = SparkMaster(root / "master", toolchain=self.toolchain)
+        self.workers = [
+            SparkWorker(
+                root / f"worker-{number}",
+                self.master,
+                toolchain=self.toolchain,
+                cores=cores,
+                memory=str(sized["spark.executor.memory"]),
+                environment=environment,
+            )
+            for number in range(1, workers + 1)
+        ]
+
+    @property
+    def pid(self) -> int | None:
+        """The driver's process id while driver and master run."""
+        return super().pid if self.master.pid is not None else None
+
+    def launch(self) -> None:
+        """Start what does not run of master and workers, then the driver; wait until it answers."""
+        if self.master.pid is None:
+            self.master.start()
+        with ThreadPoolExecutor(len(self.workers)) as pool:
+            list(pool.map(lambda worker: worker.start(), [each for each in self.workers if each.pid is None]))
+        self._master = self.master.url
+        super().launch()
+
+    def stop(self) -> None:
+        """End the driver, then workers and master; a `start` that is under way fails."""
+        super().stop()
+        for service in (*self.workers, self.master):
+            service.stop()

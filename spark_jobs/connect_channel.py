@@ -1,0 +1,108 @@
+"""The gRPC channel of a Spark Connect client, with a bound on every wait that is not for a query.
+
+The client of pyspark repeats a request for ten minutes, and waits for an answer for ever. What a session is set to
+belongs to `session`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import grpc
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+from pyspark.sql.connect.client import DefaultChannelBuilder
+from pyspark.sql.connect.client.retries import DefaultPolicy
+from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+from platform_core.errors import ServiceDownError
+
+READY_SECONDS = 15.0
+"""Until a server that accepts a connection has said its first word."""
+
+ANSWER_SECONDS = 60.0
+"""Until a server answers what needs no query; a JVM that makes its first session on a busy machine took 20."""
+
+_MAY_BE_LONG = "/AnalyzePlan"
+"""Opens the tables of a query, whose logs may be far away and long."""
+
+_FIRST_TRIES = 2
+_LATER_TRIES, _LATER_PAUSE_MILLISECONDS = 8, 10_000
+"""45 seconds, in which a driver or a network may come back to a query; a date is tried again anyway."""
+
+
+class _CallDetails(NamedTuple):
+    method: str
+    timeout: float | None
+    metadata: Any
+    credentials: Any
+    wait_for_ready: Any
+    compression: Any
+
+
+class _Deadline(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
+    def intercept_unary_unary(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        method = details.method.decode() if isinstance(details.method, bytes) else details.method
+        if details.timeout is None and not method.endswith(_MAY_BE_LONG):
+            details = _CallDetails(
+                details.method,
+                ANSWER_SECONDS,
+                details.metadata,
+                details.credentials,
+                details.wait_for_ready,
+                details.compression,
+            )
+        return continuation(details, request)
+
+
+class BoundedChannel(DefaultChannelBuilder):
+    """Builds the channel of one endpoint, `sc://host:port/;name=value`."""
+
+    def toChannel(self) -> grpc.Channel:
+        """Return a channel to a server that has answered.
+
+        Raises:
+            ServiceDownError: it accepts the connection, or not even that, and says nothing.
+        """
+        channel = super().toChannel()
+        try:
+            grpc.channel_ready_future(channel).result(READY_SECONDS)
+        except grpc.FutureTimeoutError as error:
+            channel.close()
+            raise _down(self.endpoint, f"said nothing within {READY_SECONDS:.0f} s") from error
+        return grpc.intercept_channel(channel, _Deadline())
+
+
+def open_session(remote: str, configuration: dict[str, str]) -> SparkSession:
+    """Open a session with some properties, in a minute or two at most.
+
+    Args:
+        remote: The endpoint's URL, with the session's id if it has one.
+
+    Raises:
+        ServiceDownError: the server does not answer, or answers that it cannot work.
+    """
+    channel = BoundedChannel(remote)
+    os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # as the builder of pyspark does: functions look for it
+    # `getOrCreate` would hand a second caller the first one's session, with its temporary views and its fate.
+    spark = ConnectSession.builder.channelBuilder(channel).create()
+    client = spark.client
+    client.set_retry_policies([DefaultPolicy(max_retries=_FIRST_TRIES)])
+    try:
+        for key, value in configuration.items():
+            spark.conf.set(key, value)
+    except (PySparkException, grpc.RpcError) as error:
+        client.close()
+        reason = str(error).split("\n\nJVM stacktrace")[0].strip().splitlines()
+        raise _down(channel.endpoint, f"opens no session: {' '.join(reason)[:300]}") from error
+    client.set_retry_policies([DefaultPolicy(max_retries=_LATER_TRIES, max_backoff=_LATER_PAUSE_MILLISECONDS)])
+    return cast(SparkSession, spark)
+
+
+def _down(endpoint: str, what: str) -> ServiceDownError:
+    return ServiceDownError(
+        f"The engine at {endpoint} (SPARK_REMOTE) {what}. Dates wait until it is back: look at its log, then start it"
+        " again."
+    )

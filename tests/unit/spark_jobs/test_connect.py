@@ -1,0 +1,102 @@
+"""A server that is not there, says nothing, answers nothing or refuses: one sentence, after a bounded wait."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+from pyspark.sql.connect.proto import base_pb2
+
+from platform_core.errors import ServiceDownError
+from spark_jobs import connect_channel, session
+
+
+@pytest.fixture
+def mute() -> Iterator[int]:
+    """A port whose connections are accepted by the kernel, and by nobody else."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+class _Config(grpc.GenericRpcHandler):
+    """A Connect server that does with each request what the test says."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.released = threading.Event()
+        self.refuses = False
+
+    def service(self, details: Any) -> Any:
+        self.asked.append(details.method.rpartition("/")[2])
+        return grpc.unary_unary_rpc_method_handler(
+            self._answer,
+            request_deserializer=base_pb2.ConfigRequest.FromString,
+            response_serializer=base_pb2.ConfigResponse.SerializeToString,
+        )
+
+    def _answer(self, request: Any, context: grpc.ServicerContext) -> Any:
+        if self.refuses:
+            context.abort(grpc.StatusCode.INTERNAL, "Cannot call methods on a stopped SparkContext.\nat Some.java")
+        self.released.wait(60)
+        return base_pb2.ConfigResponse(session_id=request.session_id)
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[_Config, str]]:
+    handler = _Config()
+    running = grpc.server(ThreadPoolExecutor(4), handlers=[handler])
+    port = running.add_insecure_port("127.0.0.1:0")
+    running.start()
+    yield handler, f"sc://127.0.0.1:{port}"
+    handler.released.set()
+    running.stop(None).wait()
+
+
+def test_a_port_that_accepts_and_says_nothing(mute: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect_channel, "READY_SECONDS", 0.5)
+    with pytest.raises(ServiceDownError, match=rf"127.0.0.1:{mute} .SPARK_REMOTE. said nothing within"):
+        session.connect(f"sc://127.0.0.1:{mute}")
+
+
+def test_a_server_that_does_not_answer_is_not_asked_twice(
+    server: tuple[_Config, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler, remote = server
+    monkeypatch.setattr(connect_channel, "ANSWER_SECONDS", 0.5)
+    with pytest.raises(ServiceDownError, match=r"opens no session: .*Deadline Exceeded"):
+        session.connect(remote)
+    assert handler.asked.count("Config") == 1
+
+
+def test_a_server_without_its_application_says_so(server: tuple[_Config, str]) -> None:
+    handler, remote = server
+    handler.refuses = True
+    with pytest.raises(ServiceDownError, match="stopped SparkContext") as caught:
+        session.connect(remote)
+    assert "\n" not in caught.value.message
+
+
+def test_a_query_may_take_its_time_and_a_lost_engine_may_not(server: tuple[_Config, str]) -> None:
+    handler, remote = server
+    handler.released.set()
+    spark = session.connect(remote)
+    [policy] = spark.client.get_retry_policies()
+    state, waits = policy.to_state(), 0.0
+    while (wait := state.next_attempt()) is not None:
+        waits += wait / 1000
+    assert 30 < waits < 70
+    spark.client.close()
+
+
+def test_the_session_of_a_dead_run_is_not_waited_for(mute: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect_channel, "READY_SECONDS", 0.5)
+    started = time.monotonic()
+    with pytest.raises(ServiceDownError):
+        session.end(f"sc://127.0.0.1:{mute}", "00000000-0000-0000-0000-000000000001")
+    assert time.monotonic() - started < 30  # it was ten minutes
