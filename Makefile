@@ -13,6 +13,8 @@ EVENTS_PER_DAY ?= 50000
 SEED ?= 7
 # Which engine runs the Spark jobs; without it, what SPARK_ENGINE says.
 ENGINE ?=
+# Workers of a Spark cluster that runs them; without it, what SPARK_WORKERS says.
+WORKERS ?=
 
 .DEFAULT_GOAL := help
 
@@ -35,12 +37,12 @@ setup: $(STAMP) ## Install the Python packages, the JDK, Kafka, the registry, Po
 	@$(BIN)/python -m infra.embedded.toolchain
 
 .PHONY: demo
-demo: $(STAMP) ## The whole path, once: history → warehouse, a late correction, a report (DAYS, EVENTS_PER_DAY, SEED, ENGINE, KEEP=1)
-	@exec $(BIN)/python -m infra.embedded demo $(if $(KEEP),--keep) --days $(DAYS) --events-per-day $(EVENTS_PER_DAY) --seed $(SEED) $(if $(ENGINE),--engine $(ENGINE))
+demo: $(STAMP) ## The whole path, once: history → warehouse, a late correction, a report (DAYS, EVENTS_PER_DAY, SEED, ENGINE, WORKERS, KEEP=1)
+	@exec $(BIN)/python -m infra.embedded demo $(if $(KEEP),--keep) --days $(DAYS) --events-per-day $(EVENTS_PER_DAY) --seed $(SEED) $(if $(ENGINE),--engine $(ENGINE)) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: up
-up: $(STAMP) ## Start everything and stay: live producers, sink, Dagster UI; ends with Ctrl-C or `make down`
-	@exec $(BIN)/python -m infra.embedded up $(if $(ENGINE),--engine $(ENGINE))
+up: $(STAMP) ## Start everything and stay: live producers, sink, Dagster UI; ends with Ctrl-C or `make down` (ENGINE, WORKERS)
+	@exec $(BIN)/python -m infra.embedded up $(if $(ENGINE),--engine $(ENGINE)) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: down
 down: $(STAMP) ## End what `make up` started

@@ -9,11 +9,13 @@ import argparse
 import logging
 import sys
 
-from platform_core.errors import PlatformError
-from platform_core.settings import settings
+from platform_core.errors import ConfigurationError, PlatformError
+from platform_core.settings import Settings, settings
 
 ENGINES = ("spark", "sail")
 MOST_DAYS = 366
+MOST_WORKERS = 64
+_WORKERS = "of a Spark cluster, instead of as many as SPARK_WORKERS says; 0 is none"
 
 
 def main() -> int:
@@ -25,9 +27,11 @@ def main() -> int:
     demo.add_argument("--events-per-day", type=_positive, default=50_000)
     demo.add_argument("--seed", type=int, default=7)
     demo.add_argument("--engine", choices=ENGINES, help="instead of the one that SPARK_ENGINE names")
+    demo.add_argument("--workers", type=_workers, help=_WORKERS)
     demo.add_argument("--keep", action="store_true", help="stay after the report, with the UI")
     up = commands.add_parser("up", help="start everything and stay")
     up.add_argument("--engine", choices=ENGINES, help="instead of the one that SPARK_ENGINE names")
+    up.add_argument("--workers", type=_workers, help=_WORKERS)
     up.add_argument("--seed", type=int, default=7)
     commands.add_parser("down", help="end what `up` started")
     arguments = parser.parse_args()
@@ -47,20 +51,37 @@ def _run(arguments: argparse.Namespace) -> int:
         from infra.embedded.commands import up
 
         return up.down()
-    engine = arguments.engine or settings().spark_engine
+    config = _sized(arguments.engine, arguments.workers)
     if arguments.command == "up":
         from infra.embedded.commands import up
 
-        return up.up(engine, arguments.seed)
+        return up.up(config, arguments.seed)
     from infra.embedded.commands import demo
 
-    return demo.run(arguments.days, arguments.events_per_day, arguments.seed, engine, keep=arguments.keep)
+    return demo.run(arguments.days, arguments.events_per_day, arguments.seed, config, keep=arguments.keep)
+
+
+def _sized(engine: str | None, workers: int | None) -> Settings:
+    """Return the settings with the engine and the workers of the command line; workers mean Spark."""
+    if engine == "sail" and workers:
+        raise ConfigurationError("Sail has no workers: take `--engine spark` (`ENGINE=spark`), or no workers.")
+    config = settings()
+    number = config.spark_workers if workers is None else workers
+    chosen = engine or ("spark" if number else config.spark_engine)
+    return config.model_copy(update={"spark_engine": chosen, "spark_workers": number if chosen == "spark" else 0})
 
 
 def _days(text: str) -> int:
     value = _positive(text)
     if value > MOST_DAYS:
         raise argparse.ArgumentTypeError(f"must be {MOST_DAYS} or less: each day is made, sent and processed")
+    return value
+
+
+def _workers(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"must be 0 to {MOST_WORKERS}")
     return value
 
 

@@ -28,15 +28,20 @@ from infra.embedded.progress import Reporter
 from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.postgres import Postgres
 from infra.embedded.services.schema_registry import SchemaRegistry
+from infra.embedded.services.spark_cluster import SparkCluster
 from infra.embedded.services.spark_connect import Engine, SparkConnect
+from infra.embedded.services.spark_history import SparkHistory
+from infra.embedded.services.spark_properties import event_log_properties
 from infra.embedded.services.warehouse import WarehouseService
 from infra.embedded.toolchain.toolchain import Toolchain
+from platform_core.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 ALL_SERVICES = ("kafka", "schema_registry", "postgres", "warehouse", "spark")
+_HISTORY = "spark_history"
 # What writes ends before what is written to; inside a wave nothing depends on anything.
-_STOP_WAVES = (("spark", "warehouse"), ("schema_registry", "kafka", "postgres"))
+_STOP_WAVES = (("spark", "warehouse", _HISTORY), ("schema_registry", "kafka", "postgres"))
 _LOCK, _STATE = "stack.lock", "stack.json"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -53,7 +58,8 @@ class Stack:
         durable: Keep the data of an earlier start; otherwise the folder is emptied first.
         toolchain: Where programs come from; one for all services.
         driver_memory: Heap of Spark's JVM, in the JVM's notation.
-        cores: Tasks that Spark runs at the same time.
+        cores: Tasks that Spark runs at the same time, without a cluster.
+        config: Settings that say how large Spark's cluster is and where event logs go; neither without.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class Stack:
         reporter: Reporter | None = None,
         driver_memory: str = "3g",
         cores: int = 2,
+        config: Settings | None = None,
     ) -> None:
         if unknown := [name for name in services if name not in ALL_SERVICES]:
             raise StackError(
@@ -80,6 +87,9 @@ class Stack:
         self._driver_memory = driver_memory
         self._cores = cores
         self._names = tuple(name for name in ALL_SERVICES if name in services)
+        self._config = config
+        if self._event_logs and "spark" in self._names:
+            self._names += (_HISTORY,)
         self._services: dict[str, EmbeddedService] = {}
         self._lock: TextIO | None = None
         self._old_handlers: dict[signal.Signals, object] = {}
@@ -168,14 +178,9 @@ class Stack:
     def _build(self, name: str) -> EmbeddedService:
         folder = self.root / name
         if name == "spark":
-            return SparkConnect(
-                folder,
-                toolchain=self._toolchain,
-                durable=self.durable,
-                engine=self._engine,
-                cores=self._cores,
-                driver_memory=self._driver_memory,
-            )
+            return self._build_spark(folder)
+        if name == _HISTORY and self._event_logs:
+            return SparkHistory(folder, self._event_logs, toolchain=self._toolchain, durable=self.durable)
         classes: dict[str, type[EmbeddedService]] = {
             "kafka": Kafka,
             "schema_registry": SchemaRegistry,
@@ -183,6 +188,33 @@ class Stack:
             "warehouse": WarehouseService,
         }
         return classes[name](folder, toolchain=self._toolchain, durable=self.durable)
+
+    def _build_spark(self, folder: Path) -> SparkConnect:
+        properties = event_log_properties(self._event_logs) if self._event_logs else {}
+        if self._engine == "spark" and self._config and self._config.spark_workers:
+            return SparkCluster(
+                folder,
+                toolchain=self._toolchain,
+                durable=self.durable,
+                workers=self._config.spark_workers,
+                cores=self._config.spark_worker_cores,
+                memory=self._config.spark_worker_memory,
+                driver_memory=self._driver_memory,
+                properties=properties,
+            )
+        return SparkConnect(
+            folder,
+            toolchain=self._toolchain,
+            durable=self.durable,
+            engine=self._engine,
+            cores=self._cores,
+            driver_memory=self._driver_memory,
+            properties=properties,
+        )
+
+    @property
+    def _event_logs(self) -> Path | None:
+        return self._config.spark_event_log_dir if self._config and self._engine == "spark" else None
 
     def _start_all(self) -> None:
         results: queue.SimpleQueue[tuple[str, BaseException | None]] = queue.SimpleQueue()

@@ -24,7 +24,6 @@ from infra.embedded.commands.first_date import first_date
 from infra.embedded.errors import StackError
 from infra.embedded.processes.workers import Workers
 from infra.embedded.progress import Reporter
-from infra.embedded.services.spark_connect import Engine
 from infra.embedded.stack import Stack
 from infra.embedded.toolchain.toolchain import REPOSITORY
 from pdp.actions.group_offsets import lags
@@ -60,15 +59,16 @@ class Demo:
         days: Days of history before today.
         events_per_day: Clickstream events a day.
         seed: Seed of the history.
-        engine: Spark or Sail.
+        config: Settings with the engine and its size.
         keep: Stay after the report, with the UI, until Ctrl-C.
     """
 
-    def __init__(self, days: int, events_per_day: int, seed: int, engine: Engine, *, keep: bool) -> None:
+    def __init__(self, days: int, events_per_day: int, seed: int, config: Settings, *, keep: bool) -> None:
         self.days = days
         self.events_per_day = events_per_day
         self.seed = seed
-        self.engine: Engine = engine
+        self.config = config
+        self.engine = config.spark_engine
         self.keep = keep
         self.end = datetime.now(UTC).date()
         self.reporter = Reporter()
@@ -83,7 +83,13 @@ class Demo:
         if ROOT.exists() and not (ROOT / "stack.lock").exists():
             shutil.rmtree(ROOT)
         with self._timed("services"):
-            stack = Stack(ROOT, engine=self.engine, reporter=self.reporter, driver_memory=_driver_memory(self))
+            stack = Stack(
+                ROOT,
+                engine=self.engine,
+                reporter=self.reporter,
+                driver_memory=_driver_memory(self),
+                config=self.config,
+            )
             stack.__enter__()
         try:
             env = {**stack.env(), **DEMO_SETTINGS, **first_date(self.end - timedelta(days=self.days))}
@@ -351,7 +357,7 @@ def _verdict(report: dict[str, Any], partitions: list[Any]) -> int:
     return int(bool(lost or unfinished or not corrected or not audited))
 
 
-def run(days: int, events_per_day: int, seed: int, engine: Engine, *, keep: bool) -> int:
+def run(days: int, events_per_day: int, seed: int, config: Settings, *, keep: bool) -> int:
     """Run the demo; see `Demo`."""
     Path(ROOT).parent.mkdir(parents=True, exist_ok=True)
-    return Demo(days, events_per_day, seed, engine, keep=keep).run()
+    return Demo(days, events_per_day, seed, config, keep=keep).run()

@@ -19,11 +19,11 @@ from infra.embedded.errors import StackError
 from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.workers import Workers
 from infra.embedded.progress import Reporter
-from infra.embedded.services.spark_connect import Engine
+from infra.embedded.services.spark_history import SparkHistory
 from infra.embedded.stack import Stack
 from infra.embedded.toolchain.toolchain import REPOSITORY
 from platform_core.domain.catalog import load_catalog
-from platform_core.settings import settings
+from platform_core.settings import Settings, settings
 
 ROOT = REPOSITORY / ".platform" / "up"
 HISTORY = ROOT / "state" / "history.json"
@@ -37,15 +37,15 @@ HISTORY_DAYS = 2
 HISTORY_EVENTS_PER_DAY = 20_000
 
 
-def up(engine: Engine, seed: int) -> int:
+def up(config: Settings, seed: int) -> int:
     """Start everything, print where to look, and stay; return the exit code.
 
     Args:
-        engine: Spark or Sail.
+        config: Settings with the engine and its size.
         seed: Seed of the shop and of the short history that the first start makes.
     """
     reporter = Reporter()
-    with Stack(ROOT, engine=engine, reporter=reporter, durable=True) as stack:
+    with Stack(ROOT, engine=config.spark_engine, reporter=reporter, durable=True, config=config) as stack:
         SUPERVISOR.write_text(json.dumps({"pid": os.getpid(), "start": _start_time(os.getpid())}))
         opening = datetime.now(UTC).date() - timedelta(days=HISTORY_DAYS)
         env = {**stack.env(), **LIVE_SETTINGS, **first_date_of(HISTORY, opening)}
@@ -63,7 +63,7 @@ def up(engine: Engine, seed: int) -> int:
                 workers.start(f"producer-{domain.command}", "producers", domain.command, endpoint=True)
             workers.start_dagster_ui()
             workers.start_dagster_daemon()
-            _tell(reporter, workers, env)
+            _tell(reporter, stack, workers, env)
             return _supervise(stack, workers, reporter)
         finally:
             reporter.line("Ending everything")
@@ -108,9 +108,11 @@ def _first_history(workers: Workers, seed: int, reporter: Reporter) -> None:
     HISTORY.write_text(json.dumps(summary))
 
 
-def _tell(reporter: Reporter, workers: Workers, env: dict[str, str]) -> None:
+def _tell(reporter: Reporter, stack: Stack, workers: Workers, env: dict[str, str]) -> None:
     reporter.line("")
     reporter.line(f"  Dagster UI      {workers.ui}")
+    if isinstance(history := stack.services.get(SparkHistory.name), SparkHistory):
+        reporter.line(f"  Spark's history {history.url}")
     reporter.line(f"  Lake            {env['LAKE_URI']}")
     reporter.line(f"  Kafka           {env['KAFKA_BOOTSTRAP_SERVERS']}")
     reporter.line(f"  Schema Registry {env['SCHEMA_REGISTRY_URL']}")

@@ -75,6 +75,18 @@ def executor_properties(*, cores: int, memory: str) -> dict[str, str | int]:
     }
 
 
+def event_log_properties(folder: Path) -> dict[str, str | int]:
+    """Return what makes a driver write its event logs to a folder, which is made if it does not exist."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a driver does not start without
+    return {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": folder.resolve().as_uri(),
+        # A driver lives for months: its log is cut into files, and the history server keeps the newest.
+        "spark.eventLog.rolling.enabled": "true",
+        "spark.eventLog.rolling.maxFileSize": "32m",
+    }
+
+
 def mebibytes(memory: str) -> int:
     """Return an amount of memory in the JVM's notation, `512m` or `2g`, in MiB.
 

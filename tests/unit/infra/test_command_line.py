@@ -16,7 +16,7 @@ from infra.embedded.commands import demo, up
 from infra.embedded.errors import ToolchainError
 from infra.embedded.services import postgres_binaries, spark_jvm
 from infra.embedded.toolchain import java
-from platform_core.settings import REPOSITORY, settings
+from platform_core.settings import REPOSITORY, Settings, settings
 
 
 @pytest.fixture
@@ -24,12 +24,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The engine of each platform that was started."""
     engines: list[str] = []
 
-    def run(_days: int, _events: int, _seed: int, engine: str, **_options: Any) -> int:
-        engines.append(engine)
+    def run(_days: int, _events: int, _seed: int, config: Settings, **_options: Any) -> int:
+        engines.append(f"{config.spark_engine}, {config.spark_workers} workers")
         return 0
 
     monkeypatch.setattr(demo, "run", run)
-    monkeypatch.setattr(up, "up", lambda engine, _seed: run(1, 1, 1, engine))
+    monkeypatch.setattr(up, "up", lambda config, _seed: run(1, 1, 1, config))
     settings.cache_clear()
     yield engines
     settings.cache_clear()
@@ -53,7 +53,36 @@ def test_the_setting_chooses_the_engine_and_the_flag_goes_before_it(
         monkeypatch.setenv("SPARK_ENGINE", variable)
     monkeypatch.setattr(sys, "argv", ["infra.embedded", command, *(["--engine", flag] if flag else [])])
     assert command_line.main() == 0
-    assert started == [engine]
+    assert started == [f"{engine}, 0 workers"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "flags", "expected"),
+    [
+        ("2", [], "spark, 2 workers"),
+        (None, ["--workers", "3"], "spark, 3 workers"),
+        ("2", ["--workers", "0"], "sail, 0 workers"),
+        ("2", ["--engine", "sail"], "sail, 0 workers"),
+    ],
+)
+def test_workers_mean_spark(
+    started: list[str], monkeypatch: pytest.MonkeyPatch, variable: str | None, flags: list[str], expected: str
+) -> None:
+    monkeypatch.delenv("SPARK_ENGINE", raising=False)
+    if variable:
+        monkeypatch.setenv("SPARK_WORKERS", variable)
+    monkeypatch.setattr(sys, "argv", ["infra.embedded", "up", *flags])
+    assert command_line.main() == 0
+    assert started == [expected]
+
+
+def test_workers_of_sail_are_refused(
+    started: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["infra.embedded", "up", "--engine", "sail", "--workers", "2"])
+    assert command_line.main() == 1
+    assert "Sail has no workers" in capsys.readouterr().err
+    assert not started
 
 
 @pytest.mark.parametrize("days", ["0", "100000"])

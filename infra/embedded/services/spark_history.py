@@ -1,0 +1,71 @@
+"""Spark's history server: the UI of applications that ended, or whose driver was killed, from their event logs.
+
+Who writes event logs, and where, belongs to `spark_properties`; the server is described in
+https://spark.apache.org/docs/latest/monitoring.html.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.embedded.processes.ports import LOOPBACK
+from infra.embedded.processes.service import EmbeddedService, http_status
+from infra.embedded.services.spark_jvm import SMALL_JVM, SparkJvm, write_properties
+from infra.embedded.toolchain.toolchain import Toolchain
+
+_HISTORY_SERVER = "org.apache.spark.deploy.history.HistoryServer"
+_HEAP = "512m"
+
+
+class SparkHistory(EmbeddedService):
+    """One history server.
+
+    Args:
+        root: Folder of the service.
+        event_logs: Folder that it reads; older logs than a week are removed from it.
+        toolchain: Where Java comes from.
+        durable: No effect: the server keeps nothing.
+    """
+
+    name = "spark_history"
+
+    def __init__(
+        self, root: Path, event_logs: Path, *, toolchain: Toolchain | None = None, durable: bool = False
+    ) -> None:
+        super().__init__(root, toolchain=toolchain, durable=durable)
+        self._event_logs = event_logs
+
+    @property
+    def url(self) -> str:
+        """The UI."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def prepare(self) -> None:
+        """Find Java."""
+        _ = self.toolchain.jdk
+
+    def launch(self) -> None:
+        """Start the server and wait until it answers."""
+        [self.port] = self._own_ports(1)
+        self._event_logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        properties = write_properties(
+            self.root / "spark.properties",
+            {
+                "spark.history.fs.logDirectory": self._event_logs.resolve().as_uri(),
+                "spark.history.ui.port": self.port,
+                "spark.history.fs.cleaner.enabled": "true",
+                "spark.history.fs.cleaner.maxAge": "7d",
+                # Of the rolling log of a driver that lives for months.
+                "spark.history.fs.eventLog.rolling.maxFilesToRetain": 8,
+            },
+        )
+        jvm = SparkJvm(self.toolchain.jdk.java, self.root)
+        process = self._run(
+            jvm.command(_HISTORY_SERVER, "--properties-file", properties, heap=_HEAP, options=SMALL_JVM),
+            env=jvm.environment(),
+        )
+        process.wait_ready(lambda: http_status(self.port, "/api/v1/version") == 200, self.start_timeout_seconds)
+
+    def env(self) -> dict[str, str]:
+        """Return nothing: a person looks at it."""
+        return {}
