@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import change_capture, discovery_tick
+from benchmarks.cluster import case as cluster
 from benchmarks.day import case as day
 from benchmarks.frame import Case, DifferentResultsError, compete
 from benchmarks.history import case as history
@@ -33,6 +34,7 @@ RESULTS = REPOSITORY / "benchmarks" / "results"
 CASES: dict[str, Callable[[Path, int | None], AbstractContextManager[Case]]] = {
     "day": day.prepared,
     "day-sail": partial(day.prepared, engines=("sail",)),
+    "cluster": cluster.prepared,
     "history": history.prepared,
     "sink": sink.prepared,
     "sink-memory": sink_memory.prepared,

@@ -99,10 +99,12 @@ def cpu_seconds(pid: int) -> float:
     return total / _TICKS_A_SECOND
 
 
-def resident_bytes(pid: int) -> int:
-    """Return what a process and its children have resident now; 0 when it has ended."""
+def resident_bytes(pid: int, *, children_only: bool = False) -> int:
+    """Return what a process and its children, or those alone, have resident now; 0 when it has ended."""
     total = 0
     for member in _tree(pid):
+        if children_only and member == pid:
+            continue
         try:
             lines = Path(f"/proc/{member}/status").read_text().splitlines()
         except (FileNotFoundError, ProcessLookupError):

@@ -1,0 +1,1 @@
+"""A date larger than the memory of the workers that process it."""
