@@ -126,7 +126,7 @@ class Settings(BaseSettings):
         "1g", pattern=r"^\d+[mgMG]$", description="What the executor of a worker may have resident, as 1g or 1536m"
     )
     spark_shuffle_partition_bytes: int = Field(
-        33_554_432, ge=1_048_576, description="Uncompressed Bronze of a date for each of Spark's shuffle partitions"
+        20_971_520, ge=1_048_576, description="Uncompressed Bronze of a date for each of Spark's shuffle partitions"
     )
     spark_event_log_dir: Path | None = Field(
         None,

@@ -47,18 +47,18 @@ def test_a_small_date_is_not_split(spark: _Session) -> None:
 
 
 def test_a_usual_date_is_split_as_the_server_says(spark: _Session) -> None:
-    assert suited(spark, 860_000, 4 * 32) == {}
+    assert suited(spark, 860_000, 4 * 20) == {}
 
 
 def test_a_large_date_is_split_by_its_bytes(spark: _Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert suited(spark, 10_000_000, 50 * 32) == {SHUFFLE_PARTITIONS: "50"}
+    assert suited(spark, 10_000_000, 50 * 20) == {SHUFFLE_PARTITIONS: "50"}
     monkeypatch.setenv("SPARK_SHUFFLE_PARTITION_BYTES", str(8 * MEBIBYTE))
     settings.cache_clear()
-    assert suited(spark, 10_000_000, 50 * 32) == {SHUFFLE_PARTITIONS: "200"}
+    assert suited(spark, 10_000_000, 50 * 20) == {SHUFFLE_PARTITIONS: "125"}
     settings.cache_clear()
 
 
 def test_dates_of_one_session_do_not_inherit_the_size_of_the_one_before(spark: _Session) -> None:
-    suited(spark, 10_000_000, 50 * 32)
+    suited(spark, 10_000_000, 50 * 20)
     assert len(suited(spark, 10, 1)) > 1
-    assert suited(spark, 860_000, 100) == {}
+    assert suited(spark, 860_000, 80) == {}
