@@ -19,7 +19,7 @@ from pyspark.sql.connect.session import SparkSession as ConnectSession
 
 from platform_core.errors import ServiceDownError
 
-READY_SECONDS = 15.0
+READY_SECONDS = 25.0
 """Until a server that accepts a connection has said its first word."""
 
 ANSWER_SECONDS = 60.0
