@@ -7,7 +7,10 @@ or a pause inside one process uses `seconds`, because the wall clock may be set 
 from __future__ import annotations
 
 import time
+import uuid
 from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Protocol
 
 
@@ -31,3 +34,16 @@ class SystemClock:
     def seconds(self) -> float:
         """Return the machine's monotonic seconds."""
         return time.monotonic()
+
+
+@lru_cache(maxsize=1)
+def seconds_since() -> str:
+    """Return a name of the moment from which `SystemClock.seconds` counts.
+
+    It is the start of this machine, so that processes of one host may compare their seconds, one after the other too;
+    where the kernel has no name for it, it is this process's own.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return uuid.uuid4().hex

@@ -6,6 +6,7 @@ Add a variable here and to `.env.example`, nowhere else; code receives a `Settin
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -174,6 +175,13 @@ class Settings(BaseSettings):
     )
     run_max_dates: int = Field(7, ge=1, description="Dates of one domain that one Dagster run processes")
 
+    dagster_postgres_url: SecretStr | None = Field(
+        None, description="Dagster's database, postgresql://user:password@host:port/name; SQLite when empty"
+    )
+    compute_logs_uri: str | None = Field(
+        None, description="Bucket and prefix of what runs print, s3://bucket/prefix; below DAGSTER_HOME when empty"
+    )
+
     maintenance_keep_days: float = Field(
         7.0, ge=1, description="How long replaced versions of tables are kept; one that a correction needs stays longer"
     )
@@ -213,6 +221,20 @@ class Settings(BaseSettings):
         if self.s3_session_token is not None and self.s3_access_key is None:
             raise ValueError("`S3_SESSION_TOKEN` is set without S3_ACCESS_KEY and S3_SECRET_KEY, which it belongs to")
         return self
+
+    @field_validator("dagster_postgres_url")
+    @classmethod
+    def _dagster_postgres_url_is_a_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith("postgresql://"):
+            raise ValueError("must be a URL, postgresql://user:password@host:port/name")
+        return value
+
+    @field_validator("compute_logs_uri")
+    @classmethod
+    def _compute_logs_uri_is_a_bucket(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"s3://[^/]+", value):
+            raise ValueError("must be s3://bucket or s3://bucket/prefix")
+        return value
 
     @field_validator("lake_uri")
     @classmethod

@@ -22,17 +22,18 @@ from platform_assets.assets.bronze import BronzeEvent, bronze_events
 from platform_assets.assets.keys import silver_key
 from platform_assets.jobs import RANGE_END, RANGE_START, REASON_TAG, days_of, is_running, job_name
 from platform_assets.resources.metadata_store import MetadataStore
-from platform_core.clock import SystemClock
+from platform_core.clock import Clock, SystemClock, seconds_since
 from platform_core.counted import counted
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
 from platform_core.lake.alerts import AlertLog
 from platform_core.lake.lake import BronzeFile, Lake
+from platform_core.lake.store_clock import by_our_clock
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.listing import DiscoveryCursor, list_bronze, to_relist
 from platform_core.partitions.partition_meta import Change, Partition, StateConflictError
 from platform_core.partitions.partition_state import Event, State
-from platform_core.partitions.plan import Ready, chunks, expired_leases, plan, waiting
+from platform_core.partitions.plan import Ready, chunks, expired_leases, failed_by_our_clock, plan, waiting
 from platform_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def tick(
     cursor: DiscoveryCursor,
     settings: Settings,
     ledger: Announcements | None = None,
+    clock: Clock | None = None,
 ) -> Tick:
     """List a domain's Bronze, store what changed and return what must run.
 
@@ -89,16 +91,19 @@ def tick(
         cursor: Where the tick before this one ended.
         settings: When a date is due, and how much a tick may list.
         ledger: Says which dates the sink wrote to; without it only waiting and new dates and the slice are listed.
+        clock: The one that looks, this host's by default.
     """
-    partitions, lake, now = store.partitions(), store.lake(), SystemClock().now()
+    clock = clock or SystemClock()
+    partitions, lake, now, seconds = store.partitions(), store.lake(), clock.now(), clock.seconds()
     news = ledger.since(cursor.ledger) if ledger else None
     announced = cursor.relist | {day for name, day in (news.dates if news else ()) if name == domain.name}
     # Dates before the domain's start concern only themselves: no partition of Dagster stands for them.
-    partition_rows = [row for row in partitions.rows(domain.name) if row.partition_date >= domain.start_date]
+    stored = [row for row in partitions.rows(domain.name) if row.partition_date >= domain.start_date]
+    sightings = cursor.sighted(stored, seconds, seconds_since())
+    expired = expired_leases(stored, sightings, seconds, settings)
+    partition_rows = [failed_by_our_clock(row, sightings, now, seconds) for row in stored]
     present = [day for day in lake.list_dates(domain) if day >= domain.start_date]
     rows = {row.partition_date: row for row in partition_rows}
-    leases = cursor.leases_seen(partition_rows, now)
-    expired = expired_leases(leases, now, settings)
     _end_lost_runs(instance, {str(rows[day].run_id) for day in expired})
     claimed = _claimed(domain, instance, rows)
     listing = list_bronze(
@@ -123,7 +128,7 @@ def tick(
 
     decided = plan(
         domain,
-        {**dict.fromkeys(gone, ()), **listing.bronze},
+        {**dict.fromkeys(gone, ()), **by_our_clock(lake, domain.name, listing.bronze, clock)},
         partition_rows,
         now,
         settings,
@@ -155,7 +160,8 @@ def tick(
             news.position if news else cursor.ledger,
             to_relist(listing, announced, rows, decided.unsettled),
             listing.swept,
-            leases,
+            sightings,
+            seconds_since(),
         ),
     )
 

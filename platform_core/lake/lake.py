@@ -70,6 +70,9 @@ class Lake:
     sink_journal = "pipeline-metadata/sink_journal"
     """Folder of what the sinks were about to put, one JSON object an entry."""
 
+    store_clock = "pipeline-metadata/store_clock"
+    """Folder of small objects that were written to learn the store's time, one a domain."""
+
     def __init__(self, settings: Settings) -> None:
         self.root = settings.lake_uri
         self.store = store_access(settings)

@@ -20,6 +20,9 @@ from platform_core.partitions.partition_state import State
 CERTAIN_BUDGETS = 10
 """Dates that are known to need a look may cost this many times the slice; the rest of them waits for the next tick."""
 
+SIGHTED = frozenset({State.IN_FLIGHT, State.FAILED})
+"""The states that end by time: when a lease expires, when a retry is due."""
+
 
 @dataclass(frozen=True)
 class DiscoveryCursor:
@@ -29,22 +32,35 @@ class DiscoveryCursor:
         ledger: Kafka partition of `processed-events` to the next offset to read; None before the first tick.
         relist: Dates that were announced and whose files could not be compared yet.
         swept: The date that the moving slice listed last; it goes from the newest date to the oldest.
-        leases: Dates in flight, with when their leases were renewed by the run's clock, and first seen so by ours.
+        sightings: Dates in flight or FAILED, with what their rows had as `updated_at` by whose clock ever, and the
+            second at which that was first seen.
+        sighted_since: What those seconds are counted from.
     """
 
     ledger: Mapping[int, int] | None = None
     relist: frozenset[date] = frozenset()
     swept: date | None = None
-    leases: Mapping[date, tuple[datetime, datetime]] = field(default_factory=dict)
+    sightings: Mapping[date, tuple[datetime, float]] = field(default_factory=dict)
+    sighted_since: str = ""
 
-    def leases_seen(self, rows: Iterable[Partition], now: datetime) -> dict[date, tuple[datetime, datetime]]:
-        """Return the leases of now; one that was not renewed since the last tick keeps the time of its first sight."""
+    def sighted(self, rows: Iterable[Partition], seconds: float, since: str) -> dict[date, tuple[datetime, float]]:
+        """Return since when the rows that are in flight or FAILED have been as they are, as far as was seen here.
+
+        A row that has not changed since the tick before keeps its first sight. Seconds of another host say nothing
+        here: after a move every row counts as first seen now.
+
+        Args:
+            rows: All rows of the domain.
+            seconds: The present one of the clock that looks.
+            since: What these seconds are counted from.
+        """
+        known = self.sightings if since == self.sighted_since else {}
         seen = {}
         for row in rows:
-            if row.status is State.IN_FLIGHT and row.updated_at is not None:
-                before = self.leases.get(row.partition_date)
+            if row.status in SIGHTED and row.updated_at is not None:
+                before = known.get(row.partition_date)
                 unchanged = before is not None and before[0] == row.updated_at
-                seen[row.partition_date] = before if before and unchanged else (row.updated_at, now)
+                seen[row.partition_date] = before if before and unchanged else (row.updated_at, seconds)
         return seen
 
     def to_json(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
 from platform_core.errors import TransientError
@@ -190,15 +190,21 @@ def gold_before(history: Sequence[Transition]) -> dict[str, int] | None:
     return next((versions for versions in noted if versions is not None), None)
 
 
+MOMENT = timedelta(microseconds=1)
+
+
 def fold(
     changes: Sequence[Change], current: Mapping[tuple[str, date], Partition], now: datetime
 ) -> tuple[list[Partition], list[Transition]]:
     """Apply changes in order, each on what the ones before it left.
 
+    A row's time never goes back, whatever clock its writer has: the history is read in the order of its times, and a
+    run whose host is ahead would otherwise end after what followed it.
+
     Args:
         changes: The changes; a partition may occur several times (late, then queued).
         current: The stored rows by (domain, date).
-        now: The time of all of them, UTC.
+        now: The time of all of them, UTC, by the clock of who makes them.
 
     Returns:
         The row after each change, and the history line of each; renewed leases leave none.
@@ -209,7 +215,10 @@ def fold(
     state = dict(current)
     rows, transitions = [], []
     for change in changes:
-        row = change.apply(state.get((change.domain, change.day)), now)
+        before = state.get((change.domain, change.day))
+        earlier = before.updated_at if before is not None else None
+        at = now if earlier is None or now >= earlier else earlier + MOMENT
+        row = change.apply(before, at)
         state[change.domain, change.day] = row
         rows.append(row)
         if change.event is Event.RENEWED:
@@ -218,7 +227,7 @@ def fold(
             Transition(
                 change.domain,
                 change.day,
-                now,
+                at,
                 change.expected.value,
                 row.status.value,
                 change.event.value,

@@ -7,7 +7,7 @@ storing the changes and launching runs to the caller. Late data is found by cont
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from platform_core.domain.catalog import Domain
@@ -88,10 +88,9 @@ def is_settled(
     """Whether a date's files may be processed: none came lately, or the date has waited for that long enough.
 
     What comes later is late data anyway, so a date that never rests waits for `PARTITION_SETTLE_MAX_SECONDS` at most.
-    A file's time is the store's: one that lies in the future tells of another clock, and not that the file is young.
 
     Args:
-        files: The date's files.
+        files: The date's files, their times by the clock of `now`; see `store_clock`.
         quiet: Seconds without a new file, see `settle_seconds`.
         waits_since: Since when nothing but this rule keeps the date from a run.
     """
@@ -101,15 +100,34 @@ def is_settled(
 
 
 def expired_leases(
-    leases: Mapping[date, tuple[datetime, datetime]], now: datetime, settings: Settings
+    rows: Collection[Partition], sightings: Mapping[date, tuple[datetime, float]], seconds: float, settings: Settings
 ) -> frozenset[date]:
     """Return the dates whose runs have not renewed their leases in time.
 
-    Counted from when the renewal was first seen, on the clock that counts: the clock of the run's host may be
-    another. No two of them are compared.
+    Counted from when the renewal was first seen, by the seconds of the host that looks: a run's clock may be another,
+    and either may be set. No two of them are compared.
+
+    Args:
+        rows: All rows of the domain.
+        sightings: See `DiscoveryCursor.sighted`.
+        seconds: The present one.
     """
-    limit = timedelta(seconds=settings.partition_lease_seconds)
-    return frozenset(day for day, (_, seen) in leases.items() if now - seen > limit)
+    return frozenset(
+        row.partition_date
+        for row in rows
+        if row.status is State.IN_FLIGHT
+        and row.partition_date in sightings
+        and seconds - sightings[row.partition_date][1] > settings.partition_lease_seconds
+    )
+
+
+def failed_by_our_clock(
+    row: Partition, sightings: Mapping[date, tuple[datetime, float]], now: datetime, seconds: float
+) -> Partition:
+    """Return a row whose backoff counts from when it was first seen FAILED here, not from when its run's host says."""
+    if row.status is not State.FAILED or row.partition_date not in sightings:
+        return row
+    return replace(row, updated_at=now - timedelta(seconds=seconds - sightings[row.partition_date][1]))
 
 
 def queue_room(claimed: Collection[date], settings: Settings) -> int:

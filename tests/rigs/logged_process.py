@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from platform_core.settings import REPOSITORY
 
@@ -16,9 +16,9 @@ class LoggedProcess(subprocess.Popen[str]):
     log: Path
 
     @classmethod
-    def begin(cls, command: Sequence[str], env: Mapping[str, str], log: Path) -> Self:
-        """Start a command in the repository's folder, with this whole environment."""
+    def begin(cls, command: Sequence[str], env: Mapping[str, str], log: Path, **options: Any) -> Self:
+        """Start a command in the repository's folder, with this whole environment and options of `Popen`."""
         with log.open("w") as file:
-            process = cls(list(command), cwd=REPOSITORY, env=dict(env), stdout=file, stderr=file, text=True)
+            process = cls(list(command), cwd=REPOSITORY, env=dict(env), stdout=file, stderr=file, text=True, **options)
         process.log = log
         return process

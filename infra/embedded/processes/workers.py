@@ -173,7 +173,7 @@ class Workers:
         workspace = self.dagster_home / "workspace.yaml"
         self._spawn(
             "dagster-daemon",
-            [sys.executable, "-m", "dagster._daemon", "run", "-w", str(workspace), "--log-level", "info"],
+            [sys.executable, "-m", "platform_assets.daemon", "-w", str(workspace), "--log-level", "info"],
         )
 
     def stop(self) -> None:

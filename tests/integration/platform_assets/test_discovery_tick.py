@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from platform_core.partitions.listing import DiscoveryCursor
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import settings
+from tests.rigs.fake_clock import FakeClock
 from tests.rigs.pipeline_rig import DAY, PipelineRig
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -102,20 +105,47 @@ def test_runs_that_come_to_nothing_are_launched_ever_more_rarely(
         assert request.run_key == f"{need}#{number + 1}"
 
 
-def test_a_run_whose_lease_expired_is_over_for_the_orchestrator_too(
-    tick_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_whose_lease_expired_is_over_for_the_orchestrator_too(tick_rig: PipelineRig) -> None:
     tick_rig.events_file(DAY, 2)
     look(tick_rig)
     run = dg.DagsterRun(job_name=job_name(tick_rig.events), status=dg.DagsterRunStatus.STARTED)
     tick_rig.instance.add_run(run)
     held = {"run_id": run.run_id}
     tick_rig.partitions.apply([Change("events", DAY, State.PENDING, Event.RUN_STARTED, run_id=run.run_id, set=held)])
-    first = look(tick_rig)
-    assert first.cursor is not None
-    assert tick_rig.instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.STARTED
-    later = datetime.now(UTC) + timedelta(seconds=settings().partition_lease_seconds + 1)
-    monkeypatch.setattr(SystemClock, "now", lambda _: later)
-    tick(tick_rig.events, MetadataStore(), tick_rig.instance, first.cursor, settings())
+    cursor, clock = DiscoveryCursor(), FakeClock(datetime.now(UTC))
+
+    def again() -> None:
+        nonlocal cursor
+        done = tick(tick_rig.events, MetadataStore(), tick_rig.instance, cursor, settings(), clock=clock)
+        assert done.cursor is not None
+        cursor = done.cursor
+
+    again()
+    clock.step(hours=1)
+    again()
+    assert tick_rig.instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.STARTED, "a clock was set"
+    clock.advance(seconds=settings().partition_lease_seconds + 1)
+    again()
     assert tick_rig.instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE, "its pool stays taken"
     assert tick_rig.partitions.get("events", DAY).status is State.FAILED
+
+
+@pytest.mark.parametrize("minutes_off", [-5, 5])
+def test_a_date_rests_by_the_stores_clock_whatever_the_daemons_says(
+    tick_rig: PipelineRig, minutes_off: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARTITION_SETTLE_SECONDS", "60")
+    settings.cache_clear()
+    tick_rig.events_file(DAY, 2)
+    clock = FakeClock(datetime.now(UTC) + timedelta(minutes=minutes_off))
+
+    def requests() -> list[dg.RunRequest]:
+        return tick(
+            tick_rig.events, MetadataStore(), tick_rig.instance, DiscoveryCursor(), settings(), clock=clock
+        ).run_requests
+
+    assert not requests(), "the file has just come"
+    [file] = tick_rig.lake.list_date(tick_rig.events, DAY)
+    path, earlier = tick_rig.lake.uri(file.name), time.time() - 61
+    os.utime(path, (earlier, earlier))
+    assert requests()

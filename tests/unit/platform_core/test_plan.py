@@ -14,8 +14,18 @@ from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.listing import DiscoveryCursor
 from platform_core.partitions.partition_meta import Partition, fold
 from platform_core.partitions.partition_state import Event, State
-from platform_core.partitions.plan import QUEUED_RUNS, Ready, TickPlan, chunks, expired_leases, plan, waiting
+from platform_core.partitions.plan import (
+    QUEUED_RUNS,
+    Ready,
+    TickPlan,
+    chunks,
+    expired_leases,
+    failed_by_our_clock,
+    plan,
+    waiting,
+)
 from platform_core.settings import REPOSITORY, Settings
+from tests.rigs.fake_clock import FakeClock
 
 DAY = date(2026, 11, 20)
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -134,20 +144,39 @@ def test_an_expired_lease_frees_a_date_whatever_the_orchestrator_says(events: Do
 
 
 @pytest.mark.parametrize("minutes_off", [-5, 0, 60])
-def test_a_lease_expires_by_the_clock_that_looks_whatever_the_runs_clock_says(minutes_off: int) -> None:
-    limit, cursor, off = Settings().partition_lease_seconds, DiscoveryCursor(), timedelta(minutes=minutes_off)
+def test_a_lease_expires_by_the_seconds_of_who_looks_whatever_the_clocks_say(minutes_off: int) -> None:
+    limit, cursor, clock = Settings().partition_lease_seconds, DiscoveryCursor(), FakeClock(NOON)
 
-    def look(seconds: float, renewed: float) -> frozenset[date]:
+    def look(renewed: float, host: str = "this host's start") -> frozenset[date]:
         nonlocal cursor
-        now, renewed_at = NOON + timedelta(seconds=seconds), NOON + timedelta(seconds=renewed) + off
-        leases = cursor.leases_seen([row(State.IN_FLIGHT, [file("a")], updated_at=renewed_at)], now)
-        cursor = DiscoveryCursor.from_json(DiscoveryCursor(leases=leases).to_json())
-        return expired_leases(leases, now, Settings())
+        renewed_at = NOON + timedelta(seconds=renewed, minutes=minutes_off)
+        rows = [row(State.IN_FLIGHT, [file("a")], updated_at=renewed_at)]
+        seen = cursor.sighted(rows, clock.seconds(), host)
+        cursor = DiscoveryCursor.from_json(DiscoveryCursor(sightings=seen, sighted_since=host).to_json())
+        return expired_leases(rows, seen, clock.seconds(), Settings())
 
-    assert not any(look(30.0 * n, 30.0 * n - 5) for n in range(20)), "a lease that is renewed never expires"
-    last = 30.0 * 19
-    assert not look(last + limit, last - 5)
-    assert look(last + limit + 1, last - 5) == {DAY}
+    for n in range(20):
+        clock.advance(seconds=30)
+        assert not look(30.0 * n - 5), "a lease that is renewed never expires"
+    clock.step(hours=-2)
+    clock.advance(seconds=limit)
+    assert not look(last := 30.0 * 19 - 5)
+    assert not look(last, "another host's start"), "whose seconds say nothing here"
+    clock.advance(seconds=limit)
+    clock.step(hours=9)
+    assert not look(last, "another host's start")
+    clock.advance(seconds=1)
+    assert look(last, "another host's start") == {DAY}
+
+
+@pytest.mark.parametrize("minutes_off", [-20, 0, 20])
+def test_a_backoff_counts_from_when_the_failure_was_seen(events: Domain, minutes_off: int) -> None:
+    failed = row(State.FAILED, [file("a")], updated_at=NOON + timedelta(minutes=minutes_off))
+    backoff, seen = Settings().partition_retry_backoff_seconds, {DAY: (NOON, 1_000.0)}
+    for waited in (0.0, backoff - 1, backoff):
+        ours = failed_by_our_clock(failed, seen, NOON, 1_000.0 + waited)
+        retried = [c.event for c in plan(events, {}, [ours], NOON, Settings(), lambda _: False).changes]
+        assert retried == ([Event.RETRY] if waited == backoff else [])
 
 
 def test_a_lost_run_is_decided_without_listing_its_date(events: Domain) -> None:
