@@ -29,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Those of `dagster-daemon run`; None is `sys.argv`.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    # Dagster's loggers have handlers of their own, and would print each line twice through the root's.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.getLogger("platform_assets").addHandler(handler)
     # Process 1 of a container ignores a signal that it has no handler for.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(os.EX_OK))
     try:
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             cli(["run", *(sys.argv[1:] if arguments is None else arguments)], standalone_mode=False)
     except PlatformError as error:
-        logging.getLogger(__name__).error("daemon_cannot_run error=%s", error)
+        logging.getLogger("platform_assets.daemon").error("daemon_cannot_run error=%s", error)
         return os.EX_CONFIG if isinstance(error, ConfigurationError) else os.EX_TEMPFAIL
     return os.EX_OK
 
