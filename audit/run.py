@@ -154,7 +154,7 @@ class _Checks:
         if source_to_silver.polled(domain) is None:
             compare_totals = partial(source_to_silver.compare_totals, lake, domain, dsn=dsn)
             return self._each_processed_date(Stage.SOURCE, domain, compare_totals)
-        position = source_to_silver.watermark(self._settings.state_dir, domain)
+        position = source_to_silver.watermark(self._settings, domain)
         access = SourceAccess(dsn, position, lambda: self._kafka, self._partitions)
         if not source_to_silver.is_dated(domain):
             return [source_to_silver.compare(lake, domain, None, access)]

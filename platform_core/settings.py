@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     state_dir: Path = Field(
         REPOSITORY / ".platform" / "state", description="Folder of producer watermarks; must survive restarts"
     )
+    state_in_lake: bool = Field(
+        False, description="Keep that state in the lake instead of STATE_DIR: for producers without a disk of their own"
+    )
 
     lake_uri: str = Field(
         str(REPOSITORY / ".platform" / "lake"),

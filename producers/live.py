@@ -37,7 +37,7 @@ from producers.postgres.watermark_alarm import WatermarkAlarm
 from producers.running import Stop, run_every
 from producers.source_probe import SourceProbe
 from producers.unusable_topic import UnusableTopic
-from producers.watermark import FileWatermark
+from producers.watermark import state_of, watermark_of
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def _run_table(settings: Settings, domain: Domain, stop: Stop, *, once: bool, ac
         interval_seconds = source.interval_seconds or settings.cdc_poll_interval_seconds
     probe, clock = SourceProbe(domain.name, interval_seconds), SystemClock()
     outlet = Outlet(settings, domain, probe.metrics)
-    watermark = FileWatermark(settings.state_dir, domain.name)
+    watermark = watermark_of(state_of(settings), domain.name)
     alarm = WatermarkAlarm(domain.name, settings.cdc_watermark_alarm_seconds, AlertTopic(settings).send)
     topics = UnusableTopic(domain.name, AlertTopic(settings).send)
 

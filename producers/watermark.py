@@ -1,6 +1,7 @@
 """Where a source was read up to: one JSON file a source, replaced atomically, shown and set back by an operator.
 
-Only the file belongs here; what a position means belongs to `producers.postgres.fence`, and when it may be saved to the
+Only the file belongs here, and what an operator does with a position wherever it is; in the lake it is kept by
+`lake_watermark`. What a position means belongs to `producers.postgres.fence`, and when it may be saved to the
 delivery reports (`producers.delivery`). A lost file only makes a source send again, see docs/operations.md.
 """
 
@@ -9,38 +10,24 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.source import PostgresSnapshot, PostgresTable
-from platform_core.errors import ConfigurationError, PermanentError
+from platform_core.errors import ConfigurationError
+from platform_core.lake.lake import Lake
+from platform_core.settings import Settings
+from producers.lake_watermark import LakeWatermark, sources_in
 from producers.postgres.fence import Position
 from producers.postgres.stamp import Stamp
+from producers.watermark_store import SharedWatermarkStore, WatermarkTakenError, in_words, runs_already, this_process
 
 _Version = tuple[int, int, int]  # inode, time and size of a file: another after each save
-
-
-class WatermarkTakenError(PermanentError):
-    """A second producer of the source has saved its watermark."""
-
-
-class WatermarkStore(Protocol):
-    """Keeps one source's position."""
-
-    def load(self) -> dict[str, Any] | None:
-        """Return the saved position, or None before the first one."""
-        ...
-
-    def save(self, position: dict[str, Any]) -> None:
-        """Replace the position."""
-        ...
 
 
 class FileWatermark:
@@ -58,6 +45,11 @@ class FileWatermark:
         self._seen: _Version | None = None
         self._is_known = False
 
+    @property
+    def location(self) -> str:
+        """The file."""
+        return str(self.path)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep every other producer of the source, and a reset, away while the block runs.
@@ -72,21 +64,16 @@ class FileWatermark:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ConfigurationError(
-                    f"The producer of `{self._name}` runs already: {self._holder()}. Only one may, since each would"
-                    " save over the watermark of the other. Stop it first (SIGTERM; `make down` on a laptop).",
-                ) from None
-            holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": f"{SystemClock().now():%FT%TZ}"}
+                raise runs_already(self._name, self._holder()) from None
             file.truncate(0)
-            file.write(json.dumps(holder))
+            file.write(json.dumps(this_process()))
             file.flush()
             yield
 
     def _holder(self) -> str:
         """Return who took the lock last, in words."""
         try:
-            holder = json.loads(self._lock_file.read_text(encoding="utf-8"))
-            return f"process {holder['pid']} on host `{holder['host']}`, since {holder['since']}"
+            return in_words(json.loads(self._lock_file.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError):
             return "a process that has not written its name yet"
 
@@ -147,6 +134,14 @@ class FileWatermark:
         finally:
             os.close(folder)
 
+    def saved_at(self) -> datetime:
+        """Return when the position was saved, UTC."""
+        return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+
+    def forget(self) -> None:
+        """Remove the file."""
+        self.path.unlink(missing_ok=True)
+
 
 def _private(path: str, flags: int) -> int:
     """Open a file for its owner alone: a snapshot's file has rows of the source."""
@@ -163,7 +158,7 @@ class WatermarkState:
         held_polls: Polls that an open transaction holds back.
         remembered_rows: Versions that would otherwise be sent twice; of snapshots, documents of the last one.
         saved_at: When the file was written, UTC.
-        path: The file.
+        location: The file, or the lake's table.
     """
 
     source: str
@@ -171,7 +166,7 @@ class WatermarkState:
     held_polls: int
     remembered_rows: int
     saved_at: datetime
-    path: Path
+    location: str
 
 
 def watermarked(catalog: Catalog) -> list[str]:
@@ -179,51 +174,65 @@ def watermarked(catalog: Catalog) -> list[str]:
     return [domain.name for domain in catalog if isinstance(domain.source, PostgresTable)]
 
 
-def describe(folder: Path, catalog: Catalog) -> list[WatermarkState]:
-    """Return the watermarks that a folder has.
+def state_of(settings: Settings) -> Path | Lake:
+    """Return where the producers' state is: `STATE_DIR`, or the lake."""
+    return Lake(settings) if settings.state_in_lake else settings.state_dir
+
+
+def watermark_of(state: Path | Lake, name: str) -> SharedWatermarkStore:
+    """Return a domain's watermark in that state."""
+    return LakeWatermark(state, name) if isinstance(state, Lake) else FileWatermark(state, name)
+
+
+def names_in(state: Path | Lake) -> list[str]:
+    """Return the domains that have a watermark there, known or not, sorted."""
+    return sources_in(state) if isinstance(state, Lake) else sorted(path.stem for path in state.glob("*.json"))
+
+
+def describe(state: Path | Lake, catalog: Catalog) -> list[WatermarkState]:
+    """Return the watermarks that there are.
 
     Args:
-        folder: `STATE_DIR`.
+        state: See `state_of`.
 
     Raises:
         ConfigurationError: a file is not a watermark.
     """
     states = []
     for name in watermarked(catalog):
-        store = FileWatermark(folder, name)
+        store = watermark_of(state, name)
         document = store.load()
         if document is None:
             continue
-        saved_at = datetime.fromtimestamp(store.path.stat().st_mtime, UTC)
         position = _position(store, catalog[name], document)
         if position is None:
             taken = document.get("snapshot_at")
             low, held, remembered = taken and datetime.fromisoformat(taken), 0, len(document.get(name, ()))
         else:
             low, held, remembered = position.low.time, len(position.polls), len(position.sent)
-        states.append(WatermarkState(name, low, held, remembered, saved_at, store.path))
+        states.append(WatermarkState(name, low, held, remembered, store.saved_at(), store.location))
     return states
 
 
-def saved_position(folder: Path, domain: Domain) -> Position | None:
+def saved_position(state: Path | Lake, domain: Domain) -> Position | None:
     """Return how far a domain's table was read; None without a file, or when its source has no position in time.
 
     Args:
-        folder: `STATE_DIR`.
+        state: See `state_of`.
 
     Raises:
         ConfigurationError: the file is not a watermark.
     """
-    store = FileWatermark(folder, domain.name)
+    store = watermark_of(state, domain.name)
     document = store.load()
     return None if document is None else _position(store, domain, document)
 
 
-def reset(folder: Path, domain: Domain, to: datetime | None, *, force: bool = False) -> None:
+def reset(state: Path | Lake, domain: Domain, to: datetime | None, *, force: bool = False) -> None:
     """Let a source be read again from a time, while its producer is stopped.
 
     Args:
-        folder: `STATE_DIR`.
+        state: See `state_of`.
         to: From when on, UTC; None is its beginning, and forgets the file.
         force: Whether `to` may lie behind the watermark, so that changes between the two are never sent.
 
@@ -231,17 +240,17 @@ def reset(folder: Path, domain: Domain, to: datetime | None, *, force: bool = Fa
         ConfigurationError: its producer runs, it would skip changes and `force` is not set, or the source sends
             snapshots, which have no position in time.
     """
-    store = FileWatermark(folder, domain.name)
+    store = watermark_of(state, domain.name)
     if to is None:
         with store.locked():
-            store.path.unlink(missing_ok=True)
+            store.forget()
         return
     if isinstance(domain.source, PostgresSnapshot):
         raise ConfigurationError(
             f"Source `{domain.name}` sends whole snapshots and has no position in time. Reset it to its beginning: the"
             " next snapshot is then compared with nothing.",
         )
-    low = (saved_position(folder, domain) or Position()).low.time
+    low = (saved_position(state, domain) or Position()).low.time
     if to > low and not force:
         raise ConfigurationError(
             f"Source `{domain.name}` was read up to `{low.isoformat()}`; from `{to.isoformat()}` on, the changes"
@@ -251,7 +260,7 @@ def reset(folder: Path, domain: Domain, to: datetime | None, *, force: bool = Fa
         store.save({"position": Position(low=Stamp.of(to)).to_json()})
 
 
-def _position(store: FileWatermark, domain: Domain, document: dict[str, Any]) -> Position | None:
+def _position(store: SharedWatermarkStore, domain: Domain, document: dict[str, Any]) -> Position | None:
     """Return the position within a file, None for a source that sends snapshots."""
     if isinstance(domain.source, PostgresSnapshot):
         return None
@@ -259,6 +268,6 @@ def _position(store: FileWatermark, domain: Domain, document: dict[str, Any]) ->
         return Position.from_json(document)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ConfigurationError(
-            f"`{store.path}` is not a watermark of `{domain.name}`. Delete it, and the source is read from its"
+            f"`{store.location}` is not a watermark of `{domain.name}`. Delete it, and the source is read from its"
             " beginning again.",
         ) from None

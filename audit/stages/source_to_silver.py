@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -27,20 +26,21 @@ from platform_core.domain.bronze_schema import arrow_type
 from platform_core.domain.catalog import Domain
 from platform_core.domain.source import PolledTable
 from platform_core.lake.lake import Lake
+from platform_core.settings import Settings
 
 if TYPE_CHECKING:
     from producers.postgres.fence import Position
 
 
-def watermark(state_dir: Path, domain: Domain) -> Position | None:
-    """Return how far the domain's producer has polled, None when its file is not on this machine.
+def watermark(settings: Settings, domain: Domain) -> Position | None:
+    """Return how far the domain's producer has polled, None when it is not in the lake nor on this machine.
 
     Raises:
-        ConfigurationError: the file is not a watermark.
+        ConfigurationError: what is saved is not a watermark.
     """
-    from producers.watermark import saved_position
+    from producers.watermark import saved_position, state_of
 
-    return saved_position(state_dir, domain)
+    return saved_position(state_of(settings), domain)
 
 
 def polled(domain: Domain) -> PolledTable | None:

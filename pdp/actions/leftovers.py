@@ -146,6 +146,10 @@ def warehouse_tables(settings: Settings, owned: Collection[str]) -> Iterator[Lef
 
 
 def _watermarks(settings: Settings, known: Collection[str]) -> Iterator[Leftover]:
-    for path in sorted(settings.state_dir.glob("*.json")):
-        if path.stem not in known:
-            yield Leftover("watermark", str(path), f"{path.stat().st_size:,} bytes")
+    from producers.watermark import names_in, state_of, watermark_of
+
+    state = state_of(settings)
+    for name in names_in(state):
+        if name not in known:
+            store = watermark_of(state, name)
+            yield Leftover("watermark", store.location, f"saved {store.saved_at():%F %T}")

@@ -22,9 +22,9 @@ app = Commands(help="Up to where each source was read.", no_args_is_help=True)
 @app.command()
 def show(platform: Platform) -> None:
     """Show the watermark of each source."""
-    from producers.watermark import describe
+    from producers.watermark import describe, state_of
 
-    states = describe(platform.settings.state_dir, platform.catalog)
+    states = describe(state_of(platform.settings), platform.catalog)
     table = output.table(
         states,
         "source",
@@ -32,9 +32,10 @@ def show(platform: Platform) -> None:
         TableColumn("held polls", "held_polls"),
         TableColumn("remembered rows", "remembered_rows"),
         TableColumn("saved (UTC)", "saved_at"),
-        TableColumn("file", "path"),
+        TableColumn("kept in", "location"),
     )
-    nothing = f"No source has a watermark in `{platform.settings.state_dir}` yet."
+    kept = "the lake" if platform.settings.state_in_lake else f"`{platform.settings.state_dir}`"
+    nothing = f"No source has a watermark in {kept} yet."
     output.answer({"watermarks": states}, table, nothing=nothing)
 
 
@@ -46,14 +47,14 @@ def reset(
     force: Annotated[bool, typer.Option("--force", help="Also forward, so that changes are never read")] = False,
 ) -> None:
     """Make a stopped producer read its source again from a time on."""
-    from producers.watermark import describe, watermarked
+    from producers.watermark import describe, state_of, watermarked
     from producers.watermark import reset as set_back
 
-    folder = platform.settings.state_dir
+    state = state_of(platform.settings)
     domain = platform.catalog[arguments.one_of("source with a watermark", source, watermarked(platform.catalog))]
-    before = next((state.low for state in describe(folder, platform.catalog) if state.source == source), None)
+    before = next((state.low for state in describe(state, platform.catalog) if state.source == source), None)
     target = arguments.moment(to) if to else None
-    set_back(folder, domain, target, force=force)
+    set_back(state, domain, target, force=force)
     start, end = (output.moment(at) or "its beginning" for at in (before, target))
     again = "Start the producer again: it sends what changed since; Silver keeps one of what comes twice."
     document = {"source": source, "before": before, "after": target}

@@ -70,6 +70,9 @@ class Lake:
     sink_journal = "pipeline-metadata/sink_journal"
     """Folder of what the sinks were about to put, one JSON object an entry."""
 
+    producer_state = "pipeline-metadata/producer_state"
+    """The table of the producers' watermarks and leases, where STATE_IN_LAKE is set."""
+
     store_clock = "pipeline-metadata/store_clock"
     """Folder of small objects that were written to learn the store's time, one a domain."""
 

@@ -20,7 +20,7 @@ from platform_core.domain.source import PolledTable, PostgresIncrement
 from producers.delivery import Delivery, Receipt
 from producers.postgres.fence import PAGE_ROWS, DatabaseClock, FencedReader, PolledRow, Position
 from producers.postgres.query import changes_query
-from producers.watermark import WatermarkStore
+from producers.watermark_store import WatermarkStore
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from producers.postgres.snapshot_memory import (
     refuse_a_loss,
     vanished,
 )
-from producers.watermark import WatermarkStore
+from producers.watermark_store import WatermarkStore
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from producers.postgres.fence import Position
 from producers.postgres.poller import TablePoller
 from producers.postgres.snapshot import Snapshot
 from producers.postgres.stamp import Stamp
-from producers.watermark import FileWatermark
+from producers.watermark import state_of, watermark_of
 from simulation.history.bulk import BulkDelivery
 from simulation.history.clicks_day import make_clicks
 from simulation.history.encoding import encode
@@ -131,7 +131,7 @@ def replay(settings: Settings, catalog: Catalog, world: World, plan: Plan) -> di
     """
     with ExitStack() as locks:
         for name in set(plan.domains) - {CLICKSTREAM}:
-            locks.enter_context(FileWatermark(settings.state_dir, name).locked())
+            locks.enter_context(watermark_of(state_of(settings), name).locked())
         return _replay(settings, catalog, world, plan)
 
 
@@ -211,20 +211,20 @@ class _ShopReplay:
         self._restaurants: Snapshot | None = None
         self._users: TablePoller | None = None
         if ORDERS in deliveries:
-            self._orders_file = FileWatermark(settings.state_dir, ORDERS)
+            self._orders_file = watermark_of(state_of(settings), ORDERS)
             position = _start(Position.from_json(self._orders_file.load()), self._orders_file.load(), start)
             self._orders = TablePoller(
                 self._reader, deliveries[ORDERS], MemoryWatermark(position.to_json()), clock=self._clock
             )
         if RESTAURANTS in deliveries:
-            self._restaurants_file = FileWatermark(settings.state_dir, RESTAURANTS)
+            self._restaurants_file = watermark_of(state_of(settings), RESTAURANTS)
             self._snapshot = MemoryWatermark()
             self._restaurants = Snapshot(self._reader, deliveries[RESTAURANTS], self._snapshot)
         if USERS in deliveries:
             source = deliveries[USERS].domain.source
             assert isinstance(source, PostgresIncrement)
             self._increment_us = (source.at.hour * 60 + source.at.minute) * MINUTE_US
-            self._users_file = FileWatermark(settings.state_dir, USERS)
+            self._users_file = watermark_of(state_of(settings), USERS)
             saved = self._users_file.load()
             position = _start(Position.from_json(saved), saved, start)
             self._users = TablePoller(

@@ -17,7 +17,8 @@ from platform_core.errors import ConfigurationError
 from platform_core.settings import REPOSITORY
 from producers import live
 from producers.running import Stop
-from producers.watermark import FileWatermark, WatermarkTakenError
+from producers.watermark import FileWatermark
+from producers.watermark_store import WatermarkTakenError
 from tests.rigs.settings_of import settings_of
 
 CATALOG = load_catalog(REPOSITORY / "domains" / "domains.yaml")
