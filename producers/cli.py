@@ -45,6 +45,10 @@ def _commands(catalog: Catalog) -> CommandLine:
     lower = "set back a retention or a record size that was raised on a topic; records may be lost"
     sub.add_argument("--lower", action="store_true", help=lower)
 
+    text = "Give each role's user in Kafka its rights, as the admin; may run again. See docs/operations.md."
+    sub = command("grant-access", text, _grant_access)
+    sub.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for Kafka (default 60)")
+
     text = "Check domains.yaml and its packages, and compare contracts with their released versions; needs no service."
     command("check-contracts", text, _check_contracts)
     command("release-contracts", "Write each contract that changed as the next released version.", _release_contracts)
@@ -73,6 +77,13 @@ def _provision(parsed: argparse.Namespace) -> dict[str, Any]:
         **asdict(provision(configured, catalog, wait_seconds=parsed.wait, lower=parsed.lower)),
         "broken": catalog.broken,
     }
+
+
+def _grant_access(parsed: argparse.Namespace) -> dict[str, Any]:
+    from platform_kafka.access import grant
+
+    configured, catalog = environment()
+    return {"command": "grant-access", "operations": grant(configured, catalog, wait_seconds=parsed.wait)}
 
 
 def _check_contracts(parsed: argparse.Namespace) -> dict[str, Any]:

@@ -110,7 +110,7 @@ stand_ins() {
   fi
   if missing "$GO_IMAGE"; then
     say "stand-in $GO_IMAGE: this machine's Go on Debian"
-    tar -C "$(go env GOROOT)/.." --exclude='go/test' --exclude='go/doc' --exclude='go/api' -cf "$scratch/go.tar" go
+    tar -C "$(go env GOROOT)/.." --anchored --exclude=go/test --exclude=go/doc --exclude=go/api -cf "$scratch/go.tar" go
     build golang "$GO_IMAGE" "$scratch"
   fi
 }

@@ -141,6 +141,7 @@ def _failure(code: str, message: str, sql_state: str) -> JSONResponse:
 def main() -> None:
     """Serve until SIGTERM; user and password come from the environment."""
     parser = argparse.ArgumentParser(description="Embedded stand-in for Snowflake.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; the default is this machine alone")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder of the DuckDB files")
     parser.add_argument("--idle-seconds", type=float, default=60.0, help="age of an idle transaction that is ended")
@@ -164,7 +165,7 @@ def main() -> None:
     sessions = Sessions(arguments.idle_seconds)
     threading.Thread(target=sessions.reap_for_ever, name="reaper", daemon=True).start()
     app = build_app(sessions, os.environ[USER_VARIABLE], os.environ[PASSWORD_VARIABLE])
-    uvicorn.run(app, host="127.0.0.1", port=arguments.port, log_level="warning", timeout_graceful_shutdown=2)
+    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning", timeout_graceful_shutdown=2)
     # Closing writes DuckDB's log into its file, so that the next start has nothing to replay.
     wire.shared_fs.duck_conn.close()
 

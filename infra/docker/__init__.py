@@ -1,0 +1,1 @@
+"""How the platform runs on one host in containers: images, and what a container does before it becomes its program."""

@@ -1,0 +1,96 @@
+"""`make env`: writes `.env` for docker-compose.yml with new secrets, once, readable by its owner only.
+
+Which variables there are is said by docker-compose.yml. A variable that `.env` has already keeps its value, so that the
+command may run again after an update: a password that services and volumes know must not change behind their back.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import sys
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+ENV_FILE = Path(__file__).resolve().parents[2] / ".env"
+
+SECRETS = (
+    "POSTGRES_PASSWORD",
+    "DAGSTER_DB_PASSWORD",
+    "SHOP_DB_PASSWORD",
+    "READER_DB_PASSWORD",
+    "MINIO_ROOT_PASSWORD",
+    "MINIO_PIPELINE_PASSWORD",
+    "KAFKA_BROKER_PASSWORD",
+    "KAFKA_CONTROLLER_PASSWORD",
+    "KAFKA_ADMIN_PASSWORD",
+    "KAFKA_REGISTRY_PASSWORD",
+    "KAFKA_SINK_PASSWORD",
+    "KAFKA_ORCHESTRATOR_PASSWORD",
+    "KAFKA_OPERATOR_PASSWORD",
+    "KAFKA_SIMULATION_PASSWORD",
+    "KAFKA_PRODUCER_EVENTS_PASSWORD",
+    "KAFKA_PRODUCER_ORDERS_PASSWORD",
+    "KAFKA_PRODUCER_RESTAURANTS_PASSWORD",
+    "KAFKA_PRODUCER_USERS_PASSWORD",
+    "SNOWFLAKE_PASSWORD",
+    "UI_PASSWORD",
+)
+"""Letters and digits, because some of them are part of a URL."""
+
+
+def defaults(now: datetime) -> dict[str, str]:
+    """Return the variables of a new installation that are no secrets.
+
+    Args:
+        now: The dates of the platform begin two days before.
+    """
+    return {
+        "COMPOSE_PROFILES": "warehouse-stand-in",
+        "MINIO_ROOT_USER": "store-admin",
+        "MINIO_PIPELINE_USER": "pipeline",
+        "SNOWFLAKE_USER": "pdp",
+        "UI_USER": "pdp",
+        "KAFKA_CLUSTER_ID": _cluster_id(),
+        "PARTITIONS_START_DATE": (now.date() - timedelta(days=2)).isoformat(),
+    }
+
+
+def completed(existing: dict[str, str], now: datetime) -> dict[str, str]:
+    """Return the variables with what is missing or empty filled in."""
+    present = {name: value for name, value in existing.items() if value}
+    return {**defaults(now), **{name: secrets.token_hex(24) for name in SECRETS}, **present}
+
+
+def main() -> int:
+    """Write the file; return 0."""
+    existing = _read(ENV_FILE)
+    variables = completed(existing, datetime.now(UTC))
+    draft = ENV_FILE.with_name(".env.new")
+    with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write("# The installation's secrets and what differs by it. Written by `make env`; keep it off every repository.\n")
+        file.writelines(f"{name}={value}\n" for name, value in variables.items())
+    draft.replace(ENV_FILE)
+    added = len(variables) - sum(bool(value) for value in existing.values())
+    print(f"{ENV_FILE.name}: {len(variables)} variables, {added} of them new. The UI's login is UI_USER and UI_PASSWORD.")
+    return 0
+
+
+def _read(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#") and "=" in line)
+
+
+def _cluster_id() -> str:
+    # Kafka's tools take an id with a leading dash for an option.
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""One program of Spark in its container: `python -m infra.docker.spark master|worker|connect|history`.
+
+Addresses, ports and folders of docker-compose.yml belong here; the properties that the jobs need to `spark_properties`,
+the store's to the lake, a JVM's options to `spark_jvm`. The process becomes the JVM, so that a stop reaches it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from infra.embedded.services.spark_jvm import CONNECT_SERVER, SparkJvm, java_options
+from infra.embedded.services.spark_properties import connect_properties
+from platform_core.lake.lake import Lake
+from platform_core.settings import settings
+
+FOLDER = Path("/var/lib/platform")
+EVENTS = Path("/var/lib/spark-events")
+MASTER_URL = "spark://spark-master:7077"
+CONNECT_PORT = 15002
+HISTORY_PORT = 18081
+DAEMON_HEAP = "256m"
+
+_DEPLOY = "org.apache.spark.deploy"
+
+
+def main() -> None:
+    """Become the program that the command line names."""
+    role = sys.argv[1]
+    address = os.environ["SPARK_LOCAL_IP"]
+    jars = sorted(Path("/opt/spark/jars").glob("*.jar"))
+    jvm = SparkJvm(Path(os.environ["JAVA_HOME"]) / "bin" / "java", FOLDER, jars, local_ip=address)
+    # What an earlier container left: shuffle files and executors' folders are of no use to this one.
+    for name in ("tmp", "work"):
+        shutil.rmtree(FOLDER / name, ignore_errors=True)
+    command = {"master": _master, "worker": _worker, "connect": _connect, "history": _history}[role](jvm)
+    environment = {**os.environ, **jvm.environment(), "SPARK_LOCAL_DIRS": str(FOLDER / "tmp")}
+    os.execve(command[0], [str(part) for part in command], environment)  # noqa: S606 - that is the purpose
+
+
+def _master(jvm: SparkJvm) -> list[str | Path]:
+    arguments = ("--host", "spark-master", "--port", 7077, "--webui-port", 8080)
+    return jvm.command(f"{_DEPLOY}.master.Master", *arguments, heap=DAEMON_HEAP)
+
+
+def _worker(jvm: SparkJvm) -> list[str | Path]:
+    cores, memory = os.environ["SPARK_WORKER_CORES"], os.environ["SPARK_WORKER_MEMORY"]
+    arguments = ("--host", jvm.local_ip, "--port", 7078, "--webui-port", 8081, "--cores", cores, "--memory", memory)
+    return jvm.command(
+        f"{_DEPLOY}.worker.Worker", *arguments, "--work-dir", FOLDER / "work", MASTER_URL, heap=DAEMON_HEAP
+    )
+
+
+def _connect(jvm: SparkJvm) -> list[str | Path]:
+    properties: dict[str, str | int] = {
+        **connect_properties(port=CONNECT_PORT, scratch=FOLDER, host=jvm.local_ip, address=jvm.local_ip),
+        **Lake(settings()).store.spark_properties(),
+        "spark.master": MASTER_URL,
+        "spark.executor.memory": os.environ["SPARK_WORKER_MEMORY"],
+        "spark.executor.extraClassPath": "/opt/spark/jars/*",
+        "spark.executor.extraJavaOptions": " ".join(java_options()),
+        # The driver's ports are chosen at each start; executors reach it by its address.
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": EVENTS.as_uri(),
+        # A server runs for weeks, and its log is not to fill the disk.
+        "spark.eventLog.rolling.enabled": "true",
+        "spark.eventLog.rolling.maxFileSize": "16m",
+    }
+    return jvm.submit(CONNECT_SERVER, properties, heap=os.environ["SPARK_DRIVER_MEMORY"])
+
+
+def _history(jvm: SparkJvm) -> list[str | Path]:
+    properties = {
+        "spark.history.fs.logDirectory": EVENTS.as_uri(),
+        "spark.history.ui.port": HISTORY_PORT,
+        "spark.history.fs.update.interval": "60s",
+    }
+    options = [f"-D{name}={value}" for name, value in properties.items()]
+    return jvm.command(f"{_DEPLOY}.history.HistoryServer", heap=DAEMON_HEAP, options=options)
+
+
+if __name__ == "__main__":
+    main()
