@@ -48,6 +48,10 @@ up: $(STAMP) ## Start everything and stay: live producers, sink, Dagster UI; end
 down: $(STAMP) ## End what `make up` started
 	@$(BIN)/python -m infra.embedded down
 
+.PHONY: env
+env: ## Write .env with new secrets for docker-compose.yml; what it has already stays
+	@$(PYTHON) infra/docker/make_env.py
+
 .PHONY: browser
 browser: # The tests of the UI drive a real browser
 	@command -v chromium chromium-browser google-chrome >/dev/null || \

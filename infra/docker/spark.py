@@ -58,10 +58,11 @@ def _connect(jvm: SparkJvm) -> list[str | Path]:
         **connect_properties(port=CONNECT_PORT, scratch=FOLDER, host=jvm.local_ip, address=jvm.local_ip),
         **Lake(settings()).store.spark_properties(),
         "spark.master": MASTER_URL,
+        # Two drivers that commit a version at the same time never both believe they did.
+        "spark.delta.logStore.s3a.impl": "pdp.delta.ConditionalS3LogStore",
         "spark.executor.memory": os.environ["SPARK_WORKER_MEMORY"],
         "spark.executor.extraClassPath": "/opt/spark/jars/*",
         "spark.executor.extraJavaOptions": " ".join(java_options()),
-        # The driver's ports are chosen at each start; executors reach it by its address.
         "spark.eventLog.enabled": "true",
         "spark.eventLog.dir": EVENTS.as_uri(),
         # A server runs for weeks, and its log is not to fill the disk.
