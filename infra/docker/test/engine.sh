@@ -108,6 +108,10 @@ stand_ins() {
     cp "$HERE/stand-ins/postgres-entrypoint.sh" "$scratch/"
     build postgres "$POSTGRES_IMAGE" "$scratch"
   fi
+  if missing "$NGINX_IMAGE"; then
+    say "stand-in $NGINX_IMAGE: Debian's nginx"
+    build nginx "$NGINX_IMAGE" "$scratch"
+  fi
   if missing "$GO_IMAGE"; then
     say "stand-in $GO_IMAGE: this machine's Go on Debian"
     tar -C "$(go env GOROOT)/.." --anchored --exclude=go/test --exclude=go/doc --exclude=go/api -cf "$scratch/go.tar" go
@@ -117,7 +121,7 @@ stand_ins() {
 
 build() {
   cp "$HERE/stand-ins/$1.Dockerfile" "$3/Dockerfile"
-  docker build -q --build-arg DEBIAN_IMAGE="$DEBIAN_IMAGE" -t "$2" "$3" >/dev/null
+  docker build -q --build-arg DEBIAN_IMAGE="$DEBIAN_IMAGE" -t "$2" "$3" >/dev/null 2>"$3/build.log" || { tail -20 "$3/build.log" >&2; exit 1; }
 }
 
 stop() {

@@ -1,0 +1,128 @@
+"""docker-compose.yml as a text: what must hold of every service is compared without an engine."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.docker import make_env
+from platform_core.settings import REPOSITORY, Settings
+
+FILE = REPOSITORY / "docker-compose.yml"
+COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+ONE_SHOTS = {"store-init", "kafka-access", "provision", "shop-init", "pdp"}
+PUBLISHED = {"ui-proxy": "8080", "store": "9001"}
+# What others than the platform's Settings read: the images' programs, and the JVMs of Spark and Kafka.
+NO_SETTINGS = re.compile(
+    r"MINIO_|KAFKA_[A-Z_]+_PASSWORD$|CLUSTER_ID|NODE_|CONTROLLER_ONLY|HEAP|POSTGRES_PASSWORD|[A-Z]+_DB_PASSWORD"
+    r"|SPARK_(LOCAL_IP|WORKER_|DRIVER_MEMORY)|UI_(USER|PASSWORD|HOSTS)|WAREHOUSE_|DAGSTER_HOME|HISTORY_"
+)
+SECRET = re.compile(r"PASSWORD|SECRET_KEY|_DSN|_URL$")
+
+
+@pytest.fixture(params=SERVICES, ids=str)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_a_service_is_hardened_limited_and_rotates_its_log(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert {"mem_limit", "cpus", "pids_limit"} <= service.keys()
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+    assert "privileged" not in service
+    assert "network_mode" not in service
+
+
+def test_a_service_is_checked_and_started_again(name: str) -> None:
+    service = SERVICES[name]
+    if name in ONE_SHOTS:
+        assert service["restart"] in ("on-failure:5", "no")
+        return
+    assert service["restart"] == "unless-stopped"
+    assert service["healthcheck"]["test"][0] == "CMD"
+    assert "stop_grace_period" in service or name.startswith(("spark-master", "spark-worker"))
+
+
+def test_only_the_ui_and_the_console_are_published_beyond_this_machine(name: str) -> None:
+    for port in SERVICES[name].get("ports", ()):
+        if not port.startswith("127.0.0.1:"):
+            assert port.rsplit(":", 1)[-1] == PUBLISHED[name]
+
+
+def test_no_secret_has_a_default_and_none_is_an_argument(name: str) -> None:
+    service = SERVICES[name]
+    for variable, value in service.get("environment", {}).items():
+        if SECRET.search(variable) and "${" in str(value) and variable not in ("UI_URL", "SLACK_WEBHOOK_URL"):
+            assert ":?" in value, variable
+    assert "PASSWORD" not in str(service.get("command", "")) + str(service["healthcheck"]["test"])
+
+
+def test_a_variable_is_known_to_who_reads_it(name: str) -> None:
+    known = {field.upper() for field in Settings.model_fields}
+    for variable in SERVICES[name].get("environment", {}):
+        assert variable in known or NO_SETTINGS.match(variable), variable
+
+
+def test_a_password_of_kafka_is_given_to_the_brokers_and_to_its_user_alone() -> None:
+    brokers = SERVICES["kafka-1"]["environment"]
+    for variable, value in brokers.items():
+        if not variable.startswith("KAFKA_") or variable == "KAFKA_CONTROLLER_PASSWORD":
+            continue
+        user = variable.removeprefix("KAFKA_").removesuffix("_PASSWORD").lower().replace("_", "-")
+        for name, service in SERVICES.items():
+            environment = service.get("environment", {})
+            if name in ("kafka-1", "kafka-2") or value not in environment.values():
+                continue
+            owner = environment.get("KAFKA_USERNAME") or ("admin" if "KAFKA_ADMIN_USERNAME" in environment else name)
+            assert owner == user, f"{name} has the password of {user}"
+
+
+def test_only_the_orchestrator_is_on_all_networks() -> None:
+    everywhere = {name for name, service in SERVICES.items() if len(service["networks"]) == len(COMPOSE["networks"])}
+    assert everywhere == {"dagster-code", "dagster-daemon"}
+
+
+def test_images_are_pinned_and_said_once() -> None:
+    pinned = dict(
+        line.split("=", 1)
+        for line in (REPOSITORY / "infra/docker/images.env").read_text().splitlines()
+        if not line.startswith("#")
+    )
+    public = {s["image"] for s in SERVICES.values() if not s["image"].startswith("pdp/")}
+    assert public <= set(pinned.values())
+    for file in ("infra/docker/Dockerfile", "infra/docker/store/Dockerfile"):
+        for variable, image in re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", (REPOSITORY / file).read_text(), re.MULTILINE):
+            assert pinned[variable] == image
+    assert not [image for image in pinned.values() if image.endswith(":latest") or ":" not in image]
+
+
+def test_the_file_of_secrets_has_each_one_that_is_asked_for_and_keeps_it() -> None:
+    asked = set(re.findall(r"\$\{([A-Z0-9_]+):\?", FILE.read_text(encoding="utf-8")))
+    now = datetime(2026, 11, 27, tzinfo=UTC)
+    first = make_env.completed({}, now)
+    assert asked <= first.keys()
+    assert all(len(first[name]) == 48 for name in make_env.SECRETS)
+    assert len({first[name] for name in make_env.SECRETS}) == len(make_env.SECRETS)
+    again = make_env.completed({**first, "UI_PASSWORD": ""}, now)
+    assert again["UI_PASSWORD"] not in ("", first["UI_PASSWORD"])
+    assert {name: value for name, value in again.items() if name != "UI_PASSWORD"} == {
+        name: value for name, value in first.items() if name != "UI_PASSWORD"
+    }
+
+
+def test_the_file_of_secrets_is_its_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make_env, "ENV_FILE", tmp_path / ".env")
+    assert make_env.main() == 0
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    before = (tmp_path / ".env").read_text()
+    assert make_env.main() == 0
+    assert (tmp_path / ".env").read_text() == before
