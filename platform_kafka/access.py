@@ -18,7 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from platform_core.domain.catalog import Catalog
+from platform_core.domain.catalog import Catalog, Domain
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
 from platform_kafka.clients import connect_admin
@@ -85,11 +85,15 @@ def grant(settings: Settings, catalog: Catalog, *, wait_seconds: float = 60.0) -
 
 def _producers(catalog: Catalog) -> Iterator[Rule]:
     for domain in catalog:
-        # The simulated shop's past is sent for all domains at once.
-        for user in (producer_user(domain.name), SIMULATION):
-            yield Rule(user, "topic", domain.topic.name, _WRITE)
-            yield Rule(user, "topic", dlq_name(domain), _WRITE)
-            yield Rule(user, "topic", PIPELINE_ALERTS, _WRITE)
+        user = producer_user(domain.name)
+        yield from _sending(user, domain)
+        yield from _sending(SIMULATION, domain)  # the simulated shop's past is sent for all domains at once
+        yield Rule(user, "topic", PIPELINE_ALERTS, _WRITE)
+
+
+def _sending(user: str, domain: Domain) -> Iterator[Rule]:
+    yield Rule(user, "topic", domain.topic.name, _WRITE)
+    yield Rule(user, "topic", dlq_name(domain), _WRITE)
 
 
 def _sink(catalog: Catalog) -> Iterator[Rule]:

@@ -64,6 +64,11 @@ def test_nobody_but_the_registry_creates_a_topic_and_only_its_own(catalog: Catal
     assert not may(every, "registry", "WRITE", "topic", "raw-orders")
 
 
+def test_a_rule_is_said_once(catalog: Catalog) -> None:
+    every = [(r.user, r.kind, r.name, r.prefix, operation) for r in rules(catalog) for operation in r.operations]
+    assert len(every) == len(set(every))  # Kafka's client refuses two of one kind
+
+
 def test_the_documented_roles_are_those_of_the_rules(catalog: Catalog) -> None:
     text = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
     table = text.split("### Users of Kafka", 1)[1].split("\n#", 1)[0]
