@@ -37,7 +37,7 @@ def main() -> None:
         shutil.rmtree(FOLDER / name, ignore_errors=True)
     command = {"master": _master, "worker": _worker, "connect": _connect, "history": _history}[role](jvm)
     environment = {**os.environ, **jvm.environment(), "SPARK_LOCAL_DIRS": str(FOLDER / "tmp")}
-    os.execve(command[0], [str(part) for part in command], environment)  # noqa: S606 - that is the purpose
+    os.execve(command[0], [str(part) for part in command], environment)
 
 
 def _master(jvm: SparkJvm) -> list[str | Path]:

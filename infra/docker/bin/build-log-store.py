@@ -10,4 +10,6 @@ jars, target = map(Path, sys.argv[1:])
 [compiler] = (jars / "ecj").glob("*.jar")
 classpath = [*(jars / "delta").glob("delta-storage-*.jar"), *(jars / "hadoop").glob("*.jar")]
 sources = sorted(Path("infra/delta_log_store").glob("*.java"))
-build_jar("delta-log-store", sources, target, jdk=Jdk(Path("/opt/java/openjdk"), 17), compiler=compiler, classpath=classpath)
+build_jar(
+    "delta-log-store", sources, target, jdk=Jdk(Path("/opt/java/openjdk"), 17), compiler=compiler, classpath=classpath
+)

@@ -6,7 +6,9 @@ import psycopg2
 
 from platform_core.settings import settings
 
-QUESTION = "select count(*) from pg_stat_activity where application_name = 'pdp-shop' and now() - state_change < '1 min'"
+QUESTION = (
+    "select count(*) from pg_stat_activity where application_name = 'pdp-shop' and now() - state_change < '1 min'"
+)
 
 with psycopg2.connect(settings().postgres_dsn.get_secret_value(), connect_timeout=5) as connection:
     with connection.cursor() as cursor:

@@ -1,0 +1,377 @@
+"""The platform in Compose, built and run: `make compose-test`. Its tests go from a first start to faults, in order.
+
+What can be judged without an engine is in tests/unit/infra/test_compose.py. Needs Docker with Compose v2, and takes
+some minutes; the stack of this repository's `.env` is started, and stays unless COMPOSE_TEST_DOWN is set.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from platform_core.domain.catalog import load_catalog
+from platform_core.settings import REPOSITORY, settings
+
+START_SECONDS = 1200
+DONE_SECONDS = 1200
+ENV_FILE = REPOSITORY / ".env"
+
+# From whose container which address must not be reached: a service of another network, or a door of another role.
+FORBIDDEN = {
+    "producer-events": [
+        "store:9000",
+        "172.20.1.1:9000",
+        "spark-connect:15002",
+        "172.20.3.13:15002",
+        "dagster-webserver:3000",
+    ],
+    "s3-sink-consumer": ["172.20.0.10:4000", "172.20.3.13:15002", "dagster-webserver:3000"],
+    "spark-worker-1": ["kafka-1:9092", "postgres:5432", "172.20.0.10:4000"],
+    "ui-proxy": ["kafka-1:9092", "store:9000", "spark-master:7077"],
+    "warehouse": ["store:9000", "kafka-1:9092", "postgres:5432", "172.20.0.10:4000"],
+    "registry": ["store:9000", "172.20.0.10:4000", "spark-master:7077"],
+}
+PERMITTED = {
+    "producer-events": ["kafka-1:9092", "registry:8081"],
+    "spark-worker-1": ["store:9000", "spark-master:7077"],
+}
+
+
+def compose(*arguments: str, check: bool = True, timeout: float = 300) -> str:
+    """Run `docker compose` and return what it printed."""
+    done = subprocess.run(
+        ["docker", "compose", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout, check=False
+    )
+    if check and done.returncode:
+        raise AssertionError(
+            f"docker compose {' '.join(arguments)}: {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        )
+    return done.stdout
+
+
+def docker(*arguments: str) -> str:
+    """Run `docker` and return what it printed."""
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=300, check=True).stdout
+
+
+def pdp(*arguments: str) -> Any:
+    """Run an operator's command and return its answer."""
+    return json.loads(compose("run", "--rm", "-T", "pdp", *arguments, "--json", check=False))
+
+
+def states() -> dict[str, str]:
+    """Return each service's health, or how its one-shot ended."""
+    lines = compose("ps", "--all", "--format", "{{.Service}}\t{{.Health}}\t{{.State}}\t{{.ExitCode}}").splitlines()
+    found = {}
+    for line in lines:
+        service, health, state, code = line.split("\t")
+        found[service] = health or f"{state} {code}"
+    return found
+
+
+def wait_healthy(seconds: float = 300) -> None:
+    """Wait until every service is healthy and every one-shot has ended well."""
+    deadline = time.monotonic() + seconds
+    while bad := {name: state for name, state in states().items() if state not in ("healthy", "exited 0")}:
+        assert time.monotonic() < deadline, bad
+        time.sleep(3)
+
+
+def wait_audit_clean(seconds: float = 600) -> None:
+    """Wait until the audit explains every difference; records that are on their way need a moment."""
+    deadline = time.monotonic() + seconds
+    while True:
+        report = pdp("audit")
+        if report.get("ok"):
+            return
+        assert time.monotonic() < deadline, json.dumps(report, indent=1)[-4000:]
+        time.sleep(10)
+
+
+def environment() -> dict[str, str]:
+    """Return the variables of `.env`."""
+    lines = ENV_FILE.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def kill(service: str) -> None:
+    """Kill the process of a service's container as a crash would: a `docker kill` would count as a wish."""
+    container = compose("ps", "--quiet", service).strip()
+    os.kill(int(docker("inspect", "-f", "{{.State.Pid}}", container)), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stack() -> Iterator[None]:
+    """Start everything; say what was wrong when it does not come up."""
+    try:
+        compose("up", "--detach", "--build", "--wait", timeout=START_SECONDS)
+    except AssertionError:
+        for service, state in states().items():
+            if state not in ("healthy", "exited 0"):
+                print(f"--- {service}: {state}\n" + compose("logs", "--tail", "30", service, check=False))
+        raise
+    yield
+    if os.environ.get("COMPOSE_TEST_DOWN"):
+        compose("down", "--volumes", timeout=600)
+
+
+def test_every_service_is_healthy() -> None:
+    wait_healthy()
+
+
+def test_the_dates_of_history_become_done_by_the_sensors_alone() -> None:
+    today = datetime.now(UTC).date().isoformat()
+    names = set(load_catalog(settings().domains_file).names)
+    deadline = time.monotonic() + DONE_SECONDS
+    while True:
+        rows = pdp("partitions", "list")["partitions"]
+        done = {(row["domain"], row["partition_date"]) for row in rows if row["status"] == "DONE"}
+        wanted = {(row["domain"], row["partition_date"]) for row in rows if row["partition_date"] < today}
+        ready = {(domain, day) for domain, day in wanted if _is_ready(day)}
+        if {domain for domain, _ in ready & done} == names and ready <= done:
+            return
+        assert time.monotonic() < deadline, [row for row in rows if row["status"] != "DONE"]
+        time.sleep(10)
+
+
+def _is_ready(day: str) -> bool:
+    # A date is processed from 06:00 UTC of the next day on.
+    since = datetime.now(UTC) - datetime.fromisoformat(day).replace(tzinfo=UTC)
+    return since.total_seconds() > (24 + 7) * 3600
+
+
+def test_nothing_was_lost() -> None:
+    wait_audit_clean()
+
+
+@pytest.mark.parametrize("service", FORBIDDEN)
+def test_a_service_reaches_its_own_networks_only(service: str) -> None:
+    for address in FORBIDDEN[service]:
+        assert not _reaches(service, address), f"{service} reaches {address}"
+    for address in PERMITTED.get(service, ()):
+        assert _reaches(service, address), f"{service} does not reach {address}"
+
+
+def _reaches(service: str, address: str) -> bool:
+    host, port = address.split(":")
+    script = f"timeout 3 bash -c '</dev/tcp/{host}/{port}' 2>/dev/null && echo yes || echo no"
+    return compose("exec", "-T", service, "bash", "-c", script).strip() == "yes"
+
+
+def test_the_orchestrators_database_takes_no_login_from_the_producers_network() -> None:
+    url = f"postgresql://dagster:{environment()['DAGSTER_DB_PASSWORD']}@shop-database:5432/dagster"
+    script = "import os, psycopg2; psycopg2.connect(os.environ['URL'], connect_timeout=5)"
+    done = _run_in("producer-orders", script, URL=url)
+    assert done.returncode
+    assert "no pg_hba.conf entry" in done.stderr
+
+
+def _run_in(service: str, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a service's container; its variables are in this process's environment, not on a command line."""
+    names = [part for name in variables for part in ("--env", name)]
+    return subprocess.run(
+        ["docker", "compose", "exec", "-T", *names, service, "python", "-c", script],
+        cwd=REPOSITORY,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+_SEND = """
+import os, sys, confluent_kafka as ck
+from platform_core.settings import settings
+from platform_kafka.topics import kafka_client_config
+errors = []
+p = ck.Producer({**kafka_client_config(settings()), "message.timeout.ms": 15000, "log_level": 0})
+p.produce(sys.argv[1], b"{}", on_delivery=lambda e, m: errors.append(e))
+p.flush(20)
+print(errors[0].name() if errors and errors[0] else "taken")
+"""
+_READ = """
+import sys, time, confluent_kafka as ck
+from platform_core.settings import settings
+from platform_kafka.topics import kafka_client_config
+c = ck.Consumer({**kafka_client_config(settings()), "group.id": "another", "log_level": 0})
+c.assign([ck.TopicPartition(sys.argv[1], 0, 0)])
+deadline = time.monotonic() + 20
+while time.monotonic() < deadline:
+    m = c.poll(1)
+    if m is not None:
+        print(m.error().name() if m.error() else "read"); break
+"""
+
+
+@pytest.mark.parametrize(
+    ("service", "script", "topic"),
+    [
+        ("producer-events", _SEND, "raw-orders"),
+        ("producer-orders", _SEND, "dlq-raw-events"),
+        ("producer-orders", _READ, "raw-orders"),
+        ("s3-sink-consumer", _SEND, "raw-orders"),
+        ("s3-sink-consumer", _READ, "pipeline-alerts"),
+        ("dagster-daemon", _SEND, "raw-orders"),
+    ],
+)
+def test_a_user_of_kafka_is_refused_what_is_not_its_own(service: str, script: str, topic: str) -> None:
+    script = script.replace("sys.argv[1]", repr(topic))
+    assert _run_in(service, script).stdout.strip() == "TOPIC_AUTHORIZATION_FAILED"
+
+
+def test_the_host_shows_two_ports_beyond_loopback() -> None:
+    shown = set()
+    for line in docker("ps", "--filter", "label=com.docker.compose.project=pdp", "--format", "{{.Ports}}").splitlines():
+        shown |= set(re.findall(r"(?:0\.0\.0\.0|\[::\]|:::?):(\d+)->", line))
+    variables = environment()
+    expected = {variables.get("UI_PORT", "8080"), variables.get("STORE_CONSOLE_PORT", "9001")}
+    assert shown == expected
+    outside = next(ip for ip in docker_host_addresses() if not ip.startswith("127."))
+    for port in ("9000", "5432", "8081", "7077", "18080", "8082", "8083"):
+        with pytest.raises(OSError):
+            socket.create_connection((outside, int(port)), timeout=2).close()
+    for port in expected:
+        socket.create_connection((outside, int(port)), timeout=5).close()
+
+
+def docker_host_addresses() -> list[str]:
+    """Return this host's own addresses that are no network's of Compose."""
+    found = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()
+    return [ip for ip in found if ":" not in ip and not ip.startswith("172.2")]
+
+
+def _ask_ui(path: str, **headers: str) -> int:
+    port = environment().get("UI_PORT", "8080")
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", headers={k.replace("_", "-"): v for k, v in headers.items()}
+    )
+    if "graphql" in path and "?" not in path:
+        request.data = json.dumps({"query": "{version}"}).encode()
+        request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_ui_wants_a_login_its_own_name_and_its_own_pages() -> None:
+    variables = environment()
+    login = "Basic " + b64encode(f"{variables['UI_USER']}:{variables['UI_PASSWORD']}".encode()).decode()
+    own = f"http://127.0.0.1:{variables.get('UI_PORT', '8080')}"
+    assert _ask_ui("/graphql") == 401
+    assert _ask_ui("/graphql", Authorization="Basic " + b64encode(b"pdp:pdp").decode()) == 401
+    assert _ask_ui("/graphql", Authorization=login) == 200
+    assert _ask_ui("/graphql", Authorization=login, Origin=own) == 200
+    assert _ask_ui("/graphql", Authorization=login, Origin="http://evil.example") == 403
+    assert _ask_ui("/graphql", Authorization=login, Sec_Fetch_Site="cross-site") == 403
+    assert _ask_ui("/graphql?query={version}", Authorization=login) == 405
+    assert _ask_ui("/graphql", Authorization=login, Host="evil.example") == 421
+
+
+def test_no_secret_is_in_an_image_a_log_or_a_command_line() -> None:
+    secrets = [value for name, value in environment().items() if "PASSWORD" in name]
+    processes = subprocess.run(["ps", "-eo", "args", "-ww"], capture_output=True, text=True, check=True).stdout
+    logs = compose("logs", "--no-color", timeout=600)
+    images = docker("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=pdp/*").split()
+    history = "".join(docker("history", "--no-trunc", image) + docker("inspect", image) for image in images)
+    for text, what in ((processes, "a command line"), (logs, "a log"), (history, "an image's description")):
+        assert not [1 for secret in secrets if secret in text], f"a secret is in {what}"
+    # As root, because a file that only its owner reads would hide there.
+    script = "grep -rlF -f - /opt /etc /usr/local/bin /tmp 2>/dev/null || true"
+    for image in images:
+        done = subprocess.run(
+            [
+                "docker",
+                "run",
+                "--rm",
+                "-i",
+                "--user",
+                "0",
+                "--network",
+                "none",
+                "--entrypoint",
+                "bash",
+                image,
+                "-c",
+                script,
+            ],
+            input="\n".join(secrets),
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=True,
+        )
+        assert not done.stdout, f"{image}: {done.stdout}"
+
+
+def test_a_start_without_a_secret_names_the_variable() -> None:
+    done = subprocess.run(
+        ["docker", "compose", "--env-file", "/dev/null", "config", "-q"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode
+    assert "run make env" in done.stderr
+
+
+def test_a_broker_may_stop() -> None:
+    for broker in ("kafka-1", "kafka-2"):
+        compose("stop", broker)
+        time.sleep(20)  # records are sent and read meanwhile
+        compose("start", broker)
+        wait_healthy()
+    wait_audit_clean()
+
+
+@pytest.mark.parametrize(
+    "service", ["s3-sink-consumer", "spark-worker-1", "dagster-daemon", "producer-orders", "kafka-1"]
+)
+def test_a_killed_service_comes_back(service: str) -> None:
+    before = docker("inspect", "-f", "{{.RestartCount}}", compose("ps", "--quiet", service).strip())
+    kill(service)
+    deadline = time.monotonic() + 120
+    while docker("inspect", "-f", "{{.RestartCount}}", compose("ps", "--quiet", service).strip()) == before:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    wait_healthy()
+
+
+def test_nothing_was_lost_by_the_kills() -> None:
+    wait_audit_clean()
+
+
+def test_a_drive_may_be_lost() -> None:
+    compose("exec", "-T", "store", "bash", "-c", "rm -rf /drives/3/data-lake /drives/3/.minio.sys/buckets")
+    wait_audit_clean()
+
+
+def test_each_service_may_be_restarted() -> None:
+    for service, state in states().items():
+        if state == "healthy":
+            compose("restart", service)
+    wait_healthy(600)
+    wait_audit_clean()
+
+
+def test_the_host_may_restart() -> None:
+    compose("stop", timeout=600)
+    compose("up", "--detach", "--wait", timeout=START_SECONDS)
+    wait_healthy()
+    wait_audit_clean()
