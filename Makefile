@@ -52,6 +52,11 @@ down: $(STAMP) ## End what `make up` started
 env: ## Write .env with new secrets for docker-compose.yml; what it has already stays
 	@$(PYTHON) infra/docker/make_env.py
 
+.PHONY: compose-test
+compose-test: $(STAMP) env ## Build and start docker-compose.yml, prove it under faults; as root on Debian it installs what that needs
+	@infra/docker/test/engine.sh start && infra/docker/test/engine.sh compose && infra/docker/test/engine.sh stand-ins
+	@eval "$$(infra/docker/test/engine.sh env)" && $(BIN)/python -m pytest -v --timeout=3600 infra/docker/test
+
 .PHONY: browser
 browser: # The tests of the UI drive a real browser
 	@command -v chromium chromium-browser google-chrome >/dev/null || \

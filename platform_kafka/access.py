@@ -33,7 +33,7 @@ _WRITE = ("WRITE", "DESCRIBE")
 
 
 @dataclass(frozen=True)
-class Rule:
+class AccessRule:
     """What one user may do with one resource.
 
     Attributes:
@@ -56,7 +56,7 @@ def producer_user(domain: str) -> str:
     return f"producer-{domain}"
 
 
-def rules(catalog: Catalog) -> list[Rule]:
+def rules(catalog: Catalog) -> list[AccessRule]:
     """Return every rule of the platform's users. The admin and the brokers are super users and need none."""
     return [*_producers(catalog), *_sink(catalog), *_orchestrator(), *_operator(), *_registry()]
 
@@ -83,51 +83,51 @@ def grant(settings: Settings, catalog: Catalog, *, wait_seconds: float = 60.0) -
     return {user: sum(len(rule.operations) for rule in every if rule.user == user) for user in users}
 
 
-def _producers(catalog: Catalog) -> Iterator[Rule]:
+def _producers(catalog: Catalog) -> Iterator[AccessRule]:
     for domain in catalog:
         user = producer_user(domain.name)
         yield from _sending(user, domain)
         yield from _sending(SIMULATION, domain)  # the simulated shop's past is sent for all domains at once
-        yield Rule(user, "topic", PIPELINE_ALERTS, _WRITE)
+        yield AccessRule(user, "topic", PIPELINE_ALERTS, _WRITE)
 
 
-def _sending(user: str, domain: Domain) -> Iterator[Rule]:
-    yield Rule(user, "topic", domain.topic.name, _WRITE)
-    yield Rule(user, "topic", dlq_name(domain), _WRITE)
+def _sending(user: str, domain: Domain) -> Iterator[AccessRule]:
+    yield AccessRule(user, "topic", domain.topic.name, _WRITE)
+    yield AccessRule(user, "topic", dlq_name(domain), _WRITE)
 
 
-def _sink(catalog: Catalog) -> Iterator[Rule]:
+def _sink(catalog: Catalog) -> Iterator[AccessRule]:
     for domain in catalog:
-        yield Rule(SINK, "topic", domain.topic.name, _READ)
-        yield Rule(SINK, "topic", dlq_name(domain), _WRITE)
-    yield Rule(SINK, "topic", PROCESSED_EVENTS, _WRITE)
-    yield Rule(SINK, "topic", PIPELINE_ALERTS, _WRITE)
-    yield Rule(SINK, "group", SINK_GROUP, ("READ", "DESCRIBE"))
+        yield AccessRule(SINK, "topic", domain.topic.name, _READ)
+        yield AccessRule(SINK, "topic", dlq_name(domain), _WRITE)
+    yield AccessRule(SINK, "topic", PROCESSED_EVENTS, _WRITE)
+    yield AccessRule(SINK, "topic", PIPELINE_ALERTS, _WRITE)
+    yield AccessRule(SINK, "group", SINK_GROUP, ("READ", "DESCRIBE"))
 
 
-def _orchestrator() -> Iterator[Rule]:
+def _orchestrator() -> Iterator[AccessRule]:
     # Discovery, the audit and the alerts read; of the topics it writes to one.
-    yield Rule(ORCHESTRATOR, "topic", "*", _READ)
-    yield Rule(ORCHESTRATOR, "topic", PIPELINE_ALERTS, _WRITE)
-    yield Rule(ORCHESTRATOR, "group", "*", ("DESCRIBE",))
+    yield AccessRule(ORCHESTRATOR, "topic", "*", _READ)
+    yield AccessRule(ORCHESTRATOR, "topic", PIPELINE_ALERTS, _WRITE)
+    yield AccessRule(ORCHESTRATOR, "group", "*", ("DESCRIBE",))
 
 
-def _operator() -> Iterator[Rule]:
+def _operator() -> Iterator[AccessRule]:
     # `pdp`: looks at everything, sends dead letters again, sets the sink's offsets back. Topics are the admin's.
-    yield Rule(OPERATOR, "topic", "*", (*_READ, "WRITE"))
-    yield Rule(OPERATOR, "group", "*", ("READ", "DESCRIBE", "DELETE"))
+    yield AccessRule(OPERATOR, "topic", "*", (*_READ, "WRITE"))
+    yield AccessRule(OPERATOR, "group", "*", ("READ", "DESCRIBE", "DELETE"))
 
 
-def _registry() -> Iterator[Rule]:
+def _registry() -> Iterator[AccessRule]:
     # Its journal and snapshots; other topics are none of its business.
     operations = (*_READ, "WRITE", "CREATE")
-    yield Rule(REGISTRY, "topic", "kafkasql-", operations, prefix=True)
-    yield Rule(REGISTRY, "topic", "registry-events", operations)
-    yield Rule(REGISTRY, "group", "apicurio-", ("READ", "DESCRIBE"), prefix=True)
-    yield Rule(REGISTRY, "cluster", "kafka-cluster", ("DESCRIBE",))
+    yield AccessRule(REGISTRY, "topic", "kafkasql-", operations, prefix=True)
+    yield AccessRule(REGISTRY, "topic", "registry-events", operations)
+    yield AccessRule(REGISTRY, "group", "apicurio-", ("READ", "DESCRIBE"), prefix=True)
+    yield AccessRule(REGISTRY, "cluster", "kafka-cluster", ("DESCRIBE",))
 
 
-def _bindings(rule: Rule) -> Iterator[AclBinding]:
+def _bindings(rule: AccessRule) -> Iterator[AclBinding]:
     kinds = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP, "cluster": ResourceType.BROKER}
     pattern = ResourcePatternType.PREFIXED if rule.prefix else ResourcePatternType.LITERAL
     for operation in rule.operations:

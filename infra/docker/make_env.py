@@ -70,9 +70,7 @@ def main() -> int:
     variables = completed(existing, datetime.now(UTC))
     draft = ENV_FILE.with_name(".env.new")
     with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(
-            "# The installation's secrets and what differs by it. Written by `make env`; keep it off every repository.\n"
-        )
+        file.write("# Secrets and what differs by installation, written by `make env`; keep it off every repository.\n")
         file.writelines(f"{name}={value}\n" for name, value in variables.items())
     draft.replace(ENV_FILE)
     added = len(variables) - sum(bool(value) for value in existing.values())

@@ -10,7 +10,7 @@ QUESTION = (
     "select count(*) from pg_stat_activity where application_name = 'pdp-shop' and now() - state_change < '1 min'"
 )
 
-with psycopg2.connect(settings().postgres_dsn.get_secret_value(), connect_timeout=5) as connection:
-    with connection.cursor() as cursor:
-        cursor.execute(QUESTION)
-        sys.exit(0 if cursor.fetchone() == (1,) else 1)
+dsn = settings().postgres_dsn.get_secret_value()
+with psycopg2.connect(dsn, connect_timeout=5) as connection, connection.cursor() as cursor:
+    cursor.execute(QUESTION)
+    sys.exit(0 if cursor.fetchone() == (1,) else 1)

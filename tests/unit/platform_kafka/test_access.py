@@ -8,7 +8,7 @@ import pytest
 
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.settings import REPOSITORY, settings
-from platform_kafka.access import Rule, producer_user, rules
+from platform_kafka.access import AccessRule, producer_user, rules
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def catalog() -> Catalog:
     return load_catalog(settings().domains_file)
 
 
-def may(every: list[Rule], user: str, operation: str, kind: str, name: str) -> bool:
+def may(every: list[AccessRule], user: str, operation: str, kind: str, name: str) -> bool:
     """Decide as Kafka does: no rule, no right."""
     return any(
         rule.user == user
