@@ -34,7 +34,7 @@ from platform_core.lake.key_versions import KeyVersions, Moves, version_columns
 from platform_core.lake.lake import Lake
 from spark_jobs import cli, steps, tables
 from spark_jobs.bronze import bronze_size, read_bronze, unreadable_file
-from spark_jobs.failures import translate_engine_errors
+from spark_jobs.failures import engine_is_gone, translate_engine_errors
 from spark_jobs.rule_arithmetic import without_overflow
 from spark_jobs.session import suit
 from spark_jobs.unevaluable_rows import unevaluable_rows
@@ -121,7 +121,9 @@ def run(
         # row, the hash, and only a date with bad rows is evaluated more often. Sail has no cache.
         try:
             counts = _counted(judged, domain, day, bronze, expected)
-        except PySparkException:
+        except PySparkException as error:
+            if engine_is_gone(error):
+                raise
             unevaluable = unevaluable_rows(spark, transformed, rules, domain)
             if not unevaluable:
                 raise

@@ -101,6 +101,12 @@ def open_session(remote: str, configuration: dict[str, str]) -> SparkSession:
     return cast(SparkSession, spark)
 
 
+def close_session(spark: SparkSession) -> None:
+    """Release a session on its server, which is asked for a second and not for the time of a query."""
+    cast(ConnectSession, spark).client.set_retry_policies([DefaultPolicy(max_retries=_FIRST_TRIES)])
+    spark.stop()
+
+
 def _down(endpoint: str, what: str) -> ServiceDownError:
     return ServiceDownError(
         f"The engine at {endpoint} (SPARK_REMOTE) {what}. Dates wait until it is back: look at its log, then start it"

@@ -42,6 +42,11 @@ _UNREACHABLE = re.compile(
 )
 
 
+def engine_is_gone(error: BaseException) -> bool:
+    """Return whether an engine's exception says that it answers no more, so that asking again only takes time."""
+    return bool(_UNREACHABLE.search(str(error)))
+
+
 @contextmanager
 def translate_engine_errors(
     job: str, domain: Domain, day: date, unreadable_file: Callable[[], str] = str
@@ -68,7 +73,7 @@ def translate_engine_errors(
     except (pe.PySparkException, OSError, ConnectionError) as error:
         text = str(error).split("\n\nJVM stacktrace")[0].strip()
         where = f"Job `{job}`, domain `{domain.name}`, date {day.isoformat()}"
-        if _UNREACHABLE.search(text):
+        if engine_is_gone(error):
             raise ServiceDownError(f"{where}: the engine is gone. The date waits until it is back.") from error
         if not _PASSES.search(text):
             if isinstance(error, _REFUSED_VALUE) or _VALUE.search(text):

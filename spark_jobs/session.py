@@ -54,6 +54,13 @@ def connect(remote: str, session_id: str | None = None) -> SparkSession:
     return _opened(remote, session_id, _SESSION_CONFIGURATION)
 
 
+def close(spark: SparkSession) -> None:
+    """End a session of `connect`; an engine that is gone has forgotten it already, and is not waited for."""
+    from spark_jobs.connect_channel import close_session
+
+    close_session(spark)
+
+
 def end(remote: str, session_id: str) -> None:
     """End what a session still runs, and the session: its process was killed, the engine works on for nobody.
 
@@ -70,7 +77,7 @@ def end(remote: str, session_id: str) -> None:
     try:
         spark.interruptAll()
     finally:
-        spark.stop()
+        close(spark)
 
 
 def _opened(remote: str, session_id: str | None, configuration: dict[str, str]) -> SparkSession:

@@ -31,7 +31,7 @@ class SparkEndpoint(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             TransientError: the endpoint does not answer.
         """
-        from spark_jobs.session import connect
+        from spark_jobs.session import close, connect
 
         spark = connect(settings().spark_remote, run_id)
         try:
@@ -40,7 +40,7 @@ class SparkEndpoint(dg.ConfigurableResource):  # type: ignore[type-arg]
             spark.interruptAll()
             raise
         finally:
-            spark.stop()
+            close(spark)
 
     def end_session(self, run_id: str) -> None:
         """End what the session of a run that is gone still executes."""

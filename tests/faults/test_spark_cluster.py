@@ -48,7 +48,7 @@ def bronze(rig: PipelineRig, day: date = DAY) -> None:
     rig.events_file(day, 25)
 
 
-def process(rig: PipelineRig, day: date = DAY, seconds: float = 400) -> list[str]:
+def process(rig: PipelineRig, day: date = DAY, seconds: float = 900) -> list[str]:
     """Let the platform itself bring the date to DONE, and return what happened to it."""
     deadline = time.monotonic() + seconds
     while True:

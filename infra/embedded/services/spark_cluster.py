@@ -174,6 +174,9 @@ class SparkCluster(SparkConnect):
         environment: Variables of driver and executors.
     """
 
+    # A driver that is restarted shares the cores with the executors that the dead one left.
+    start_timeout_seconds = 240.0
+
     def __init__(
         self,
         root: Path,

@@ -31,9 +31,12 @@ class _Config(grpc.GenericRpcHandler):
         self.asked: list[str] = []
         self.released = threading.Event()
         self.refuses = False
+        self.lost = False
 
     def service(self, details: Any) -> Any:
         self.asked.append(details.method.rpartition("/")[2])
+        if self.lost:
+            return grpc.unary_unary_rpc_method_handler(self._gone)
         return grpc.unary_unary_rpc_method_handler(
             self._answer,
             request_deserializer=base_pb2.ConfigRequest.FromString,
@@ -45,6 +48,9 @@ class _Config(grpc.GenericRpcHandler):
             context.abort(grpc.StatusCode.INTERNAL, "Cannot call methods on a stopped SparkContext.\nat Some.java")
         self.released.wait(60)
         return base_pb2.ConfigResponse(session_id=request.session_id)
+
+    def _gone(self, _request: Any, context: grpc.ServicerContext) -> Any:
+        context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
 
 
 @pytest.fixture
@@ -91,7 +97,17 @@ def test_a_query_may_take_its_time_and_a_lost_engine_may_not(server: tuple[_Conf
     while (wait := state.next_attempt()) is not None:
         waits += wait / 1000
     assert 30 < waits < 70
-    spark.client.close()
+    session.close(spark)
+    assert handler.asked[-1] == "ReleaseSession"
+
+
+def test_closing_a_session_does_not_wait_for_a_lost_engine(server: tuple[_Config, str]) -> None:
+    handler, remote = server
+    handler.released.set()
+    spark = session.connect(remote)
+    handler.lost = True
+    session.close(spark)
+    assert handler.asked.count("ReleaseSession") == 3  # it was nine, over 45 seconds
 
 
 def test_the_session_of_a_dead_run_is_not_waited_for(mute: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pyspark.errors.exceptions.connect import SparkConnectGrpcException
 from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.errors import PermanentError, PlatformError, ServiceDownError, TransientError
 from platform_core.settings import REPOSITORY
-from spark_jobs.failures import translate_engine_errors
+from spark_jobs.failures import engine_is_gone, translate_engine_errors
 
 DAY = date(2026, 11, 20)
 
@@ -93,3 +93,8 @@ def test_a_file_that_was_not_read_and_is_whole_means_that_the_store_was_away(use
         translate_engine_errors("bronze_to_silver", users, DAY, lambda: ""),
     ):
         raise SparkConnectGrpcException("[FAILED_READ_FILE.NO_HINT] Connection reset")
+
+
+def test_an_engine_that_is_gone_is_not_one_that_refused_a_value() -> None:
+    assert engine_is_gone(SparkConnectGrpcException("status = StatusCode.UNAVAILABLE"))
+    assert not engine_is_gone(SparkConnectGrpcException("Job aborted: [NUMERIC_VALUE_OUT_OF_RANGE] x"))
