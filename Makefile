@@ -15,6 +15,8 @@ SEED ?= 7
 ENGINE ?=
 # Workers of a Spark cluster that runs them; without it, what SPARK_WORKERS says.
 WORKERS ?=
+# Where the lake is: folder, or s3 for a bucket of an S3 server that is started too.
+STORE ?=
 
 .DEFAULT_GOAL := help
 
@@ -37,12 +39,12 @@ setup: $(STAMP) ## Install the Python packages, the JDK, Kafka, the registry, Po
 	@$(BIN)/python -m infra.embedded.toolchain
 
 .PHONY: demo
-demo: $(STAMP) ## The whole path, once: history → warehouse, a late correction, a report (DAYS, EVENTS_PER_DAY, SEED, ENGINE, WORKERS, KEEP=1)
-	@exec $(BIN)/python -m infra.embedded demo $(if $(KEEP),--keep) --days $(DAYS) --events-per-day $(EVENTS_PER_DAY) --seed $(SEED) $(if $(ENGINE),--engine $(ENGINE)) $(if $(WORKERS),--workers $(WORKERS))
+demo: $(STAMP) ## The whole path, once: history → warehouse, a late correction, a report (DAYS, EVENTS_PER_DAY, SEED, ENGINE, WORKERS, STORE, KEEP=1)
+	@exec $(BIN)/python -m infra.embedded demo $(if $(KEEP),--keep) --days $(DAYS) --events-per-day $(EVENTS_PER_DAY) --seed $(SEED) $(if $(ENGINE),--engine $(ENGINE)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(STORE),--store $(STORE))
 
 .PHONY: up
-up: $(STAMP) ## Start everything and stay: live producers, sink, Dagster UI; ends with Ctrl-C or `make down` (ENGINE, WORKERS)
-	@exec $(BIN)/python -m infra.embedded up $(if $(ENGINE),--engine $(ENGINE)) $(if $(WORKERS),--workers $(WORKERS))
+up: $(STAMP) ## Start everything and stay: live producers, sink, Dagster UI; ends with Ctrl-C or `make down` (ENGINE, WORKERS, STORE)
+	@exec $(BIN)/python -m infra.embedded up $(if $(ENGINE),--engine $(ENGINE)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(STORE),--store $(STORE))
 
 .PHONY: down
 down: $(STAMP) ## End what `make up` started

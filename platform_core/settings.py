@@ -7,6 +7,7 @@ Add a variable here and to `.env.example`, nowhere else; code receives a `Settin
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -196,6 +197,11 @@ class Settings(BaseSettings):
         None, description="Slack incoming webhook; alerts go there too, besides the topic pipeline-alerts"
     )
     ui_url: str = Field("http://127.0.0.1:3000", description="Base URL of Dagster's UI, for links in alerts")
+
+    @classmethod
+    def of(cls, variables: Mapping[str, str]) -> Settings:
+        """Return the settings of a process with these variables; what they leave out is this process's."""
+        return cls(**{name.lower(): value for name, value in variables.items()})  # type: ignore[arg-type]
 
     @field_validator("postgres_dsn")
     @classmethod

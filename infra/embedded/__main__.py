@@ -13,6 +13,7 @@ from platform_core.errors import ConfigurationError, PlatformError
 from platform_core.settings import Settings, settings
 
 ENGINES = ("spark", "sail")
+STORES = ("folder", "s3")
 MOST_DAYS = 366
 MOST_WORKERS = 64
 _WORKERS = "of a Spark cluster, instead of as many as SPARK_WORKERS says; 0 is none"
@@ -28,10 +29,12 @@ def main() -> int:
     demo.add_argument("--seed", type=int, default=7)
     demo.add_argument("--engine", choices=ENGINES, help="instead of the one that SPARK_ENGINE names")
     demo.add_argument("--workers", type=_workers, help=_WORKERS)
+    demo.add_argument("--store", choices=STORES, default="folder", help="where the lake is: a folder, or a bucket")
     demo.add_argument("--keep", action="store_true", help="stay after the report, with the UI")
     up = commands.add_parser("up", help="start everything and stay")
     up.add_argument("--engine", choices=ENGINES, help="instead of the one that SPARK_ENGINE names")
     up.add_argument("--workers", type=_workers, help=_WORKERS)
+    up.add_argument("--store", choices=STORES, help="where the lake is; by default where the first start put it")
     up.add_argument("--seed", type=int, default=7)
     commands.add_parser("down", help="end what `up` started")
     arguments = parser.parse_args()
@@ -55,10 +58,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "up":
         from infra.embedded.commands import up
 
-        return up.up(config, arguments.seed)
+        return up.up(config, arguments.seed, arguments.store)
     from infra.embedded.commands import demo
 
-    return demo.run(arguments.days, arguments.events_per_day, arguments.seed, config, keep=arguments.keep)
+    return demo.run(
+        arguments.days, arguments.events_per_day, arguments.seed, config, arguments.store, keep=arguments.keep
+    )
 
 
 def _sized(engine: str | None, workers: int | None) -> Settings:

@@ -26,6 +26,7 @@ from infra.embedded.errors import StackError
 from infra.embedded.processes.service import EmbeddedService
 from infra.embedded.progress import Reporter
 from infra.embedded.services.kafka import Kafka
+from infra.embedded.services.object_store import ObjectStore
 from infra.embedded.services.postgres import Postgres
 from infra.embedded.services.schema_registry import SchemaRegistry
 from infra.embedded.services.spark_cluster import SparkCluster
@@ -34,14 +35,19 @@ from infra.embedded.services.spark_history import SparkHistory
 from infra.embedded.services.spark_properties import event_log_properties
 from infra.embedded.services.warehouse import WarehouseService
 from infra.embedded.toolchain.toolchain import Toolchain
+from platform_core.lake.store_access import StoreAccess, store_access
 from platform_core.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 ALL_SERVICES = ("kafka", "schema_registry", "postgres", "warehouse", "spark")
+OBJECT_STORE = "object_store"
+"""The S3 server: started when it is asked for, and the lake is a bucket of it then."""
 _HISTORY = "spark_history"
-# What writes ends before what is written to; inside a wave nothing depends on anything.
-_STOP_WAVES = (("spark", "warehouse", _HISTORY), ("schema_registry", "kafka", "postgres"))
+# Inside a wave nothing depends on anything: an engine is started with the address of the lake, and what writes ends
+# before what is written to.
+_START_WAVES = ((OBJECT_STORE,), (*ALL_SERVICES, _HISTORY))
+_STOP_WAVES = (("spark", "warehouse", _HISTORY), ("schema_registry", "kafka", "postgres", OBJECT_STORE))
 _LOCK, _STATE = "stack.lock", "stack.json"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -53,7 +59,7 @@ class Stack:
 
     Args:
         root: Folder of everything the stack keeps: one folder a service, `lake`, `state`, `stack.json`.
-        services: Which services to start, of `ALL_SERVICES`.
+        services: Which services to start, of `ALL_SERVICES` and `OBJECT_STORE`.
         engine: What answers Spark Connect, `spark` or `sail`.
         durable: Keep the data of an earlier start; otherwise the folder is emptied first.
         toolchain: Where programs come from; one for all services.
@@ -75,10 +81,9 @@ class Stack:
         cores: int = 2,
         config: Settings | None = None,
     ) -> None:
-        if unknown := [name for name in services if name not in ALL_SERVICES]:
-            raise StackError(
-                f"Unknown service `{unknown[0]}`; the stack has {', '.join(ALL_SERVICES)}.",
-            )
+        known = (OBJECT_STORE, *ALL_SERVICES)
+        if unknown := [name for name in services if name not in known]:
+            raise StackError(f"Unknown service `{unknown[0]}`; the stack has {', '.join(known)}.")
         self.root = root.resolve()
         self.durable = durable
         self._reporter = reporter or Reporter()
@@ -86,7 +91,7 @@ class Stack:
         self._engine: Engine = engine
         self._driver_memory = driver_memory
         self._cores = cores
-        self._names = tuple(name for name in ALL_SERVICES if name in services)
+        self._names = tuple(name for name in known if name in services)
         self._config = config
         if self._event_logs and "spark" in self._names:
             self._names += (_HISTORY,)
@@ -111,11 +116,8 @@ class Stack:
         self._take_folder()
         try:
             with self._interruptible():
-                self._services = {name: self._build(name) for name in self._names}
-                for service in self._services.values():
-                    service.prepare()
-                self._reporter.line("Starting " + ", ".join(self._names))
-                self._start_all()
+                for wave in _START_WAVES:
+                    self._start_wave([name for name in self._names if name in wave])
             self._write_state()
         except BaseException:
             self.stop()
@@ -185,12 +187,18 @@ class Stack:
             "kafka": Kafka,
             "schema_registry": SchemaRegistry,
             "postgres": Postgres,
+            OBJECT_STORE: ObjectStore,
             "warehouse": WarehouseService,
         }
         return classes[name](folder, toolchain=self._toolchain, durable=self.durable)
 
     def _build_spark(self, folder: Path) -> SparkConnect:
+        access, variables = self._bucket()
+        in_bucket = self._engine == "spark" and bool(variables)
+        jars = self._toolchain.s3a_jars if in_bucket else []
         properties = event_log_properties(self._event_logs) if self._event_logs else {}
+        if in_bucket:
+            properties = {**properties, **access.spark_properties()}
         if self._engine == "spark" and self._config and self._config.spark_workers:
             return SparkCluster(
                 folder,
@@ -200,6 +208,7 @@ class Stack:
                 cores=self._config.spark_worker_cores,
                 memory=self._config.spark_worker_memory,
                 driver_memory=self._driver_memory,
+                jars=jars,
                 properties=properties,
             )
         return SparkConnect(
@@ -209,14 +218,29 @@ class Stack:
             engine=self._engine,
             cores=self._cores,
             driver_memory=self._driver_memory,
+            jars=jars,
             properties=properties,
+            environment=variables if self._engine == "sail" else {},
         )
 
     @property
     def _event_logs(self) -> Path | None:
         return self._config.spark_event_log_dir if self._config and self._engine == "spark" else None
 
-    def _start_all(self) -> None:
+    def _bucket(self) -> tuple[StoreAccess, dict[str, str]]:
+        """Return the access to the lake's bucket and its variables; there are none for a folder."""
+        store = self._services.get(OBJECT_STORE)
+        variables = store.env() if store is not None else {}
+        return store_access(Settings.of({"LAKE_URI": str(self.root / "lake"), **variables})), variables
+
+    def _start_wave(self, names: Sequence[str]) -> None:
+        if not names:
+            return
+        services = {name: self._build(name) for name in names}
+        self._services |= services
+        for service in services.values():
+            service.prepare()
+        self._reporter.line("Starting " + ", ".join(names))
         results: queue.SimpleQueue[tuple[str, BaseException | None]] = queue.SimpleQueue()
 
         def start(service: EmbeddedService) -> None:
@@ -227,9 +251,9 @@ class Stack:
                 results.put((service.name, error))
 
         # Daemon threads: after an interrupt nothing waits for them, their processes are ended by `stop`.
-        for service in self._services.values():
+        for service in services.values():
             threading.Thread(target=start, args=(service,), name=f"start-{service.name}", daemon=True).start()
-        for _ in self._services:
+        for _ in services:
             name, error = results.get()
             if error is not None:
                 raise error

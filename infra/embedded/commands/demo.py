@@ -21,6 +21,7 @@ from audit.report import AuditReport
 from audit.run import audit
 from infra.embedded.commands.demo_report import answer_questions, domain_rows, print_report, write_report
 from infra.embedded.commands.first_date import first_date
+from infra.embedded.commands.store_kind import StoreKind, services_with
 from infra.embedded.errors import StackError
 from infra.embedded.processes.workers import Workers
 from infra.embedded.progress import Reporter
@@ -60,15 +61,19 @@ class Demo:
         events_per_day: Clickstream events a day.
         seed: Seed of the history.
         config: Settings with the engine and its size.
+        store: Where the lake is: a folder, or a bucket of an S3 server.
         keep: Stay after the report, with the UI, until Ctrl-C.
     """
 
-    def __init__(self, days: int, events_per_day: int, seed: int, config: Settings, *, keep: bool) -> None:
+    def __init__(
+        self, days: int, events_per_day: int, seed: int, config: Settings, store: StoreKind, *, keep: bool
+    ) -> None:
         self.days = days
         self.events_per_day = events_per_day
         self.seed = seed
         self.config = config
         self.engine = config.spark_engine
+        self.store: StoreKind = store
         self.keep = keep
         self.end = datetime.now(UTC).date()
         self.reporter = Reporter()
@@ -85,6 +90,7 @@ class Demo:
         with self._timed("services"):
             stack = Stack(
                 ROOT,
+                services=services_with(self.store),
                 engine=self.engine,
                 reporter=self.reporter,
                 driver_memory=_driver_memory(self),
@@ -122,7 +128,8 @@ class Demo:
         }
         write_report(ROOT, self.report)
         if self.engine == "spark":
-            workers.start("warm-up", "infra.embedded.commands.warm_up", str(ROOT / "warm-up"), may_end=True)
+            scratch = str(ROOT / "warm-up") if lake.is_local else lake.uri("warm-up")
+            workers.start("warm-up", "infra.embedded.commands.warm_up", scratch, may_end=True)
         with self._timed("provision"):
             workers.run("producers", "provision")
             workers.run("simulation", "shop-init", "--seed", str(self.seed))
@@ -357,7 +364,7 @@ def _verdict(report: dict[str, Any], partitions: list[Any]) -> int:
     return int(bool(lost or unfinished or not corrected or not audited))
 
 
-def run(days: int, events_per_day: int, seed: int, config: Settings, *, keep: bool) -> int:
+def run(days: int, events_per_day: int, seed: int, config: Settings, store: StoreKind, *, keep: bool) -> int:
     """Run the demo; see `Demo`."""
     Path(ROOT).parent.mkdir(parents=True, exist_ok=True)
-    return Demo(days, events_per_day, seed, config, keep=keep).run()
+    return Demo(days, events_per_day, seed, config, store, keep=keep).run()

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from infra.embedded.commands.first_date import first_date_of
+from infra.embedded.commands.store_kind import StoreKind, services_with, store_of
 from infra.embedded.errors import StackError
 from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.workers import Workers
@@ -37,15 +38,19 @@ HISTORY_DAYS = 2
 HISTORY_EVENTS_PER_DAY = 20_000
 
 
-def up(config: Settings, seed: int) -> int:
+def up(config: Settings, seed: int, store: StoreKind | None = None) -> int:
     """Start everything, print where to look, and stay; return the exit code.
 
     Args:
         config: Settings with the engine and its size.
         seed: Seed of the shop and of the short history that the first start makes.
+        store: Where the lake is, a folder or a bucket; by default where the first start put it, in a folder.
     """
     reporter = Reporter()
-    with Stack(ROOT, engine=config.spark_engine, reporter=reporter, durable=True, config=config) as stack:
+    services = services_with(store_of(ROOT, store))
+    with Stack(
+        ROOT, services=services, engine=config.spark_engine, reporter=reporter, durable=True, config=config
+    ) as stack:
         SUPERVISOR.write_text(json.dumps({"pid": os.getpid(), "start": _start_time(os.getpid())}))
         opening = datetime.now(UTC).date() - timedelta(days=HISTORY_DAYS)
         env = {**stack.env(), **LIVE_SETTINGS, **first_date_of(HISTORY, opening)}

@@ -3,14 +3,14 @@
 A JVM's first date costs about 60 s of CPU where its second costs 12: classes are loaded and code is compiled. Nothing
 of it depends on the data, so it runs beside the replay. Nothing of the lake is read or written here.
 
-Usage: `python -m infra.embedded.commands.warm_up FOLDER`, with `SPARK_REMOTE` set; the folder is scratch.
+Usage: `python -m infra.embedded.commands.warm_up ROOT`, with `SPARK_REMOTE` set; the root is a scratch folder, or a
+prefix in the lake's bucket, so that the connector to it is warm too.
 """
 
 from __future__ import annotations
 
 import sys
 from datetime import date
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,18 +26,17 @@ from spark_jobs.session import connect
 ROWS = 2000
 
 
-def main(folder: str) -> int:
-    """Take made-up rows of one domain through both Spark jobs, below `folder`."""
-    config = settings().model_copy(update={"lake_uri": folder})
+def main(root: str) -> int:
+    """Take made-up rows of one domain through both Spark jobs, below `root`."""
+    config = settings().model_copy(update={"lake_uri": root})
     lake = Lake(config)
     domain = load_catalog(config.domains_file)[WARM_UP_DOMAIN]
     day = date(2024, 1, 1)
     rows = warm_up_rows(domain, day, ROWS)
     schema = bronze_schema(domain.contract)
     name = f"{lake.bronze_partition(domain, day)}/part-warm-up.parquet"
-    path = Path(lake.uri(name))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    lake.filesystem.create_dir(lake.path(lake.bronze_partition(domain, day)))
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), lake.path(name), filesystem=lake.filesystem)
     spark = connect(config.spark_remote)
     try:
         for _ in range(2):  # the second pass merges into tables that exist

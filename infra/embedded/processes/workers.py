@@ -23,7 +23,7 @@ from infra.embedded.processes.process import PRIVATE_UMASK, ManagedProcess, chil
 from infra.embedded.toolchain.toolchain import REPOSITORY
 
 WORKER_STOP_SECONDS = 30.0
-HOLDING_SECRETS = ("POSTGRES_DSN", "SLACK_WEBHOOK_URL")
+HOLDING_SECRETS = ("POSTGRES_DSN", "SLACK_WEBHOOK_URL", "S3_SECRET_KEY", "S3_SESSION_TOKEN")
 
 
 class Workers:

@@ -1,7 +1,7 @@
 """An S3 server for what needs a real one: S3Proxy over a folder, with signatures checked and atomic PUTs.
 
-The laptop's lake is a plain folder; this is for tests and for trying an object store without one. What the sink and
-the tables expect of a store is in docs/architecture.md; the server is https://github.com/gaul/s3proxy.
+The laptop's lake is a plain folder; this is for `STORE=s3` and for tests. What the sink and the tables expect of a
+store is in docs/architecture.md; the server is https://github.com/gaul/s3proxy.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class SparkConnect(EmbeddedService):
         master: URL of the cluster whose executors do the work; the server's own JVM does it without.
         jars: Jars on Spark's class path besides Delta's, here and in the executors.
         properties: Properties of Spark that add to the others, or go before them; no other user sees them.
-        environment: Variables of the server's process, which is how Sail gets credentials.
+        environment: Variables of the server's process, which is how Sail is told the lake's bucket.
     """
 
     name = "spark"

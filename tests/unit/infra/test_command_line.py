@@ -24,12 +24,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The engine of each platform that was started."""
     engines: list[str] = []
 
-    def run(_days: int, _events: int, _seed: int, config: Settings, **_options: Any) -> int:
+    def run(_days: int, _events: int, _seed: int, config: Settings, *_store: Any, **_options: Any) -> int:
         engines.append(f"{config.spark_engine}, {config.spark_workers} workers")
         return 0
 
     monkeypatch.setattr(demo, "run", run)
-    monkeypatch.setattr(up, "up", lambda config, _seed: run(1, 1, 1, config))
+    monkeypatch.setattr(up, "up", lambda config, _seed, _store: run(1, 1, 1, config))
     settings.cache_clear()
     yield engines
     settings.cache_clear()

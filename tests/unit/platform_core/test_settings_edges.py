@@ -15,6 +15,7 @@ EDGES = {
     "infra.embedded.commands.demo",
     "infra.embedded.commands.up",
     "infra.embedded.commands.warm_up",
+    "infra.embedded.services.sail_server",
     "pdp.environment",
     "platform_assets.daemon",
     "platform_assets.definitions",
