@@ -45,10 +45,12 @@ class Platform:
 
     @cached_property
     def lake(self) -> Lake:
-        """The lake."""
+        """The lake, whose store has been asked whether the variables are right."""
         from platform_core.lake.lake import Lake
 
-        return Lake(self.settings)
+        lake = Lake(self.settings)
+        lake.store.check(writes=False)
+        return lake
 
     @cached_property
     def partitions(self) -> DeltaPartitionMeta:

@@ -27,6 +27,8 @@ from platform_assets.sensors.offset_coverage import coverage_sensor
 from platform_assets.sensors.watch import watch_sensor
 from platform_core.domain.catalog import Catalog, Domain, load_catalog
 from platform_core.domain.catalog_checks import refuse_unreadable
+from platform_core.errors import TransientError
+from platform_core.lake.store_access import store_access
 from platform_core.settings import Settings
 from platform_core.settings import settings as environment
 
@@ -81,9 +83,18 @@ def build_defs(catalog: Catalog, settings: Settings | None = None) -> dg.Definit
     return dg.Definitions.merge(domains, platform)
 
 
+def _check_store(settings: Settings) -> None:
+    """Let a location whose variables are wrong not load; an outage is a pause, which ticks and runs wait out."""
+    try:
+        store_access(settings).check(writes=True)
+    except TransientError as error:
+        log.error("store_down error=%s", error)
+
+
 @dg.definitions
 def defs() -> dg.Definitions:
     """The definitions of the catalog that `DOMAINS_FILE` names."""
     settings = environment()
+    _check_store(settings)
     catalog = load_catalog(settings.domains_file, settings.partitions_start_date)
     return build_defs(catalog.checked(refuse_unreadable), settings)

@@ -76,6 +76,7 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> bool:
     names = options.domains.split(",") if options.domains else catalog.names
     domains = [catalog[name.strip()] for name in names]
     lake = Lake(config)
+    lake.store.check(writes=False)  # it commits to no table
     lake.prepare()
     broker = KafkaBroker(config)
     raw = [domain.topic.name for domain in domains]

@@ -43,6 +43,7 @@ def main(job: str, of_date: OfDate, argv: Sequence[str] | None = None) -> int:
         domain = load_catalog(settings().domains_file)[arguments.domain]
         refuse_unreadable(domain)
         lake = Lake(settings())
+        lake.store.check(writes=True)
     except PlatformError as error:
         sys.stderr.write(f"{error.message}\n")
         return 2

@@ -43,6 +43,17 @@ class StoreAccess(ABC):
         """
         return {}
 
+    def check(self, *, writes: bool) -> None:  # noqa: B027 - a store without a check is no mistake
+        """Ask the store whether the variables are right, when a process starts. A folder needs no question.
+
+        Args:
+            writes: The process commits to tables, so the store must keep two writers apart.
+
+        Raises:
+            ConfigurationError: a variable is wrong, or the store cannot hold tables; the sentence says what to do.
+            ServiceDownError: the store does not answer.
+        """
+
     def spark_uri(self, uri: str) -> str:
         """Return a URI below the root as the engines take it."""
         return uri
