@@ -14,6 +14,7 @@ from infra.docker import make_env
 from platform_core.settings import REPOSITORY, Settings
 
 FILE = REPOSITORY / "docker-compose.yml"
+DOCKER = REPOSITORY / "infra" / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOTS = {"store-init", "kafka-access", "provision", "shop-init", "pdp"}
@@ -93,14 +94,12 @@ def test_only_the_orchestrator_is_on_all_networks() -> None:
 
 def test_images_are_pinned_and_said_once() -> None:
     pinned = dict(
-        line.split("=", 1)
-        for line in (REPOSITORY / "infra/docker/images.env").read_text().splitlines()
-        if not line.startswith("#")
+        line.split("=", 1) for line in (DOCKER / "images.env").read_text().splitlines() if not line.startswith("#")
     )
     public = {s["image"] for s in SERVICES.values() if not s["image"].startswith("pdp/")}
     assert public <= set(pinned.values())
-    for file in ("infra/docker/Dockerfile", "infra/docker/store/Dockerfile"):
-        for variable, image in re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", (REPOSITORY / file).read_text(), re.MULTILINE):
+    for file in ("Dockerfile", "store/Dockerfile", "ui-proxy/Dockerfile"):
+        for variable, image in re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", (DOCKER / file).read_text(), re.MULTILINE):
             assert pinned[variable] == image
     assert not [image for image in pinned.values() if image.endswith(":latest") or ":" not in image]
 
