@@ -96,7 +96,7 @@ def wait_audit_clean(seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while True:
         report = pdp("audit")
-        if report.get("ok"):
+        if report.get("clean"):
             return
         assert time.monotonic() < deadline, json.dumps(report, indent=1)[-4000:]
         time.sleep(10)
