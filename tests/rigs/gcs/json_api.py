@@ -17,6 +17,7 @@ from tests.rigs.gcs.messages import Answer, Request, decoded, ranged
 from tests.rigs.gcs.objects import ALWAYS, Conditions, Objects, RefusedError, StoredObject
 
 _BUCKET = re.compile(r"/storage/v1/b/([^/]+)")
+_LAYOUT = re.compile(r"/storage/v1/b/([^/]+)/storageLayout")
 _LIST = re.compile(r"/storage/v1/b/([^/]+)/o/?")
 _OBJECT = re.compile(r"(?:/download)?/storage/v1/b/([^/]+)/o/([^/]+)")
 _COPY = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)/(?:rewriteTo|copyTo)/b/([^/]+)/o/([^/]+)")
@@ -35,7 +36,7 @@ def refusal(error: RefusedError) -> Answer:
 
 def is_json(path: str) -> bool:
     """Return whether a path belongs to this API."""
-    return any(each.fullmatch(path) for each in (_BUCKET, _LIST, _OBJECT, _COPY, _COMPOSE, _UPLOAD, _BATCH))
+    return path.startswith(("/storage/v1/", "/upload/", "/resumable/", "/download/", "/batch"))
 
 
 @dataclass
@@ -79,6 +80,11 @@ class JsonApi:
             request.parameters()
             self._objects.bucket(decoded(match[1]))
             return _json(_bucket(decoded(match[1])))
+        if (match := _LAYOUT.fullmatch(path)) and request.method == "GET":
+            bucket = decoded(match[1])
+            self._objects.bucket(bucket)
+            flat = {"hierarchicalNamespace": {"enabled": False}}
+            return _json({"kind": "storage#storageLayout", "bucket": bucket, "location": "EU", **flat})
         raise RefusedError(501, f"The emulator has no {request.method} of {path}.")
 
     def _object(self, request: Request, bucket: str, name: str) -> Answer:
@@ -97,7 +103,7 @@ class JsonApi:
                 "ETag": found.etag,
                 "x-goog-generation": str(found.generation),
                 "x-goog-metageneration": "1",
-                "x-goog-hash": f"md5={found.md5}",
+                "x-goog-hash": ",".join(f"{name}={value}" for name, value in found.hashes.items()),
                 "x-goog-stored-content-length": str(len(found.data)),
             }
             return ranged(request, found.data, headers)
@@ -213,7 +219,7 @@ class JsonApi:
             metadata.get("metadata"),
             metadata.get("contentType"),
         )
-        if (asked := metadata.get("md5Hash")) and asked != made.md5:
+        if (asked := metadata.get("md5Hash")) and asked != made.hashes["md5"]:
             raise RefusedError(400, "The MD5 of what came is another.")
         return _json(_resource(upload.bucket, made))
 
@@ -300,13 +306,14 @@ def _resource(bucket: str, found: StoredObject) -> dict[str, Any]:
         "generation": str(found.generation),
         "metageneration": "1",
         "size": str(len(found.data)),
-        "md5Hash": found.md5,
+        "md5Hash": found.hashes["md5"],
         "etag": found.etag,
         "contentType": found.content_type,
         "storageClass": "STANDARD",
         "timeCreated": moment,
         "updated": moment,
         "metadata": dict(found.metadata),
+        **{name: value for name, value in found.hashes.items() if name == "crc32c"},
     }
 
 

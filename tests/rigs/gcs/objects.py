@@ -5,13 +5,14 @@ How a request names its conditions belongs to the two APIs; here a condition is 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
+
+from tests.rigs.gcs import checksums
 
 
 class RefusedError(Exception):
@@ -39,10 +40,11 @@ class StoredObject:
     metadata: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/octet-stream"
 
-    @property
-    def md5(self) -> str:
-        """MD5 of the data in base64, as both APIs have it."""
-        return base64.b64encode(hashlib.md5(self.data, usedforsecurity=False).digest()).decode()
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """The checksums of the data by their names in `x-goog-hash`."""
+        found = {"crc32c": checksums.crc32c(self.data), "md5": checksums.md5(self.data)}
+        return {name: value for name, value in found.items() if value is not None}
 
     @property
     def etag(self) -> str:

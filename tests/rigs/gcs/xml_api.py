@@ -150,7 +150,7 @@ def _headers(found: StoredObject) -> dict[str, str]:
         "ETag": found.etag,
         "x-goog-generation": str(found.generation),
         "x-goog-metageneration": "1",
-        "x-goog-hash": f"md5={found.md5}",
+        "x-goog-hash": ",".join(f"{name}={value}" for name, value in found.hashes.items()),
         "x-goog-stored-content-length": str(len(found.data)),
         "Last-Modified": format_datetime(found.updated, usegmt=True),
         "Content-Type": found.content_type,
