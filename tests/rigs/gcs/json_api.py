@@ -21,6 +21,7 @@ _LAYOUT = re.compile(r"/storage/v1/b/([^/]+)/storageLayout")
 _LIST = re.compile(r"/storage/v1/b/([^/]+)/o/?")
 _OBJECT = re.compile(r"(?:/download)?/storage/v1/b/([^/]+)/o/([^/]+)")
 _COPY = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)/(?:rewriteTo|copyTo)/b/([^/]+)/o/([^/]+)")
+_MOVE = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)/moveTo/o/([^/]+)")
 _COMPOSE = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)/compose")
 _UPLOAD = re.compile(r"(?:/resumable)?/upload/storage/v1/b/([^/]+)/o")
 _BATCH = re.compile(r"/batch(?:/storage/v1)?")
@@ -70,6 +71,8 @@ class JsonApi:
             return self._batch(request)
         if match := _COPY.fullmatch(path):
             return self._copy(request, *(decoded(each) for each in match.groups()))
+        if match := _MOVE.fullmatch(path):
+            return self._move(request, *(decoded(each) for each in match.groups()))
         if match := _COMPOSE.fullmatch(path):
             return self._compose(request, decoded(match[1]), decoded(match[2]))
         if match := _LIST.fullmatch(path):
@@ -153,6 +156,14 @@ class JsonApi:
         size = str(len(found.data))
         done = {"kind": "storage#rewriteResponse", "totalBytesRewritten": size, "objectSize": size, "done": True}
         return _json({**done, "resource": resource})
+
+    def _move(self, request: Request, bucket: str, name: str, to_name: str) -> Answer:
+        query = request.parameters("ifSourceGenerationMatch", *_CONDITIONS)
+        source = query.get("ifSourceGenerationMatch")
+        found = self._objects.get(bucket, name, Conditions(int(source)) if source else ALWAYS)
+        made = self._objects.put(bucket, to_name, found.data, _conditions(query), found.metadata, found.content_type)
+        self._objects.delete(bucket, name)
+        return _json(_resource(bucket, made))
 
     def _compose(self, request: Request, bucket: str, name: str) -> Answer:
         query = request.parameters(*_CONDITIONS)
