@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from platform_core.domain.catalog import Catalog
+from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 from spark_jobs import bronze_to_silver, silver_to_gold
 from tests.rigs import bronze_days
@@ -49,6 +50,9 @@ def test_a_date_in_a_bucket_has_the_rows_of_one_in_a_folder(
     )
     late = [*bronze_days.RECORDS["orders"](), bronze_days.Record(bronze_days.order(555, "placed", "5.00"), 1, 9999)]
     more = bronze_days.write(lake, domain, DAY, late, seed=7)
+    if engine.name == "sail":  # Spark commits the next version; Sail leaves that to the date's next attempt
+        with pytest.raises(TransientError):
+            bronze_to_silver.run(engine.spark, lake, domain, DAY, more)
     bronze_to_silver.run(engine.spark, lake, domain, DAY, more)
     changed = silver_to_gold.run(engine.spark, lake, domain, DAY)
     assert any(count.updated or count.inserted for count in changed.changes.values())
