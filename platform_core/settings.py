@@ -223,10 +223,12 @@ class Settings(BaseSettings):
         return f"{parts.scheme}://{parts.netloc}"
 
     @model_validator(mode="after")
-    def _s3_keys_are_whole(self) -> Settings:
+    def _s3_variables_fit(self) -> Settings:
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
             missing = "S3_SECRET_KEY" if self.s3_access_key else "S3_ACCESS_KEY"
             raise ValueError(f"`{missing}` is empty, and the other key is set: set both, or neither for a role")
+        if self.lake_uri == "s3://" and self.s3_endpoint_url and self.s3_path_style is False:
+            raise ValueError("`LAKE_URI` must name a bucket where `S3_PATH_STYLE` is false: it becomes part of a host")
         if self.s3_session_token is not None and self.s3_access_key is None:
             raise ValueError("`S3_SESSION_TOKEN` is set without S3_ACCESS_KEY and S3_SECRET_KEY, which it belongs to")
         return self

@@ -13,6 +13,9 @@ import pyarrow.fs as pafs
 from platform_core.lake.store_access import StoreAccess
 from platform_core.settings import Settings
 
+PROBE = "pipeline-metadata/store_probe"
+"""The object by which the check at start asks whether a store honours If-None-Match."""
+
 _S3A = "spark.hadoop.fs.s3a."
 
 
@@ -82,7 +85,9 @@ class S3Bucket(StoreAccess):
         }
         if self._endpoint:
             # Not AWS_ENDPOINT_URL: the AWS SDK beside it would ask that endpoint for the credentials of a role too.
-            options["aws_endpoint"] = self._endpoint if self._path_style else self._virtual_host(self._endpoint)
+            options["aws_endpoint"] = (
+                self._endpoint if self._path_style else self._virtual_host(self._endpoint, self.bucket)
+            )
             options["aws_allow_http"] = str(self._is_http).lower()
         if self._access_key and self._secret_key:
             options["aws_access_key_id"] = self._access_key
@@ -91,10 +96,10 @@ class S3Bucket(StoreAccess):
             options["aws_session_token"] = self._token
         return options
 
-    def _virtual_host(self, endpoint: str) -> str:
+    def _virtual_host(self, endpoint: str, bucket: str) -> str:
         """Return the endpoint with the bucket in its host name, which object_store wants from its caller."""
         parts = urlsplit(endpoint)
-        return f"{parts.scheme}://{self.bucket}.{parts.netloc}"
+        return f"{parts.scheme}://{bucket}.{parts.netloc}"
 
     def spark_properties(self) -> dict[str, str]:
         """Return the properties of the S3A connector.
@@ -137,13 +142,14 @@ class S3Bucket(StoreAccess):
 
         aws = f"https://s3.{self._settings.s3_region}.amazonaws.com"
         endpoint = self._endpoint or aws
-        prefix = urlsplit(self._settings.lake_uri).path.strip("/")
+        # With LAKE_URI=s3:// each folder of the lake is a bucket of its own, and the tables of states are asked for.
+        bucket, _, key = f"{self._settings.lake_uri.removeprefix('s3://')}/{PROBE}".lstrip("/").partition("/")
         keys = (self._access_key, self._secret_key, self._token) if self._access_key and self._secret_key else None
         asked = Asked(
-            url=f"{endpoint}/{self.bucket}" if self._path_style else self._virtual_host(endpoint),
+            url=f"{endpoint}/{bucket}" if self._path_style else self._virtual_host(endpoint, bucket),
             endpoint=endpoint,
-            bucket=self.bucket,
-            prefix=f"{prefix}/" if prefix else "",
+            bucket=bucket,
+            key=key,
             region=self._settings.s3_region,
             keys=keys,
         )

@@ -25,7 +25,6 @@ from platform_core.errors import ConfigurationError, ServiceDownError
 CONNECT_SECONDS, ANSWER_SECONDS, ATTEMPTS = 5.0, 8.0, 2
 """A store that does not answer is given up after 26 s."""
 
-PROBE = "pipeline-metadata/store_probe"
 _PROBE_TEXT = b"The platform asks with this object whether the store honours If-None-Match. Leave it here.\n"
 _WRONG_REGION = {"AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException"}
 _WRONG_TOKEN = {"InvalidToken", "ExpiredToken", "TokenRefreshRequired"}
@@ -38,14 +37,14 @@ class Asked:
     Attributes:
         url: The bucket's own address.
         endpoint: What a person calls the store.
-        prefix: Of the lake's root, empty or ending in a slash.
+        key: Of the object that asks whether a second PUT is refused; the keys beside it are listed.
         keys: Access key, secret key and session token that are set; the ambient ones when None.
     """
 
     url: str
     endpoint: str
     bucket: str
-    prefix: str
+    key: str
     region: str
     keys: tuple[str, str, str | None] | None
 
@@ -65,7 +64,8 @@ def check_bucket(asked: Asked, *, writes: bool) -> None:
         ServiceDownError: the store does not answer.
     """
     credentials = Credentials(*asked.keys) if asked.keys else _ambient()
-    listing = f"{asked.url}/?list-type=2&max-keys=1&prefix={quote(asked.prefix, safe='')}"
+    folder = asked.key[: asked.key.rfind("/") + 1]
+    listing = f"{asked.url}/?list-type=2&max-keys=1&prefix={quote(folder, safe='')}"
     answer = _ask(asked, credentials, AWSRequest("GET", listing))
     if answer.status != 200:
         raise _refusal(asked, answer, "list")
@@ -77,7 +77,7 @@ def _refuse_overwriting(asked: Asked, credentials: Credentials) -> None:
     # The object is there since the first start, so that one request is enough: it must be refused.
     for _ in range(2):
         headers = {"If-None-Match": "*", "Content-Type": "text/plain"}
-        request = AWSRequest("PUT", f"{asked.url}/{quote(asked.prefix + PROBE)}", headers, _PROBE_TEXT)
+        request = AWSRequest("PUT", f"{asked.url}/{quote(asked.key)}", headers, _PROBE_TEXT)
         answer = _ask(asked, credentials, request)
         if answer.status in (409, 412):
             return

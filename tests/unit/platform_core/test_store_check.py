@@ -39,7 +39,16 @@ def test_a_good_store_is_asked_once_and_a_folder_never(tmp_path):
     check(Settings(lake_uri=str(tmp_path / "nothing")), writes=True)
     with told_store() as store:
         check(store.settings())
-        assert store.asked == ["GET /lake/?list-type=2&max-keys=1&prefix=below%2F"]
+        assert store.asked == ["GET /lake/?list-type=2&max-keys=1&prefix=below%2Fpipeline-metadata%2F"]
+
+
+def test_a_root_of_many_buckets_is_asked_for_the_one_of_the_states():
+    with told_store(PUT=[(412, "")]) as store:
+        check(store.settings().model_copy(update={"lake_uri": "s3://"}), writes=True)
+        assert store.asked == [
+            "GET /pipeline-metadata/?list-type=2&max-keys=1&prefix=",
+            "PUT /pipeline-metadata/store_probe *",
+        ]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +125,7 @@ def test_a_store_that_never_answers_is_given_up(monkeypatch):
 def test_who_commits_to_tables_asks_whether_a_second_put_is_refused():
     with told_store(PUT=[(412, error("PreconditionFailed"))]) as store:
         check(store.settings(), writes=True)
-        assert store.asked[1:] == [f"PUT /lake/below/{s3_check.PROBE} *"]
+        assert store.asked[1:] == ["PUT /lake/below/pipeline-metadata/store_probe *"]
     with told_store(PUT=[(200, ""), (412, error("PreconditionFailed"))]) as store:  # the first start of all
         check(store.settings(), writes=True)
         assert len(store.asked) == 3
