@@ -11,6 +11,10 @@ import pytest
 from platform_core.settings import REPOSITORY
 
 EDGES = {
+    "infra.docker.bin.daemon-health",
+    "infra.docker.bin.shop-health",
+    "infra.docker.spark",
+    "infra.docker.test.test_one_host",
     "infra.embedded.__main__",
     "infra.embedded.commands.demo",
     "infra.embedded.commands.up",
@@ -29,8 +33,9 @@ EDGES = {
     "simulation.cli",
     "sink.__main__",
     "spark_jobs.cli",
+    "spark_jobs.session",
 }
-"""Command lines, what Dagster loads, and its resources."""
+"""Command lines, what an image runs, what Dagster loads, its resources, and the size of a session's shuffle."""
 
 PACKAGES = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["mypy"]["packages"]
 
