@@ -17,11 +17,14 @@ from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.lake.lake import Lake
+from platform_core.lake.store_access import store_access
 from platform_core.settings import Settings
 from spark_jobs import bronze_to_silver, session, silver_to_gold
 from spark_jobs.bronze_to_silver import SilverResult
 from spark_jobs.silver_to_gold import GoldResult
 from tests.rigs import bronze_days
+from tests.rigs.gcs.service import GcsService
+from tests.rigs.settings_of import settings_of
 from tests.rigs.spark_server import SparkServer
 
 ENGINES: tuple[Literal["spark"], Literal["sail"]] = ("spark", "sail")
@@ -52,12 +55,30 @@ def catalog() -> Catalog:
 
 
 @pytest.fixture(scope="session")
-def servers(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, SparkConnect]]:
-    """Spark and Sail, one server each."""
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsService]:
+    """The emulator of Google Cloud Storage that both servers know."""
+    with GcsService(tmp_path_factory.mktemp("gcs")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def servers(
+    toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory, gcs: GcsService
+) -> Iterator[dict[str, SparkConnect]]:
+    """Spark and Sail, one server each; a lake may be a folder or at `gcs`, so that one JVM is enough for both."""
+    access = store_access(settings_of(gcs.env()))
     running: dict[str, SparkConnect] = {}
     try:
         for name in ENGINES:
-            service = SparkServer(tmp_path_factory.mktemp(name), toolchain=toolchain, engine=name, driver_memory="1g")
+            service = SparkServer(
+                tmp_path_factory.mktemp(name),
+                toolchain=toolchain,
+                engine=name,
+                driver_memory="1g",
+                jars=toolchain.gcs_jars if name == "spark" else (),
+                properties=access.spark_properties(),
+                environment=access.sail_environment(),
+            )
             service.__enter__()
             running[name] = service
         yield running
