@@ -364,7 +364,7 @@ def test_nothing_was_lost_by_the_kills() -> None:
 
 
 def test_a_drive_may_be_lost() -> None:
-    compose("exec", "-T", "store", "bash", "-c", "rm -rf /drives/3/data-lake /drives/3/.minio.sys/buckets")
+    compose("exec", "-T", "store", "bash", "-c", "rm -rf /drives/3/data-lake || true")
     wait_audit_clean()
 
 
