@@ -84,7 +84,7 @@ missing() { ! docker image inspect "$1" >/dev/null 2>&1 && ! docker pull -q "$1"
 stand_ins() {
   eval "$(environment)"
   set -a; . "$HERE/../images.env"; set +a
-  local scratch; scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
+  scratch=$(mktemp -d); trap 'rm -rf "$scratch"' EXIT
   authorities "$scratch"
   if missing "$DEBIAN_IMAGE"; then
     say "stand-in $DEBIAN_IMAGE: debootstrap"
