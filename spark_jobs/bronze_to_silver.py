@@ -26,7 +26,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from platform_core.domain.bronze_schema import PLATFORM_COLUMNS
-from platform_core.domain.catalog import Domain, Rule
+from platform_core.domain.catalog import Domain, Rule, Silver
 from platform_core.domain.plugin import load_transform
 from platform_core.domain.quality import builtin_rules, refusals
 from platform_core.errors import PermanentError
@@ -120,7 +120,7 @@ def run(
         # Evaluating the rows again is cheaper than a cache of them: the tally needs neither the sort nor, for a good
         # row, the hash, and only a date with bad rows is evaluated more often. Sail has no cache.
         try:
-            counts = _counted(judged, domain, day, bronze, expected)
+            counts, few_bad = _counted(judged, domain, day, bronze, expected)
         except PySparkException as error:
             if engine_is_gone(error):
                 raise
@@ -128,8 +128,8 @@ def run(
             if not unevaluable:
                 raise
             judged = _judged(transformed, rules, domain, day, unevaluable)
-            counts = _counted(judged, domain, day, bronze, expected)
-        _write_quarantine(judged, lake, domain, day, sum(counts.quarantined.values()))
+            counts, few_bad = _counted(judged, domain, day, bronze, expected)
+        _write_quarantine(judged, few_bad, lake, domain, day, sum(counts.quarantined.values()))
         # Audit before publishing: a refused date leaves Silver as it was, and its bad rows in the quarantine.
         if counts.published:
             outdated = None
@@ -194,7 +194,10 @@ def _refuse_lost_columns(given: Sequence[str], returned: Sequence[str], domain: 
         )
 
 
-def _counted(judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, expected: int) -> SilverResult:
+def _counted(
+    judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, expected: int
+) -> tuple[SilverResult, pa.Table | None]:
+    """Return the counts, and the bad rows with their keys where they are few."""
     lines = steps.tally(judged, domain.silver.primary_key).collect()
     total = sum(line["rows"] for line in lines)
     if total != expected:
@@ -215,9 +218,13 @@ def _counted(judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, ex
         for name in filter(None, line["warnings"].split(",")):
             warned[name] += line["warned"]
     records = sum(line["records"] for line in lines)
-    withheld = steps.withheld(judged, domain.silver).count() if bad else 0
+    few_bad = None
+    if sum(bad.values()) < FEW_BAD_ROWS:
+        # Nothing is evaluated where nothing is bad; the table of the quarantine still needs the columns.
+        few_bad = _bad_rows(judged if bad else judged.limit(0), domain).toArrow()
+    withheld = _count_withheld(judged, few_bad, domain.silver) if bad else 0
     silver_rows = sum(line["keys"] for line in lines if not line["rule"]) - withheld
-    return SilverResult(
+    counts = SilverResult(
         bronze_rows=total,
         distinct_offsets=records,
         silver_rows=silver_rows,
@@ -228,13 +235,23 @@ def _counted(judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, ex
         warned=dict(sorted(warned.items())),
         published=not refusals(domain.quality, records, bad),
     )
+    return counts, few_bad
 
 
-def _write_quarantine(judged: DataFrame, lake: Lake, domain: Domain, day: date, expected: int) -> None:
-    name = lake.quarantine(domain)
-    if expected == 0 and tables.exists(lake, name) and not tables.has_partition(lake, name, domain.partition_key, day):
-        return
-    bad = steps.bad(judged).select(
+def _count_withheld(judged: DataFrame, few_bad: pa.Table | None, silver: Silver) -> int:
+    if few_bad is not None:
+        refused = few_bad.filter(few_bad[steps.BELONGS])
+        if not refused.num_rows:
+            return 0
+        # Of the date only the versions of these keys are judged again.
+        for key in silver.primary_key:
+            judged = judged.where(F.col(key).isin(refused[_key_of(key)].unique().to_pylist()))
+    return steps.withheld(judged, silver).count()
+
+
+def _bad_rows(judged: DataFrame, domain: Domain) -> DataFrame:
+    """Return the rows of the quarantine, and beside them the keys and whether they are versions of these."""
+    return steps.bad(judged).select(
         steps.first_broken_rule().alias("rule"),
         F.col(steps.REASON).alias("reason"),
         F.col("_topic").alias("topic"),
@@ -244,10 +261,26 @@ def _write_quarantine(judged: DataFrame, lake: Lake, domain: Domain, day: date, 
         F.col("_schema_id").alias("schema_id"),
         F.col(steps.RECORD_HASH).alias("record_hash"),
         F.to_json(steps.RECORD).alias("record"),
+        steps.BELONGS,
+        *[F.col(key).alias(_key_of(key)) for key in domain.silver.primary_key],
     )
-    if expected < FEW_BAD_ROWS:
-        written = tables.replace_partition_here(bad.toArrow(), lake, name, domain.partition_key, day)
+
+
+def _key_of(name: str) -> str:
+    return f"_key_{name}"
+
+
+def _write_quarantine(
+    judged: DataFrame, few_bad: pa.Table | None, lake: Lake, domain: Domain, day: date, expected: int
+) -> None:
+    name = lake.quarantine(domain)
+    if expected == 0 and tables.exists(lake, name) and not tables.has_partition(lake, name, domain.partition_key, day):
+        return
+    beside = [steps.BELONGS, *map(_key_of, domain.silver.primary_key)]
+    if few_bad is not None:
+        written = tables.replace_partition_here(few_bad.drop_columns(beside), lake, name, domain.partition_key, day)
     else:
+        bad = _bad_rows(judged, domain).drop(*beside)
         written = tables.replace_partition(bad, lake, name, domain.partition_key, day)
     _refuse_other_count(lake.uri(name), domain, day, written, expected)
 

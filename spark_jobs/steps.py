@@ -7,6 +7,8 @@ is one that Spark and Sail evaluate to the same value, and the docstring says wh
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
+from operator import and_
 
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
@@ -23,6 +25,8 @@ RECORD_HASH = "_record_hash"
 RECORD = "_record"
 REASON = "_reason"
 WARNINGS = "_warnings"
+BELONGS = "_belongs"
+_ANY_GOOD = "_any_good"
 NOT_EVALUATED = "the rule could not be evaluated, a value is missing or beyond what its expression takes"
 _ISO_MICROSECONDS = "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'"
 
@@ -71,6 +75,7 @@ def judge(df: DataFrame, rules: Sequence[Rule], unevaluable: Mapping[str, Collec
 
     A row breaks a rule when the expression is false, NULL or an error; of the last two the reason says that the rule
     could not be evaluated. Both columns are empty for a good row; only `_reason` decides whether a row is good.
+    `_belongs` says whether a row breaks no builtin rule, and so is a version of its key.
 
     Args:
         unevaluable: The records for which a rule is an error, by rule, as `unevaluable_rows` has them.
@@ -88,12 +93,15 @@ def judge(df: DataFrame, rules: Sequence[Rule], unevaluable: Mapping[str, Collec
         text = f"{rule.name}: {rule.reason or rule.expression}"
         return broken(rule, text, f"{text} ({NOT_EVALUATED})")
 
+    # Not from `_reason`: an engine that filters by it evaluates every rule of every row once more.
+    belongs = [F.expr(rule.expression) for rule in rules if rule.name in BUILTIN_RULES]
     reasons = [reason(rule) for rule in refuse]
     warnings = [broken(rule, rule.name, rule.name) for rule in warn]
     return df.withColumns(
         {
             REASON: F.concat_ws("; ", *reasons) if reasons else F.lit(""),
             WARNINGS: F.concat_ws(",", *warnings) if warnings else F.lit(""),
+            BELONGS: F.coalesce(reduce(and_, belongs), F.lit(False)) if belongs else F.lit(True),
         }
     )
 
@@ -126,10 +134,14 @@ def latest_and_good(df: DataFrame, silver: Silver) -> DataFrame:
 
 
 def withheld(df: DataFrame, silver: Silver) -> DataFrame:
-    """Return the keys whose latest version is bad, of those that have a good one."""
-    refused = _latest(df, silver).where(F.col(REASON) != "").select(*silver.primary_key)
-    good = df.where(_in_place(F.col(REASON) == "")).select(*silver.primary_key)
-    return refused.join(good, list(silver.primary_key), "left_semi")
+    """Return the keys whose latest version is bad, of those that have a good one.
+
+    Args:
+        df: Judged rows, with all versions of each key that has a bad one; of others none is needed.
+    """
+    good = F.max(F.col(REASON) == "").over(Window.partitionBy(*silver.primary_key))
+    refused = _latest(df.withColumn(_ANY_GOOD, good), silver).where((F.col(REASON) != "") & F.col(_ANY_GOOD))
+    return refused.select(*silver.primary_key)
 
 
 def key_versions(df: DataFrame, silver: Silver, columns: Sequence[str]) -> DataFrame:
@@ -152,8 +164,7 @@ def _latest(df: DataFrame, silver: Silver) -> DataFrame:
         F.col(RECORD_HASH),
         F.col("_ingested_at"),
     ]
-    belongs = df.where(_in_place(~first_broken_rule().isin(*BUILTIN_RULES)))
-    return _first(belongs, silver.primary_key, order)
+    return _first(df.where(F.col(BELONGS)), silver.primary_key, order)
 
 
 def _first(df: DataFrame, group: Sequence[str], order: Sequence[SparkColumn]) -> DataFrame:
