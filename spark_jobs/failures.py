@@ -40,6 +40,17 @@ _UNREACHABLE = re.compile(
     # The cluster ended the driver's application: the server answers, and runs nothing any more.
     r"|Master removed our application|stopped SparkContext|SparkContext (?:was|has been) (?:shut ?down|stopped)"
 )
+# The lake's store as the engine meets it, whose server may have other keys, another endpoint or fewer jars than this
+# process, which has read the date's files already.
+_OF_A_STORE = re.compile(r"s3a://|gs://")
+_STORE_IS_AWAY = re.compile(
+    r"ConnectException|Connection refused|UnknownHost|Unable to execute HTTP request|[Tt]imed? ?out"
+)
+_STORE_REFUSES = re.compile(
+    r"AccessDenied|Forbidden|Status Code: (?:301|400|403)|NoSuchBucket|UnknownStoreException|No AWS Credentials"
+    r"|NoAuthWithAWS|InvalidAccessKeyId|SignatureDoesNotMatch"
+)
+_NO_CONNECTOR = re.compile(r"No FileSystem for scheme|Class \S+ not found|ClassNotFoundException\W+\S+LogStore")
 
 
 def engine_is_gone(error: BaseException) -> bool:
@@ -63,7 +74,7 @@ def translate_engine_errors(
 
     Raises:
         PermanentError: the engine refused the plan, a value or a file.
-        ServiceDownError: the engine is gone.
+        ServiceDownError: the engine is gone, or cannot use the lake's store.
         TransientError: the engine failed otherwise.
     """
     try:
@@ -73,6 +84,8 @@ def translate_engine_errors(
     except (pe.PySparkException, OSError, ConnectionError) as error:
         text = str(error).split("\n\nJVM stacktrace")[0].strip()
         where = f"Job `{job}`, domain `{domain.name}`, date {day.isoformat()}"
+        if of_the_store := _of_the_store(text):
+            raise ServiceDownError(f"{where}: {of_the_store}") from error
         if engine_is_gone(error):
             raise ServiceDownError(f"{where}: the engine is gone. The date waits until it is back.") from error
         if not _PASSES.search(text):
@@ -97,3 +110,26 @@ def translate_engine_errors(
         raise TransientError(
             f"{where}: the engine failed: {text}. It is tried again; if it stays, look at the Spark server's log."
         ) from error
+
+
+def _of_the_store(text: str) -> str:
+    """Return what a person must know when the engine cannot use the lake's store; nothing when it is not that.
+
+    No date is at fault, so none may end for it: they wait.
+    """
+    cause = f"({_QUOTED.sub(_HIDDEN, text.splitlines()[0])[:300]})" if text else ""
+    if _NO_CONNECTOR.search(text):
+        return (
+            f"the engine lacks a jar for the lake's store {cause}. Give its server the jars that"
+            " `python -m infra.embedded.toolchain --store s3` prints, and start it again. The date waits until then."
+        )
+    if not _OF_A_STORE.search(text):
+        return ""
+    if _STORE_REFUSES.search(text):
+        return (
+            f"the lake's store refuses the engine {cause}. Its server has another bucket, endpoint, region or key than"
+            " this process: correct its properties spark.hadoop.fs..., and start it again. The date waits until then."
+        )
+    if _STORE_IS_AWAY.search(text):
+        return f"the engine cannot reach the lake's store {cause}. The date waits until it can."
+    return ""

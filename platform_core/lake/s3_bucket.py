@@ -17,6 +17,8 @@ PROBE = "pipeline-metadata/store_probe"
 """The object by which the check at start asks whether a store honours If-None-Match."""
 
 _S3A = "spark.hadoop.fs.s3a."
+# Built from infra/delta_log_store. The stock store is safe with one driver only.
+_LOG_STORE, _CONDITIONAL_LOG_STORE = "spark.delta.logStore.s3a.impl", "pdp.delta.ConditionalS3LogStore"
 
 
 class S3Bucket(StoreAccess):
@@ -102,7 +104,7 @@ class S3Bucket(StoreAccess):
         return f"{parts.scheme}://{bucket}.{parts.netloc}"
 
     def spark_properties(self) -> dict[str, str]:
-        """Return the properties of the S3A connector.
+        """Return the properties of the S3A connector, and of the commits to Delta tables on it.
 
         https://hadoop.apache.org/docs/stable/hadoop-aws/tools/hadoop-aws/connecting.html
         """
@@ -127,7 +129,7 @@ class S3Bucket(StoreAccess):
         if self._token:
             properties["session.token"] = self._token
         properties["aws.credentials.provider"] = self._credentials_provider()
-        return {_S3A + name: value for name, value in properties.items()}
+        return {_S3A + name: value for name, value in properties.items()} | {_LOG_STORE: _CONDITIONAL_LOG_STORE}
 
     def _credentials_provider(self) -> str:
         if self._token:

@@ -7,7 +7,6 @@ lock. The folder is a cache: removing it costs one download.
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import shutil
 import tarfile
 import tempfile
@@ -17,9 +16,9 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from infra.embedded.errors import ToolchainError
 from infra.embedded.progress import Reporter
 from infra.embedded.services.postgres_binaries import find_postgres
+from infra.embedded.services.spark_jvm import pyspark_home
 from infra.embedded.toolchain import artifacts
 from infra.embedded.toolchain.java import Jdk, find_java
 from infra.embedded.toolchain.java_build import build_jar
@@ -65,15 +64,6 @@ class Toolchain:
             return artifacts.ensure("delta", self.folder / "jars" / "delta", self.reporter)
 
     @cached_property
-    def spark_home(self) -> Path:
-        """The folder of pyspark, whose `jars` are Spark."""
-        # Found without importing it: the import takes a second and pulls in gRPC.
-        found = importlib.util.find_spec("pyspark")
-        if found is None or found.origin is None:
-            raise ToolchainError("The package `pyspark` is not installed; run `make setup`.")
-        return Path(found.origin).parent
-
-    @cached_property
     def s3a_jars(self) -> list[Path]:
         """What a lake in a bucket needs on Spark's class path besides: S3A, and the log store built here."""
         with self._exclusive():
@@ -89,7 +79,7 @@ class Toolchain:
     def compiled(self, name: str, *sources: Path) -> Path:
         """Return a jar of the repository's own Java, which may import Delta's storage and Hadoop's client."""
         [storage] = [jar for jar in self.delta_jars if jar.name.startswith("delta-storage-")]
-        [hadoop] = (self.spark_home / "jars").glob("hadoop-client-api-*.jar")
+        [hadoop] = (pyspark_home() / "jars").glob("hadoop-client-api-*.jar")
         jdk = self.jdk
         with self._exclusive():
             [compiler] = artifacts.ensure("ecj", self.folder / "jars" / "ecj", self.reporter)

@@ -36,6 +36,7 @@ def test_a_store_with_an_endpoint_is_addressed_by_path_by_every_client(endpoint)
     assert properties["spark.hadoop.fs.s3a.path.style.access"] == "true"
     assert properties["spark.hadoop.fs.s3a.connection.ssl.enabled"] == "false"
     assert properties["spark.hadoop.fs.s3a.secret.key"] == "hunter2"
+    assert properties["spark.delta.logStore.s3a.impl"] == "pdp.delta.ConditionalS3LogStore"
 
 
 def test_without_an_endpoint_it_is_aws_by_host():

@@ -98,3 +98,42 @@ def test_a_file_that_was_not_read_and_is_whole_means_that_the_store_was_away(use
 def test_an_engine_that_is_gone_is_not_one_that_refused_a_value() -> None:
     assert engine_is_gone(SparkConnectGrpcException("status = StatusCode.UNAVAILABLE"))
     assert not engine_is_gone(SparkConnectGrpcException("Job aborted: [NUMERIC_VALUE_OUT_OF_RANGE] x"))
+
+
+S3A = "(java.nio.file.AccessDeniedException) s3a://lake/silver/users: getFileStatus on s3a://lake/silver/users: "
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            S3A + "software.amazon.awssdk.services.s3.model.S3Exception: Forbidden (Service: S3, Status Code: 403)",
+            "key",
+        ),
+        (S3A + "org.apache.hadoop.fs.s3a.auth.NoAwsCredentialsException: No AWS Credentials", "key"),
+        (
+            "(org.apache.hadoop.fs.s3a.UnknownStoreException) `s3a://lake/t': getFileStatus on s3a://lake/t:"
+            " NoSuchBucketException: The specified bucket does not exist (Service: S3, Status Code: 404)",
+            "another bucket",
+        ),
+        (
+            "(java.net.ConnectException) getFileStatus on s3a://lake/t: SdkClientException: Unable to execute HTTP"
+            " request: Connect to 127.0.0.1:9 failed: Connection refused (SDK Attempt Count: 4)",
+            "cannot reach the lake's store",
+        ),
+        ("(java.net.UnknownHostException) getFileStatus on s3a://lake/t: Received an", "cannot reach the lake's store"),
+        (
+            "(java.lang.RuntimeException) java.lang.ClassNotFoundException: Class"
+            " org.apache.hadoop.fs.s3a.S3AFileSystem not found",
+            "--store s3",
+        ),
+        ('[x] No FileSystem for scheme "s3a"', "--store s3"),
+        ("java.lang.ClassNotFoundException: pdp.delta.ConditionalS3LogStore", "--store s3"),
+    ],
+)
+def test_a_store_that_the_engine_cannot_use_ends_no_date(users: Domain, text: str, says: str) -> None:
+    for error in (SparkConnectGrpcException(text), pe.AnalysisException(text)):
+        with pytest.raises(ServiceDownError) as caught, translate_engine_errors("gold", users, DAY):
+            raise error
+        assert says in caught.value.message and "`users`, date 2026-11-20" in caught.value.message
+        assert "The date waits until" in caught.value.message
