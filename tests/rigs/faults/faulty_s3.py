@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -26,7 +27,7 @@ class Fault(StrEnum):
 
 
 SLOW_SECONDS = 2.0
-ANSWERS = {
+ANSWERS: Mapping[str, tuple[int, str]] = {
     Fault.THROTTLED: (429, "SlowDown"),
     Fault.UNAVAILABLE: (500, "InternalError"),
     Fault.NO_SPACE: (507, "XMinioStorageFull"),
@@ -36,10 +37,12 @@ ANSWERS = {
 class FaultyS3:
     """The proxy; `rate` is the share of write requests that fail while `fault` is set."""
 
+    answers = ANSWERS
+
     def __init__(self, endpoint: str, seed: int) -> None:
         host, port = endpoint.removeprefix("http://").split(":")
         self.target = (host, int(port))
-        self.fault: Fault | None = None
+        self.fault: str | None = None
         self.rate = 1.0
         self.counts: Counter[str] = Counter()
         self._draw = random.Random(seed)
@@ -60,7 +63,7 @@ class FaultyS3:
         self._server.shutdown()
         self._server.server_close()
 
-    def draw(self, method: str) -> Fault | None:
+    def draw(self, method: str) -> str | None:
         with self._lock:
             if self.fault is None or method not in ("PUT", "POST", "DELETE") or self._draw.random() >= self.rate:
                 return None
@@ -85,8 +88,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body = self._body()
         fault = self.owner.draw(self.command)
-        if fault in ANSWERS:
-            self._refuse(*ANSWERS[fault])
+        if fault in self.owner.answers:
+            self._refuse(*self.owner.answers[fault])
             return
         if fault is Fault.RESET:
             self._reset()
