@@ -136,8 +136,12 @@ def has_partition(lake: Lake, name: str, partition_column: str, day: date) -> bo
 
 def last_metrics(lake: Lake, name: str) -> dict[str, int]:
     """Return the numbers that the last commit says of itself."""
-    history = lake.delta(name).history(1)
-    metrics = history[0].get("operationMetrics", {}) if history else {}
+    # Not by delta-rs's `history`: it holds the interpreter's lock while it reads, so that a store that is slow would
+    # keep the thread that renews the date's lease from it.
+    commit = lake.path(f"{name}/_delta_log/{lake.delta(name).version():020}.json")
+    with lake.filesystem.open_input_stream(commit, compression=None) as stream:
+        actions = [json.loads(line) for line in stream.read().splitlines() if line.strip()]
+    metrics = next((each["commitInfo"].get("operationMetrics") for each in actions if "commitInfo" in each), None) or {}
     return {key: int(value) for key, value in metrics.items() if str(value).isdigit()}
 
 
