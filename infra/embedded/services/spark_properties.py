@@ -16,8 +16,7 @@ _MEBIBYTE = 1024 * 1024
 _UNITS = {"m": 1, "g": 1024}
 
 _HEAP_SHARE = 0.6
-"""Of what an executor may have resident. An executor of 1 GiB with 614 MiB of heap had at most MEASURED resident: code,
-classes, threads and Netty's buffers are outside of the heap."""
+"""Of what an executor may have resident; code, classes, threads and Netty's buffers have the rest."""
 
 
 def connect_properties(
