@@ -17,8 +17,14 @@ class LoggedProcess(subprocess.Popen[str]):
 
     @classmethod
     def begin(cls, command: Sequence[str], env: Mapping[str, str], log: Path, **options: Any) -> Self:
-        """Start a command in the repository's folder, with this whole environment and options of `Popen`."""
-        with log.open("w") as file:
+        """Start a command in the repository's folder, with this whole environment and options of `Popen`.
+
+        Args:
+            log: A file that no other process has; a number is added where one has it.
+        """
+        free = (log, *(log.with_stem(f"{log.stem}-{number}") for number in range(1, 10_000)))
+        log = next(path for path in free if not path.exists())
+        with log.open("x") as file:
             process = cls(list(command), cwd=REPOSITORY, env=dict(env), stdout=file, stderr=file, text=True, **options)
         process.log = log
         return process
