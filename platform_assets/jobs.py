@@ -15,6 +15,9 @@ from platform_core.domain.catalog import Domain
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+MAINTENANCE_AT_MOST = timedelta(hours=4)
+"""Maintenance has no lease: when its host dies with it, the domain's pool is free again after this."""
+
 REASON_TAG = "pdp/reason"
 """Why discovery launched a run; a person's run has none, and reprocesses DONE dates too."""
 
@@ -39,6 +42,7 @@ def maintenance_job(name: str, asset: dg.AssetsDefinition) -> UnresolvedAssetJob
         f"maintenance_{name}",
         selection=dg.AssetSelection.assets(asset),
         description="Merges small files and ends the files of replaced versions; no row changes.",
+        tags={"dagster/max_runtime": str(int(MAINTENANCE_AT_MOST.total_seconds()))},
     )
 
 

@@ -90,6 +90,9 @@ def pipeline_assets(domain: Domain, settings: Settings) -> dg.AssetsDefinition:
             report = Report(context.instance, context.log, domain, run.lake, lineage)
             processor = Processor(run, claims, spark, warehouse.connect)
             for number, day in enumerate(days, start=1):
+                if not is_running(context.instance, run.run_id):
+                    # Discovery took it for dead, or a person ended it: another run may have the domain's pool by now.
+                    raise dg.Failure(f"The run is over for the orchestrator; {day} and later dates are left to others.")
                 context.log.info(f"{domain.name} {day}: date {number} of {len(days)}")
                 for step in processor.process(day):
                     yield from report.events(step)

@@ -53,6 +53,10 @@ DELTA_FILES = 500
 """A late delta is counted in records, by footers, up to so many new files: 500 take about 0.2 s on a local disk."""
 
 
+IDLE_LEASES = 4
+"""A started run that holds no date for so many leases, six minutes, is gone: to its first claim it takes two at most,
+and a process that is slower still ends itself, since it is over for the orchestrator."""
+
 GONE_DATES = 10
 """Dates without a folder that a tick looks at, the newest first: each costs a read, and a person must act anyway."""
 
@@ -104,8 +108,13 @@ def tick(
     partition_rows = [failed_by_our_clock(row, sightings, now, seconds) for row in stored]
     present = [day for day in lake.list_dates(domain) if day >= domain.start_date]
     rows = {row.partition_date: row for row in partition_rows}
-    _end_lost_runs(instance, {str(rows[day].run_id) for day in expired})
-    claimed = _claimed(domain, instance, rows)
+    active = _unfinished(domain, instance)
+    idle = _idle(active, partition_rows, cursor.idle if seconds_since() == cursor.sighted_since else {}, seconds)
+    limit = IDLE_LEASES * settings.partition_lease_seconds
+    lost = {run_id for run_id, since in idle.items() if seconds - since > limit}
+    lost |= {str(rows[day].run_id) for day in expired}
+    _end_lost_runs(instance, lost)
+    claimed = _claimed([run for run in active if run.run_id not in lost], rows)
     listing = list_bronze(
         lambda day: lake.list_date(domain, day),
         present,
@@ -162,6 +171,7 @@ def tick(
             listing.swept,
             sightings,
             seconds_since(),
+            idle,
         ),
     )
 
@@ -187,17 +197,38 @@ def _with_delta(
     return replace(change, detail={**change.detail, **delta})
 
 
-def _claimed(domain: Domain, instance: dg.DagsterInstance, rows: Mapping[date, Partition]) -> frozenset[date]:
+def _unfinished(domain: Domain, instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Queued and running runs of this domain's dates."""
+    return [
+        run
+        for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+        if run.job_name == job_name(domain) or silver_key(domain) in (run.asset_selection or ())
+    ]
+
+
+def _idle(
+    active: Iterable[dg.DagsterRun], rows: Iterable[Partition], before: Mapping[str, float], seconds: float
+) -> dict[str, float]:
+    """Return started runs that hold no date, with the second at which they were first seen so.
+
+    They may have died before their first claim, or between two dates, with no lease to tell it.
+    """
+    holders = {row.run_id for row in rows if row.status is State.IN_FLIGHT}
+    return {
+        run.run_id: before.get(run.run_id, seconds)
+        for run in active
+        if run.status is dg.DagsterRunStatus.STARTED and run.run_id not in holders
+    }
+
+
+def _claimed(active: Iterable[dg.DagsterRun], rows: Mapping[date, Partition]) -> frozenset[date]:
     """Dates that a queued or running run of this domain is going to take, or holds.
 
     A run is through with a date that carries its id and is no longer IN_FLIGHT. It may be a run whose process is
     gone, which the orchestrator still calls started: its lease expired, and the date must not wait for it.
     """
     days: set[date] = set()
-    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        ours = run.job_name == job_name(domain) or silver_key(domain) in (run.asset_selection or ())
-        if not ours:
-            continue
+    for run in active:
         for day in days_of(run):
             row = rows.get(day)
             if row is None or row.run_id != run.run_id or row.status is State.IN_FLIGHT:
@@ -206,7 +237,7 @@ def _claimed(domain: Domain, instance: dg.DagsterInstance, rows: Mapping[date, P
 
 
 def _end_lost_runs(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> None:
-    """Tell the orchestrator that runs are over whose leases expired.
+    """Tell the orchestrator that runs are over whose leases expired, or that have not claimed a date for long.
 
     When the host of a run ends with it, nobody else does: the run stays started, and its domain's pool taken, for ever.
     """
@@ -214,7 +245,9 @@ def _end_lost_runs(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> None
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
             instance.report_run_failed(
-                run, "Its lease expired: the process is gone or hangs. Its dates are tried again."
+                run,
+                "It has not renewed its lease, or claimed no date: the process is gone or hangs. Its dates are tried"
+                " again.",
             )
 
 

@@ -35,6 +35,7 @@ class DiscoveryCursor:
         sightings: Dates in flight or FAILED, with what their rows had as `updated_at` by whose clock ever, and the
             second at which that was first seen.
         sighted_since: What those seconds are counted from.
+        idle: Started runs that hold no date, with the second at which they were first seen so.
     """
 
     ledger: Mapping[int, int] | None = None
@@ -42,6 +43,7 @@ class DiscoveryCursor:
     swept: date | None = None
     sightings: Mapping[date, tuple[datetime, float]] = field(default_factory=dict)
     sighted_since: str = ""
+    idle: Mapping[str, float] = field(default_factory=dict)
 
     def sighted(self, rows: Iterable[Partition], seconds: float, since: str) -> dict[date, tuple[datetime, float]]:
         """Return since when the rows that are in flight or FAILED have been as they are, as far as was seen here.

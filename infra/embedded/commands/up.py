@@ -16,8 +16,8 @@ from pathlib import Path
 
 from infra.embedded.commands.first_date import first_date_of
 from infra.embedded.commands.store_kind import StoreKind, services_with, store_of
-from infra.embedded.errors import StackError
 from infra.embedded.processes.ports import LOOPBACK
+from infra.embedded.processes.restarts import Restarts
 from infra.embedded.processes.workers import Workers
 from infra.embedded.progress import Reporter
 from infra.embedded.services.spark_history import SparkHistory
@@ -33,7 +33,6 @@ SUPERVISOR = ROOT / "supervisor.json"
 # Yesterday may be looked at now, not at 06:00: on a laptop nobody waits for the night.
 LIVE_SETTINGS = {"PARTITION_READY_HOUR_UTC": "0"}
 
-MAX_RESTARTS = 5
 HISTORY_DAYS = 2
 HISTORY_EVENTS_PER_DAY = 20_000
 
@@ -130,8 +129,8 @@ def _tell(reporter: Reporter, stack: Stack, workers: Workers, env: dict[str, str
 
 
 def _supervise(stack: Stack, workers: Workers, reporter: Reporter) -> int:
-    """Watch until a service dies or somebody ends it; a worker that died is started again, some times."""
-    restarts: dict[str, int] = {}
+    """Watch until a service dies or somebody ends it; a worker that died is started again, ever later."""
+    restarts = Restarts()
     while True:
         time.sleep(1)
         if not stack.alive():
@@ -139,15 +138,13 @@ def _supervise(stack: Stack, workers: Workers, reporter: Reporter) -> int:
             reporter.line(f"Service {', '.join(gone)} ended by itself; its log is in {ROOT}. Ending everything.")
             return 1
         for process in workers.dead():
-            restarts[process.name] = restarts.get(process.name, 0) + 1
-            reporter.line(f"{process.name} ended by itself:\n{process.log_tail()}")
-            if restarts[process.name] > MAX_RESTARTS:
-                raise StackError(
-                    f"`{process.name}` ended {MAX_RESTARTS} times. Its log is `{process.log}`; mend the cause and"
-                    " run `make up` again."
+            if (pause := restarts.died(process.name)) is not None:
+                reporter.line(
+                    f"{process.name} ended by itself and is started again in {pause:.0f} s; its log `{process.log}` ends"
+                    f" with:\n{process.log_tail()}"
                 )
-            time.sleep(min(2 ** restarts[process.name], 30))
-            workers.restart(process.name)
+        for name in restarts.due():
+            workers.restart(name)
 
 
 def _start_time(pid: int) -> str | None:

@@ -32,15 +32,15 @@ def look(tick_rig: PipelineRig) -> Tick:
     return tick(tick_rig.events, MetadataStore(), tick_rig.instance, DiscoveryCursor(), settings())
 
 
-def done(tick_rig: PipelineRig, day: date) -> None:
+def done(tick_rig: PipelineRig, day: date, run_id: str = "r") -> None:
     """Make a date DONE with the files of now, as a run would."""
     files = tuple(file.name for file in tick_rig.lake.list_date(tick_rig.events, day))
-    pinned = {"run_id": "r", "source_files": files, "file_hash": file_hash(files)}
+    pinned = {"run_id": run_id, "source_files": files, "file_hash": file_hash(files)}
     tick_rig.partitions.apply(
         [
-            Change("events", day, State.PENDING, Event.RUN_STARTED, run_id="r", set=pinned),
+            Change("events", day, State.PENDING, Event.RUN_STARTED, run_id=run_id, set=pinned),
             Change(
-                "events", day, State.IN_FLIGHT, Event.SUCCEEDED, run_id="r", set={"processed_at": datetime.now(UTC)}
+                "events", day, State.IN_FLIGHT, Event.SUCCEEDED, run_id=run_id, set={"processed_at": datetime.now(UTC)}
             ),
         ]
     )
@@ -149,3 +149,36 @@ def test_a_date_rests_by_the_stores_clock_whatever_the_daemons_says(
     path, earlier = tick_rig.lake.uri(file.name), time.time() - 61
     os.utime(path, (earlier, earlier))
     assert requests()
+
+
+def test_a_run_that_dies_without_a_date_frees_its_pool(tick_rig: PipelineRig) -> None:
+    tick_rig.events_file(DAY, 2)
+    other = tick_rig.catalog["orders"]
+    started = dg.DagsterRunStatus.STARTED
+    tags = {"dagster/partition": DAY.isoformat()}
+    [before, between, holder, foreign] = [
+        tick_rig.instance.add_run(dg.DagsterRun(job_name=name, status=started, tags=tags)).run_id
+        for name in [job_name(tick_rig.events)] * 3 + [job_name(other)]
+    ]
+    look(tick_rig)
+    done(tick_rig, DAY, between)
+    tick_rig.partitions.apply([Change("events", NEXT, State.UNDISCOVERED, Event.FILES_FOUND)])
+    held = {"run_id": holder}
+    tick_rig.partitions.apply([Change("events", NEXT, State.PENDING, Event.RUN_STARTED, run_id=holder, set=held)])
+    cursor, clock = DiscoveryCursor(), FakeClock(datetime.now(UTC))
+    lease = settings().partition_lease_seconds
+
+    def statuses(later: float) -> dict[str, dg.DagsterRunStatus]:
+        nonlocal cursor
+        tick_rig.partitions.apply([Change("events", NEXT, State.IN_FLIGHT, Event.RENEWED, run_id=holder)])
+        clock.advance(seconds=later)
+        ticked = tick(tick_rig.events, MetadataStore(), tick_rig.instance, cursor, settings(), clock=clock)
+        assert ticked.cursor is not None
+        cursor = DiscoveryCursor.from_json(ticked.cursor.to_json())
+        return {run.run_id: run.status for run in tick_rig.instance.get_runs()}
+
+    everyone = dict.fromkeys([before, between, holder, foreign], started)
+    assert statuses(0) == everyone
+    assert statuses(discovery_tick.IDLE_LEASES * lease) == everyone, "a slow start is no death"
+    over = dg.DagsterRunStatus.FAILURE
+    assert statuses(1) == everyone | {before: over, between: over}
