@@ -140,7 +140,7 @@ def _supervise(stack: Stack, workers: Workers, reporter: Reporter) -> int:
         for process in workers.dead():
             if (pause := restarts.died(process.name)) is not None:
                 reporter.line(
-                    f"{process.name} ended by itself and is started again in {pause:.0f} s; its log `{process.log}` ends"
+                    f"{process.name} ended by itself and starts again in {pause:.0f} s; its log `{process.log}` ends"
                     f" with:\n{process.log_tail()}"
                 )
         for name in restarts.due():

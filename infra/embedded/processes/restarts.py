@@ -1,4 +1,4 @@
-"""When a process that ended by itself is started again: sooner after the first death, later after one that follows soon.
+"""When a process that ended by itself is started again: ever later while it keeps dying.
 
 A process that dies again and again ends nothing but itself: the others, and the services with which a person mends the
 cause, go on. Starting and ending processes belongs to `workers`.
