@@ -96,7 +96,8 @@ def same(columns: Sequence[str], left: str, right: str) -> str:
 
 def python_time(column: str) -> str:
     """Return the SQL of a time, NULL where Python's years 1 to 9999 do not have it."""
-    return f"case when {column} between timestamptz '0001-01-01' and timestamptz '9999-12-31' then {column} end"
+    years = f"{column} >= timestamptz '0001-01-01 00:00:00+00' and {column} < timestamptz '10000-01-01 00:00:00+00'"
+    return f"case when {years} then {column} end"
 
 
 def load_bronze(
