@@ -20,6 +20,7 @@ from platform_core.domain.catalog import Catalog, Domain, load_catalog
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.alerts import AlertKind
 from platform_core.lake.lake import Lake
+from platform_core.lake.mount import open_lake
 from platform_core.probe_server import ProbeServer
 from platform_core.settings import Settings, settings
 from platform_kafka.records import TopicPartition
@@ -77,10 +78,11 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> bool:
     domains = [catalog[name.strip()] for name in names]
     lake = Lake(config)
     lake.store.check(writes=False)  # it commits to no table
-    lake.prepare()
     broker = KafkaBroker(config)
     raw = [domain.topic.name for domain in domains]
     missing = broker.missing(raw, [*(dlq_name(domain) for domain in domains), PROCESSED_EVENTS])
+    partitions = [(domain.topic.name, number) for domain in domains for number in range(domain.topic.partitions)]
+    open_lake(lake, lambda: any(broker.committed(partitions).values()))
     publisher = KafkaPublisher(config)
     domains = _readable(config, catalog, domains, SinkAlerts(publisher, clock))
     raw = [domain.topic.name for domain in domains]

@@ -22,6 +22,7 @@ from platform_assets.sensors.last_reported import LastReported
 from platform_core.clock import Clock, SystemClock
 from platform_core.errors import TransientError
 from platform_core.lake.alerts import Alert, AlertLog
+from platform_core.lake.mount import is_marked, require_marked
 from platform_core.settings import Settings
 from platform_kafka.alerts import AlertTopic
 
@@ -73,9 +74,8 @@ class CheckReporter:
             f"{len(outcomes)} checks, failed: {failed or 'none'}; {done.raised} alerts raised, {done.sent} deliveries,"
             f" {done.failed} failed deliveries"
         )
-        return dg.SensorResult(
-            asset_events=[outcome.evaluation() for outcome in due], cursor=before.after(outcomes, due, now).to_json()
-        )
+        after = replace(before.after(outcomes, due, now), lake_seen=is_marked(store.lake()))
+        return dg.SensorResult(asset_events=[outcome.evaluation() for outcome in due], cursor=after.to_json())
 
     def report_without_lake(
         self, context: dg.SensorEvaluationContext, root: str, error: Exception, posted: Inbox
@@ -99,6 +99,14 @@ class CheckReporter:
         reason = f"The lake `{root}` cannot be read or written since {since:%H:%M:%S} UTC, {sent} deliveries: {error}"
         log.error("lake_down root=%s since=%s error=%s", root, since.isoformat(), error)
         return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=before.to_json())
+
+    def require_lake(self, context: dg.SensorEvaluationContext, store: MetadataStore) -> None:
+        """Look whether the lake is there before anything is read.
+
+        Raises:
+            LakeNotMountedError: it was at an earlier tick, and is not.
+        """
+        require_marked(store.lake(), LastReported.from_json(context.cursor).lake_seen)
 
     def _open(self) -> Sequence[Channel]:
         self._channels = self._channels or self._make_channels()

@@ -28,6 +28,7 @@ from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
 from platform_core.lake.alerts import AlertLog
 from platform_core.lake.lake import BronzeFile, Lake
+from platform_core.lake.mount import require_marked
 from platform_core.lake.store_clock import by_our_clock
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.listing import DiscoveryCursor, list_bronze, to_relist
@@ -96,9 +97,13 @@ def tick(
         settings: When a date is due, and how much a tick may list.
         ledger: Says which dates the sink wrote to; without it only waiting and new dates and the slice are listed.
         clock: The one that looks, this host's by default.
+
+    Raises:
+        LakeNotMountedError: the lake was there at an earlier tick, and is not.
     """
     clock = clock or SystemClock()
     partitions, lake, now, seconds = store.partitions(), store.lake(), clock.now(), clock.seconds()
+    lake_seen = require_marked(lake, cursor.lake_seen)
     news = ledger.since(cursor.ledger) if ledger else None
     announced = cursor.relist | {day for name, day in (news.dates if news else ()) if name == domain.name}
     # Dates before the domain's start concern only themselves: no partition of Dagster stands for them.
@@ -172,6 +177,7 @@ def tick(
             sightings,
             seconds_since(),
             idle,
+            lake_seen,
         ),
     )
 

@@ -26,11 +26,13 @@ class LastReported:
         states: A check's id to its state, and when it was reported, UTC.
         looked_at: When the last tick looked, UTC; None before the first.
         alert_offsets: Kafka partition of the topic of alerts to the offset to read next.
+        lake_seen: Whether the lake was there, so that an empty folder is an outage from then on.
     """
 
     states: Mapping[str, tuple[str, datetime]] = field(default_factory=dict)
     looked_at: datetime | None = None
     alert_offsets: Mapping[int, int] = field(default_factory=dict)
+    lake_seen: bool = False
 
     def is_due(self, outcome: ReportedCheck, now: datetime) -> bool:
         """Return whether an outcome must be reported: it changed, or was reported long ago."""

@@ -46,6 +46,7 @@ def coverage_sensor(
         description="Committed offsets against Bronze and the dead letters: an alert for each gap.",
     )
     def offset_coverage(context: dg.SensorEvaluationContext, metadata_store: MetadataStore) -> dg.SensorResult:
+        reporter.require_lake(context, metadata_store)
         comparison[:] = comparison or [coverage(settings, metadata_store.lake(), catalog)]
         report = comparison[0].update()
         # Before the first look nothing is known, which is no outcome.

@@ -65,6 +65,7 @@ def watch_sensor(
     def watch(context: dg.SensorEvaluationContext, metadata_store: MetadataStore) -> dg.SensorResult:
         inbox[:] = inbox or [posted(settings)]
         try:
+            reporter.require_lake(context, metadata_store)
             return look(context, metadata_store)
         except LAKE_ERRORS as error:
             return reporter.report_without_lake(context, metadata_store.lake().root, error, inbox[0])

@@ -36,6 +36,7 @@ class DiscoveryCursor:
             second at which that was first seen.
         sighted_since: What those seconds are counted from.
         idle: Started runs that hold no date, with the second at which they were first seen so.
+        lake_seen: Whether the lake was there, so that an empty folder is an outage from then on.
     """
 
     ledger: Mapping[int, int] | None = None
@@ -44,6 +45,7 @@ class DiscoveryCursor:
     sightings: Mapping[date, tuple[datetime, float]] = field(default_factory=dict)
     sighted_since: str = ""
     idle: Mapping[str, float] = field(default_factory=dict)
+    lake_seen: bool = False
 
     def sighted(self, rows: Iterable[Partition], seconds: float, since: str) -> dict[date, tuple[datetime, float]]:
         """Return since when the rows that are in flight or FAILED have been as they are, as far as was seen here.

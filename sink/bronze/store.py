@@ -19,6 +19,7 @@ import pyarrow.fs as pafs
 
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
+from platform_core.lake.mount import is_marked, require_marked
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +62,20 @@ class Store(Protocol):
 
 
 class LakeStore:
-    """The store of `LAKE_URI`: a folder or an object store."""
+    """The store of `LAKE_URI`: a folder or an object store.
+
+    A folder that is not the lake any more, because its disk is not mounted, is a store that does not answer.
+    """
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
+        self._marked = is_marked(lake)
 
     def put(self, name: str, data: pa.Buffer) -> None:
         """Write a file, see `Store.put`."""
         try:
             if self._lake.is_local:
+                require_marked(self._lake, self._marked)
                 _put_locally(Path(self._lake.path(name)), data)
             else:
                 with self._lake.filesystem.open_output_stream(self._lake.path(name), compression=None) as stream:

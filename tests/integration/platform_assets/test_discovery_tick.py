@@ -16,6 +16,7 @@ from platform_assets.sensors import discovery_tick
 from platform_assets.sensors.discovery_tick import RUN_KEY, Tick, tick
 from platform_core.clock import SystemClock
 from platform_core.lake.alerts import AlertKind, AlertLog
+from platform_core.lake.mount import LakeNotMountedError, open_lake
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.listing import DiscoveryCursor
 from platform_core.partitions.partition_meta import Change
@@ -67,6 +68,18 @@ def test_a_date_that_lost_bronze_stays_done_and_the_alert_names_the_file(
     assert logged.alert.kind is AlertKind.FILE_MISSING
     assert min(lost, other) if everything else lost in logged.alert.what
     assert logged.alert.command == f"pdp partitions reset events {DAY} --accept-loss"
+
+
+def test_a_lake_that_is_not_mounted_is_no_domain_without_dates(tick_rig: PipelineRig) -> None:
+    open_lake(tick_rig.lake, lambda: False)
+    tick_rig.events_file(DAY, 2)
+    cursor = look(tick_rig).cursor
+    assert cursor is not None and cursor.lake_seen
+    Path(tick_rig.lake.root).rename(f"{tick_rig.lake.root}.unmounted")
+    tick_rig.lake.prepare()
+    with pytest.raises(LakeNotMountedError, match="its disk is not mounted"):
+        tick(tick_rig.events, MetadataStore(), tick_rig.instance, cursor, settings())
+    assert list(Path(tick_rig.lake.root).iterdir()) == []
 
 
 def test_foreign_folders_and_dates_before_the_start_concern_only_themselves(tick_rig: PipelineRig) -> None:

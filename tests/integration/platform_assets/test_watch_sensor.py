@@ -28,6 +28,7 @@ from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import ServiceDownError, TransientError
 from platform_core.lake.alerts import Alert, AlertKind, AlertLog
 from platform_core.lake.lake import Lake
+from platform_core.lake.mount import open_lake
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
@@ -287,6 +288,20 @@ def test_a_lake_that_is_away_is_one_alert_on_every_channel_and_is_logged_when_it
     logged = AlertLog(watch.store.lake()).read()
     assert sorted(entry.alert.kind for entry in logged) == ["DEAD", "LAKE_DOWN", "TOPIC_PAUSED"]
     assert all(set(entry.channels) == {"kafka", "slack"} for entry in logged)
+
+
+def test_a_lake_that_is_not_mounted_is_down_and_nothing_is_written_into_it(watch: Watch) -> None:
+    lake = watch.store.lake()
+    open_lake(lake, lambda: False)
+    watch.tick()
+    Path(lake.root).rename(f"{lake.root}.unmounted")
+    lake.prepare()
+    for _ in range(7):
+        watch.clock.advance(minutes=1)
+        assert watch.tick() == []
+    assert watch.channel.kinds == ["LAKE_DOWN"]
+    assert "its disk is not mounted" in watch.channel.taken[0].what
+    assert list(Path(lake.root).iterdir()) == []
 
 
 def test_an_alert_whose_delivery_cannot_be_noted_is_not_sent_again(

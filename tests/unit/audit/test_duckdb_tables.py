@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from audit.duckdb_tables import fetch, database, python_time
+from audit.duckdb_tables import database, fetch, python_time
 
 LAST = datetime.max.replace(tzinfo=UTC)
 
@@ -17,7 +17,7 @@ LAST = datetime.max.replace(tzinfo=UTC)
         ("9999-12-31 23:59:59.999999+00", LAST),
         ("10000-01-01 00:00:00+00", None),
         ("0001-01-01 00:00:00+00", datetime.min.replace(tzinfo=UTC)),
-        ("0044-03-15 00:00:00+00 (BC)", None),
+        ("0044-03-15 (BC) 00:00:00+00", None),
         ("infinity", None),
     ],
 )
