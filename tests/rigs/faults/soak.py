@@ -80,8 +80,9 @@ class Soak(SinkFaults):
         self._capture = self._platform.start_capture()
 
     def registry_is_down(self) -> None:
-        """Who runs needs it no more, and a sink starts without it."""
+        """Who runs needs it no more, and a sink starts without it; a producer that starts meanwhile waits."""
         registry = self._platform.services.registry
+        self._platform.captured()  # the producer may have been started a moment ago
         registry.crash()
         try:
             self.terminate()
