@@ -78,7 +78,7 @@ def search(lake: Lake, holder: Holder) -> Iterator[FileRows]:
 
 def _count(lake: Lake, holder: Holder, file: tuple[date, str]) -> FileRows:
     day, name = file
-    with _opened(lake, name) as parquet:
+    with opened(lake, name) as parquet:
         if holder.column not in parquet.schema_arrow.names:
             return FileRows(day, name, parquet.metadata.num_rows, 0)
         column = parquet.read([holder.column]).column(0)
@@ -86,7 +86,7 @@ def _count(lake: Lake, holder: Holder, file: tuple[date, str]) -> FileRows:
 
 
 @contextmanager
-def _opened(lake: Lake, name: str) -> Iterator[pq.ParquetFile]:
+def opened(lake: Lake, name: str) -> Iterator[pq.ParquetFile]:
     """Open a file; what is wrong with it is said as the audit says it."""
     try:
         with reading(lake, name), pq.ParquetFile(lake.path(name), filesystem=lake.filesystem) as parquet:
@@ -108,7 +108,7 @@ def rewrite(lake: Lake, holder: Holder, file: FileRows) -> Rewritten:
         PermanentError: the file is damaged.
         TransientError: the store did not answer.
     """
-    with _opened(lake, file.name) as parquet:
+    with opened(lake, file.name) as parquet:
         schema, table = parquet.schema_arrow, parquet.read()
     gone = holder.rows_of(table.column(holder.column))
     kept, erased = table.filter(pc.invert(gone)), _offsets(table.filter(gone))

@@ -18,7 +18,10 @@ from pdp.output import TableColumn
 from platform_core.clock import SystemClock
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from erasure.layers import Survey, SurveyLine
+    from erasure.mentions import Mention
     from erasure.run import Outcome
 
 
@@ -28,13 +31,19 @@ def erase(
     identifier: Annotated[str, typer.Argument(metavar="ID", help="The person's identifier")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what each layer has")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; nothing brings the data back")] = False,
+    word: Annotated[
+        list[str] | None,
+        typer.Option("--word", metavar="TEXT", help="Also list other people's rows with this name, e-mail or phone"),
+    ] = None,
 ) -> None:
     """Remove one person's data from every layer, and prove it by reading all of them; run it until it says done."""
+    from erasure.mentions import mentions
     from erasure.run import Erasure
     from erasure.subject import holders
     from erasure.topics import Topics
 
     held = holders(platform.catalog, kind, identifier)
+    words = [each for each in map(str.strip, word or ()) if each]
     with closing(Topics(platform.settings)) as topics:
         erasure = Erasure(
             platform.settings,
@@ -48,18 +57,19 @@ def erase(
             progress=output.note,
         )
         if dry_run:
-            _show_survey(erasure.survey())
+            survey = erasure.survey()
+            _show_survey(survey, mentions(platform.lake, platform.catalog, held, words))
             return
         if not yes:
             names = ", ".join(holder.domain.name for holder in held)
             typer.confirm(f"Erase this {kind} from {names}? Nothing brings the data back.", abort=True, err=True)
         outcome = erasure.run()
-    _show_outcome(outcome)
+    _show_outcome(outcome, mentions(platform.lake, platform.catalog, held, words))
     if not outcome.complete:
         raise typer.Exit(1)
 
 
-def _show_survey(survey: Survey) -> None:
+def _show_survey(survey: Survey, named: list[Mention]) -> None:
     shown = output.table(
         survey.lines,
         "layer",
@@ -68,11 +78,17 @@ def _show_survey(survey: Survey) -> None:
         TableColumn("of the person", "of_subject"),
         TableColumn("of others", "others"),
     )
-    document = {"layers": survey.lines, "of_subject": survey.of_subject}
-    output.answer(document, shown, notes=["Dry run: nothing was changed."])
+    document = {"layers": survey.lines, "of_subject": survey.of_subject, "mentions": named}
+    output.answer(document, shown, *_mentions(named), notes=["Dry run: nothing was changed."])
 
 
-def _show_outcome(outcome: Outcome) -> None:
+def _mentions(named: list[Mention]) -> list[Table]:
+    return (
+        [output.table(named, "domain", TableColumn("date", "day"), "file", "column", "rows", "first")] if named else []
+    )
+
+
+def _show_outcome(outcome: Outcome, named: list[Mention]) -> None:
     lines = [_difference(*pair) for pair in _paired(outcome)]
     waiting = [{"domain": domain, "date": day, "state": state} for domain, day, state in outcome.waiting]
     output.answer(
@@ -82,6 +98,7 @@ def _show_outcome(outcome: Outcome) -> None:
             "waiting": waiting,
             "layers": lines,
             "of_subject": outcome.after.of_subject,
+            "mentions": named,
         },
         output.table(
             lines,
@@ -94,6 +111,7 @@ def _show_outcome(outcome: Outcome) -> None:
             TableColumn("others now", "others_now"),
         ),
         *([output.table(waiting, "domain", "date", "state")] if waiting else []),
+        *_mentions(named),
         Text(_conclusion(outcome), style="green" if outcome.complete else "yellow"),
     )
 
