@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
+from infra.embedded.errors import ServiceStartError
 from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.process import ManagedProcess
 from infra.embedded.processes.service import EmbeddedService
@@ -79,6 +80,11 @@ class SparkConnect(EmbeddedService):
     def prepare(self) -> None:
         """Find Java and fetch Delta's jars, for the engine that needs them."""
         if self.engine == "spark":
+            if mark := next((each for each in (",", os.pathsep) if each in str(self.root)), ""):
+                raise ServiceStartError(
+                    f"Spark takes `{mark}` in `{self.root}` for the end of a folder's name. Move the repository to a"
+                    " folder without it, or take the engine Sail: `ENGINE=sail`."
+                )
             _ = self.toolchain.jdk, self.toolchain.delta_jars
 
     def launch(self) -> None:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from unittest.mock import MagicMock
 
+import pytest
+
+from infra.embedded.errors import ServiceStartError
+from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.services.spark_jvm import CONNECT_SERVER, SparkJvm, secrets_of, write_properties
+from infra.embedded.toolchain.toolchain import Toolchain
 
 CREDENTIALS = {
     "spark.hadoop.fs.s3a.secret.key": "back\\slash and space",
@@ -33,3 +39,13 @@ def test_a_file_that_was_open_to_others_is_closed_to_them(tmp_path: Path) -> Non
 def test_what_no_error_may_say_is_known_by_its_name() -> None:
     variables = {"AWS_SECRET_ACCESS_KEY": "s", "AWS_ACCESS_KEY_ID": "k", "AWS_REGION": "us-east-1", "S3_TOKEN": ""}
     assert secrets_of({**CREDENTIALS, **variables}) == [*CREDENTIALS.values(), "s", "k"]
+
+
+@pytest.mark.parametrize("name", ["a,b", "a:b"])
+def test_a_folder_that_spark_would_take_for_two_is_refused(tmp_path: Path, name: str) -> None:
+    toolchain = MagicMock(spec=Toolchain)
+    with pytest.raises(
+        ServiceStartError, match=f"`{name[1]}` in `.*{name}` for the end of a folder's name.*ENGINE=sail"
+    ):
+        SparkConnect(tmp_path / name, toolchain=toolchain).prepare()
+    SparkConnect(tmp_path / name, toolchain=toolchain, engine="sail").prepare()
