@@ -20,6 +20,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from platform_core.errors import ConfigurationError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+"""The folder that the packages are in: of a checkout, or of an installation."""
+
+IS_CHECKOUT = (REPOSITORY / "pyproject.toml").is_file()
+"""An installation, in an image say, has no folder of its own for data: what needs one must be told where."""
 
 
 class Settings(BaseSettings):
@@ -31,14 +35,15 @@ class Settings(BaseSettings):
 
     domains_file: Path = Field(REPOSITORY / "domains" / "domains.yaml", description="The list of domains")
     state_dir: Path = Field(
-        REPOSITORY / ".platform" / "state", description="Folder of producer watermarks; must survive restarts"
+        REPOSITORY / ".platform" / "state" if IS_CHECKOUT else Path(),
+        description="Folder of producer watermarks; must survive restarts",
     )
     state_in_lake: bool = Field(
         False, description="Keep that state in the lake instead of STATE_DIR: for producers without a disk of their own"
     )
 
     lake_uri: str = Field(
-        str(REPOSITORY / ".platform" / "lake"),
+        str(REPOSITORY / ".platform" / "lake") if IS_CHECKOUT else "",
         description="Root of the lake: an absolute folder, or an object store URI such as s3:// or gs://lake",
     )
     s3_endpoint_url: str | None = Field(None, description="Endpoint of an S3-compatible store; empty for AWS")
@@ -103,6 +108,9 @@ class Settings(BaseSettings):
         24.0, ge=0, description="A record dated later than now plus this goes to the DLQ, in hours"
     )
 
+    sink_instance_id: str | None = Field(
+        None, description="Name of this sink in its group, another for each: a restart within 60 s keeps its partitions"
+    )
     sink_endpoint_url: str | None = Field(
         None, description="The sink's HTTP endpoint, for `pdp sink`; the sink of this machine when empty"
     )
@@ -250,6 +258,8 @@ class Settings(BaseSettings):
     @field_validator("lake_uri")
     @classmethod
     def _lake_uri_is_a_root(cls, value: str) -> str:
+        if not value and not IS_CHECKOUT:
+            return value  # refused by what needs a lake
         if value.startswith(("s3://", "gs://")):
             return value.rstrip("/") if not value.endswith("://") else value
         path = Path(value.removeprefix("file://"))

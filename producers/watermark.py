@@ -175,8 +175,19 @@ def watermarked(catalog: Catalog) -> list[str]:
 
 
 def state_of(settings: Settings) -> Path | Lake:
-    """Return where the producers' state is: `STATE_DIR`, or the lake."""
-    return Lake(settings) if settings.state_in_lake else settings.state_dir
+    """Return where the producers' state is: `STATE_DIR`, or the lake.
+
+    Raises:
+        ConfigurationError: neither is set, and this is no checkout.
+    """
+    if settings.state_in_lake:
+        return Lake(settings)
+    if settings.state_dir == Path():
+        raise ConfigurationError(
+            "`STATE_DIR` is not set. An installed platform has no folder of its own: set it to one that survives a"
+            " restart, or set `STATE_IN_LAKE=true`."
+        )
+    return settings.state_dir
 
 
 def watermark_of(state: Path | Lake, name: str) -> SharedWatermarkStore:

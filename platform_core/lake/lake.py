@@ -18,7 +18,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from platform_core.domain.catalog import Domain
-from platform_core.errors import TransientError
+from platform_core.errors import ConfigurationError, TransientError
 from platform_core.lake.store_access import store_access
 from platform_core.settings import Settings
 
@@ -77,6 +77,11 @@ class Lake:
     """Folder of small objects that were written to learn the store's time, one a domain."""
 
     def __init__(self, settings: Settings) -> None:
+        if not settings.lake_uri:
+            raise ConfigurationError(
+                "`LAKE_URI` is not set. An installed platform has no lake of its own: set it to an absolute folder, or"
+                " to s3://bucket or gs://bucket."
+            )
         self.root = settings.lake_uri
         self.store = store_access(settings)
         self.is_local = self.store.is_local
