@@ -174,6 +174,9 @@ def load(lake: Lake) -> CoverageState:
 def save(lake: Lake, state: CoverageState) -> None:
     """Store a state in the place of the one before.
 
+    Two that look at once overwrite each other, which costs the progress of one and nothing else: a state says what is
+    accounted for together with how far the topics were read for it, so it is true whoever stored it.
+
     Raises:
         TransientError: the store did not take it.
     """
