@@ -80,8 +80,8 @@ def compare(lake: Lake, domain: Domain, day: date | None, access: SourceAccess) 
         if rows.behind and access.position is None:
             text = (
                 f"{len(rows.behind):,} rows are not in Silver, and the producer's watermark is neither in the"
-                f" lake (`STATE_IN_LAKE`) nor, as `{domain.name}.json`, in `STATE_DIR` of this machine: whether they were"
-                " polled cannot be told"
+                f" lake (`STATE_IN_LAKE`) nor, as `{domain.name}.json`, in `STATE_DIR` of this machine: whether they"
+                " were polled cannot be told"
             )
             return StageResult(Stage.SOURCE, domain.name, day, not_checked=text)
         reasons = OnTheWay(lake, domain, access).explain(connection, day, rows.behind, rows.moved)
