@@ -108,9 +108,6 @@ class Settings(BaseSettings):
         24.0, ge=0, description="A record dated later than now plus this goes to the DLQ, in hours"
     )
 
-    sink_instance_id: str | None = Field(
-        None, description="Name of this sink in its group, another for each: a restart within 60 s keeps its partitions"
-    )
     sink_endpoint_url: str | None = Field(
         None, description="The sink's HTTP endpoint, for `pdp sink`; the sink of this machine when empty"
     )

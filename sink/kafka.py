@@ -28,9 +28,6 @@ START_SECONDS = 60.0
 # After a kill -9 the group waits this long for the dead member before it shares out again.
 SESSION_TIMEOUT_MS = 10_000
 
-# With SINK_INSTANCE_ID a member that is away keeps its partitions for this long: a container's restart.
-STATIC_SESSION_TIMEOUT_MS = 60_000
-
 _NO_TOPIC = frozenset({ck.KafkaError.UNKNOWN_TOPIC_OR_PART, ck.KafkaError._UNKNOWN_TOPIC})
 _TOPIC_UNUSABLE = _NO_TOPIC | {ck.KafkaError.TOPIC_AUTHORIZATION_FAILED}
 
@@ -44,14 +41,11 @@ class KafkaBroker:
         self._errors = ClientErrors()
         self._paused = False
         self._paused_topics: set[str] = set()
-        static = {"group.instance.id": settings.sink_instance_id} if settings.sink_instance_id else {}
-        session_ms = STATIC_SESSION_TIMEOUT_MS if static else SESSION_TIMEOUT_MS
         self._consumer = ck.Consumer(
             {
                 **kafka_client_config(settings),
                 "client.id": "s3-sink",
                 "group.id": SINK_GROUP,
-                **static,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "earliest",
@@ -60,8 +54,8 @@ class KafkaBroker:
                 "partition.assignment.strategy": "range",
                 # The end of a partition is known even when its last offsets are transaction markers.
                 "enable.partition.eof": True,
-                "session.timeout.ms": session_ms,
-                "heartbeat.interval.ms": min(session_ms // 3, SESSION_TIMEOUT_MS // 3),
+                "session.timeout.ms": SESSION_TIMEOUT_MS,
+                "heartbeat.interval.ms": SESSION_TIMEOUT_MS // 3,
                 "max.poll.interval.ms": 300_000,
                 "queued.max.messages.kbytes": 32_768,
                 # A topic that is created while the sink runs is seen within this.
@@ -118,12 +112,6 @@ class KafkaBroker:
         """Return what has arrived, see `Broker.consume`."""
         polled = self._consumer.consume(max_messages, timeout_seconds)
         if self._errors.fatal is not None:
-            if self._errors.fatal.code() == ck.KafkaError.FENCED_INSTANCE_ID:
-                raise PermanentError(
-                    "Another sink has joined the group with the same SINK_INSTANCE_ID"
-                    f" `{self._settings.sink_instance_id}`, and Kafka gave it this one's partitions. Give each sink an"
-                    " id of its own."
-                )
             raise TransientError(f"The Kafka consumer cannot go on: {self._errors.fatal.str()}. Start the sink again.")
         messages: list[ck.Message] = []
         ends: dict[TopicPartition, int] = {}
@@ -216,7 +204,7 @@ class KafkaBroker:
             self._consumer.resume([each for each in self._consumer.assignment() if each.topic == topic])
 
     def close(self) -> None:
-        """Leave the group, for a while only with an instance id; the listener is told of what is given up."""
+        """Leave the group; the listener is told of what is given up."""
         self._consumer.close()
 
 
