@@ -58,6 +58,23 @@ def engine_is_gone(error: BaseException) -> bool:
     return bool(_UNREACHABLE.search(str(error)))
 
 
+def is_refused_value(error: Exception) -> bool:
+    """Return whether an engine ended a query for a value that an expression cannot take."""
+    text = str(error)
+    return not (_UNREACHABLE.search(text) or _PASSES.search(text)) and (
+        isinstance(error, _REFUSED_VALUE) or _VALUE.search(text) is not None
+    )
+
+
+def refused_value(error: Exception) -> str:
+    """Return the engine's words of such an error, without the values, which may be a person's."""
+    return f"The engine: {_QUOTED.sub(_HIDDEN, _text(error))}"
+
+
+def _text(error: Exception) -> str:
+    return str(error).split("\n\nJVM stacktrace")[0].strip()
+
+
 @contextmanager
 def translate_engine_errors(
     job: str, domain: Domain, day: date, unreadable_file: Callable[[], str] = str
@@ -82,7 +99,7 @@ def translate_engine_errors(
     except PlatformError:
         raise
     except (pe.PySparkException, OSError, ConnectionError) as error:
-        text = str(error).split("\n\nJVM stacktrace")[0].strip()
+        text = _text(error)
         where = f"Job `{job}`, domain `{domain.name}`, date {day.isoformat()}"
         if of_the_store := _of_the_store(text):
             raise ServiceDownError(f"{where}: {of_the_store}") from error

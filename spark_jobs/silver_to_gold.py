@@ -21,6 +21,7 @@ if __name__ == "__main__":
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -29,7 +30,8 @@ from platform_core.domain.plugin import load_aggregation
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
 from spark_jobs import cli, gold_merge, tables
-from spark_jobs.failures import translate_engine_errors
+from spark_jobs.failures import is_refused_value, refused_value, translate_engine_errors
+from spark_jobs.unaggregable_rows import unaggregable
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +74,8 @@ def run(
     started = time.monotonic()
     with translate_engine_errors(JOB, domain, day):
         silver = _read_silver(spark, lake, domain, day)
-        aggregates = _tables(load_aggregation(domain).aggregate(silver, domain, day), domain)
         # Evaluated once: what is judged is what is merged.
-        rows = {table: aggregates[table].toArrow() for table in domain.gold.tables}
+        rows = _evaluated(silver, domain, day)
         for table, keys in domain.gold.tables.items():
             _refuse_repeated_keys(rows[table], domain, table, keys, day)
         judge(rows)
@@ -88,6 +89,31 @@ def run(
         "gold_merged domain=%s date=%s rows=%s seconds=%.1f", domain.name, day.isoformat(), result.rows, result.seconds
     )
     return result
+
+
+def _evaluated(silver: DataFrame, domain: Domain, day: date) -> dict[str, pa.Table]:
+    aggregation = load_aggregation(domain)
+
+    def tables_of(some: DataFrame) -> dict[str, DataFrame]:
+        return _tables(aggregation.aggregate(some, domain, day), domain)
+
+    aggregates, rows = tables_of(silver), {}
+    for table in domain.gold.tables:
+        try:
+            rows[table] = aggregates[table].toArrow()
+        except PySparkException as error:
+            if not is_refused_value(error):
+                raise
+            culprit = unaggregable(silver, lambda some: tables_of(some)[table], table, domain)  # noqa: B023 - called here
+            if not culprit:
+                raise
+            raise PermanentError(
+                f"Domain `{domain.name}`, date {day.isoformat()}: the aggregation cannot take a value of {culprit}."
+                " Nothing was merged. Quarantine such rows by a rule in domains.yaml, or use `try_` functions in"
+                f" `{domain.folder / 'aggregation.py'}`, which give NULL instead; then revive the date."
+                f" `pdp trace` shows a record. {refused_value(error)}"
+            ) from error
+    return rows
 
 
 def _read_silver(spark: SparkSession, lake: Lake, domain: Domain, day: date) -> DataFrame:

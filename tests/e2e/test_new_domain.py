@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from infra.embedded.services.schema_registry import SchemaRegistry
 from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from platform_assets.definitions import build_defs
+from platform_assets.jobs import RANGE_END, RANGE_START
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.domain.catalog import load_catalog
@@ -75,7 +77,7 @@ ENTRY = {
     "plugin": "courier_plugin",
     "topic": {"key": "courier", "partitions": 2},
     "bronze": {"partition_key": "shift_date", "timestamp_col": "started_at"},
-    "silver": {"primary_key": ["shift_id"]},
+    "silver": {"primary_key": ["shift_id"], "global_key": True},
     "gold": {
         "tables": {"couriers": ["shift_date", "courier"]},
         "reconcile": [{"table": "couriers", "gold": "sum(shifts)", "silver": "count(*)"}],
@@ -126,12 +128,13 @@ def test_a_fifth_domain_reaches_every_layer(
     run(["producers", "provision"])
 
     day = datetime.now(UTC).date() - timedelta(days=3)
+    moved_to = day + timedelta(days=1)
     producer = Producer(kafka_client_config(settings()))
-    for n in range(40):
+    for n, on in [*((n, day) for n in range(40)), (39, moved_to)]:
         shift = {
             "shift_id": f"shift-{n}",
             "courier": f"c{n % 4}",
-            "started_at": f"{day}T0{n % 9}:00:00Z",
+            "started_at": f"{on}T0{n % 9}:00:00Z",
             "earned": "0.00" if n == 7 else f"{n + 1}.10",
         }
         producer.produce("raw-couriers", key=shift["courier"].encode(), value=json.dumps(shift).encode())
@@ -140,24 +143,34 @@ def test_a_fifth_domain_reaches_every_layer(
 
     defs = build_defs(load_catalog(domains_file))
     with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_sensor_context(
-            instance=instance,
-            repository_def=defs.get_repository_def(),
-            resources={"metadata_store": MetadataStore()},
-        )
-        [request] = defs.resolve_sensor_def("discover_couriers").evaluate_tick(context).run_requests
-        assert request.partition_key == day.isoformat()
+
+        def requests() -> Sequence[dg.RunRequest]:
+            context = dg.build_sensor_context(
+                instance=instance,
+                repository_def=defs.get_repository_def(),
+                resources={"metadata_store": MetadataStore()},
+            )
+            return defs.resolve_sensor_def("discover_couriers").evaluate_tick(context).run_requests or ()
+
         job = defs.resolve_job_def("data_pipeline_couriers")
-        result = job.execute_in_process(partition_key=request.partition_key, tags=request.tags, instance=instance)
-    assert result.success
+        asked = []
+        while request := next(iter(requests()), None):
+            asked.append((request.partition_key, request.tags.get(RANGE_START), request.tags.get(RANGE_END)))
+            assert job.execute_in_process(
+                partition_key=request.partition_key, tags=request.tags, instance=instance
+            ).success
+    # The date that a shift has left is corrected by itself.
+    assert asked == [(None, str(day), str(moved_to)), (str(day), None, None)]
     assert defs.resolve_schedule_def("data_pipeline_couriers_daily").cron_schedule == "0 6 * * *"
     with Warehouse().connect("test") as connection:
         rows = connection.cursor().execute(
-            f"SELECT COURIER, SHIFTS, EARNED FROM {settings().snowflake_database}.COURIERS.COURIERS ORDER BY COURIER"
+            "SELECT SHIFT_DATE, COURIER, SHIFTS, EARNED"
+            f" FROM {settings().snowflake_database}.COURIERS.COURIERS ORDER BY SHIFT_DATE, COURIER"
         )
-        loaded = [(courier, int(shifts), str(earned)) for courier, shifts, earned in rows.fetchall()]
-    pay = {f"c{k}": [n for n in range(40) if n % 4 == k and n != 7] for k in range(4)}
-    assert loaded == [(c, len(ns), f"{sum(n + 1 for n in ns) + len(ns) * 0.1:.2f}") for c, ns in pay.items()]
+        loaded = [(str(on), courier, int(shifts), str(earned)) for on, courier, shifts, earned in rows.fetchall()]
+    pay = {(str(day), f"c{k}"): [n for n in range(39) if n % 4 == k and n != 7] for k in range(4)}
+    pay[str(moved_to), "c3"] = [39]
+    assert loaded == [(*key, len(ns), f"{sum(n + 1 for n in ns) + len(ns) * 0.1:.2f}") for key, ns in pay.items()]
     settings.cache_clear()
 
 
