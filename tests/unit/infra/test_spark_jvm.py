@@ -44,8 +44,6 @@ def test_what_no_error_may_say_is_known_by_its_name() -> None:
 @pytest.mark.parametrize("name", ["a,b", "a:b"])
 def test_a_folder_that_spark_would_take_for_two_is_refused(tmp_path: Path, name: str) -> None:
     toolchain = MagicMock(spec=Toolchain)
-    with pytest.raises(
-        ServiceStartError, match=f"`{name[1]}` in `.*{name}` for the end.*ENGINE=sail"
-    ):
+    with pytest.raises(ServiceStartError, match=f"`{name[1]}` in `.*{name}` for the end.*ENGINE=sail"):
         SparkConnect(tmp_path / name, toolchain=toolchain).prepare()
     SparkConnect(tmp_path / name, toolchain=toolchain, engine="sail").prepare()
