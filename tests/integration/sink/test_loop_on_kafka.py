@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
+from platform_core.lake.mount import MARKER
 from platform_core.settings import REPOSITORY
 from tests.rigs.sink_rig import PARTITIONS
 
@@ -105,7 +106,10 @@ def test_sigterm_leaves_nothing_to_read_again(sink_rig):
 
 def test_two_sinks_share_the_work_and_lose_nothing(sink_rig, tmp_path):
     sink_rig.create_topics()
-    lakes = [tmp_path / "lake-a", tmp_path / "lake-b"]
+    lakes = [tmp_path / "lake-a", tmp_path / "lake-b"]  # tell whose file is whose
+    for lake in lakes:
+        lake.mkdir()
+        (lake / MARKER).touch()  # an empty folder is no lake for a sink that has committed offsets
     options = {"SINK_FLUSH_BUFFER_SIZE": 100, "SINK_FLUSH_INTERVAL_SECONDS": 1}
     stop = threading.Event()
 

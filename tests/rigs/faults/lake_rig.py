@@ -37,7 +37,7 @@ from processing.one_date import Failed, Processor, Step
 from spark_jobs import session
 from tests.rigs import bronze_days
 from tests.rigs.bronze_days import DAY, Log, Record, event, order
-from tests.rigs.faults.faulty_s3 import Fault, _Handler
+from tests.rigs.faults.faulty_s3 import ANSWERS, Fault, _Handler
 from warehouse.load import GoldPartition, load_date
 
 ATTEMPTS = 12
@@ -254,6 +254,8 @@ class CutLine:
         target: The warehouse's address.
         hits: Requests that were disturbed.
     """
+
+    answers = ANSWERS
 
     def __init__(self, port: int) -> None:
         self.target = ("127.0.0.1", port)
