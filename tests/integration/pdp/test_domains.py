@@ -85,13 +85,14 @@ def test_what_a_removed_domain_leaves_is_listed_and_what_a_broken_one_has_is_not
 
     use(tmp_path, monkeypatch, change)
     document = pdp_json("domains", "--leftovers", code=1)
-    assert {(each["kind"], each["name"], each["holds"]) for each in document["leftovers"]} == {
+    found = {(each["kind"], each["name"]): each["holds"] for each in document["leftovers"]}
+    assert found.pop(("watermark", str(tmp_path / "state" / "users.json"))).startswith("saved 20")
+    assert {(*of, holds) for of, holds in found.items()} == {
         ("partitions", "partition_meta, users", "2 dates, 2026-11-18 to 2026-11-19"),
         ("folder", "bronze/users", "2 dates"),
         ("folder", "bronze/events", "2 dates"),
         ("table", "silver/users", "0 dates"),
         ("table", "silver/users_quarantine", "0 dates"),
         ("table", "gold/users", "0 dates"),
-        ("watermark", str(tmp_path / "state" / "users.json"), "2 bytes"),
     }
     assert any("Kafka" in note for note in document["notes"]) and any("warehouse" in note for note in document["notes"])

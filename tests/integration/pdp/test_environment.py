@@ -110,7 +110,7 @@ def test_the_real_process_takes_an_env_file_and_ends_with_the_exit_code(
 ) -> None:
     put("orders", "2026-11-16", State.IN_FLIGHT)
     file = tmp_path / "env"
-    file.write_text(f"LAKE_URI='{tmp_path / 'lake'}'\nS3_SECRET_KEY='hunter2'\n")
+    file.write_text(f"LAKE_URI='{tmp_path / 'lake'}'\nS3_ACCESS_KEY='pdp'\nS3_SECRET_KEY='hunter2'\n")
     environ = {name: value for name, value in os.environ.items() if name != "LAKE_URI"}
     environ["PYTHONPATH"] = str(REPOSITORY)
 
