@@ -39,8 +39,9 @@ def test_sigterm_finds_a_sink_that_never_commits(make_fault_rig):
 
 
 def test_the_soak_finds_a_commit_before_the_store_has_answered(make_fault_rig, s3_lake, faulty_s3, mortal_kafka):
-    """The seed is that of a store that refuses everything."""
-    fault_rig = make_fault_rig(lake_env=s3_lake, mutant="commit_before_the_answer", seed=25)
+    """The seed is that of a store that refuses everything, and no attempt of the client hides a refusal."""
+    lake = s3_lake | {"S3_MAX_ATTEMPTS": "1"}
+    fault_rig = make_fault_rig(lake_env=lake, mutant="commit_before_the_answer", seed=25)
     soak = SinkFaults(fault_rig, faulty_s3, mortal_kafka, only=["store_fails"])
     with fault_rig.load() as acknowledged:
         soak.run(0)

@@ -36,6 +36,7 @@ from platform_assets.jobs import job_name
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.sensors import discovery_tick
 from platform_assets.sensors.watch import find_alerts
+from platform_core.clock import SystemClock
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.alerts import Alert, AlertKind
 from platform_core.lake.lake import Lake
@@ -257,14 +258,15 @@ class Pipeline:
         """Look at a domain's Bronze once."""
         pipeline = self
 
-        class Clock:
+        class Clock(SystemClock):
             def now(self) -> datetime:
-                return datetime.now(UTC) + pipeline.later
+                return super().now() + pipeline.later
+
+            def seconds(self) -> float:
+                return super().seconds() + pipeline.later.total_seconds()
 
         cursor = self._cursors.get(name, DiscoveryCursor.from_json(None))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(discovery_tick, "SystemClock", Clock)
-            done = discovery_tick.tick(self.catalog[name], self.store, self.instance, cursor, settings())
+        done = discovery_tick.tick(self.catalog[name], self.store, self.instance, cursor, settings(), clock=Clock())
         self._cursors[name] = done.cursor or cursor
         return done.run_requests
 
