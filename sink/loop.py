@@ -22,7 +22,7 @@ from platform_kafka.records import Message, TopicPartition, kafka_timestamp
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
 from sink.alerts import SinkAlerts
 from sink.broker import Broker, Publisher
-from sink.bronze.files import PendingFiles
+from sink.bronze.files import FROZEN_SECONDS, PendingFiles
 from sink.bronze.journal import Journal
 from sink.bronze.recovery import Recovery
 from sink.bronze.store import Store
@@ -48,10 +48,8 @@ POLL_SECONDS = 0.25
 # before it kills, and than the 5 minutes after which the group expels a member.
 DRAIN_SECONDS = 20.0
 
-# A poll ends after 0.25 s. One that took this long was frozen (a suspended machine, a swapping one), and the group may
-# have expelled this member without its knowing yet. It writes nothing until the client has had the time to find out:
-# what it holds is written by the new owner.
-FROZEN_SECONDS = 5.0
+# Who was frozen (a suspended machine, a swapping one) may have been expelled by the group without knowing it yet. It
+# writes nothing until the client has had the time to find out: what it holds is written by the new owner.
 HOLD_SECONDS = 2.0
 
 
@@ -150,9 +148,6 @@ class Sink:
         asked_at = time.monotonic()
         batch = self._broker.consume(MAX_POLL_MESSAGES, POLL_SECONDS)
         now = self._clock.seconds()
-        if (waited := time.monotonic() - asked_at) > FROZEN_SECONDS:
-            log.warning("poll_took_long seconds=%.0f; nothing is written for %.0f s", waited, HOLD_SECONDS)
-            self._hold_until = time.monotonic() + HOLD_SECONDS
         if self._recovery.pending and not self._files.backoff.waiting(now):
             self._recover(now)
         self._take_all(batch.messages, now)
@@ -162,6 +157,8 @@ class Sink:
         self._buffers.seal_due(now)
         if self._held_bytes() > self._budget_bytes:
             self._buffers.seal_above(self._budget_bytes - self._dead_letters.size)
+        if (took := time.monotonic() - asked_at) > FROZEN_SECONDS:
+            self._hold(took)
         if not self._files.backoff.waiting(now) and time.monotonic() >= self._hold_until:
             self._write_sealed(now)
         self._dead_letters.pump(now)
@@ -316,8 +313,14 @@ class Sink:
             self._buffers.add(topic, row, len(message.value() or b""), now)
 
     def _write_sealed(self, now: float, seconds: float | None = None) -> None:
-        if not self._recovery.pending:  # otherwise the store did not even answer what it holds
-            self._files.put(now, seconds)
+        if self._recovery.pending:  # the store did not even answer what it holds
+            return
+        if (took := self._files.put(now, seconds)) > FROZEN_SECONDS:
+            self._hold(took)
+
+    def _hold(self, seconds: float) -> None:
+        log.warning("frozen seconds=%.0f; nothing is written for %.0f s", seconds, HOLD_SECONDS)
+        self._hold_until = time.monotonic() + HOLD_SECONDS
 
     def _commit(self, now: float) -> None:
         pending = lowest(

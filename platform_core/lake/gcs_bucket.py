@@ -65,9 +65,9 @@ class GcsBucket(StoreAccess):
 
     def check(self, *, writes: bool) -> None:
         """Raise what is wrong with the variables, see `StoreAccess.check`."""
-        from platform_core.lake.gcs_check import Asked, check_bucket
+        from platform_core.lake.gcs_check import AskedGcsBucket, check_bucket
 
-        asked = Asked(self._root, self._endpoint, self._key_file is not None)
+        asked = AskedGcsBucket(self._root, self._endpoint, self._key_file is not None)
         check_bucket(asked, self.folder_view(), self.filesystem(), writes=writes)
 
     def storage_options(self) -> dict[str, str]:

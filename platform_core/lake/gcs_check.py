@@ -21,7 +21,7 @@ _STATUS = re.compile(r"non-2xx status code:?\s+(\d{3})|http_status_code=(\d{3})"
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedGcsBucket:
     """A bucket, and how it is asked.
 
     Attributes:
@@ -45,7 +45,7 @@ class Asked:
         return self.root.removeprefix("gs://").partition("/")[0]
 
 
-def check_bucket(asked: Asked, folders: pafs.FileSystem, files: pafs.FileSystem, *, writes: bool) -> None:
+def check_bucket(asked: AskedGcsBucket, folders: pafs.FileSystem, files: pafs.FileSystem, *, writes: bool) -> None:
     """List the lake's root, and with `writes` put an object there.
 
     Args:
@@ -68,7 +68,7 @@ def check_bucket(asked: Asked, folders: pafs.FileSystem, files: pafs.FileSystem,
         raise _translated(asked, str(error), action) from None
 
 
-def _translated(asked: Asked, text: str, action: str) -> PlatformError:
+def _translated(asked: AskedGcsBucket, text: str, action: str) -> PlatformError:
     found = _STATUS.search(_COLOURS_AND_ARROWS.sub("", text))
     status = int(found[1] or found[2]) if found else 0
     another = "name the key of another service account in `GOOGLE_APPLICATION_CREDENTIALS`"

@@ -140,14 +140,17 @@ class S3Bucket(StoreAccess):
 
     def check(self, *, writes: bool) -> None:
         """Raise what is wrong with the variables, see `StoreAccess.check`."""
-        from platform_core.lake.s3_check import Asked, check_bucket  # here: 0.3 s of CPU that a local lake never pays
+        from platform_core.lake.s3_check import (
+            AskedS3Bucket,
+            check_bucket,
+        )  # here: 0.3 s of CPU that a local lake never pays
 
         aws = f"https://s3.{self._settings.s3_region}.amazonaws.com"
         endpoint = self._endpoint or aws
         # With LAKE_URI=s3:// each folder of the lake is a bucket of its own, and the tables of states are asked for.
         bucket, _, key = f"{self._settings.lake_uri.removeprefix('s3://')}/{PROBE}".lstrip("/").partition("/")
         keys = (self._access_key, self._secret_key, self._token) if self._access_key and self._secret_key else None
-        asked = Asked(
+        asked = AskedS3Bucket(
             url=f"{endpoint}/{bucket}" if self._path_style else self._virtual_host(endpoint, bucket),
             endpoint=endpoint,
             bucket=bucket,

@@ -31,7 +31,7 @@ _WRONG_TOKEN = {"InvalidToken", "ExpiredToken", "TokenRefreshRequired"}
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedS3Bucket:
     """A bucket, and the login to ask it with.
 
     Attributes:
@@ -56,7 +56,7 @@ class _Answer:
     region: str
 
 
-def check_bucket(asked: Asked, *, writes: bool) -> None:
+def check_bucket(asked: AskedS3Bucket, *, writes: bool) -> None:
     """Ask the store for a key, and with `writes` whether two writers can commit to it.
 
     Raises:
@@ -73,7 +73,7 @@ def check_bucket(asked: Asked, *, writes: bool) -> None:
         _refuse_overwriting(asked, credentials)
 
 
-def _refuse_overwriting(asked: Asked, credentials: Credentials) -> None:
+def _refuse_overwriting(asked: AskedS3Bucket, credentials: Credentials) -> None:
     # The object is there since the first start, so that one request is enough: it must be refused.
     for _ in range(2):
         headers = {"If-None-Match": "*", "Content-Type": "text/plain"}
@@ -89,7 +89,7 @@ def _refuse_overwriting(asked: Asked, credentials: Credentials) -> None:
     )
 
 
-def _ask(asked: Asked, credentials: Credentials, request: AWSRequest) -> _Answer:
+def _ask(asked: AskedS3Bucket, credentials: Credentials, request: AWSRequest) -> _Answer:
     S3SigV4Auth(credentials, "s3", asked.region).add_auth(request)
     http = URLLib3Session(timeout=(CONNECT_SECONDS, ANSWER_SECONDS), proxies=get_environ_proxies(asked.url))
     for attempt in range(1, ATTEMPTS + 1):
@@ -125,7 +125,7 @@ def _ambient() -> Credentials:
     )
 
 
-def _down(asked: Asked, why: str) -> ServiceDownError:
+def _down(asked: AskedS3Bucket, why: str) -> ServiceDownError:
     return ServiceDownError(
         f"The object store {asked.endpoint} is not reached: {why}. `S3_ENDPOINT_URL` must be the address of a store"
         " that runs and that this machine can reach; without it the store is that of AWS in `S3_REGION`."
@@ -142,7 +142,7 @@ def _why(error: BotoCoreError) -> str:
     return f"the connection fails ({type(error).__name__})"
 
 
-def _refusal(asked: Asked, answer: _Answer, action: str) -> ConfigurationError:
+def _refusal(asked: AskedS3Bucket, answer: _Answer, action: str) -> ConfigurationError:
     store, code = f"The object store {asked.endpoint}", answer.code
     if code == "InvalidAccessKeyId":
         return ConfigurationError(f"{store} does not know the access key: correct `S3_ACCESS_KEY`.")

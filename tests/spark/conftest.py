@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from pyspark.sql import SparkSession
 
 from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.toolchain.toolchain import Toolchain
-from platform_core.domain.catalog import Catalog, load_catalog
+from platform_core.domain.catalog import Catalog, Domain, load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.lake.store_access import store_access
 from platform_core.settings import Settings
@@ -23,6 +23,7 @@ from spark_jobs import bronze_to_silver, session, silver_to_gold
 from spark_jobs.bronze_to_silver import SilverResult
 from spark_jobs.silver_to_gold import GoldResult
 from tests.rigs import bronze_days
+from tests.rigs.delta_rows import rows
 from tests.rigs.gcs.service import GcsService
 from tests.rigs.settings_of import settings_of
 from tests.rigs.spark_server import SparkServer
@@ -32,7 +33,11 @@ ENGINES: tuple[Literal["spark"], Literal["sail"]] = ("spark", "sail")
 
 @dataclass
 class Engine:
-    """A session and the lake that it alone writes."""
+    """A session and the lake that it alone writes.
+
+    Attributes:
+        rows: What was in each table of the day as soon as it was filled; tests change it afterwards.
+    """
 
     name: str
     remote: str
@@ -40,6 +45,12 @@ class Engine:
     lake: Lake
     silver: dict[str, SilverResult] = field(default_factory=dict)
     gold: dict[str, GoldResult] = field(default_factory=dict)
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+def tables_of(lake: Lake, domain: Domain) -> list[str]:
+    """Return the tables that both jobs write."""
+    return [lake.silver(domain), lake.quarantine(domain), *(lake.gold(domain, name) for name in domain.gold.tables)]
 
 
 @pytest.fixture(scope="session")
@@ -109,6 +120,8 @@ def filled(engines: dict[str, Engine], catalog: Catalog) -> dict[str, Engine]:
             files = bronze_days.write(engine.lake, domain, bronze_days.DAY, records)
             engine.silver[domain.name] = bronze_to_silver.run(engine.spark, engine.lake, domain, bronze_days.DAY, files)
             engine.gold[domain.name] = silver_to_gold.run(engine.spark, engine.lake, domain, bronze_days.DAY)
+            for table in tables_of(engine.lake, domain):
+                engine.rows[table] = rows(engine.lake, table)
         orders = catalog["orders"]
         earlier = [
             bronze_days.Record(

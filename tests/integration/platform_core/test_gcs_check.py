@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from platform_core.errors import ConfigurationError, ServiceDownError
-from platform_core.lake.gcs_check import PROBE, Asked, check_bucket
+from platform_core.lake.gcs_check import PROBE, AskedGcsBucket, check_bucket
 from platform_core.lake.lake import Lake
 from tests.rigs.gcs.service import GcsService
 from tests.rigs.settings_of import settings_of
@@ -85,6 +85,6 @@ class Says:
 
 def test_credentials_that_are_nowhere_are_asked_for_by_name(tmp_path: Path) -> None:
     no_token = "Generic GCS error\n ↳ Error performing token request: Error performing GET http://metadata in 10s"
-    asked = Asked("gs://lake", None, key_file=False)
+    asked = AskedGcsBucket("gs://lake", None, key_file=False)
     with pytest.raises(ConfigurationError, match="Workload Identity, or name the key"):
         check_bucket(asked, Says(no_token), Says(""), writes=False)  # type: ignore[arg-type]

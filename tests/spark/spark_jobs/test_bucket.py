@@ -21,7 +21,7 @@ from tests.rigs.bronze_days import DAY
 from tests.rigs.delta_rows import rows
 from tests.rigs.faults.faulty_s3 import Fault, FaultyS3
 from tests.rigs.settings_of import settings_of
-from tests.spark.conftest import Engine
+from tests.spark.conftest import Engine, tables_of
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,6 @@ def spark(
 def test_spark_on_a_bucket_that_loses_replies_writes_the_rows_of_sail_on_a_folder(
     filled: dict[str, Engine], spark: SparkSession, bucket: Lake, bucket_proxy: FaultyS3, catalog: Catalog
 ) -> None:
-    sail = filled["sail"].lake
     for domain in catalog:
         files = bronze_days.write(bucket, domain, DAY, bronze_days.RECORDS[domain.name]())
         bucket_proxy.fault, bucket_proxy.rate = Fault.REPLY_LOST, 0.1
@@ -75,12 +74,8 @@ def test_spark_on_a_bucket_that_loses_replies_writes_the_rows_of_sail_on_a_folde
             silver_to_gold.run(spark, bucket, domain, DAY)
         finally:
             bucket_proxy.fault = None
-        for table in [
-            bucket.silver(domain),
-            bucket.quarantine(domain),
-            *(bucket.gold(domain, name) for name in domain.gold.tables),
-        ]:
-            assert rows(bucket, table) == rows(sail, table, domain.partition_key, DAY), table
+        for table in tables_of(bucket, domain):
+            assert rows(bucket, table) == filled["sail"].rows[table], table
     assert bucket_proxy.counts[Fault.REPLY_LOST] > 2
 
 

@@ -16,7 +16,7 @@ from tests.rigs.bronze_days import DAY
 from tests.rigs.delta_rows import rows, types, version
 from tests.rigs.gcs.service import RIVAL, GcsService
 from tests.rigs.settings_of import settings_of
-from tests.spark.conftest import Engine
+from tests.spark.conftest import Engine, tables_of
 
 
 @pytest.fixture
@@ -37,10 +37,9 @@ def test_a_date_in_a_bucket_has_the_rows_of_one_in_a_folder(
         engine.silver["orders"].silver_rows,
     )
     assert gold.rows == engine.gold["orders"].rows
-    tables = [lake.silver(domain), lake.quarantine(domain), *(lake.gold(domain, each) for each in domain.gold.tables)]
+    tables = tables_of(lake, domain)
     for table in tables:
-        key = domain.partition_key
-        assert rows(lake, table, key, DAY) == rows(engine.lake, table, key, DAY), table
+        assert rows(lake, table) == engine.rows[table], table
         assert types(lake, table) == types(engine.lake, table), table
 
     # Every table's next version is taken by another writer in the moment in which the job commits it.
