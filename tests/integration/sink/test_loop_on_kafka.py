@@ -278,7 +278,9 @@ def test_a_broken_entry_leaves_its_records_in_kafka_and_the_others_go_on(sink_ri
     sink_rig.domains_file.write_text(yaml.safe_dump({"domains": broken}))
     log = sink_rig.run("--until-caught-up")
     assert "domain_broken domain=visits" in log and "sink_started domains=events " in log
-    assert len(sink_rig.rows()) == 5 and sink_rig.committed() == sink_rig.ends()
+    # Of a Kafka partition without a record nothing need be committed.
+    assert {p: max(offset, 0) for p, offset in sink_rig.committed().items()} == sink_rig.ends()
+    assert len(sink_rig.rows()) == 5
     assert not list(sink_rig.lake.glob("bronze/visits/**/*.parquet")) and not sink_rig.read(f"dlq-{topic}")
     sink_rig.domains_file.write_text(yaml.safe_dump({"domains": {"events": entry, "visits": visits}}))
     sink_rig.run("--until-caught-up")
