@@ -19,6 +19,7 @@ from tests.rigs.gcs.json_api import JsonApi, is_json
 from tests.rigs.gcs.messages import Answer, Request
 from tests.rigs.gcs.objects import Objects, RefusedError
 from tests.rigs.gcs.xml_api import XmlApi
+from tests.rigs.request_body import request_body
 
 BUCKET = "lake"
 CONTROL = "/_emulator"
@@ -103,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        answer = self.owner.answer(Request(self.command, self.path, headers, self._body()))
+        answer = self.owner.answer(Request(self.command, self.path, headers, request_body(self)))
         self.send_response_only(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
@@ -114,16 +115,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.body)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = _serve
-
-    def _body(self) -> bytes:
-        if "chunked" in (self.headers.get("Transfer-Encoding") or ""):
-            parts = []
-            while size := int(self.rfile.readline().split(b";")[0], 16):
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
-            self.rfile.readline()
-            return b"".join(parts)
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
 
 if __name__ == "__main__":
