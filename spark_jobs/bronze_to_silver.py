@@ -197,7 +197,7 @@ def _refuse_lost_columns(given: Sequence[str], returned: Sequence[str], domain: 
 def _counted(
     judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, expected: int
 ) -> tuple[SilverResult, pa.Table | None]:
-    """Return the counts, and the bad rows with their keys where they are few."""
+    """Return the counts, and the bad rows with their keys where there are some and they are few."""
     lines = steps.tally(judged, domain.silver.primary_key).collect()
     total = sum(line["rows"] for line in lines)
     if total != expected:
@@ -218,10 +218,7 @@ def _counted(
         for name in filter(None, line["warnings"].split(",")):
             warned[name] += line["warned"]
     records = sum(line["records"] for line in lines)
-    few_bad = None
-    if sum(bad.values()) < FEW_BAD_ROWS:
-        # Nothing is evaluated where nothing is bad; the table of the quarantine still needs the columns.
-        few_bad = _bad_rows(judged if bad else judged.limit(0), domain).toArrow()
+    few_bad = _bad_rows(judged, domain).toArrow() if 0 < sum(bad.values()) < FEW_BAD_ROWS else None
     withheld = _count_withheld(judged, few_bad, domain.silver) if bad else 0
     silver_rows = sum(line["keys"] for line in lines if not line["rule"]) - withheld
     counts = SilverResult(
@@ -277,6 +274,8 @@ def _write_quarantine(
     if expected == 0 and tables.exists(lake, name) and not tables.has_partition(lake, name, domain.partition_key, day):
         return
     beside = [steps.BELONGS, *map(_key_of, domain.silver.primary_key)]
+    if expected == 0:
+        few_bad = _bad_rows(judged.limit(0), domain).toArrow()  # the columns, for a table that is new
     if few_bad is not None:
         written = tables.replace_partition_here(few_bad.drop_columns(beside), lake, name, domain.partition_key, day)
     else:
