@@ -13,11 +13,12 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from platform_assets.instance.one_daemon import only_daemon
 from platform_core.errors import ConfigurationError, PlatformError
-from platform_core.settings import settings
+from platform_core.settings import Settings, settings
 
 STOP_SECONDS = 8.0
 """A daemon that has lost its lock ends within this, whatever it does."""
@@ -39,11 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with only_daemon(settings(), _home(), _end_at_once):
             from dagster._daemon.cli import cli
 
-            cli(["run", *(sys.argv[1:] if arguments is None else arguments)], standalone_mode=False)
+            with _metrics(settings()):
+                cli(["run", *(sys.argv[1:] if arguments is None else arguments)], standalone_mode=False)
     except PlatformError as error:
         logging.getLogger("platform_assets.daemon").error("daemon_cannot_run error=%s", error)
         return os.EX_CONFIG if isinstance(error, ConfigurationError) else os.EX_TEMPFAIL
     return os.EX_OK
+
+
+def _metrics(config: Settings) -> AbstractContextManager[None]:
+    """Return the endpoint of the daemon that runs: one that waits says nothing, for it does nothing."""
+    if config.metrics_port is None:  # then the clients of the lake and of Kafka need not be loaded
+        return nullcontext()
+    from platform_assets.metrics.exporter import served
+
+    return served(config)
 
 
 def _home() -> Path:

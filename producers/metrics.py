@@ -41,10 +41,15 @@ class ProducerMetrics:
         self._last_success = gauge(
             "pdp_producer_last_success_timestamp_seconds", "When the last round ended well, 0 before the first."
         ).labels(domain)
+        self._interval = gauge("pdp_producer_interval_seconds", "From the start of one round to that of the next.")
         self._watermark_age = gauge(
             "pdp_cdc_watermark_age_seconds", "How far the watermark was behind the database's clock at the last poll."
         )
         self._held_polls = gauge("pdp_cdc_held_polls", "Polls whose window an open transaction keeps from closing.")
+
+    def runs_every(self, interval_seconds: float) -> None:
+        """Note the time from one round to the next; a source that runs once has none."""
+        self._interval.labels(self._domain).set(interval_seconds)
 
     def delivered(self, records: int, size_bytes: int, refused: Mapping[str, int]) -> None:
         """Count what one `settle` confirmed.

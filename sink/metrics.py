@@ -37,6 +37,8 @@ HELP = {
     "pdp_sink_flushes": "Files written, by why their buffer closed. Mostly `memory`: raise SINK_MAX_BUFFERED_BYTES.",
     "pdp_sink_rows_written": "Rows in those files.",
     "pdp_sink_bytes_written": "Bytes of those files.",
+    "pdp_sink_last_file_timestamp_seconds": "When the store last took a file of the topic. If it stands still while"
+    " the lag grows, see pdp_sink_store_failures_total.",
     "pdp_sink_put_seconds": "Time to encode and put one file. If it grows, look at the store.",
     "pdp_sink_store_failures": "Failed attempts to put a file. The sink keeps the records and tries again; mend the"
     " store, its credentials or its address.",
@@ -74,6 +76,7 @@ class SinkMetrics:
         self.flushes = counter("pdp_sink_flushes", "reason")
         self.rows = counter("pdp_sink_rows_written", "topic")
         self.file_bytes = counter("pdp_sink_bytes_written", "topic")
+        self.last_file = gauge("pdp_sink_last_file_timestamp_seconds", "topic")
         name = "pdp_sink_put_seconds"
         self.put_seconds = Histogram(name, HELP[name], buckets=PUT_SECONDS, registry=self.registry)
         self.store_failures = counter("pdp_sink_store_failures")
@@ -100,6 +103,7 @@ class SinkMetrics:
         self.flushes.labels(reason).inc()
         self.rows.labels(topic).inc(rows)
         self.file_bytes.labels(topic).inc(size)
+        self.last_file.labels(topic).set_to_current_time()
 
     def refuse(self, message: Message, refusal: Refusal) -> None:
         """Count a refusal; the first few of each reason in a period are also logged, a flood of them is not."""

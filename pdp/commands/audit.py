@@ -19,7 +19,9 @@ from pdp import arguments, output
 from pdp.arguments import DATE_HELP, FromText, ToText
 from pdp.environment import Platform
 from pdp.output import TableColumn
+from platform_core.clock import SystemClock
 from platform_core.counted import counted
+from platform_core.errors import TransientError
 
 STAGES = [stage.value for stage in Stage]
 
@@ -64,8 +66,20 @@ def audit(
             progress=progress,
         )
     show(report)
+    if chosen is None and chosen_stages is None and dates.is_open:
+        _keep(platform, report)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
+
+
+def _keep(platform: Platform, report: AuditReport) -> None:
+    """Keep the outcome of a whole audit where the platform's metrics take it from."""
+    from audit import last_audit
+
+    try:
+        last_audit.save(platform.lake, report, SystemClock().now())
+    except TransientError as error:
+        output.note(f"warning: the outcome was not kept, and the metrics show the audit before. {error}")
 
 
 def show(report: AuditReport) -> None:

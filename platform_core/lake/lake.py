@@ -67,6 +67,9 @@ class Lake:
     offset_coverage = "pipeline-metadata/offset_coverage.json"
     """Which offsets Bronze and the dead letters hold, one JSON object."""
 
+    last_audit = "pipeline-metadata/last_audit.json"
+    """What the last whole audit found, one JSON object."""
+
     sink_journal = "pipeline-metadata/sink_journal"
     """Folder of what the sinks were about to put, one JSON object an entry."""
 

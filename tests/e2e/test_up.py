@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -37,6 +38,9 @@ def test_up_is_live_and_down_ends_everything(tmp_path: Path) -> None:
         # Live events of today reach Bronze with the sink's own interval of a minute.
         before = set((ROOT / "lake" / "bronze" / "events").glob("*/*.parquet"))
         wait(lambda: set((ROOT / "lake" / "bronze" / "events").glob("*/*.parquet")) > before, process, output, 180)
+        # The daemon reads the lake and Kafka in the background, so that its first answers may lack what comes later.
+        port = re.findall(r"dagster-daemon (\d+)", output.read_text())[0]
+        wait(lambda: {"pdp_partitions", "pdp_dead_letters_total"} <= metrics(port), process, output, 120)
     finally:
         subprocess.run([sys.executable, "-m", "infra.embedded", "down"], cwd=REPOSITORY, check=True)
     process.wait(timeout=60)
@@ -46,6 +50,13 @@ def test_up_is_live_and_down_ends_everything(tmp_path: Path) -> None:
         [sys.executable, "-m", "infra.embedded", "down"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     assert "Nothing runs" in again.stdout
+
+
+def metrics(port: str) -> set[str]:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+        f"http://127.0.0.1:{port}/metrics"
+    ) as answer:
+        return set(re.findall(r"^(\w+)\{", answer.read().decode(), re.M))
 
 
 def wait(ready: object, process: subprocess.Popen[bytes], output: Path, seconds: float) -> None:

@@ -66,7 +66,7 @@ def up(config: Settings, seed: int, store: StoreKind | None = None) -> int:
             for domain in catalog.with_source:
                 workers.start(f"producer-{domain.command}", "producers", domain.command, endpoint=True)
             workers.start_dagster_ui()
-            workers.start_dagster_daemon()
+            workers.start_dagster_daemon(endpoint=True)
             _tell(reporter, stack, workers, env)
             return _supervise(stack, workers, reporter)
         finally:

@@ -168,13 +168,15 @@ class Workers:
         web.wait_ready(lambda: _http_ok(web_port, "/server_info"), 180)
         return self.ui
 
-    def start_dagster_daemon(self) -> None:
-        """Start the daemon: from now on sensors tick and runs are launched."""
+    def start_dagster_daemon(self, *, endpoint: bool = False) -> None:
+        """Start the daemon: from now on sensors tick and runs are launched.
+
+        Args:
+            endpoint: It serves metrics of the lake and of Kafka.
+        """
         workspace = self.dagster_home / "workspace.yaml"
-        self._spawn(
-            "dagster-daemon",
-            [sys.executable, "-m", "platform_assets.daemon", "-w", str(workspace), "--log-level", "info"],
-        )
+        arguments = ("-w", str(workspace), "--log-level", "info")
+        self.start("dagster-daemon", "platform_assets.daemon", *arguments, endpoint=endpoint)
 
     def stop(self) -> None:
         """End every process: first what feeds, last what shows."""
