@@ -1,8 +1,9 @@
-"""What the documents name exists: files, packages, links and their anchors."""
+"""What the documents name exists: files, packages, commands, links and their anchors."""
 
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,14 @@ def test_what_a_document_names_exists(document: Path) -> None:
         if not file.exists() or (anchor and anchor not in anchors(file)):
             missing.append(link)
     assert missing == []
+
+
+@pytest.mark.parametrize("room", ["producers", "simulation"])
+def test_a_command_that_a_document_names_exists(room: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(" ".join(document.read_text() for document in DOCUMENTS).split())
+    named = set(re.findall(rf"python -m {room} ([a-z][a-z-]*)", text))
+    assert named
+    for command in sorted(named):
+        with pytest.raises(SystemExit) as end:
+            import_module(f"{room}.cli").main([command, "--help"])
+        assert end.value.code == 0, f"{command}: {capsys.readouterr().err}"
