@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from platform_assets.instance.one_daemon import only_daemon
+from platform_core import log_lines
 from platform_core.errors import ConfigurationError, PlatformError
 from platform_core.settings import Settings, settings
 
@@ -31,9 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Those of `dagster-daemon run`; None is `sys.argv`.
     """
     # Dagster's loggers have handlers of their own, and would print each line twice through the root's.
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.getLogger("platform_assets").addHandler(handler)
+    logging.getLogger("platform_assets").addHandler(log_lines.handler())
     # Process 1 of a container ignores a signal that it has no handler for.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(os.EX_OK))
     try:

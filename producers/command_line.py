@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from platform_core import log_lines
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import ConfigurationError, PlatformError
 from platform_core.settings import Settings, settings
@@ -48,11 +49,7 @@ class CommandLine:
             0 when done or stopped by a signal, 2 for a mistake in the configuration, 1 for any other error.
         """
         parsed = self._parser.parse_args(arguments)
-        logging.basicConfig(
-            level=logging.DEBUG if parsed.verbose else logging.INFO,
-            stream=sys.stderr,
-            format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        )
+        logging.basicConfig(level=logging.DEBUG if parsed.verbose else logging.INFO, handlers=[log_lines.handler()])
         for chatty in ("httpx", "httpcore", "faker"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
         try:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import closing
 
+from platform_core import log_lines
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Catalog, Domain, load_catalog
 from platform_core.errors import PermanentError, TransientError
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="stop when everything that the topics hold at start is written and committed",
     )
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(level=logging.INFO, handlers=[log_lines.handler()])
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
