@@ -78,12 +78,17 @@ bench: $(STAMP) ## Measure a case beside its peers (CASE=day|day-sail|cluster|hi
 	@$(BIN)/python -m benchmarks $(or $(CASE),day) --rounds $(or $(ROUNDS),3) $(if $(EVENTS),--events $(EVENTS)) $(if $(PICTURE),--picture $(PICTURE))
 
 .PHONY: check
-check: $(STAMP) ## Format, lint, types, import contracts, released contracts
+check: $(STAMP) ## Format, lint, types, import contracts, released contracts, advisories
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m producers check-contracts
+	@$(BIN)/python -m infra.supply_chain check
+
+.PHONY: sbom
+sbom: $(STAMP) ## Write the bill of materials as CycloneDX JSON: .platform/sbom.cdx.json
+	@mkdir -p .platform && $(BIN)/python -m infra.supply_chain sbom .platform/sbom.cdx.json
 
 .PHONY: format
 format: $(STAMP) ## Format and mend what can be mended by itself

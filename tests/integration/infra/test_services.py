@@ -190,7 +190,7 @@ def test_the_wheels_java_drops_the_module_that_it_lacks(tmp_path: Path) -> None:
     import subprocess
 
     jdk = wheel_java(tmp_path)
-    assert jdk.major == 17
+    assert jdk.major == 21
     started = time.monotonic()
     done = subprocess.run(
         [jdk.java, "--add-modules=jdk.incubator.vector", "-Da=b c", "-XshowSettings:properties", "-version"],

@@ -1,0 +1,40 @@
+"""`python -m infra.supply_chain sbom FILE` writes the bill of materials, `... check` asks what is known against it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from infra.supply_chain.components import parts
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Return 0, or 1 when something is known against a part and not explained."""
+    parser = argparse.ArgumentParser(prog="python -m infra.supply_chain", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("sbom").add_argument("file", type=Path)
+    commands.add_parser("check")
+    asked = parser.parse_args(arguments)
+    found = parts()
+    every = [inside for part in found for inside in part.and_contents()]
+    if asked.command == "sbom":
+        from infra.supply_chain.bill_of_materials import cyclonedx
+
+        asked.file.write_text(cyclonedx(found), encoding="utf-8")
+        print(f"{asked.file}: {len(every)} parts.")
+        return 0
+    from infra.supply_chain.check import check
+
+    result = check([part.purl for part in every])
+    for line in result.wrong:
+        print(line, file=sys.stderr)
+    if result.unchecked:
+        print(f"Advisories: NOTHING WAS CHECKED. {result.unchecked}")
+    else:
+        print(f"Advisories: {result.checked} parts checked.")
+    return 1 if result.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
