@@ -22,7 +22,7 @@ from platform_kafka.records import Message, TopicPartition, kafka_timestamp
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
 from sink.alerts import SinkAlerts
 from sink.broker import Broker, Publisher
-from sink.bronze.files import FROZEN_SECONDS, PendingFiles
+from sink.bronze.files import PendingFiles
 from sink.bronze.journal import Journal
 from sink.bronze.recovery import Recovery
 from sink.bronze.store import Store
@@ -32,6 +32,7 @@ from sink.commits import Commits
 from sink.decoding import Decoder, Record, Refusal
 from sink.flush_requests import FlushRequests
 from sink.ledger import Ledger
+from sink.membership import Membership
 from sink.metrics import SinkMetrics
 from sink.offsets import Offsets, lowest
 from sink.refusals.dead_letters import DeadLetters
@@ -47,10 +48,6 @@ POLL_SECONDS = 0.25
 # A stop or a rebalance may use this long to empty the buffers: less than the 30 s that Kubernetes waits
 # before it kills, and than the 5 minutes after which the group expels a member.
 DRAIN_SECONDS = 20.0
-
-# Who was frozen (a suspended machine, a swapping one) may have been expelled by the group without knowing it yet. It
-# writes nothing until the client has had the time to find out: what it holds is written by the new owner.
-HOLD_SECONDS = 2.0
 
 
 class Sink:
@@ -97,6 +94,7 @@ class Sink:
         self._dlq_names = {domain.topic.name: dlq_name(domain) for domain in domains}
         self._blocked: set[str] = set()
         self._commits = Commits(broker, self._offsets, self.metrics)
+        self._membership = Membership(broker, self._offsets)
         lake = Lake(settings)
         journal = Journal(store, lake.sink_journal, clock)
         self._recovery = Recovery(journal, store, self._decoders, self.metrics, clock.now)
@@ -104,7 +102,6 @@ class Sink:
         self._buffers = Buffers(settings.sink_flush_buffer_size, settings.sink_flush_interval_seconds, self._files.add)
         self._flush_requests = FlushRequests()
         self._stepped_at = time.monotonic()
-        self._hold_until = 0.0
         self._paused = False
         self._leaving = False
 
@@ -145,7 +142,6 @@ class Sink:
             PermanentError: the user may not read the group.
             TransientError: a client cannot go on.
         """
-        asked_at = time.monotonic()
         batch = self._broker.consume(MAX_POLL_MESSAGES, POLL_SECONDS)
         now = self._clock.seconds()
         if self._recovery.pending and not self._files.backoff.waiting(now):
@@ -157,9 +153,8 @@ class Sink:
         self._buffers.seal_due(now)
         if self._held_bytes() > self._budget_bytes:
             self._buffers.seal_above(self._budget_bytes - self._dead_letters.size)
-        if (took := time.monotonic() - asked_at) > FROZEN_SECONDS:
-            self._hold(took)
-        if not self._files.backoff.waiting(now) and time.monotonic() >= self._hold_until:
+        self._membership.certain()  # also while an outage keeps it from writing: else that reads as a standstill
+        if not self._files.backoff.waiting(now):
             self._write_sealed(now)
         self._dead_letters.pump(now)
         self._mind_unusable_topics(batch.unusable)
@@ -313,22 +308,12 @@ class Sink:
             self._buffers.add(topic, row, len(message.value() or b""), now)
 
     def _write_sealed(self, now: float, seconds: float | None = None) -> None:
-        if self._recovery.pending:  # the store did not even answer what it holds
-            return
-        if (took := self._files.put(now, seconds)) > FROZEN_SECONDS:
-            self._hold(took)
-
-    def _hold(self, seconds: float) -> None:
-        log.warning("frozen seconds=%.0f; nothing is written for %.0f s", seconds, HOLD_SECONDS)
-        self._hold_until = time.monotonic() + HOLD_SECONDS
+        # What is written although the group has given the partitions to another one is stored twice.
+        if not self._recovery.pending and self._membership.confirmed(self._min_pending_offsets()):
+            self._files.put(now, seconds, self._membership.certain)
 
     def _commit(self, now: float) -> None:
-        pending = lowest(
-            self._buffers.min_pending_offsets(),
-            self._files.min_pending_offsets(),
-            self._dead_letters.min_pending_offsets(),
-        )
-        if not self._commits.commit(pending, now):
+        if not self._commits.commit(self._min_pending_offsets(), now):
             return
         # The queue may be full; the next step goes on where this one ended.
         with contextlib.suppress(TransientError):
@@ -361,6 +346,13 @@ class Sink:
             log.info("resumed")
             self._broker.resume()
         self._paused = blocked
+
+    def _min_pending_offsets(self) -> dict[TopicPartition, int]:
+        return lowest(
+            self._buffers.min_pending_offsets(),
+            self._files.min_pending_offsets(),
+            self._dead_letters.min_pending_offsets(),
+        )
 
     def _held_rows(self) -> int:
         return self._buffers.rows + self._files.rows

@@ -74,20 +74,17 @@ class Offsets:
         if tp in self._positions:
             self._positions[tp] = max(self._positions[tp] or 0, end)
 
-    def committable(self, floors: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """Return the offsets that are new and may be committed.
+    def safe(self, floors: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Return the offset up to which each partition that was read is safe.
 
         Args:
             floors: For each partition the lowest offset that is not safe yet, if there is one.
         """
-        result = {}
-        for tp, position in self._positions.items():
-            if position is None:
-                continue
-            offset = min(position, floors.get(tp, position))
-            if offset > self._committed.get(tp, -1):
-                result[tp] = offset
-        return result
+        return {tp: min(position, floors.get(tp, position)) for tp, position in self.positions.items()}
+
+    def committable(self, floors: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Return the offsets that are safe and not committed yet, see `safe`."""
+        return {tp: offset for tp, offset in self.safe(floors).items() if offset > self._committed.get(tp, -1)}
 
     def committed(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Note that a commit succeeded."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -33,9 +33,6 @@ T = TypeVar("T")
 
 # Object stores answer a PUT after 20 to 100 ms; files of several dates go out side by side.
 PARALLEL_WRITES = 4
-
-FROZEN_SECONDS = 5.0
-"""What takes 0.25 s, a poll, or some more, a few files, and took this long: this process did not run meanwhile."""
 
 
 class PendingFiles:
@@ -92,27 +89,22 @@ class PendingFiles:
         """Make a file of a buffer that was sealed."""
         self._waiting.append(PendingFile(buffer, sealed_by))
 
-    def put(self, now: float, seconds: float | None = None) -> float:
+    def put(self, now: float, seconds: float | None = None, may_go_on: Callable[[], bool] = lambda: True) -> None:
         """Note and put the waiting files; an outage ends the attempt, and they go on waiting.
-
-        So does a moment in which this process was frozen: Kafka may have given its partitions to another one.
 
         Args:
             now: Seconds of a clock that never steps back.
             seconds: How long to wait for the store; by default until its own timeout. A PUT that is not answered by
                 then counts as failed, and may still be stored.
-
-        Returns:
-            Seconds of the last files that were put at once.
+            may_go_on: Asked before each `PARALLEL_WRITES` files; False ends the attempt, too.
         """
-        began_at = time.monotonic()
         deadline = None if seconds is None else time.monotonic() + seconds
         failure = self._note(self._waiting, deadline)
         attempts = self.waiting if failure is None else []
         for start in range(0, len(attempts), PARALLEL_WRITES):
-            if (took := time.monotonic() - began_at) > FROZEN_SECONDS:
-                return took
-            group, began_at = attempts[start : start + PARALLEL_WRITES], time.monotonic()
+            if not may_go_on():
+                return
+            group = attempts[start : start + PARALLEL_WRITES]
             futures = [self._pool.submit(self._attempt, file, file.name) for file in group]
             for file, future in zip(group, futures, strict=True):
                 outcome = _outcome(future, deadline)
@@ -123,7 +115,6 @@ class PendingFiles:
             if failure is not None:
                 break  # each further attempt would wait for the store's timeout, and the group expels who is slow
         self.store_answered(failure, now)
-        return time.monotonic() - began_at
 
     def store_answered(self, failure: TransientError | None, now: float) -> None:
         """Note how the store answered: None for well."""

@@ -339,23 +339,61 @@ def test_a_flush_on_request_commits_what_was_buffered(rig):
     assert rig.committed[0] == 1
 
 
-def test_a_sink_that_was_frozen_writes_nothing_until_it_knows_whether_it_is_still_a_member(rig, monkeypatch):
+@pytest.fixture(params=["broker.consume", "broker.commit", "broker.lag", "store.put"])
+def frozen(request, make_rig, monkeypatch):
+    """A sink that stands still for 30 seconds in one call of its next step, with twelve files' rows to come."""
+    rig, now, done = make_rig(sink_flush_buffer_size=1).start(), {"seconds": 100.0}, []
+    monkeypatch.setattr("sink.membership.time.monotonic", lambda: now["seconds"])
     rig.event()
     rig.step()
-    consume, clock = rig.broker.consume, {"now": 100.0}
-    monkeypatch.setattr("sink.loop.time.monotonic", lambda: clock["now"])
+    part, name = request.param.split(".")
+    call = getattr(getattr(rig, part), name)
 
-    def frozen(*arguments):
-        clock["now"] += 30
-        return consume(*arguments)
+    def stands_still(*arguments):
+        if not done:
+            done.append(True)
+            now["seconds"] += 30
+        return call(*arguments)
 
-    monkeypatch.setattr(rig.broker, "consume", frozen)
-    rig.step(seconds=60)
-    assert not rig.store.files
-    monkeypatch.setattr(rig.broker, "consume", consume)
-    clock["now"] += 2
-    rig.step(seconds=1)
-    assert rig.store.offsets() == [(0, 0)]
+    monkeypatch.setattr(getattr(rig, part), name, stands_still)
+    rig.event()
+    rig.stand_still = lambda: rig.step(seconds=60)
+    return rig
+
+
+def test_a_sink_that_stood_still_and_was_expelled_writes_nothing_more(frozen):
+    commit = frozen.broker.commit
+
+    def refused(offsets):
+        commit({})
+        raise TransientError("UNKNOWN_MEMBER_ID")
+
+    frozen.broker.commit = refused
+    frozen.stand_still()
+    written = len(frozen.store.files)
+    assert written <= 2, "the file that it was at may be completed"
+    for _ in range(12):
+        frozen.event()
+    for _ in range(5):
+        frozen.step(seconds=60)
+    assert not frozen.sink.flush()
+    assert len(frozen.store.files) == written
+    frozen.broker.revoke([("raw-events", 0), ("raw-events", 1)], lost=True)
+    frozen.broker.commit = commit
+    frozen.broker.assign([("raw-events", 0)])
+    for _ in range(5):
+        frozen.step(seconds=60)
+    assert frozen.committed[0] == 14
+
+
+def test_a_sink_that_stood_still_and_is_a_member_goes_on(frozen):
+    frozen.stand_still()
+    for _ in range(12):
+        frozen.event()
+    for _ in range(3):
+        frozen.step(seconds=1)
+    assert frozen.store.offsets() == [(0, offset) for offset in range(14)]
+    assert frozen.committed[0] == 14
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
