@@ -65,8 +65,18 @@ browser: # The tests of the UI drive a real browser
 	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -qq -y chromium >/dev/null; } || \
 	  { echo "Install Chromium or Chrome for the tests of the UI (Debian: sudo apt-get install chromium)."; exit 1; }
 
+# Debian's package is unpacked, not installed: no service starts.
+PROMETHEUS := .platform/prometheus
+.PHONY: prometheus
+prometheus: # The tests of alert rules and dashboards ask a real Prometheus
+	@{ command -v prometheus && command -v promtool; } >/dev/null || test -x $(PROMETHEUS)/usr/bin/promtool || \
+	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && mkdir -p $(PROMETHEUS) && \
+	    cd $(PROMETHEUS) && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg -x prometheus_*.deb . && \
+	    rm prometheus_*.deb; } || \
+	  { echo "Install Prometheus for the tests of its rules (Debian: sudo apt-get install prometheus)."; exit 1; }
+
 .PHONY: test
-test: $(STAMP) browser ## Run all tests, against real services, several groups at a time
+test: $(STAMP) browser prometheus ## Run all tests, against real services, several groups at a time
 	@$(BIN)/python -m tests.parallel
 
 .PHONY: test-fast

@@ -37,6 +37,8 @@ SECRETS = (
     "KAFKA_PRODUCER_USERS_PASSWORD",
     "SNOWFLAKE_PASSWORD",
     "UI_PASSWORD",
+    "GRAFANA_PASSWORD",
+    "GRAFANA_SECRET_KEY",
 )
 """Letters and digits, because some of them are part of a URL."""
 

@@ -9,19 +9,12 @@ from pathlib import Path
 import pytest
 
 from platform_core.settings import REPOSITORY
+from tests.rigs.anchors import anchors
 
 DOCUMENTS = sorted(
     [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")], key=lambda path: str(path.relative_to(REPOSITORY))
 )
 ROOMS = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")} | {"tests", "docs"}
-
-
-def anchors(document: Path) -> set[str]:
-    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.S | re.M)
-    titles = re.findall(r"^#+ (.+)$", text, flags=re.M)
-    return {
-        re.sub(r"[^\w\- ]", "", re.sub(r"\[(.*?)\]\(.*?\)", r"\1", t)).strip().lower().replace(" ", "-") for t in titles
-    }
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))

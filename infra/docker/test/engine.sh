@@ -16,7 +16,7 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$HERE/../../.." && pwd)
 ENGINE=${COMPOSE_TEST_ENGINE:-$ROOT/.platform/engine}
 COMPOSE_VERSION=v2.40.3
-# Docker's own networks must not meet those of docker-compose.yml, 172.20.0.0/22.
+# Docker's own networks must not meet those of docker-compose.yml, 172.20.0.0/21.
 BRIDGE=172.28.0.1/24
 POOL=172.29.0.0/16
 
@@ -111,6 +111,15 @@ stand_ins() {
   if missing "$NGINX_IMAGE"; then
     say "stand-in $NGINX_IMAGE: Debian's nginx"
     build nginx "$NGINX_IMAGE" "$scratch"
+  fi
+  if missing "$PROMETHEUS_IMAGE"; then
+    say "stand-in $PROMETHEUS_IMAGE: Debian's Prometheus 2.42"
+    build prometheus "$PROMETHEUS_IMAGE" "$scratch"
+  fi
+  if missing "$GRAFANA_IMAGE"; then
+    say "stand-in $GRAFANA_IMAGE: a program of ours that has a login, reads the provisioning and asks Prometheus"
+    cp "$HERE/stand-ins/grafana.py" "$scratch/"
+    build grafana "$GRAFANA_IMAGE" "$scratch"
   fi
   if missing "$GO_IMAGE"; then
     say "stand-in $GO_IMAGE: this machine's Go on Debian"

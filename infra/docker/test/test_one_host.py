@@ -20,6 +20,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -44,10 +45,12 @@ FORBIDDEN = {
     "ui-proxy": ["kafka-1:9092", "store:9000", "spark-master:7077"],
     "warehouse": ["store:9000", "kafka-1:9092", "postgres:5432", "172.20.0.10:4000"],
     "registry": ["store:9000", "172.20.0.10:4000", "spark-master:7077"],
+    "grafana": ["s3-sink-consumer:9100", "kafka-1:9092", "172.20.2.1:8081", "172.20.0.10:4000"],
 }
 PERMITTED = {
     "producer-events": ["kafka-1:9092", "registry:8081"],
     "spark-worker-1": ["store:9000", "spark-master:7077"],
+    "grafana": ["prometheus:9090"],
 }
 
 
@@ -247,7 +250,7 @@ def test_the_host_shows_two_ports_beyond_loopback() -> None:
     expected = {variables.get("UI_PORT", "8080"), variables.get("STORE_CONSOLE_PORT", "9001")}
     assert shown == expected
     outside = next(ip for ip in docker_host_addresses() if not ip.startswith("127."))
-    for port in ("9000", "5432", "8081", "7077", "18080", "8082", "8083"):
+    for port in ("9000", "5432", "8081", "7077", "18080", "8082", "8083", "9090", "3000"):
         with pytest.raises(OSError):
             socket.create_connection((outside, int(port)), timeout=2).close()
     for port in expected:
@@ -289,8 +292,48 @@ def test_the_ui_wants_a_login_its_own_name_and_its_own_pages() -> None:
     assert _ask_ui("/graphql", Authorization=login, Host="evil.example") == 421
 
 
+def _ask_grafana(path: str, password: str) -> Any:
+    variables = environment()
+    address = f"http://127.0.0.1:{variables.get('GRAFANA_PORT', '3000')}{path}"
+    request = urllib.request.Request(address)
+    login = f"{variables['UI_USER']}:{password}"
+    request.add_header("Authorization", "Basic " + b64encode(login.encode()).decode())
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
+        return json.load(answer)
+
+
+def _through_grafana(query: str) -> list[Any]:
+    path = f"/api/datasources/proxy/uid/prometheus/api/v1/query?query={quote(query)}"
+    result: list[Any] = _ask_grafana(path, environment()["GRAFANA_PASSWORD"])["data"]["result"]
+    return result
+
+
+def test_every_process_is_watched() -> None:
+    deadline = time.monotonic() + 120
+    while down := [each["metric"] for each in _through_grafana("up == 0")]:
+        assert time.monotonic() < deadline, down  # a first scrape may come before the process listens
+        time.sleep(5)
+    assert len(_through_grafana('up{job!="prometheus"}')) == 6
+
+
+def test_grafana_wants_its_password_and_each_panel_of_the_overview_has_data() -> None:
+    for password in ("", "admin", environment()["UI_PASSWORD"]):
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            _ask_grafana("/api/search", password)
+    overview = _ask_grafana("/api/dashboards/uid/pdp-overview", environment()["GRAFANA_PASSWORD"])["dashboard"]
+    queries = {target["expr"] for panel in overview["panels"] for target in panel.get("targets", ())}
+    deadline = time.monotonic() + 180  # what comes of a rate needs two scrapes, what comes of the lake a read of it
+    while empty := [
+        query
+        for query in queries
+        if "by (alertname)" not in query and not _through_grafana(query.replace("$__rate_interval", "5m"))
+    ]:
+        assert time.monotonic() < deadline, empty
+        time.sleep(10)
+
+
 def test_no_secret_is_in_an_image_a_log_or_a_command_line() -> None:
-    secrets = [value for name, value in environment().items() if "PASSWORD" in name]
+    secrets = [value for name, value in environment().items() if re.search("PASSWORD|SECRET", name)]
     processes = subprocess.run(["ps", "-eo", "args", "-ww"], capture_output=True, text=True, check=True).stdout
     logs = compose("logs", "--no-color", timeout=600)
     images = docker("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=pdp/*").split()

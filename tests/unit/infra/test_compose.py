@@ -22,7 +22,7 @@ PUBLISHED = {"ui-proxy": "8080", "store": "9001"}
 # What others than the platform's Settings read: the images' programs, and the JVMs of Spark and Kafka.
 NO_SETTINGS = re.compile(
     r"MINIO_|KAFKA_[A-Z_]+_PASSWORD$|CLUSTER_ID|NODE_|CONTROLLER_ONLY|HEAP|POSTGRES_PASSWORD|[A-Z]+_DB_PASSWORD"
-    r"|SPARK_(LOCAL_IP|WORKER_|DRIVER_MEMORY)|UI_(USER|PASSWORD|HOSTS)|WAREHOUSE_|DAGSTER_HOME|HISTORY_"
+    r"|SPARK_(LOCAL_IP|WORKER_|DRIVER_MEMORY)|UI_(USER|PASSWORD|HOSTS)|GF_SECURITY_|PROMETHEUS_URL|WAREHOUSE_|DAGSTER_HOME|HISTORY_"
 )
 SECRET = re.compile(r"PASSWORD|SECRET_KEY|_DSN|_URL$")
 
@@ -89,8 +89,17 @@ def test_a_password_of_kafka_is_given_to_the_brokers_and_to_its_user_alone() -> 
 
 
 def test_only_the_orchestrator_is_on_all_networks() -> None:
-    everywhere = {name for name, service in SERVICES.items() if len(service["networks"]) == len(COMPOSE["networks"])}
+    platform = COMPOSE["networks"].keys() - {"monitoring"}
+    everywhere = {name for name, service in SERVICES.items() if platform <= set(service["networks"])}
     assert everywhere == {"dagster-code", "dagster-daemon"}
+
+
+def test_grafana_reaches_prometheus_alone() -> None:
+    assert SERVICES["grafana"]["networks"] == ["monitoring"]
+    assert {name for name, service in SERVICES.items() if "monitoring" in service["networks"]} == {
+        "grafana",
+        "prometheus",
+    }
 
 
 def test_images_are_pinned_and_said_once() -> None:
