@@ -24,7 +24,7 @@ from platform_core.partitions.partition_meta import Partition
 from platform_core.partitions.partition_state import State
 from platform_core.probe_server import Health, ProbeServer
 from producers.source_probe import SourceProbe
-from sink.decoding import Refusal
+from sink.decoding import Refusal, RefusalReason
 from sink.metrics import SinkMetrics
 from tests.rigs.prometheus import CONFIGURATION, Prometheus, prometheus_on, promtool
 
@@ -58,7 +58,7 @@ class WatchedPlatform:
         self.sink.wrote("raw-orders", 9, 900, "memory")
         self.sink.put_seconds.observe(0.2)
         refused: Any = SimpleNamespace(topic=lambda: "raw-orders", partition=lambda: 0, offset=lambda: 7)
-        self.sink.refuse(refused, Refusal("malformed_json", "no JSON"))
+        self.sink.refuse(refused, Refusal(RefusalReason.MALFORMED_JSON, "no JSON"))
         self.sink.measure(oldest=400, rows=5, size=500, open_letters=1, paused=True)
         self.sink.report(1.0, lambda: {("raw-orders", 0): 2_000})
         self.sink.topic_paused.labels("raw-orders").set(1)
