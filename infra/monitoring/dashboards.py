@@ -41,7 +41,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Row:
+class PanelRow:
     """A row of panels under a heading."""
 
     title: str
@@ -55,7 +55,7 @@ class Dashboard:
     uid: str
     title: str
     description: str
-    rows: Sequence[Row]
+    rows: Sequence[PanelRow]
 
 
 RATE = "[$__rate_interval]"
@@ -65,7 +65,7 @@ OVERVIEW = Dashboard(
     "The way of the data",
     "From the sources to the warehouse, left to right and top to bottom; what is red has an alert.",
     [
-        Row(
+        PanelRow(
             "Now",
             [
                 Panel(
@@ -90,7 +90,7 @@ OVERVIEW = Dashboard(
                 ),
             ],
         ),
-        Row(
+        PanelRow(
             "Sources to Kafka",
             [
                 Panel(
@@ -116,7 +116,7 @@ OVERVIEW = Dashboard(
                 ),
             ],
         ),
-        Row(
+        PanelRow(
             "Kafka to Bronze",
             [
                 Panel(
@@ -139,7 +139,7 @@ OVERVIEW = Dashboard(
                 ),
             ],
         ),
-        Row(
+        PanelRow(
             "Dead letters",
             [
                 Panel(
@@ -158,7 +158,7 @@ OVERVIEW = Dashboard(
                 ),
             ],
         ),
-        Row(
+        PanelRow(
             "Bronze to the warehouse",
             [
                 Panel(
@@ -199,7 +199,7 @@ OVERVIEW = Dashboard(
                 ),
             ],
         ),
-        Row(
+        PanelRow(
             "The proof",
             [
                 Panel(
@@ -240,7 +240,7 @@ PROCESSES = Dashboard(
     "Sink and producers",
     "What each process does, to find out why something on the overview is red.",
     [
-        Row(
+        PanelRow(
             "Sink: what comes and goes",
             [
                 Panel(
@@ -285,7 +285,7 @@ PROCESSES = Dashboard(
                 ),
             ],
         ),
-        Row(
+        PanelRow(
             "Sink: memory, store and brokers",
             [
                 Panel("Records in memory", "Buffered.", "short", {"{{instance}}": "pdp_sink_buffered_records"}),
@@ -327,7 +327,7 @@ PROCESSES = Dashboard(
                 ),
             ],
         ),
-        Row(
+        PanelRow(
             "Producers",
             [
                 Panel(

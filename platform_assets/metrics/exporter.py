@@ -39,7 +39,7 @@ OLD_SECONDS = 300.0
 Read = Callable[[], Iterable[Metric]]
 
 
-class Source:
+class MetricsSource:
     """What is read in one go, and what it said last.
 
     Args:
@@ -73,7 +73,7 @@ class PlatformMetrics(Collector):
     """
 
     def __init__(self, catalog: Catalog, sources: Mapping[str, Read]) -> None:
-        self.sources = [Source(name, read) for name, read in sources.items()]
+        self.sources = [MetricsSource(name, read) for name, read in sources.items()]
         self.registry = CollectorRegistry()
         self._catalog = list(families.of_catalog(catalog))
         self._started_at = time.time()
@@ -123,7 +123,7 @@ def served(settings: Settings) -> Iterator[None]:
         over.set()
 
 
-def _refresh(source: Source, over: threading.Event) -> None:
+def _refresh(source: MetricsSource, over: threading.Event) -> None:
     while not over.is_set():
         source.refresh()
         over.wait(READ_SECONDS)
