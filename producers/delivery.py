@@ -22,6 +22,7 @@ from platform_core.clock import SystemClock
 from platform_core.counted import counted
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
+from platform_core.lake.alerts import AlertKind
 from platform_core.settings import Settings
 from platform_kafka.clients import connect_producer
 from platform_kafka.formats import dead_letter_headers
@@ -31,6 +32,7 @@ from platform_kafka.records import Headers, encode_key
 from platform_kafka.registry import RegisteredContract, connect_registry, find_contract
 from platform_kafka.topics import DLQ_MAX_MESSAGE_BYTES, dlq_name
 from producers.metrics import ProducerMetrics
+from producers.outage_alert import Outage, OutageError
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ _PERMANENT = {
 }
 
 
-class TopicUnusableError(TransientError):
+class TopicUnusableError(OutageError):
     """A topic does not exist, or its user may not write it: a person mends it, and the records are sent again.
 
     Args:
@@ -58,8 +60,16 @@ class TopicUnusableError(TransientError):
     """
 
     def __init__(self, topic: str, message: str) -> None:
-        super().__init__(message)
-        self.topic = topic
+        # A round that is refused has sent the good records of its stretch, and its repetition sends them again.
+        outage = Outage(
+            AlertKind.TOPIC_UNUSABLE,
+            f"topic {topic}",
+            "python -m producers provision",
+            alert_after_seconds=0.0,
+            shortest_pause_seconds=10.0,
+            longest_pause_seconds=300.0,
+        )
+        super().__init__(outage, message)
 
 
 @dataclass

@@ -22,21 +22,21 @@ from psycopg2.extensions import connection as Connection
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Domain
 from platform_core.domain.source import Clickstream, PostgresCdc, PostgresSnapshot, PostgresTable
-from platform_core.errors import ConfigurationError, PermanentError, TransientError
+from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from platform_kafka.alerts import AlertTopic
 from producers.clickstream.crowd import SETTLE_EVERY_SECONDS, ClickstreamSender, Crowd
 from producers.clickstream.shop_view import ShopView
 from producers.delivery import Delivery, Receipt
 from producers.metrics import ProducerMetrics
-from producers.postgres.database import connect, transient
+from producers.outage_alert import OutageAlert
+from producers.postgres.database import SourceDownError, SourceRefusesError, connect, transient
 from producers.postgres.poller import TablePoller
 from producers.postgres.snapshot import Snapshot
 from producers.postgres.snapshot_memory import SnapshotRefusedError
 from producers.postgres.watermark_alarm import WatermarkAlarm
 from producers.running import Stop, run_every
 from producers.source_probe import SourceProbe
-from producers.unusable_topic import UnusableTopic
 from producers.watermark import state_of, watermark_of
 
 log = logging.getLogger(__name__)
@@ -60,13 +60,25 @@ class Session(Generic[Source]):
         self._make = make
         self._connection: Connection | None = None
         self._source: Source | None = None
+        self._has_answered = False
 
     def use(self, act: Callable[[Source], object]) -> object:
         """Call `act` with the source.
 
         Raises:
-            TransientError: the database went away.
+            SourceRefusesError: the database refuses what it was never asked before.
+            SourceDownError: it went away, or refuses what it has answered before: a table was renamed, a right taken.
         """
+        try:
+            answer = self._asked(act)
+        except SourceRefusesError as error:
+            if not self._has_answered:
+                raise
+            raise SourceDownError(error.message, refuses=True) from error
+        self._has_answered = True
+        return answer
+
+    def _asked(self, act: Callable[[Source], object]) -> object:
         try:
             if self._source is None:
                 self._connection = connect(self._settings, application=self._application)
@@ -75,13 +87,13 @@ class Session(Generic[Source]):
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise transient(error, f"`{self._application}` read it") from error
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
-            raise ConfigurationError(
+            raise SourceRefusesError(
                 f"The source database lacks something that `{self._application}` reads:"
                 f" {str(error).strip().splitlines()[0]}. Mend the domain's `source` in domains.yaml; of the simulated"
                 " shop, `python -m simulation shop-init` adds what is missing and changes no row.",
             ) from error
         except psycopg2.Error as error:
-            raise PermanentError(
+            raise SourceRefusesError(
                 f"The source database refuses what `{self._application}` asks: {str(error).strip().splitlines()[0]}."
                 " Mend the domain's `source` in domains.yaml, or what its user may do.",
             ) from error
@@ -159,7 +171,7 @@ def _run_table(settings: Settings, domain: Domain, stop: Stop, *, once: bool, ac
     outlet = Outlet(settings, domain, probe.metrics)
     watermark = watermark_of(state_of(settings), domain.name)
     alarm = WatermarkAlarm(domain.name, settings.cdc_watermark_alarm_seconds, AlertTopic(settings).send)
-    topics = UnusableTopic(domain.name, AlertTopic(settings).send)
+    outage = OutageAlert(domain.name, AlertTopic(settings).send)
 
     def make(connection: Connection) -> TablePoller | Snapshot:
         kind = Snapshot if isinstance(source, PostgresSnapshot) else TablePoller
@@ -204,7 +216,7 @@ def _run_table(settings: Settings, domain: Domain, stop: Stop, *, once: bool, ac
                 session.use(act)
             else:
                 with probe.endpoint(settings):
-                    round_ = topics.guarded(lambda: session.use(act))
+                    round_ = outage.guarded(lambda: session.use(act))
                     run_every(interval_seconds, probe.watched(round_), stop, recover)
     except TransientError:
         outlet.abandon()
@@ -218,7 +230,7 @@ def _run_table(settings: Settings, domain: Domain, stop: Stop, *, once: bool, ac
 def _run_clickstream(settings: Settings, domain: Domain, stop: Stop) -> Receipt:
     """Send the visits of `CLICKSTREAM_VIRTUAL_USERS` at `CLICKSTREAM_EVENTS_PER_SECOND`."""
     probe = SourceProbe(domain.name, SETTLE_EVERY_SECONDS)
-    topics = UnusableTopic(domain.name, AlertTopic(settings).send)
+    outage = OutageAlert(domain.name, AlertTopic(settings).send)
     sender = ClickstreamSender(Outlet(settings, domain, probe.metrics).delivery)
     clock, draw = SystemClock(), random.Random()
 
@@ -239,7 +251,7 @@ def _run_clickstream(settings: Settings, domain: Domain, stop: Stop) -> Receipt:
         sender.settle()
 
     with probe.endpoint(settings):
-        round_ = topics.guarded(lambda: session.use(act))
+        round_ = outage.guarded(lambda: session.use(act))
         run_every(SETTLE_EVERY_SECONDS, probe.watched(round_), stop, session.drop)
     sender.settle()
     session.drop()

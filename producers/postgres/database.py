@@ -10,8 +10,37 @@ from urllib.parse import urlsplit
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from platform_core.errors import ConfigurationError, TransientError
+from platform_core.errors import ConfigurationError
+from platform_core.lake.alerts import AlertKind
 from platform_core.settings import Settings
+from producers.outage_alert import Outage, OutageError
+
+DOWN_SECONDS = 300.0
+"""A database that is restarted, or taken over by its standby, is back before it is worth an alert."""
+
+
+class SourceRefusesError(ConfigurationError):
+    """The source's database refuses what is asked of it: a login, a table, a column, an expression."""
+
+
+class SourceDownError(OutageError):
+    """The source's database does not answer, or refuses what it has answered before.
+
+    Args:
+        message: As of every `PlatformError`.
+        refuses: Whether a person must mend something: a table, a right, a login.
+    """
+
+    def __init__(self, message: str, *, refuses: bool = False) -> None:
+        outage = Outage(
+            AlertKind.SOURCE_DOWN,
+            "the source's database",
+            "pdp watermark show",
+            alert_after_seconds=0.0 if refuses else DOWN_SECONDS,
+            shortest_pause_seconds=1.0,
+            longest_pause_seconds=15.0,
+        )
+        super().__init__(outage, message)
 
 
 def connect(settings: Settings, *, application: str) -> Connection:
@@ -21,8 +50,8 @@ def connect(settings: Settings, *, application: str) -> Connection:
         application: Name that the server shows for this connection.
 
     Raises:
-        ConfigurationError: user, password or database is wrong.
-        TransientError: the server does not answer.
+        SourceRefusesError: user, password or database is wrong.
+        SourceDownError: the server does not answer.
     """
     dsn = settings.postgres_dsn.get_secret_value()
     url = urlsplit(dsn)
@@ -38,17 +67,17 @@ def connect(settings: Settings, *, application: str) -> Connection:
         # The driver's text names host and user, and never the password.
         reason = str(error).strip().splitlines()[-1]
         if any(sign in reason for sign in ("password", "authentication", "does not exist", "pg_hba")):
-            raise ConfigurationError(
+            raise SourceRefusesError(
                 f"Postgres at {where} refuses the connection: {reason}. Set `POSTGRES_DSN` as the server knows it.",
             ) from None
-        raise TransientError(
+        raise SourceDownError(
             f"Postgres at {where} does not answer: {reason}. Check `POSTGRES_DSN` and that the server runs.",
         ) from None
     connection.autocommit = True
     return connection
 
 
-def transient(error: psycopg2.OperationalError | psycopg2.InterfaceError, doing: str) -> TransientError:
+def transient(error: psycopg2.OperationalError | psycopg2.InterfaceError, doing: str) -> SourceDownError:
     """Return the error that says what was interrupted by the database."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return TransientError(f"Postgres ended the connection while {doing}: {reason}. It is tried again.")
+    return SourceDownError(f"Postgres ended the connection while {doing}: {reason}. It is tried again.")

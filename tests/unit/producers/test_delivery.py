@@ -236,7 +236,7 @@ def test_a_dead_letter_topic_that_takes_nothing_is_named_and_the_records_are_sen
     delivery.send({**USER, "tier": 3})
     with pytest.raises(TopicUnusableError, match="`dlq-raw-users` not acknowledged") as raised:
         delivery.settle()
-    assert raised.value.topic == "dlq-raw-users" and isinstance(raised.value, TransientError)
+    assert raised.value.outage.where == "topic dlq-raw-users" and isinstance(raised.value, TransientError)
     producer.produce.side_effect = KafkaException(KafkaError(code))  # what the client says when it knows already
     with pytest.raises(TopicUnusableError, match="`raw-users` does not take"):
         delivery.send(USER)
