@@ -37,6 +37,13 @@ def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
         arguments.moment(text, FakeClock(NOW))
 
 
+def test_a_range_of_thousands_of_years_is_refused_before_a_line_is_made_of_each_date() -> None:
+    assert arguments.date_range("2024-01-01", "2123-12-30").first
+    for first, last in (("0001-01-01", "8000-12-31"), ("2026-11-24", "2026-11-23")):
+        with pytest.raises(ArgumentError, match=r"Choose a shorter range|The range is reversed"):
+            arguments.date_range(first, last)
+
+
 def test_nothing_of_a_record_steers_a_terminal() -> None:
     value = '{"name": "\x1b[2J\x9b\u202e\u00fc"}'.encode()
     for shown in (record_bytes.value_text(value.replace(b"\x1b", b"\\u001b")), record_bytes.value_text(value + b"x")):
