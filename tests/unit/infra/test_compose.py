@@ -43,6 +43,13 @@ def test_a_service_is_hardened_limited_and_rotates_its_log(name: str) -> None:
     assert "network_mode" not in service
 
 
+def test_who_reads_the_lake_may_have_the_threads_that_delta_rs_starts(name: str) -> None:
+    service = SERVICES[name]
+    if "LAKE_URI" in service.get("environment", {}) and service["image"].startswith("pdp/platform"):
+        # 512 of its runtime, and those of Kafka's clients, Arrow and the process itself.
+        assert service["pids_limit"] >= 700
+
+
 def test_a_service_is_checked_and_started_again(name: str) -> None:
     service = SERVICES[name]
     if name in ONE_SHOTS:
