@@ -1,6 +1,6 @@
-"""Restaurants per city and cuisine: how many, how many open, how rated, what the menu costs.
+"""Restaurants per city, cuisine and currency: how many, how many open, how rated, what the menu costs.
 
-A deleted restaurant is left out. Averages are exact, rounded half up.
+A deleted restaurant is left out. Prices are of one currency, which is a key. Averages are exact, rounded half up.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Aggregation(BaseDomainAggregation):
         """Return the table of the date; a rating that is NULL does not count, and every item counts once."""
         grouped = (
             df.where(F.col("deleted_at").isNull())
-            .groupBy("snapshot_date", "city", "cuisine")
+            .groupBy("snapshot_date", "city", "cuisine", "currency")
             .agg(
                 F.count(F.lit(1)).alias("restaurants"),
                 F.count(F.when(F.col("is_open"), True)).alias("open_restaurants"),
@@ -41,6 +41,7 @@ class Aggregation(BaseDomainAggregation):
             "snapshot_date",
             "city",
             "cuisine",
+            "currency",
             "restaurants",
             "open_restaurants",
             quotient("rating_hundredths", "rated", "decimal(4,2)").alias("average_rating"),

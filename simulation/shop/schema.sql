@@ -109,6 +109,9 @@ CREATE TABLE IF NOT EXISTS users_tombstones (
   deleted_at   timestamptz NOT NULL
 );
 
+-- Of the prices on the menu.
+ALTER TABLE restaurants ADD COLUMN IF NOT EXISTS currency char(3) NOT NULL DEFAULT 'EUR';
+
 -- The seed and the sizes that the shop was filled with, so that a replay cannot mix two worlds.
 CREATE TABLE IF NOT EXISTS shop_world (
   one_row     boolean PRIMARY KEY DEFAULT true CHECK (one_row),

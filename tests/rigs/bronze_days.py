@@ -261,6 +261,8 @@ def restaurants() -> list[Record]:
     log.add(snapshot(5, 3, rating=Decimal("4.36"), menu_items=menu("9.995")))
     log.add(snapshot(6, 3, rating=Decimal("5.01")))
     log.add(snapshot(7, 3, menu_items=menu("cheap")))
+    log.add(snapshot(8, 3, currency="JPY", menu_items=menu("900.00")))
+    log.add(snapshot(9, 3, currency="eur"))
     return log.records
 
 

@@ -195,11 +195,15 @@ def test_gold_of_the_other_domains_by_hand(engine: Engine, catalog: Catalog) -> 
     [web] = [row for row in hours if row["device_type"] == "web"]
     assert (web["city"], web["event_hour"], web["events"], web["users"], web["sessions"]) == ("unknown", 2, 3, 1, 1)
     assert (web["app_open"], web["restaurant_view"], web["add_to_cart"], web["order_placed"]) == (1, 1, 1, 0)
-    food = {row["cuisine"]: row for row in rows(engine.lake, engine.lake.gold(catalog["restaurants"], "restaurants"))}
+    menus = rows(engine.lake, engine.lake.gold(catalog["restaurants"], "restaurants"))
+    food = {row["cuisine"]: row for row in menus if row["currency"] == "EUR"}
     # Restaurants 1 (rating 3, three items), 2 (closed, no menu) and 5 (4.36, one item at 9.995, which is 10.00).
     assert (food["thai"]["restaurants"], food["thai"]["open_restaurants"], food["thai"]["menu_items"]) == (3, 2, 4)
     assert food["thai"]["average_rating"] == Decimal("3.68")
     assert food["thai"]["average_price"] == Decimal("3.76")  # 15.02 / 4 = 3.755, half up
+    assert engine.silver["restaurants"].quarantined["known_currency"] == 1
+    [yen] = [row for row in menus if row["currency"] == "JPY"]
+    assert (yen["cuisine"], yen["restaurants"], yen["average_price"]) == ("thai", 1, Decimal("900.00"))
     assert food["pizza"]["average_rating"] is None and food["pizza"]["average_price"] is None
     people = {(row["city"], row["tier"]): row for row in rows(engine.lake, engine.lake.gold(catalog["users"], "users"))}
     berlin, rome = people["Berlin", "gold"], people["Rome", "gold"]
