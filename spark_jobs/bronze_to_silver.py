@@ -27,6 +27,7 @@ from pyspark.sql import functions as F
 
 from platform_core.domain.bronze_schema import PLATFORM_COLUMNS
 from platform_core.domain.catalog import Domain, Rule, Silver
+from platform_core.domain.contract import ColumnType
 from platform_core.domain.plugin import load_transform
 from platform_core.domain.quality import builtin_rules, refusals
 from platform_core.errors import PermanentError
@@ -157,9 +158,15 @@ def run(
 
 
 def _transformed(bronze: DataFrame, domain: Domain, day: date) -> DataFrame:
-    """Return every Bronze row with the plugin's columns, `_record_hash` and `_record`."""
+    """Return every Bronze row with the plugin's columns, `_record_hash` and `_record`.
+
+    An object or a property that the contract does not name in full may have anything in it, so addresses are masked
+    there before anything is made of it.
+    """
+    open_texts = [column.name for column in domain.contract.columns if column.type is ColumnType.JSON_OBJECT]
     given = bronze.withColumns(
         {
+            **{name: steps.without_addresses(F.col(name)) for name in (*open_texts, "_extra")},
             steps.RECORD_HASH: steps.record_hash(domain.contract),
             steps.RECORD: steps.record_struct(bronze.schema),
             domain.partition_key: F.lit(day),
@@ -257,7 +264,7 @@ def _bad_rows(judged: DataFrame, domain: Domain) -> DataFrame:
         F.col("_kafka_timestamp").alias("kafka_timestamp"),
         F.col("_schema_id").alias("schema_id"),
         F.col(steps.RECORD_HASH).alias("record_hash"),
-        F.to_json(steps.RECORD).alias("record"),
+        steps.without_addresses(F.to_json(steps.RECORD)).alias("record"),
         steps.BELONGS,
         *[F.col(key).alias(_key_of(key)) for key in domain.silver.primary_key],
     )

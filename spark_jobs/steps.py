@@ -70,6 +70,16 @@ def record_struct(schema: T.StructType) -> SparkColumn:
     return F.struct(*fields)
 
 
+def without_addresses(text: SparkColumn) -> SparkColumn:
+    """Return a JSON text with the first character and the domain of each e-mail address in it.
+
+    A word ends at a space or a quote, because a class of white space has other characters in Spark than in Sail. Its
+    last `@` separates, and may be escaped.
+    """
+    masked = F.regexp_replace(text, r'([^ "@\\])[^ "]*(?:@|\\u0040)', "$1***@")
+    return F.when(text.contains("@") | text.contains(r"\u0040"), masked).otherwise(text)
+
+
 def judge(df: DataFrame, rules: Sequence[Rule], unevaluable: Mapping[str, Collection[str]] | None = None) -> DataFrame:
     """Add `_reason`, each broken rule as `name: reason`, joined by `; `, and `_warnings`, the names of those that warn.
 

@@ -139,11 +139,13 @@ def events() -> list[Record]:
             "e0",
             "menu_item_view",
             5,
-            properties='{"query": "piña \\"x\\"", "menu_item_id": 7, "quantity": 99999999999, "new": 1.5}',
+            properties='{"query": "piña \\"x\\"", "menu_item_id": 7, "quantity": 99999999999, "new": 1.5,'
+            r' "at": "a @ b", "to": "Jane, jane.roe@example.com", "quoted": "\"jane.roe@home\"@example.com",'
+            r' "escaped": "jane.roe\u0040example.com"}',
             city="Oslo",
             session_id="s5",
         ),
-        extra='{"campaign":"ü"}',
+        extra='{"campaign":"ü","email":"jane.roe@example.com"}',
     )
     log.add(event("e1", "app_close", 5.5, properties="not json", city="Oslo", session_id="s5"))
     # A second city in session s1, which stays with the first by name.
@@ -250,6 +252,7 @@ def restaurants() -> list[Record]:
             "updated_at": at(-5),
             "snapshot_at": at(hour),
             "deleted_at": None,
+            "currency": None,
             **rest,
         }
 

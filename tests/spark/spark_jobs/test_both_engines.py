@@ -133,7 +133,19 @@ def test_latest_version_wins_and_the_later_offset_breaks_a_tie(engine: Engine, c
     events = {row["event_id"]: row for row in rows(engine.lake, engine.lake.silver(catalog["events"]))}
     parsed = {"query": 'piña "x"', "menu_item_id": 7, "quantity": 99999999999, "payment_method": None}
     assert events["e0"]["properties"] == parsed
-    assert json.loads(events["e0"]["properties_json"])["new"] == 1.5 and events["e0"]["_extra"] == '{"campaign":"ü"}'
+    assert json.loads(events["e0"]["properties_json"])["new"] == 1.5
+
+
+def test_an_address_that_nobody_has_masked_stays_in_bronze(engine: Engine, catalog: Catalog) -> None:
+    domain = catalog["events"]
+    [odd] = [row for row in rows(engine.lake, engine.lake.silver(domain)) if row["event_id"] == "e0"]
+    assert odd["_extra"] == '{"campaign":"ü","email":"j***@example.com"}'
+    texts = json.loads(odd["properties_json"])
+    assert (texts["to"], texts["escaped"], texts["at"]) == ("Jane, j***@example.com", "j***@example.com", "a @ b")
+    people = rows(engine.lake, engine.lake.quarantine(catalog["users"]))
+    assert {row["record"]["email_masked"] for row in people if row["rule"] == "email_masked"} == {"p***@example.com"}
+    kept = [row for name in DOMAINS for row in rows(engine.lake, engine.lake.quarantine(catalog[name]))]
+    assert "jane.roe" not in repr([odd, kept])
 
 
 def test_orders_agree_with_duckdb_to_the_cent(engine: Engine, catalog: Catalog) -> None:
