@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from platform_core.errors import ConfigurationError
@@ -84,9 +84,22 @@ class Settings(BaseSettings):
     kafka_admin_username: str = Field("admin", description="User that creates topics")
     kafka_admin_password: SecretStr = Field(SecretStr(""), description="Password of KAFKA_ADMIN_USERNAME")
     kafka_replication_factor: int = Field(1, ge=1, le=9, description="Replicas of each topic")
+    kafka_ssl_ca_file: FilePath | None = Field(
+        None, description="PEM file of the authorities that sign the brokers' certificates; the system's when empty"
+    )
+    kafka_ssl_certificate_file: FilePath | None = Field(
+        None, description="PEM file of this client's certificate, where the brokers ask for one"
+    )
+    kafka_ssl_key_file: FilePath | None = Field(None, description="PEM file of the key of that certificate")
+    kafka_ssl_key_password: SecretStr | None = Field(None, description="Password of that key, if it is encrypted")
     schema_registry_url: str = Field(
         "http://127.0.0.1:8081", description="Base URL of a registry with Confluent's REST API"
     )
+    schema_registry_ca_file: FilePath | None = Field(
+        None, description="PEM file of the authorities that sign the registry's certificate; the public ones when empty"
+    )
+    schema_registry_username: str | None = Field(None, description="User of the registry, of managed ones the API key")
+    schema_registry_password: SecretStr | None = Field(None, description="Password of SCHEMA_REGISTRY_USERNAME")
 
     postgres_dsn: SecretStr = Field(
         SecretStr("postgresql://shop@127.0.0.1:5432/shop"),
@@ -236,6 +249,28 @@ class Settings(BaseSettings):
             raise ValueError("`LAKE_URI` must name a bucket where `S3_PATH_STYLE` is false: it becomes part of a host")
         if self.s3_session_token is not None and self.s3_access_key is None:
             raise ValueError("`S3_SESSION_TOKEN` is set without S3_ACCESS_KEY and S3_SECRET_KEY, which it belongs to")
+        return self
+
+    @field_validator("schema_registry_url")
+    @classmethod
+    def _schema_registry_url_is_a_server(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be http://host:port/path or https://host/path")
+        if "@" in parts.netloc:  # an error or a log would show it
+            raise ValueError("must not have a login; set SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD")
+        return value
+
+    @model_validator(mode="after")
+    def _kafka_and_registry_logins_are_whole(self) -> Settings:
+        pairs = (
+            ("KAFKA_SSL_CERTIFICATE_FILE", "KAFKA_SSL_KEY_FILE"),
+            ("SCHEMA_REGISTRY_USERNAME", "SCHEMA_REGISTRY_PASSWORD"),
+        )
+        for pair in pairs:
+            unset = [name for name in pair if getattr(self, name.lower()) is None]
+            if len(unset) == 1:
+                raise ValueError(f"`{unset[0]}` is empty, and the other half of its pair is set: set both, or neither")
         return self
 
     @field_validator("dagster_postgres_url")

@@ -18,7 +18,8 @@ from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from platform_kafka import records
 from platform_kafka.errors import KafkaUnreachableError
-from platform_kafka.topics import DLQ_MAX_MESSAGE_BYTES, kafka_client_config, refuse_unset_login
+from platform_kafka.tls import kafka_fault
+from platform_kafka.topics import DLQ_MAX_MESSAGE_BYTES, kafka_client_config, refuse_unusable_login
 
 Answer = TypeVar("Answer")
 
@@ -55,6 +56,7 @@ class ClientErrors:
     def __init__(self, level: int = logging.DEBUG) -> None:
         self._level = level
         self.authentication: KafkaError | None = None
+        self.handshake: KafkaError | None = None
         self.fatal: KafkaError | None = None
         self.last: KafkaError | None = None
 
@@ -62,6 +64,8 @@ class ClientErrors:
         """Keep the error; librdkafka calls this from `poll` and `flush`."""
         if error.code() == KafkaError._AUTHENTICATION:
             self.authentication = error
+        if error.code() == KafkaError._SSL:
+            self.handshake = error
         if error.fatal():
             self.fatal = error
         self.last = error
@@ -86,7 +90,7 @@ def connect(
         seconds: How long to wait.
 
     Raises:
-        ConfigurationError: the cluster refuses the credentials.
+        ConfigurationError: the cluster refuses the credentials, or one side the other's certificate.
         TransientError: the cluster does not answer in time.
     """
     servers, deadline = settings.kafka_bootstrap_servers, time.monotonic() + seconds
@@ -104,6 +108,8 @@ def connect(
                     f" `{prefix}_PASSWORD`, `KAFKA_SASL_MECHANISM` and `KAFKA_SECURITY_PROTOCOL` as the broker knows"
                     " them.",
                 ) from None
+            if errors.handshake is not None and (fault := kafka_fault(settings)):
+                raise ConfigurationError(fault) from None
             if time.monotonic() >= deadline:
                 last = errors.last or error.args[0]
                 raise TransientError(
@@ -133,9 +139,10 @@ def through_elections(ask: Callable[[], Answer], seconds: float) -> Answer:
 
 
 def unanswered(settings: Settings, what: str, error: KafkaException) -> KafkaUnreachableError:
-    """Return the error for a question that got no answer."""
+    """Return the error for a question that got no answer; a certificate may have expired meanwhile."""
+    next_step = kafka_fault(settings) or "Try again."
     return KafkaUnreachableError(
-        f"Kafka at `{settings.kafka_bootstrap_servers}` gave no answer on {what}: {error.args[0].str()}. Try again."
+        f"Kafka at `{settings.kafka_bootstrap_servers}` gave no answer on {what}: {error.args[0].str()}. {next_step}"
     )
 
 
@@ -176,7 +183,7 @@ def connect_producer(
         ConfigurationError: the cluster refuses the credentials.
         TransientError: the cluster does not answer.
     """
-    refuse_unset_login(settings, admin=admin)
+    refuse_unusable_login(settings, admin=admin)
     errors = ClientErrors(logging.WARNING)
     producer = Producer(
         {
@@ -210,7 +217,7 @@ def connect_admin(settings: Settings, *, wait_seconds: float = 0.0) -> AdminClie
         ConfigurationError: the cluster refuses the credentials.
         TransientError: the cluster does not answer in time.
     """
-    refuse_unset_login(settings, admin=True)
+    refuse_unusable_login(settings, admin=True)
     errors = ClientErrors(logging.WARNING)
     config: dict[str, Any] = {**kafka_client_config(settings, admin=True), "error_cb": errors, "log_level": 3}
     admin = AdminClient(config)

@@ -26,7 +26,7 @@ from platform_core.settings import Settings
 from platform_kafka.clients import ClientErrors, committed_offsets, connect, librdkafka, through_elections, unanswered
 from platform_kafka.records import Message, TopicPartition
 from platform_kafka.topic_reader import TopicReader
-from platform_kafka.topics import kafka_client_config, refuse_unset_login
+from platform_kafka.topics import kafka_client_config, refuse_unusable_login
 
 CONNECT_SECONDS = 8.0
 ANSWER_SECONDS = 10.0
@@ -66,7 +66,7 @@ class OperatorKafka(AbstractContextManager["OperatorKafka"]):
     """
 
     def __init__(self, settings: Settings) -> None:
-        refuse_unset_login(settings)
+        refuse_unusable_login(settings)
         self.settings = settings
         self._readers: set[TopicReader] = set()
         errors = ClientErrors()

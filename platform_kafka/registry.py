@@ -19,6 +19,7 @@ from platform_core.domain.catalog import Domain
 from platform_core.domain.released_contracts import ReleasedContract, require_compatible
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
+from platform_kafka.tls import registry_fault
 from platform_kafka.topics import subject_name
 
 NOT_FOUND = 404
@@ -50,15 +51,24 @@ class RegisteredContract:
 
 def registry_client(settings: Settings, *, retries: int = 2) -> SchemaRegistryClient:
     """Return a registry client that has not asked anything yet."""
-    return SchemaRegistryClient(
-        {"url": settings.schema_registry_url, "max.retries": retries, "timeout": ANSWER_SECONDS}
-    )
+    config: dict[str, Any] = {
+        "url": settings.schema_registry_url,
+        "max.retries": retries,
+        "timeout": ANSWER_SECONDS,
+    }
+    if settings.schema_registry_ca_file is not None:
+        config["ssl.ca.location"] = str(settings.schema_registry_ca_file)
+    if settings.schema_registry_password is not None:
+        password = settings.schema_registry_password.get_secret_value()
+        config["basic.auth.user.info"] = f"{settings.schema_registry_username}:{password}"
+    return SchemaRegistryClient(config)
 
 
 def connect_registry(settings: Settings, *, wait_seconds: float = 0.0) -> SchemaRegistryClient:
     """Return a registry client that has got an answer.
 
     Raises:
+        ConfigurationError: the registry refuses the login, or its certificate is not accepted.
         TransientError: the registry does not answer in time.
     """
     client = registry_client(settings)
@@ -68,7 +78,13 @@ def connect_registry(settings: Settings, *, wait_seconds: float = 0.0) -> Schema
             client.get_subjects()
             return client
         except SchemaRegistryError as error:
-            if error.http_status_code in (401, 403, 404):
+            if error.http_status_code in (401, 403):
+                raise ConfigurationError(
+                    f"The schema registry at `{settings.schema_registry_url}` refuses the login (HTTP"
+                    f" {error.http_status_code}). Set `SCHEMA_REGISTRY_USERNAME` and `SCHEMA_REGISTRY_PASSWORD` as the"
+                    " registry knows them.",
+                ) from None
+            if error.http_status_code == NOT_FOUND:
                 raise ConfigurationError(
                     f"The schema registry at `{settings.schema_registry_url}` answered {error.http_status_code}."
                     " Set `SCHEMA_REGISTRY_URL` to the base of Confluent's REST API.",
@@ -76,6 +92,8 @@ def connect_registry(settings: Settings, *, wait_seconds: float = 0.0) -> Schema
             cause: Exception = error
         except Exception as error:  # the client lets its HTTP library's own errors through
             cause = error
+        if fault := registry_fault(settings):
+            raise ConfigurationError(fault) from None
         if time.monotonic() >= deadline:
             raise TransientError(
                 f"The schema registry at `{settings.schema_registry_url}` does not answer"

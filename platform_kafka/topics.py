@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from platform_core.errors import ConfigurationError
+from platform_kafka.tls import kafka_files
 
 if TYPE_CHECKING:
     from platform_core.domain.catalog import Catalog, Domain
@@ -111,17 +112,33 @@ def kafka_client_config(settings: Settings, *, admin: bool = False) -> dict[str,
             "sasl.username": username,
             "sasl.password": password,
         }
+    if settings.kafka_security_protocol.endswith("SSL"):
+        config |= _tls(settings)
     return config
 
 
-def refuse_unset_login(settings: Settings, *, admin: bool = False) -> None:
+def _tls(settings: Settings) -> dict[str, str]:
+    files = {
+        "ssl.ca.location": settings.kafka_ssl_ca_file,
+        "ssl.certificate.location": settings.kafka_ssl_certificate_file,
+        "ssl.key.location": settings.kafka_ssl_key_file,
+    }
+    config = {name: str(path) for name, path in files.items() if path is not None}
+    if settings.kafka_ssl_key_password is not None:
+        config["ssl.key.password"] = settings.kafka_ssl_key_password.get_secret_value()
+    return config
+
+
+def refuse_unusable_login(settings: Settings, *, admin: bool = False) -> None:
     """Refuse to begin without a login; librdkafka would not even make a client, and would not say which variable.
 
     Only for who cannot do without Kafka: a tick of discovery goes on without it.
 
     Raises:
-        ConfigurationError: the protocol wants a user and a password, and one is not set.
+        ConfigurationError: the protocol wants a user and a password, and one is not set; or a file of TLS is unusable.
     """
+    if settings.kafka_security_protocol.endswith("SSL"):
+        kafka_files(settings).context()
     if settings.kafka_security_protocol.startswith("SASL") and not all(_login(settings, admin=admin)):
         prefix = "KAFKA_ADMIN" if admin else "KAFKA"
         raise ConfigurationError(

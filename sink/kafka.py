@@ -17,7 +17,7 @@ from platform_core.settings import Settings
 from platform_kafka.clients import ClientErrors, connect, librdkafka, through_elections, unanswered
 from platform_kafka.publishing import PRODUCER_CONFIG, REFUSED_FOR_GOOD, delivery_error
 from platform_kafka.records import Headers, Message, TopicPartition
-from platform_kafka.topics import SINK_GROUP, kafka_client_config, refuse_unset_login
+from platform_kafka.topics import SINK_GROUP, kafka_client_config, refuse_unusable_login
 from sink.broker import Batch, Listener, OnDelivery
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class KafkaBroker:
     """The consumer in group `s3-sink-consumer`."""
 
     def __init__(self, settings: Settings) -> None:
-        refuse_unset_login(settings)
+        refuse_unusable_login(settings)
         self._settings = settings
         self._errors = ClientErrors()
         self._paused = False

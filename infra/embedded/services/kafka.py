@@ -46,7 +46,7 @@ class Kafka(EmbeddedService):
         node = KafkaNode(1, self.root / "data", controller, BrokerPorts(self.port, internal))
         format_storage(node, kafka_uuid())
         config = self.root / "server.properties"
-        config.write_text(server_properties(node, [node], durable=self.durable))
+        config.write_text(self._properties(node))
         process = self._run(
             node_command(self.toolchain, config),
             env=node_environment(self._passwords),
@@ -58,6 +58,9 @@ class Kafka(EmbeddedService):
     def env(self) -> dict[str, str]:
         """Return the clients' settings, for the app user and for the admin."""
         return client_env(self._servers, self._passwords)
+
+    def _properties(self, node: KafkaNode) -> str:
+        return server_properties(node, [node], durable=self.durable)
 
     @property
     def _servers(self) -> str:

@@ -118,7 +118,7 @@ def server_properties(node: KafkaNode, quorum: Sequence[KafkaNode], *, durable: 
         "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
         "sasl.mechanism.controller.protocol": "PLAIN",
         "listener.name.controller.sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.controller.plain.sasl.jaas.config": _logins(CONTROLLER, own=CONTROLLER),
+        "listener.name.controller.plain.sasl.jaas.config": logins(CONTROLLER, own=CONTROLLER),
         "config.providers": "env",
         "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
         "config.providers.env.param.allowlist.pattern": "KAFKA_[A-Z]+_PASSWORD",
@@ -163,13 +163,18 @@ def _role(node: KafkaNode) -> dict[str, str]:
         "sasl.mechanism.inter.broker.protocol": "PLAIN",
         "listener.name.client.sasl.enabled.mechanisms": "PLAIN",
         "listener.name.internal.sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.client.plain.sasl.jaas.config": _logins(APP, ADMIN),
-        "listener.name.internal.plain.sasl.jaas.config": _logins(BROKER, own=BROKER),
+        "listener.name.client.plain.sasl.jaas.config": logins(APP, ADMIN),
+        "listener.name.internal.plain.sasl.jaas.config": logins(BROKER, own=BROKER),
     }
 
 
-def _logins(*users: str, own: str | None = None) -> str:
-    """Return a JAAS line whose passwords are references into the node's environment."""
+def logins(*users: str, own: str | None = None) -> str:
+    """Return a JAAS line whose passwords are references into the node's environment.
+
+    Args:
+        users: Who may log in.
+        own: As whom the node itself logs in to others.
+    """
     parts = [f"{_PLAIN} required"]
     if own:
         parts += [f'username="{own}"', f'password="{_password_of(own)}"']
