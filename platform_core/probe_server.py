@@ -7,6 +7,7 @@ process. The text of `/metrics` is Prometheus' exposition format
 
 from __future__ import annotations
 
+import hmac
 import json
 import logging
 import socket
@@ -16,6 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler
 
@@ -64,6 +66,9 @@ class Health:
 class ProbeServer(AbstractContextManager["ProbeServer"]):
     """Answers `GET /metrics`, `GET /healthz` and `POST /<action>` from daemon threads until `close`.
 
+    Whoever reaches the port may read the metrics and the health. An action is for who shows the token as
+    `Authorization: Bearer`, and without a token for processes of this machine, never for a web page.
+
     An action's answer is 200 with its JSON object. An action that the process's state forbids raises a
     `PermanentError` (409), one that did not finish raises a `TransientError` (504).
 
@@ -73,6 +78,7 @@ class ProbeServer(AbstractContextManager["ProbeServer"]):
         health: Called for each `/healthz`, in another thread than the process's own.
         host: Address to listen on.
         actions: Name of the path to what it does, called in another thread than the process's own.
+        token: What an action asks for.
 
     Raises:
         ConfigurationError: the address cannot be listened on.
@@ -86,9 +92,10 @@ class ProbeServer(AbstractContextManager["ProbeServer"]):
         *,
         host: str = LOOPBACK,
         actions: Mapping[str, Callable[[], dict[str, Any]]] | None = None,
+        token: str | None = None,
     ) -> None:
         try:
-            self._server = _Server(host, port, _application(registry, health, actions or {}))
+            self._server = _Server(host, port, _application(registry, health, actions or {}, token))
         except OSError as error:
             raise ConfigurationError(
                 f"The metrics endpoint cannot listen on `{host}:{port}`: {error.strerror}. Set `METRICS_PORT` to a"
@@ -114,7 +121,8 @@ class ProbeServer(AbstractContextManager["ProbeServer"]):
         """Return the endpoint that `METRICS_PORT` asks for, as a context; where it is empty, one that does nothing."""
         if settings.metrics_port is None:
             return nullcontext()
-        return cls(settings.metrics_port, registry, health, host=settings.metrics_host, actions=actions)
+        token = settings.sink_flush_token.get_secret_value() if settings.sink_flush_token else None
+        return cls(settings.metrics_port, registry, health, host=settings.metrics_host, actions=actions, token=token)
 
     def close(self) -> None:
         """Stop listening; may be called again."""
@@ -155,7 +163,10 @@ class _Handler(WSGIRequestHandler):
 
 
 def _application(
-    registry: CollectorRegistry, health: Callable[[], Health], actions: Mapping[str, Callable[[], dict[str, Any]]]
+    registry: CollectorRegistry,
+    health: Callable[[], Health],
+    actions: Mapping[str, Callable[[], dict[str, Any]]],
+    token: str | None,
 ) -> WSGIApplication:
     metrics: WSGIApplication = make_wsgi_app(registry)
     routes: dict[str, Callable[[], Answer]] = {"GET /healthz": lambda: _health_answer(health())}
@@ -170,11 +181,26 @@ def _application(
         if length.isdecimal():  # what is left unread makes the kernel drop the answer at the close
             environ["wsgi.input"].read(min(int(length), BODY_BYTES))
         unknown = {"error": f"There is no `{route}`; there are {paths}."}
-        status, answer = _answer(route, routes.get(route, lambda: (HTTPStatus.NOT_FOUND, unknown)))
+        if route in routes and environ["REQUEST_METHOD"] == "POST" and (refusal := _refusal(environ, token)):
+            log.warning("probe_action_refused route=%s client=%s", route, environ["REMOTE_ADDR"])
+            status, answer = HTTPStatus.UNAUTHORIZED, {"error": refusal}
+        else:
+            status, answer = _answer(route, routes.get(route, lambda: (HTTPStatus.NOT_FOUND, unknown)))
         start_response(f"{status.value} {status.phrase}", [("Content-Type", "application/json")])
         return [json.dumps(answer, default=str).encode() + b"\n"]
 
     return application
+
+
+def _refusal(environ: WSGIEnvironment, token: str | None) -> str | None:
+    if token is not None:
+        shown = environ.get("HTTP_AUTHORIZATION", "").encode()
+        right = hmac.compare_digest(shown, f"Bearer {token}".encode())
+        return None if right else "Show the token of this process: `SINK_FLUSH_TOKEN` must be the same for both."
+    # A browser of this machine says from which page a request comes.
+    if "HTTP_ORIGIN" in environ or not ip_address(environ["REMOTE_ADDR"]).is_loopback:
+        return "Without a token only processes of its own machine may ask: set `SINK_FLUSH_TOKEN` for both."
+    return None
 
 
 def _answer(route: str, compute: Callable[[], Answer]) -> Answer:

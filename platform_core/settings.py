@@ -124,6 +124,10 @@ class Settings(BaseSettings):
     sink_endpoint_url: str | None = Field(
         None, description="The sink's HTTP endpoint, for `pdp sink`; the sink of this machine when empty"
     )
+    sink_flush_token: SecretStr | None = Field(
+        None,
+        description="What `pdp sink flush` shows the sink; without it the sink takes a flush of its own machine only",
+    )
 
     metrics_host: str = Field("127.0.0.1", description="Address of a process's metrics and health endpoint")
     metrics_port: int | None = Field(

@@ -27,6 +27,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from platform_core.clock import Clock, SystemClock
+from platform_core.counted import counted
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.contract_compatibility import COMPATIBILITY, added_fields
 from platform_core.domain.released_contracts import ReleasedContract, require_compatible
@@ -117,16 +118,25 @@ def ensure_topics(
             future.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise ConfigurationError(
-                    f"Topic `{name}` cannot be created: {error.args[0].str()}. Check `KAFKA_REPLICATION_FACTOR`"
-                    " against the number of brokers.",
-                ) from None
+                raise _refused(next(spec for spec in specs if spec.name == name), error) from None
     return {
         spec.name: "created"
         if spec.name in created
         else _align(admin, spec, len(existing[spec.name].partitions), lower)
         for spec in specs
     }
+
+
+def _refused(spec: TopicSpec, error: KafkaException) -> ConfigurationError:
+    if error.args[0].code() == KafkaError.INVALID_REPLICATION_FACTOR:
+        next_step = "Check `KAFKA_REPLICATION_FACTOR` against the number of brokers"
+    else:
+        wanted = ", ".join(f"{name}={value}" for name, value in spec.config.items())
+        next_step = (
+            f"A service that manages Kafka may refuse a setting: bring the topic by its own means to"
+            f" {counted(spec.partitions, 'partition')} and {wanted}, and run `provision` again"
+        )
+    return ConfigurationError(f"Kafka refuses topic `{spec.name}`: {error.args[0].str()}. {next_step}.")
 
 
 def _align(admin: AdminClient, spec: TopicSpec, partitions: int, lower: bool) -> str:
@@ -156,7 +166,10 @@ def _align(admin: AdminClient, spec: TopicSpec, partitions: int, lower: bool) ->
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in wrong.items()
         ]
         change = ConfigResource(ResourceType.TOPIC, spec.name, incremental_configs=entries)
-        admin.incremental_alter_configs([change])[change].result()
+        try:
+            admin.incremental_alter_configs([change])[change].result()
+        except KafkaException as error:
+            raise _refused(spec, error) from None
         outcome = "changed"
     return outcome
 

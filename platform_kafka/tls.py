@@ -12,10 +12,13 @@ import ssl
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from platform_core.errors import ConfigurationError
-from platform_core.settings import Settings
+
+if TYPE_CHECKING:
+    from platform_core.settings import Settings
 
 PROBE_SECONDS = 2.0
 

@@ -39,6 +39,7 @@ SECRETS = (
     "UI_PASSWORD",
     "GRAFANA_PASSWORD",
     "GRAFANA_SECRET_KEY",
+    "SINK_FLUSH_TOKEN",
 )
 """Letters and digits, because some of them are part of a URL."""
 

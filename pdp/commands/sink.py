@@ -40,7 +40,12 @@ ANSWER_BYTES = 1_048_576
 def flush(platform: Platform, url: Url = None) -> None:
     """Make the sink write and commit all that it has buffered, instead of waiting for size or age."""
     base = _base(platform, url)
-    status, answer = _ask(base, "/flush", FLUSH_SECONDS, method="POST")
+    token = platform.settings.sink_flush_token
+    status, answer = _ask(base, "/flush", FLUSH_SECONDS, "POST", token.get_secret_value() if token else None)
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise ConfigurationError(
+            f"The sink at `{base}` takes no flush from here. Set `SINK_FLUSH_TOKEN` to the one of the sink."
+        )
     drained = status == HTTPStatus.OK and answer.get("drained") is True
     done = f"{counted(answer.get('rows', 0), 'row')} written and committed in {answer.get('seconds', 0):.1f} s"
     left = (
@@ -82,10 +87,15 @@ def _base(platform: Platform, url: str | None) -> str:
     return base.rstrip("/")
 
 
-def _ask(base: str, path: str, seconds: float, method: str = "GET") -> tuple[int, dict[str, Any]]:
+def _ask(
+    base: str, path: str, seconds: float, method: str = "GET", token: str | None = None
+) -> tuple[int, dict[str, Any]]:
+    question = request.Request(base + path, method=method)
+    if token is not None:  # not for whom a redirect names
+        question.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
         try:
-            with request.urlopen(request.Request(base + path, method=method), timeout=seconds) as response:
+            with request.urlopen(question, timeout=seconds) as response:
                 status, body = response.status, response.read(ANSWER_BYTES)
         except HTTPError as error:  # 503 is an answer
             status, body = error.code, error.read(ANSWER_BYTES)

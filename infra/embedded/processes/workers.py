@@ -20,10 +20,11 @@ from typing import Any
 from infra.embedded.errors import ServiceStartError
 from infra.embedded.processes.ports import LOOPBACK, free_ports
 from infra.embedded.processes.process import PRIVATE_UMASK, ManagedProcess, child_environment, open_log
+from infra.embedded.processes.service import new_password
 from infra.embedded.toolchain.toolchain import REPOSITORY
 
 WORKER_STOP_SECONDS = 30.0
-HOLDING_SECRETS = ("POSTGRES_DSN", "SLACK_WEBHOOK_URL", "S3_SECRET_KEY", "S3_SESSION_TOKEN")
+HOLDING_SECRETS = ("POSTGRES_DSN", "SLACK_WEBHOOK_URL", "S3_SECRET_KEY", "S3_SESSION_TOKEN", "SINK_FLUSH_TOKEN")
 
 
 class Workers:
@@ -42,6 +43,7 @@ class Workers:
             "HOME": str(root),
             "PYTHONUNBUFFERED": "1",
             "DAGSTER_HOME": str(root / "dagster"),
+            "SINK_FLUSH_TOKEN": new_password(),
         }
         self._running: dict[str, ManagedProcess] = {}
         self._argv: dict[str, Sequence[str]] = {}

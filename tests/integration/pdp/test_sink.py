@@ -72,8 +72,10 @@ def sink(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
             raise answers["flush"]
         return dict(answers["flush"])
 
-    with ProbeServer(0, CollectorRegistry(), lambda: answers["health"], actions={"flush": flush}) as server:
+    registry, actions = CollectorRegistry(), {"flush": flush}
+    with ProbeServer(0, registry, lambda: answers["health"], actions=actions, token="t0ken") as server:
         monkeypatch.setenv("SINK_ENDPOINT_URL", server.url)
+        monkeypatch.setenv("SINK_FLUSH_TOKEN", "t0ken")
         settings.cache_clear()
         yield answers
 
@@ -90,6 +92,18 @@ def test_a_flush_says_what_was_written(sink: dict[str, Any], pdp: Run, pdp_json:
         left = pdp("sink", "flush")
         assert left.exit_code == 1 and "did not write everything" in left.stderr and said in left.stderr
     assert pdp_json("sink", "flush", code=1)["error"] == "The store is out."
+
+
+def test_a_flush_without_the_sinks_token_names_the_variable(
+    sink: dict[str, Any], pdp: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink["health"] = Health(True)
+    monkeypatch.setenv("SINK_FLUSH_TOKEN", "another")
+    settings.cache_clear()
+    refused = pdp("sink", "flush")
+    assert refused.exit_code == 2 and "Set `SINK_FLUSH_TOKEN` to the one of the sink" in refused.stderr
+    assert "another" not in refused.output
+    assert pdp("sink", "status").exit_code == 0
 
 
 def test_a_status_is_the_sinks_own(sink: dict[str, Any], pdp: Run, pdp_json: Document) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ from pdp.cli import app
 from platform_core.domain.catalog import load_catalog
 from platform_core.errors import ConfigurationError
 from platform_core.settings import Settings, settings
+from platform_kafka.clients import connect_admin
 from platform_kafka.errors import KafkaUnreachableError
-from platform_kafka.provision import provision
+from platform_kafka.provision import ensure_topics, provision
 from platform_kafka.reader import OperatorKafka
 from platform_kafka.registry import connect_registry
 from platform_kafka.topic_reader import TopicReader
+from platform_kafka.topics import TopicSpec
 from producers.delivery import Delivery
 from tests.rigs.settings_of import settings_of
 from tests.rigs.sink_rig import SinkRig
@@ -78,6 +81,19 @@ def test_a_record_goes_from_provisioning_to_bronze_over_tls(
     lag = CliRunner().invoke(app, ["lag", "--json"], prog_name="pdp")
     settings.cache_clear()
     assert lag.exit_code == 0, lag.output
+
+
+def test_a_setting_that_the_service_refuses_is_named(tls_kafka: TlsKafka) -> None:
+    admin = connect_admin(settings_of(tls_kafka.env()))
+    refused = TopicSpec("raw-refused", 1, {"retention.ms": "-5"})
+    sentence = r"Kafka refuses topic `raw-refused`: .* by its own means to 1 partition and retention.ms=-5, min.insync"
+    with pytest.raises(ConfigurationError, match=sentence):
+        ensure_topics(admin, [refused], 1)
+    ensure_topics(admin, [replace(refused, config={})], 1)
+    with pytest.raises(ConfigurationError, match=sentence):
+        ensure_topics(admin, [refused], 1)
+    with pytest.raises(ConfigurationError, match="Check `KAFKA_REPLICATION_FACTOR`"):
+        ensure_topics(admin, [TopicSpec("raw-too-many", 1, {})], 3)
 
 
 def test_a_client_is_known_by_its_certificate(tls_kafka: TlsKafka, authority: Authority, stranger: Authority) -> None:

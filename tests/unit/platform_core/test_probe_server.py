@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import socket
 from typing import Any
@@ -84,6 +85,34 @@ def test_an_action_answers_or_says_why_not(path: str, status: int, answer: dict[
         again, _ = ask(server, "GET", "/healthz")
     assert (found, json.loads(text)) == (status, answer)
     assert again == 200
+
+
+@pytest.mark.parametrize(
+    ("token", "address", "headers", "status"),
+    [
+        ("t", "127.0.0.1", {}, 401),
+        ("t", "127.0.0.1", {"HTTP_AUTHORIZATION": "Bearer other"}, 401),
+        ("t", "172.20.2.9", {"HTTP_AUTHORIZATION": "Bearer t"}, 200),
+        (None, "172.20.2.9", {}, 401),
+        (None, "127.0.0.1", {"HTTP_ORIGIN": "http://evil.example"}, 401),
+        (None, "127.0.0.1", {}, 200),
+    ],
+    ids=["without", "another", "right", "other host", "web page", "same host"],
+)
+def test_an_action_is_for_who_has_the_token(token: str | None, address: str, headers: Any, status: int) -> None:
+    done: list[str] = []
+    actions = {"flush": lambda: {"done": done.append("flushed")}}
+    registry, health = CollectorRegistry(), lambda: Health(True)
+    with ProbeServer(0, registry, health, actions=actions, token=token) as server:
+        application = server._server.get_app()
+        environ = {"REMOTE_ADDR": address, "wsgi.input": io.BytesIO(), **headers}
+        found = []
+        for request in ("POST /flush", "GET /healthz", "GET /metrics"):
+            method, path = request.split()
+            asked = {"REQUEST_METHOD": method, "PATH_INFO": path, **environ}
+            assert application(asked, lambda said, _headers: found.append(said[:3]))  # type: ignore[arg-type, func-returns-value]
+    assert found == [str(status), "200", "200"]
+    assert done == (["flushed"] if status == 200 else [])
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/flush"), ("POST", "/metrics"), ("POST", "/x")])
