@@ -18,6 +18,7 @@ from pydantic import Field, FilePath, SecretStr, ValidationError, field_validato
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from platform_core.errors import ConfigurationError
+from platform_core.plaintext import refused_plaintext
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 """The folder that the packages are in: of a checkout, or of an installation."""
@@ -215,6 +216,12 @@ class Settings(BaseSettings):
         90.0, ge=1, description="How long Dagster keeps runs whose dates have been processed again since"
     )
 
+    plaintext_hosts: str = Field(
+        "",
+        description="Hosts that may be spoken to without TLS, comma separated, as db.lan or .svc.cluster.local;"
+        " loopback, private addresses and names without a dot always may",
+    )
+
     slack_webhook_url: SecretStr | None = Field(
         None, description="Slack incoming webhook; alerts go there too, besides the topic pipeline-alerts"
     )
@@ -275,6 +282,12 @@ class Settings(BaseSettings):
             unset = [name for name in pair if getattr(self, name.lower()) is None]
             if len(unset) == 1:
                 raise ValueError(f"`{unset[0]}` is empty, and the other half of its pair is set: set both, or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _no_secret_goes_over_the_net_without_tls(self) -> Settings:
+        if refusal := refused_plaintext(self):
+            raise ValueError(refusal)
         return self
 
     @field_validator("dagster_postgres_url")

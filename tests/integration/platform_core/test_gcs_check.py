@@ -44,7 +44,7 @@ def test_a_bucket_that_answers_is_right_though_it_is_empty(gcs: GcsService) -> N
     [
         ({"LAKE_URI": "gs://other/below"}, "has no bucket `other`: create it, or correct the bucket in `LAKE_URI`"),
         ({"GCS_ENDPOINT_URL": "http://127.0.0.1:9"}, "is not reached: Connection refused"),
-        ({"GCS_ENDPOINT_URL": "http://store.invalid"}, "is not reached: "),
+        ({"GCS_ENDPOINT_URL": "https://store.invalid"}, "is not reached: "),
     ],
 )
 def test_a_wrong_variable_is_named(gcs: GcsService, wrong: dict[str, str], said: str) -> None:

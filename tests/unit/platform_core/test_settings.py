@@ -38,6 +38,7 @@ def test_an_illegal_value_names_the_variable_and_not_its_value(
 
 def test_no_secret_shows_in_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka_and_warehouse = ("KAFKA_PASSWORD", "KAFKA_ADMIN_PASSWORD", "SNOWFLAKE_PASSWORD")
+    kafka_and_warehouse += ("KAFKA_SSL_KEY_PASSWORD", "SINK_FLUSH_TOKEN")
     for name in (*kafka_and_warehouse, "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_SESSION_TOKEN"):
         monkeypatch.setenv(name, "hunter2")
     monkeypatch.setenv("POSTGRES_DSN", "postgresql://shop:hunter2@127.0.0.1/shop")
@@ -49,3 +50,27 @@ def test_env_example_has_every_variable_and_no_other() -> None:
     text = (REPOSITORY / ".env.example").read_text()
     listed = set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", text, re.MULTILINE))
     assert listed == {name.upper() for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        (
+            {"SCHEMA_REGISTRY_URL": "https://key:hunter2@registry"},
+            "must not have a login; set SCHEMA_REGISTRY_USERNAME",
+        ),
+        ({"SCHEMA_REGISTRY_URL": "registry:8081"}, "must be http://host:port/path or https://host/path"),
+        ({"SCHEMA_REGISTRY_PASSWORD": "hunter2"}, "`SCHEMA_REGISTRY_USERNAME` is empty"),
+        ({"KAFKA_SSL_CERTIFICATE_FILE": __file__}, "`KAFKA_SSL_KEY_FILE` is empty"),
+        ({"KAFKA_SSL_CA_FILE": "/nowhere/ca.pem"}, "`KAFKA_SSL_CA_FILE`: Path does not point to a file"),
+    ],
+)
+def test_half_a_login_and_a_login_in_a_url_are_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], sentence: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=sentence) as caught:
+        settings()
+    assert "hunter2" not in str(caught.value)
+    settings.cache_clear()
