@@ -143,6 +143,9 @@ class Settings(BaseSettings):
     clickstream_virtual_users: int = Field(50, ge=1, description="Concurrent users of the live clickstream")
 
     spark_remote: str = Field("sc://127.0.0.1:15002", description="URL of the Spark Connect endpoint")
+    spark_connect_token: SecretStr | None = Field(
+        None, description="Token that the server behind SPARK_REMOTE asks for; it belongs into no URL"
+    )
     spark_engine: Literal["spark", "sail"] = Field(
         "sail", description="Engine that `make demo` and `make up` start behind SPARK_REMOTE; a cluster has Spark"
     )
@@ -261,6 +264,13 @@ class Settings(BaseSettings):
         if self.s3_session_token is not None and self.s3_access_key is None:
             raise ValueError("`S3_SESSION_TOKEN` is set without S3_ACCESS_KEY and S3_SECRET_KEY, which it belongs to")
         return self
+
+    @field_validator("spark_remote")
+    @classmethod
+    def _spark_remote_has_no_token(cls, value: str) -> str:
+        if "token=" in value:  # an error or a log would show it
+            raise ValueError("must not have a token; set SPARK_CONNECT_TOKEN")
+        return value
 
     @field_validator("schema_registry_url")
     @classmethod

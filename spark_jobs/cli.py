@@ -50,7 +50,7 @@ def main(job: str, of_date: OfDate, argv: Sequence[str] | None = None) -> int:
     if session.under_spark_submit() and not arguments.remote:
         spark = session.classic(f"{job}-{domain.name}")
     else:
-        spark = session.connect(arguments.remote or settings().spark_remote)
+        spark = session.connect(arguments.remote or settings().spark_remote, token=settings().spark_connect_token)
     try:
         outcomes = [_outcome(job, of_date, spark, lake, domain, day) for day in days]
     finally:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import grpc
+from pydantic import SecretStr
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.connect.client import DefaultChannelBuilder
@@ -58,7 +59,26 @@ class _Deadline(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
 
 
 class BoundedChannel(DefaultChannelBuilder):
-    """Builds the channel of one endpoint, `sc://host:port/;name=value`."""
+    """Builds the channel of one endpoint, `sc://host:port/;name=value`.
+
+    Args:
+        remote: The endpoint.
+        bearer: What its server asks for. It goes with each request: a channel of pyspark that has a token speaks TLS to
+            every host but `localhost`, and the server of Spark has none.
+    """
+
+    def __init__(self, remote: str, bearer: SecretStr | None = None) -> None:
+        super().__init__(remote)
+        self._bearer = bearer
+
+    @property
+    def token(self) -> None:
+        """Never pyspark's own, which it also takes from the environment."""
+
+    def metadata(self) -> list[tuple[str, str]]:
+        """Return what goes with each request."""
+        shown = [("authorization", f"Bearer {self._bearer.get_secret_value()}")] if self._bearer else []
+        return [*super().metadata(), *shown]
 
     def toChannel(self) -> grpc.Channel:
         """Return a channel to a server that has answered.
@@ -75,16 +95,17 @@ class BoundedChannel(DefaultChannelBuilder):
         return grpc.intercept_channel(channel, _Deadline())
 
 
-def open_session(remote: str, configuration: dict[str, str]) -> SparkSession:
+def open_session(remote: str, configuration: dict[str, str], token: SecretStr | None = None) -> SparkSession:
     """Open a session with some properties, in a minute or two at most.
 
     Args:
         remote: The endpoint's URL, with the session's id if it has one.
+        token: What the server asks for.
 
     Raises:
         ServiceDownError: the server does not answer, or answers that it cannot work.
     """
-    channel = BoundedChannel(remote)
+    channel = BoundedChannel(remote, token)
     os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # as the builder of pyspark does: functions look for it
     # `getOrCreate` would hand a second caller the first one's session, with its temporary views and its fate.
     spark = ConnectSession.builder.channelBuilder(channel).create()
@@ -95,6 +116,11 @@ def open_session(remote: str, configuration: dict[str, str]) -> SparkSession:
             spark.conf.set(key, value)
     except (PySparkException, grpc.RpcError) as error:
         client.close()
+        if getattr(error, "getGrpcStatusCode", lambda: None)() == grpc.StatusCode.UNAUTHENTICATED:
+            raise ServiceDownError(
+                f"The engine at {channel.endpoint} (SPARK_REMOTE) refuses this process's token, or asks for one. Dates"
+                " wait until `SPARK_CONNECT_TOKEN` is the server's."
+            ) from None
         reason = str(error).split("\n\nJVM stacktrace")[0].strip().splitlines()
         raise _down(channel.endpoint, f"opens no session: {' '.join(reason)[:300]}") from error
     client.set_retry_policies([DefaultPolicy(max_retries=_LATER_TRIES, max_backoff=_LATER_PAUSE_MILLISECONDS)])

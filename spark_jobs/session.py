@@ -11,6 +11,7 @@ import os
 import socket
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
 from platform_core.errors import ServiceDownError
@@ -41,17 +42,18 @@ _FEW_ROWS_CONFIGURATION = {
 }
 
 
-def connect(remote: str, session_id: str | None = None) -> SparkSession:
+def connect(remote: str, session_id: str | None = None, *, token: SecretStr | None = None) -> SparkSession:
     """Open a new session of a Spark Connect endpoint, Spark's or Sail's.
 
     Args:
         remote: The endpoint, for example `sc://127.0.0.1:15002`.
         session_id: A UUID for the session, so that `end` can find it when this process is gone; random by default.
+        token: What the endpoint asks for, if it does.
 
     Raises:
         ServiceDownError: nothing listens there, or what does gives no session.
     """
-    return _opened(remote, session_id, _SESSION_CONFIGURATION)
+    return _opened(remote, session_id, _SESSION_CONFIGURATION, token)
 
 
 def close(spark: SparkSession) -> None:
@@ -61,7 +63,7 @@ def close(spark: SparkSession) -> None:
     close_session(spark)
 
 
-def end(remote: str, session_id: str) -> None:
+def end(remote: str, session_id: str, *, token: SecretStr | None = None) -> None:
     """End what a session still runs, and the session: its process was killed, the engine works on for nobody.
 
     Without it a MERGE of a dead run would commit minutes later, in the middle of the run that took over.
@@ -69,23 +71,26 @@ def end(remote: str, session_id: str) -> None:
     Args:
         remote: The endpoint.
         session_id: The UUID that the dead process gave to `connect`.
+        token: What the endpoint asks for, if it does.
 
     Raises:
         ServiceDownError: the engine does not answer.
     """
-    spark = _opened(remote, session_id, {})
+    spark = _opened(remote, session_id, {}, token)
     try:
         spark.interruptAll()
     finally:
         close(spark)
 
 
-def _opened(remote: str, session_id: str | None, configuration: dict[str, str]) -> SparkSession:
+def _opened(
+    remote: str, session_id: str | None, configuration: dict[str, str], token: SecretStr | None
+) -> SparkSession:
     # Not imported by a process of `spark-submit`, which needs no gRPC.
     from spark_jobs.connect_channel import open_session
 
     _refuse_unreachable(remote)
-    return open_session(_named(remote, session_id), configuration)
+    return open_session(_named(remote, session_id), configuration, token)
 
 
 def _refuse_unreachable(remote: str) -> None:

@@ -34,7 +34,7 @@ def main() -> None:
         from spark_jobs.session import connect
 
         lake, domain = Lake(settings()), load_catalog(settings().domains_file)["events"]
-        spark = connect(settings().spark_remote)
+        spark = connect(settings().spark_remote, token=settings().spark_connect_token)
         files = [file.name for file in lake.list_date(domain, options.day)]
         bronze_to_silver.run(spark, lake, domain, options.day, files)
         silver_to_gold.run(spark, lake, domain, options.day)

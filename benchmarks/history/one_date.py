@@ -26,7 +26,7 @@ def main(day: date) -> None:
     lake, domain = Lake(settings()), load_catalog(settings().domains_file)["events"]
     run = RunContext(settings(), lake, domain, DeltaPartitionMeta(lake), str(uuid.uuid4()), discovered=False)
     claims = Claims(run, lambda _: False, lambda _: None)
-    spark = connect(settings().spark_remote)
+    spark = connect(settings().spark_remote, token=settings().spark_connect_token)
     for step in Processor(run, claims, spark, partial(connect_warehouse, settings())).process(day):
         if isinstance(step, Failed | Skipped):
             sys.exit(str(step))

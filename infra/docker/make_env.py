@@ -40,6 +40,7 @@ SECRETS = (
     "GRAFANA_PASSWORD",
     "GRAFANA_SECRET_KEY",
     "SINK_FLUSH_TOKEN",
+    "SPARK_CONNECT_TOKEN",
 )
 """Letters and digits, because some of them are part of a URL."""
 

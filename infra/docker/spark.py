@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from infra.embedded.services.spark_jvm import CONNECT_SERVER, SparkJvm, java_options
-from infra.embedded.services.spark_properties import connect_properties
+from infra.embedded.services.spark_properties import TOKEN, connect_properties
 from platform_core.lake.lake import Lake
 from platform_core.settings import settings
 
@@ -54,7 +54,11 @@ def _worker(jvm: SparkJvm) -> list[str | Path]:
 
 
 def _connect(jvm: SparkJvm) -> list[str | Path]:
+    token = settings().spark_connect_token
+    if token is None:
+        sys.exit("SPARK_CONNECT_TOKEN is empty: any container of the network could run code here. Run `make env`.")
     properties: dict[str, str | int] = {
+        TOKEN: token.get_secret_value(),
         **connect_properties(port=CONNECT_PORT, scratch=FOLDER, host=jvm.local_ip, address=jvm.local_ip),
         **Lake(settings()).store.spark_properties(),
         "spark.master": MASTER_URL,

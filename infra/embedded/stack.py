@@ -23,7 +23,7 @@ from types import FrameType, TracebackType
 from typing import Self, TextIO
 
 from infra.embedded.errors import StackError
-from infra.embedded.processes.service import EmbeddedService
+from infra.embedded.processes.service import EmbeddedService, new_password
 from infra.embedded.progress import Reporter
 from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.object_store import ObjectStore
@@ -32,7 +32,7 @@ from infra.embedded.services.schema_registry import SchemaRegistry
 from infra.embedded.services.spark_cluster import SparkCluster
 from infra.embedded.services.spark_connect import Engine, SparkConnect
 from infra.embedded.services.spark_history import SparkHistory
-from infra.embedded.services.spark_properties import event_log_properties
+from infra.embedded.services.spark_properties import TOKEN, event_log_properties
 from infra.embedded.services.warehouse import WarehouseService
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.lake.store_access import StoreAccess, store_access
@@ -197,6 +197,8 @@ class Stack:
         in_bucket = self._engine == "spark" and bool(variables)
         jars = self._toolchain.s3a_jars if in_bucket else []
         properties = event_log_properties(self._event_logs) if self._event_logs else {}
+        if self._engine == "spark":  # Sail has no such option
+            properties = {**properties, TOKEN: new_password()}
         if in_bucket:
             properties = {**properties, **access.spark_properties()}
         if self._engine == "spark" and self._config and self._config.spark_workers:

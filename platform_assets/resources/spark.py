@@ -33,7 +33,7 @@ class SparkEndpoint(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         from spark_jobs.session import close, connect
 
-        spark = connect(settings().spark_remote, run_id)
+        spark = connect(settings().spark_remote, run_id, token=settings().spark_connect_token)
         try:
             yield spark
         except BaseException:
@@ -46,4 +46,4 @@ class SparkEndpoint(dg.ConfigurableResource):  # type: ignore[type-arg]
         """End what the session of a run that is gone still executes."""
         from spark_jobs.session import end
 
-        end(settings().spark_remote, run_id)
+        end(settings().spark_remote, run_id, token=settings().spark_connect_token)

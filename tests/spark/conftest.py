@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
 from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark_properties import TOKEN
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.domain.catalog import Catalog, Domain, load_catalog
 from platform_core.lake.lake import Lake
@@ -27,6 +29,9 @@ from tests.rigs.delta_rows import rows
 from tests.rigs.gcs.service import GcsService
 from tests.rigs.settings_of import settings_of
 from tests.rigs.spark_server import SparkServer
+
+CONNECT_TOKEN = SecretStr("of-the-tests-server")
+"""What the server of Spark asks for; Sail's asks for nothing, and gets it too."""
 
 ENGINES: tuple[Literal["spark"], Literal["sail"]] = ("spark", "sail")
 
@@ -87,7 +92,7 @@ def servers(
                 engine=name,
                 driver_memory="1g",
                 jars=toolchain.gcs_jars if name == "spark" else (),
-                properties=access.spark_properties(),
+                properties={**access.spark_properties(), TOKEN: CONNECT_TOKEN.get_secret_value()},
                 environment=access.sail_environment(),
             )
             service.__enter__()
@@ -105,7 +110,7 @@ def engines(servers: dict[str, SparkConnect], tmp_path_factory: pytest.TempPathF
     for name, service in servers.items():
         remote = service.env()["SPARK_REMOTE"]
         lake = Lake(Settings(lake_uri=str(tmp_path_factory.mktemp(f"lake_{name}"))))
-        result[name] = Engine(name, remote, session.connect(remote), lake)
+        result[name] = Engine(name, remote, session.connect(remote, token=CONNECT_TOKEN), lake)
     yield result
     for engine in result.values():
         engine.spark.stop()

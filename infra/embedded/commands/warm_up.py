@@ -37,7 +37,7 @@ def main(root: str) -> int:
     name = f"{lake.bronze_partition(domain, day)}/part-warm-up.parquet"
     lake.filesystem.create_dir(lake.path(lake.bronze_partition(domain, day)))
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), lake.path(name), filesystem=lake.filesystem)
-    spark = connect(config.spark_remote)
+    spark = connect(config.spark_remote, token=config.spark_connect_token)
     try:
         for _ in range(2):  # the second pass merges into tables that exist
             bronze_to_silver.run(spark, lake, domain, day, [name])

@@ -24,7 +24,14 @@ from infra.embedded.processes.service import new_password
 from infra.embedded.toolchain.toolchain import REPOSITORY
 
 WORKER_STOP_SECONDS = 30.0
-HOLDING_SECRETS = ("POSTGRES_DSN", "SLACK_WEBHOOK_URL", "S3_SECRET_KEY", "S3_SESSION_TOKEN", "SINK_FLUSH_TOKEN")
+HOLDING_SECRETS = (
+    "POSTGRES_DSN",
+    "SLACK_WEBHOOK_URL",
+    "S3_SECRET_KEY",
+    "S3_SESSION_TOKEN",
+    "SINK_FLUSH_TOKEN",
+    "SPARK_CONNECT_TOKEN",
+)
 
 
 class Workers:

@@ -22,7 +22,7 @@ from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.process import ManagedProcess
 from infra.embedded.processes.service import EmbeddedService
 from infra.embedded.services.spark_jvm import CONNECT_SERVER, Properties, SparkJvm, secrets_of
-from infra.embedded.services.spark_properties import connect_properties
+from infra.embedded.services.spark_properties import TOKEN, connect_properties
 from infra.embedded.toolchain.toolchain import REPOSITORY, Toolchain
 
 Engine = Literal["spark", "sail"]
@@ -94,8 +94,9 @@ class SparkConnect(EmbeddedService):
         process.wait_ready(self._answers, self.start_timeout_seconds)
 
     def env(self) -> dict[str, str]:
-        """Return the endpoint's URL and the engine behind it."""
-        return {"SPARK_REMOTE": f"sc://{LOOPBACK}:{self.port}", "SPARK_ENGINE": self.engine}
+        """Return the endpoint's URL, its token if it asks for one, and the engine behind it."""
+        token = {"SPARK_CONNECT_TOKEN": str(self._properties[TOKEN])} if TOKEN in self._properties else {}
+        return {"SPARK_REMOTE": f"sc://{LOOPBACK}:{self.port}", "SPARK_ENGINE": self.engine, **token}
 
     def _spark(self) -> ManagedProcess:
         jvm = SparkJvm(self.toolchain.jdk.java, self.root, [*self.toolchain.delta_jars, *self._jars])

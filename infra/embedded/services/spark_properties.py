@@ -12,6 +12,9 @@ from pathlib import Path
 from infra.embedded.errors import StackError
 from infra.embedded.processes.ports import LOOPBACK
 
+TOKEN = "spark.connect.authenticate.token"
+"""What a Connect server asks its clients for: who may open a session may run any code as the server's user."""
+
 _MEBIBYTE = 1024 * 1024
 _UNITS = {"m": 1, "g": 1024}
 

@@ -11,15 +11,17 @@ from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
 import pytest
+from pydantic import SecretStr
 from pyspark.sql.connect.client.retries import DefaultPolicy
 
+from infra.embedded.services.spark_connect import SparkConnect
 from platform_core.domain.catalog import Catalog
 from platform_core.errors import PermanentError, ServiceDownError
 from spark_jobs import bronze_to_silver, session, tables
 from spark_jobs.failures import translate_engine_errors
 from tests.rigs import bronze_days
 from tests.rigs.bronze_days import DAY
-from tests.spark.conftest import ENGINES, Engine
+from tests.spark.conftest import CONNECT_TOKEN, ENGINES, Engine
 
 
 def test_a_damaged_page_is_permanent_and_names_the_file(empty_engine: Engine, catalog: Catalog) -> None:
@@ -71,10 +73,24 @@ def _cut(end: socket.socket) -> None:
     end.close()
 
 
+@pytest.mark.parametrize("token", [None, SecretStr("another")])
+def test_a_client_without_the_servers_token_opens_no_session(
+    servers: dict[str, SparkConnect], engines: dict[str, Engine], token: SecretStr | None
+) -> None:
+    with pytest.raises(ServiceDownError, match="Dates wait until `SPARK_CONNECT_TOKEN` is the server's") as refusal:
+        session.connect(engines["spark"].remote, token=token)
+    assert "another" not in refusal.value.message
+    server = servers["spark"]
+    secret = CONNECT_TOKEN.get_secret_value()
+    assert server.env()["SPARK_CONNECT_TOKEN"] == secret
+    for seen in (Path(f"/proc/{server.pid}/cmdline"), server.log):
+        assert secret not in seen.read_bytes().decode(errors="replace")
+
+
 @pytest.mark.parametrize("name", ENGINES)
 def test_an_engine_that_is_gone_is_an_outage(engines: dict[str, Engine], catalog: Catalog, name: str) -> None:
     with cable(engines[name].remote) as (remote, cut):
-        spark = session.connect(remote)
+        spark = session.connect(remote, token=CONNECT_TOKEN)
         spark.client.set_retry_policies([DefaultPolicy(max_retries=1)])  # in a run it tries for minutes
         assert spark.range(3).count() == 3
         cut.close()

@@ -38,7 +38,7 @@ def test_an_illegal_value_names_the_variable_and_not_its_value(
 
 def test_no_secret_shows_in_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka_and_warehouse = ("KAFKA_PASSWORD", "KAFKA_ADMIN_PASSWORD", "SNOWFLAKE_PASSWORD")
-    kafka_and_warehouse += ("KAFKA_SSL_KEY_PASSWORD", "SINK_FLUSH_TOKEN")
+    kafka_and_warehouse += ("KAFKA_SSL_KEY_PASSWORD", "SINK_FLUSH_TOKEN", "SPARK_CONNECT_TOKEN")
     for name in (*kafka_and_warehouse, "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_SESSION_TOKEN"):
         monkeypatch.setenv(name, "hunter2")
     monkeypatch.setenv("POSTGRES_DSN", "postgresql://shop:hunter2@127.0.0.1/shop")
@@ -59,6 +59,7 @@ def test_env_example_has_every_variable_and_no_other() -> None:
             {"SCHEMA_REGISTRY_URL": "https://key:hunter2@registry"},
             "must not have a login; set SCHEMA_REGISTRY_USERNAME",
         ),
+        ({"SPARK_REMOTE": "sc://spark/;use_ssl=true;token=hunter2"}, "must not have a token; set SPARK_CONNECT_TOKEN"),
         ({"SCHEMA_REGISTRY_URL": "registry:8081"}, "must be http://host:port/path or https://host/path"),
         ({"SCHEMA_REGISTRY_PASSWORD": "hunter2"}, "`SCHEMA_REGISTRY_USERNAME` is empty"),
         ({"KAFKA_SSL_CERTIFICATE_FILE": __file__}, "`KAFKA_SSL_KEY_FILE` is empty"),

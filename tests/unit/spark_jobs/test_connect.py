@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+from pydantic import SecretStr
 from pyspark.sql.connect.proto import base_pb2
 
 from platform_core.errors import ServiceDownError
@@ -32,9 +33,14 @@ class _Config(grpc.GenericRpcHandler):
         self.released = threading.Event()
         self.refuses = False
         self.lost = False
+        self.token = ""
+        self.shown: set[str] = set()
 
     def service(self, details: Any) -> Any:
         self.asked.append(details.method.rpartition("/")[2])
+        self.shown |= {value for name, value in details.invocation_metadata if name == "authorization"}
+        if self.token and self.shown != {f"Bearer {self.token}"}:
+            return grpc.unary_unary_rpc_method_handler(self._refuse)
         if self.lost:
             return grpc.unary_unary_rpc_method_handler(self._gone)
         return grpc.unary_unary_rpc_method_handler(
@@ -48,6 +54,9 @@ class _Config(grpc.GenericRpcHandler):
             context.abort(grpc.StatusCode.INTERNAL, "Cannot call methods on a stopped SparkContext.\nat Some.java")
         self.released.wait(60)
         return base_pb2.ConfigResponse(session_id=request.session_id)
+
+    def _refuse(self, _request: Any, context: grpc.ServicerContext) -> Any:
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "Invalid authentication token")
 
     def _gone(self, _request: Any, context: grpc.ServicerContext) -> Any:
         context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
@@ -86,6 +95,21 @@ def test_a_server_without_its_application_says_so(server: tuple[_Config, str]) -
     with pytest.raises(ServiceDownError, match="stopped SparkContext") as caught:
         session.connect(remote)
     assert "\n" not in caught.value.message
+
+
+def test_the_token_goes_with_each_request_and_never_pysparks_own(
+    server: tuple[_Config, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler, remote = server
+    handler.released.set()
+    handler.token = "right"
+    monkeypatch.setenv("SPARK_CONNECT_AUTHENTICATE_TOKEN", "pysparks")  # which would ask for TLS
+    with pytest.raises(ServiceDownError, match="refuses this process's token, or asks for one"):
+        session.connect(remote)
+    spark = session.connect(remote, token=SecretStr("right"))
+    session.close(spark)
+    assert handler.shown == {"Bearer right"}
+    assert handler.asked[-1] == "ReleaseSession"
 
 
 def test_a_query_may_take_its_time_and_a_lost_engine_may_not(server: tuple[_Config, str]) -> None:
