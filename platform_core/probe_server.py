@@ -181,11 +181,11 @@ def _application(
         if length.isdecimal():  # what is left unread makes the kernel drop the answer at the close
             environ["wsgi.input"].read(min(int(length), BODY_BYTES))
         unknown = {"error": f"There is no `{route}`; there are {paths}."}
+        compute = routes.get(route, lambda: (HTTPStatus.NOT_FOUND, unknown))
         if route in routes and environ["REQUEST_METHOD"] == "POST" and (refusal := _refusal(environ, token)):
             log.warning("probe_action_refused route=%s client=%s", route, environ["REMOTE_ADDR"])
-            status, answer = HTTPStatus.UNAUTHORIZED, {"error": refusal}
-        else:
-            status, answer = _answer(route, routes.get(route, lambda: (HTTPStatus.NOT_FOUND, unknown)))
+            compute = partial(_refused, refusal)
+        status, answer = _answer(route, compute)
         start_response(f"{status.value} {status.phrase}", [("Content-Type", "application/json")])
         return [json.dumps(answer, default=str).encode() + b"\n"]
 
@@ -201,6 +201,10 @@ def _refusal(environ: WSGIEnvironment, token: str | None) -> str | None:
     if "HTTP_ORIGIN" in environ or not ip_address(environ["REMOTE_ADDR"]).is_loopback:
         return "Without a token only processes of its own machine may ask: set `SINK_FLUSH_TOKEN` for both."
     return None
+
+
+def _refused(why: str) -> Answer:
+    return HTTPStatus.UNAUTHORIZED, {"error": why}
 
 
 def _answer(route: str, compute: Callable[[], Answer]) -> Answer:

@@ -38,8 +38,8 @@ def test_an_illegal_value_names_the_variable_and_not_its_value(
 
 def test_no_secret_shows_in_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka_and_warehouse = ("KAFKA_PASSWORD", "KAFKA_ADMIN_PASSWORD", "SNOWFLAKE_PASSWORD")
-    kafka_and_warehouse += ("KAFKA_SSL_KEY_PASSWORD", "SINK_FLUSH_TOKEN", "SPARK_CONNECT_TOKEN")
-    for name in (*kafka_and_warehouse, "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_SESSION_TOKEN"):
+    tokens = ("KAFKA_SSL_KEY_PASSWORD", "SINK_FLUSH_TOKEN", "SPARK_CONNECT_TOKEN")
+    for name in (*kafka_and_warehouse, *tokens, "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_SESSION_TOKEN"):
         monkeypatch.setenv(name, "hunter2")
     monkeypatch.setenv("POSTGRES_DSN", "postgresql://shop:hunter2@127.0.0.1/shop")
     assert "hunter2" not in repr(settings())

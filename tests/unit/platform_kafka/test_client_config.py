@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from platform_core.errors import ConfigurationError
 from platform_core.settings import Settings
 from platform_kafka.topics import kafka_client_config, refuse_unusable_login
+from tests.rigs.settings_of import settings_of
 from tests.rigs.tls.certificates import KEY_PASSWORD, Authority
 
 
@@ -33,9 +34,13 @@ def test_the_admin_has_a_login_of_its_own() -> None:
 
 def test_files_of_tls_that_cannot_be_used_name_their_variable(tmp_path: Path) -> None:
     certificate, key = Authority(tmp_path / "authority").issue("app", password=KEY_PASSWORD)
-    pair = {"kafka_ssl_certificate_file": certificate, "kafka_ssl_key_file": key}
+    env = {
+        "KAFKA_SECURITY_PROTOCOL": "SSL",
+        "KAFKA_SSL_CERTIFICATE_FILE": certificate,
+        "KAFKA_SSL_KEY_FILE": key,
+    }
     with pytest.raises(ConfigurationError, match=r"`KAFKA_SSL_KEY_FILE`.*`KAFKA_SSL_KEY_PASSWORD` its password"):
-        refuse_unusable_login(Settings(kafka_security_protocol="SSL", **pair))
-    refuse_unusable_login(Settings(kafka_security_protocol="SSL", **pair, kafka_ssl_key_password=KEY_PASSWORD))
+        refuse_unusable_login(settings_of(env))
+    refuse_unusable_login(settings_of({**env, "KAFKA_SSL_KEY_PASSWORD": KEY_PASSWORD}))
     with pytest.raises(ConfigurationError, match=r"`KAFKA_SSL_CA_FILE`: .* has no certificate in PEM"):
         refuse_unusable_login(Settings(kafka_security_protocol="SSL", kafka_ssl_ca_file=key))
