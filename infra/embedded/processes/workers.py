@@ -33,6 +33,16 @@ HOLDING_SECRETS = (
     "SPARK_CONNECT_TOKEN",
 )
 
+SECRETS_OF = {
+    "KAFKA_ADMIN_PASSWORD": (),  # what runs to its end has it: provisioning and the shop's past
+    "POSTGRES_DSN": ("shop", "producer", "dagster"),
+    "SINK_FLUSH_TOKEN": ("sink",),
+    "SLACK_WEBHOOK_URL": ("dagster",),
+    "SNOWFLAKE_PASSWORD": ("dagster",),
+    "SPARK_CONNECT_TOKEN": ("dagster", "warm-up"),
+}
+"""Secrets that only some of the processes that stay need, by the beginning of their names; others do not get them."""
+
 
 class Workers:
     """Starts and ends the platform's processes with the stack's environment.
@@ -212,12 +222,16 @@ class Workers:
         return [process for name, process in self._running.items() if not process.alive and name not in self._may_end]
 
     def _spawn(self, name: str, argv: Sequence[str]) -> ManagedProcess:
-        port = self._metrics_ports.get(name)
+        env = {
+            variable: value for variable, value in self._env.items() if name.startswith(SECRETS_OF.get(variable, ("",)))
+        }
+        if (port := self._metrics_ports.get(name)) is not None:
+            env["METRICS_PORT"] = str(port)
         process = ManagedProcess(
             name,
             argv,
             log=self._root / "logs" / f"{name}.log",
-            env=self._env if port is None else {**self._env, "METRICS_PORT": str(port)},
+            env=env,
             cwd=REPOSITORY,
             # Dagster's processes end their own children only on an interrupt.
             stop_signal=signal.SIGINT if name.startswith("dagster") else signal.SIGTERM,

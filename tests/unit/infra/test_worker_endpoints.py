@@ -6,18 +6,31 @@ import stat
 import time
 from pathlib import Path
 
-from infra.embedded.processes.workers import Workers
+from infra.embedded.processes.workers import SECRETS_OF, Workers
 
-SHOW_PORT = ("timeit", "-n1", "-r1", "import os; print('port', os.environ.get('METRICS_PORT'))")
+SHOW_PORT = "import os; print('shown', os.environ.get('METRICS_PORT'))"
+SHOW_NAMES = "import os; print('shown', *os.environ)"
 
 
-def shown(workers: Workers, root: Path, name: str, *, endpoint: bool) -> str:
-    workers.start(name, *SHOW_PORT, may_end=True, endpoint=endpoint)
+def shown(workers: Workers, root: Path, name: str, *, endpoint: bool, code: str = SHOW_PORT) -> str:
+    workers.start(name, "timeit", "-n1", "-r1", code, may_end=True, endpoint=endpoint)
     deadline = time.monotonic() + 30
-    while "port" not in (text := (root / "logs" / f"{name}.log").read_text()):
+    while "shown" not in (text := (root / "logs" / f"{name}.log").read_text()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    return next(line.removeprefix("port ") for line in text.splitlines() if line.startswith("port"))
+    return next(line.removeprefix("shown ") for line in text.splitlines() if line.startswith("shown"))
+
+
+def test_a_process_that_stays_has_its_own_secrets_alone(tmp_path: Path) -> None:
+    workers = Workers(tmp_path, {**dict.fromkeys(SECRETS_OF, "secret"), "KAFKA_PASSWORD": "secret"})
+    mine = {"SINK_FLUSH_TOKEN"}, {"POSTGRES_DSN"}, SECRETS_OF.keys() - {"KAFKA_ADMIN_PASSWORD", "SINK_FLUSH_TOKEN"}
+    try:
+        for name, secrets in zip(("sink", "producer-users", "dagster-daemon"), mine, strict=True):
+            names = set(shown(workers, tmp_path, name, endpoint=False, code=SHOW_NAMES).split())
+            assert names & SECRETS_OF.keys() == secrets
+            assert "KAFKA_PASSWORD" in names
+    finally:
+        workers.stop()
 
 
 def test_the_env_file_has_secrets_and_is_its_owners_alone(tmp_path: Path) -> None:
