@@ -41,11 +41,11 @@ def refused_plaintext(settings: Settings) -> str | None:
 
 
 def _is_near(host: str) -> bool:
-    """Return whether a host is this machine or in a container network: a service's name, or a private address."""
+    """Return whether a host is this machine or in a container network: the name of a service, or a private address."""
     try:
         return ip_address(host.partition("%")[0]).is_private
     except ValueError:
-        return "." not in host or host.endswith(".localhost")
+        return "." not in host or host.endswith((".localhost", ".svc", ".svc.cluster.local"))
 
 
 def _is_named(host: str, allowed: Collection[str]) -> bool:

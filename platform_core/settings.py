@@ -221,8 +221,8 @@ class Settings(BaseSettings):
 
     plaintext_hosts: str = Field(
         "",
-        description="Hosts that may be spoken to without TLS, comma separated, as db.lan or .svc.cluster.local;"
-        " loopback, private addresses and names without a dot always may",
+        description="Hosts that may be spoken to without TLS, comma separated, as db.lan or .corp.lan; loopback,"
+        " private addresses, names without a dot and Kubernetes services always may",
     )
 
     slack_webhook_url: SecretStr | None = Field(

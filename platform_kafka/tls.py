@@ -103,9 +103,9 @@ class TlsFiles:
                 f"The certificate of `{server}` is for another name. Write the server in `{self.address}` as its"
                 " certificate has it, or have one issued for this name."
             )
-        known = f"those in `{self.ca}`" if self.ca else "the public ones"
+        known = f"the authorities in `{self.ca}`" if self.ca else "the public authorities"
         return (
-            f"The certificate of `{server}` is signed by no authority that is known here, which are {known}"
+            f"The certificate of `{server}` is signed by none of {known}"
             f" ({error.verify_message}). Set `{self.variables}_CA_FILE` to the PEM file of the one that signed it."
         )
 

@@ -121,7 +121,7 @@ def test_a_client_is_known_by_its_certificate(tls_kafka: TlsKafka, authority: Au
 @pytest.mark.parametrize(
     ("listener", "host", "sentence"),
     [
-        ("tls", "127.0.0.1", "is signed by no authority that is known.* Set `KAFKA_SSL_CA_FILE` to the PEM file"),
+        ("tls", "127.0.0.1", "is signed by none of the authorities.* Set `KAFKA_SSL_CA_FILE` to the PEM file"),
         ("expired", "127.0.0.1", "has expired. Have it renewed on the server"),
         ("tls", "localhost", "is for another name. Write the server in `KAFKA_BOOTSTRAP_SERVERS` as its"),
     ],
@@ -149,7 +149,7 @@ def test_a_certificate_that_expires_later_is_named_by_whoever_gets_no_answer(tls
     ("change", "sentence"),
     [
         ({"SCHEMA_REGISTRY_PASSWORD": "another"}, "refuses the login .HTTP 401.. Set `SCHEMA_REGISTRY_USERNAME`"),
-        ({"SCHEMA_REGISTRY_CA_FILE": ""}, "signed by no authority that is known.* Set `SCHEMA_REGISTRY_CA_FILE`"),
+        ({"SCHEMA_REGISTRY_CA_FILE": ""}, "signed by none of the authorities.* Set `SCHEMA_REGISTRY_CA_FILE`"),
     ],
     ids=["password", "authority"],
 )

@@ -18,6 +18,7 @@ FAR = "kafka.example.com"
         ("localhost", True),
         ("kafka-1", True),
         ("10.1.2.3", True),
+        ("kafka.pdp.svc.cluster.local", True),
         ("172.20.2.9", True),
         ("192.168.1.4", True),
         ("8.8.8.8", False),
