@@ -320,7 +320,10 @@ class Settings(BaseSettings):
         if not value and not IS_CHECKOUT:
             return value  # refused by what needs a lake
         if value.startswith(("s3://", "gs://")):
-            return value.rstrip("/") if not value.endswith("://") else value
+            scheme, _, rest = value.partition("://")
+            if rest.startswith("/") or (scheme == "gs" and not rest):
+                raise ValueError(f"must name a bucket, as {scheme}://bucket or {scheme}://bucket/prefix")
+            return f"{scheme}://{rest.rstrip('/')}"
         path = Path(value.removeprefix("file://"))
         if not path.is_absolute():
             raise ValueError("must be an absolute folder, or start with s3:// or gs://")

@@ -154,6 +154,7 @@ class S3Bucket(StoreAccess):
             url=f"{endpoint}/{bucket}" if self._path_style else self._virtual_host(endpoint, bucket),
             endpoint=endpoint,
             bucket=bucket,
+            is_root=bool(self.bucket),
             key=key,
             region=self._settings.s3_region,
             keys=keys,

@@ -37,6 +37,7 @@ class AskedS3Bucket:
     Attributes:
         url: The bucket's own address.
         endpoint: What a person calls the store.
+        is_root: `LAKE_URI` names it; otherwise each folder of the lake is a bucket, and this is one of them.
         key: Of the object that asks whether a second PUT is refused; the keys beside it are listed.
         keys: Access key, secret key and session token that are set; the ambient ones when None.
     """
@@ -44,6 +45,7 @@ class AskedS3Bucket:
     url: str
     endpoint: str
     bucket: str
+    is_root: bool
     key: str
     region: str
     keys: tuple[str, str, str | None] | None
@@ -159,6 +161,11 @@ def _refusal(asked: AskedS3Bucket, answer: _Answer, action: str) -> Configuratio
         return ConfigurationError(
             f"{store} has the bucket `{asked.bucket}` in another region than `{asked.region}`: correct `S3_REGION`."
             f"{right}"
+        )
+    if (code == "NoSuchBucket" or answer.status == 404) and not asked.is_root:
+        return ConfigurationError(
+            f"`LAKE_URI` names no bucket, so each folder of the lake must be one, and {store[0].lower()}{store[1:]} has"
+            f" no bucket `{asked.bucket}`: name a bucket, as s3://bucket or s3://bucket/prefix."
         )
     if code == "NoSuchBucket" or answer.status == 404:
         return ConfigurationError(

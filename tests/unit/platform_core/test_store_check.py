@@ -51,6 +51,13 @@ def test_a_root_of_many_buckets_is_asked_for_the_one_of_the_states():
         ]
 
 
+def test_a_uri_without_a_bucket_and_a_store_without_the_platforms_own_is_one_sentence():
+    with told_store(GET=[(404, error("NoSuchBucket"))]) as store:
+        settings = store.settings().model_copy(update={"lake_uri": "s3://"})
+        with pytest.raises(ConfigurationError, match=r"^`LAKE_URI` names no bucket.* as s3://bucket or"):
+            check(settings)
+
+
 @pytest.mark.parametrize(
     ("status", "body", "says"),
     [
