@@ -125,7 +125,8 @@ def take_back(lake: Lake, name: str, version: int | None) -> None:
 
 def exists(lake: Lake, name: str) -> bool:
     """Return whether the table has been created."""
-    return DeltaTable.is_deltatable(lake.uri(name), storage_options=lake.storage_options)
+    # Not `is_deltatable`, which holds the interpreter's lock as `history` does, see `last_metrics`.
+    return lake.delta_or_none(name) is not None
 
 
 def has_partition(lake: Lake, name: str, partition_column: str, day: date) -> bool:
