@@ -18,6 +18,7 @@ from platform_core.lake.lake import Lake
 
 _LOG_RETENTION = "delta.logRetentionDuration"
 _DEFAULT_LOG_RETENTION = "interval 30 days"
+_NO_LOG_RETENTION = "interval 0 seconds"
 
 
 @dataclass(frozen=True)
@@ -61,20 +62,23 @@ def count(lake: Lake, name: str, holder: Holder) -> TableRows | None:
 def forget_history(lake: Lake, name: str) -> None:
     """Remove every file and log entry that the current version of a table does not need.
 
-    No run may write the table meanwhile: what it has written and not committed would be removed as well.
+    No run may write the table meanwhile: what it has written and not committed would be removed as well. Files go last,
+    for it is by them that `count` knows whether this must be done again.
 
     Raises:
         TransientError: the table could not be changed.
     """
     try:
-        lake.delta(name).vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
         table = lake.delta(name)
         kept = table.metadata().configuration.get(_LOG_RETENTION, _DEFAULT_LOG_RETENTION)
-        table.alter.set_table_properties({_LOG_RETENTION: "interval 0 seconds"})
+        if kept == _NO_LOG_RETENTION:  # an attempt before this one was ended
+            kept = _DEFAULT_LOG_RETENTION
+        table.alter.set_table_properties({_LOG_RETENTION: _NO_LOG_RETENTION})
         table = lake.delta(name)
         table.create_checkpoint()
         table.cleanup_metadata()
         table.alter.set_table_properties({_LOG_RETENTION: kept})
+        lake.delta(name).vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
     except Exception as error:  # delta-rs raises several unrelated classes for a lost race or an absent store
         raise TransientError(f"The history of `{lake.uri(name)}` could not be removed: {error}. Try again.") from error
 

@@ -17,6 +17,7 @@ from erasure.source import SourceRows
 from erasure.subject import Holder
 from erasure.topics import TopicRecords, Topics
 from platform_core.lake.lake import Lake
+from platform_core.lake.mount import require_lake
 from platform_core.settings import Settings
 from warehouse.connection import connect
 
@@ -74,8 +75,9 @@ def survey(settings: Settings, lake: Lake, topics: Topics, held: Sequence[Holder
     """Read every layer of the holders' domains to its end.
 
     Raises:
-        TransientError: a service did not answer; nothing can be said without it.
+        TransientError: a service did not answer, or the lake is not mounted; nothing can be said without it.
     """
+    require_lake(lake)
     result = Survey()
     for holder in held:
         name = holder.domain.name
@@ -95,6 +97,7 @@ def survey(settings: Settings, lake: Lake, topics: Topics, held: Sequence[Holder
                 result.lines.append(_line(layer, holder, table, found.rows, found.of_subject))
                 result.lines.append(_line(f"{layer} history", holder, table, found.in_history, found.in_history))
         result.lines.extend(_of_warehouse(settings, holder))
+    require_lake(lake)  # a disk that went meanwhile has shown nothing of the person
     return result
 
 

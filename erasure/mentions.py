@@ -21,6 +21,7 @@ from erasure.bronze import PARALLEL_READS, opened
 from erasure.subject import Holder
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.lake.lake import Lake
+from platform_core.lake.mount import require_lake
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def mentions(lake: Lake, catalog: Catalog, held: Sequence[Holder], words: Sequen
 
     Raises:
         PermanentError: a file is no Parquet, so that nobody can say what is in it.
-        TransientError: the store did not answer.
+        TransientError: the store did not answer, or the lake is not mounted.
     """
     if not words:
         return []
@@ -59,7 +60,9 @@ def mentions(lake: Lake, catalog: Catalog, held: Sequence[Holder], words: Sequen
     ]
     with ThreadPoolExecutor(PARALLEL_READS, "mentions") as pool:
         found = pool.map(partial(_of_file, lake, holders, words), files)
-        return [mention for each in found for mention in each]
+        mentioned = [mention for each in found for mention in each]
+    require_lake(lake)  # a disk that went meanwhile has shown nothing of the person
+    return mentioned
 
 
 def _of_file(

@@ -227,7 +227,8 @@ class Erasure:
         versions = self._lake.key_versions(holder.domain)
         if self._lake.silver(holder.domain) in forgotten and versions in before.tables:
             forgotten.add(versions)  # it has the keys of the subject's records, if not the column that names it
-        for name in sorted(forgotten):
+        # Silver last: by its history the next attempt knows that those beside it must go too.
+        for name in sorted(forgotten, reverse=True):
             self._progress(f"{holder.domain.name}: removing the history of {name}")
             delta_tables.forget_history(self._lake, name)
         return waiting

@@ -49,6 +49,16 @@ def open_lake(lake: Lake, has_begun: Callable[[], bool]) -> None:
     Path(lake.path(MARKER)).write_text(_WORDS)
 
 
+def require_lake(lake: Lake) -> None:
+    """Refuse a lake without a marker, for whom nothing in a lake is a proof.
+
+    Raises:
+        LakeNotMountedError: it has none.
+    """
+    if not is_marked(lake):
+        raise LakeNotMountedError(lake, "which the sink writes when it starts")
+
+
 def require_marked(lake: Lake, seen: bool) -> bool:
     """Return whether the lake's marker has been seen by now.
 

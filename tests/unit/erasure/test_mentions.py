@@ -14,7 +14,9 @@ from erasure.mentions import mentions
 from erasure.subject import holders
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Catalog
+from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
+from platform_core.lake.mount import open_lake
 from tests.rigs.settings_of import settings_of
 
 DAY = date(2026, 11, 1)
@@ -22,7 +24,8 @@ DAY = date(2026, 11, 1)
 
 @pytest.fixture
 def lake(tmp_path: Path, catalog: Catalog) -> Lake:
-    lake = Lake(settings_of({"LAKE_URI": str(tmp_path)}))
+    lake = Lake(settings_of({"LAKE_URI": str(tmp_path / "lake")}))
+    open_lake(lake, lambda: False)
     rows_of: dict[str, list[dict[str, Any]]] = {
         "events": [
             {"user_id": 7, "properties": '{"query": "jane roe"}'},
@@ -58,3 +61,10 @@ def test_other_peoples_rows_that_name_the_person_are_listed_without_the_words(la
 
 def test_no_words_name_nobody(lake: Lake, catalog: Catalog) -> None:
     assert mentions(lake, catalog, holders(catalog, "user", "7"), []) == []
+
+
+def test_a_disk_that_is_not_mounted_names_nobody_and_is_no_proof(lake: Lake, catalog: Catalog) -> None:
+    Path(lake.root).rename(f"{lake.root}.unmounted")
+    lake.prepare()
+    with pytest.raises(TransientError, match="not mounted"):
+        mentions(lake, catalog, holders(catalog, "user", "7"), ["Jane Roe"])

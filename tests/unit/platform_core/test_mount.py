@@ -9,7 +9,7 @@ import pytest
 
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
-from platform_core.lake.mount import MARKER, LakeNotMountedError, is_marked, open_lake, require_marked
+from platform_core.lake.mount import MARKER, LakeNotMountedError, is_marked, open_lake, require_lake, require_marked
 from sink.bronze.store import LakeStore
 from tests.rigs.settings_of import settings_of
 
@@ -26,9 +26,12 @@ def unexpected() -> bool:
 def test_a_new_lake_is_marked_once(lake: Lake) -> None:
     assert not is_marked(lake)
     assert not require_marked(lake, seen=False)
+    with pytest.raises(LakeNotMountedError, match="which the sink writes"):
+        require_lake(lake)
     open_lake(lake, lambda: False)
     open_lake(lake, unexpected)
     assert require_marked(lake, seen=True)
+    require_lake(lake)
 
 
 def test_a_lake_from_before_there_were_markers_gets_one(lake: Lake) -> None:
