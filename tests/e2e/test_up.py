@@ -53,10 +53,12 @@ def test_up_is_live_and_down_ends_everything(tmp_path: Path) -> None:
 
 
 def metrics(port: str) -> set[str]:
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-        f"http://127.0.0.1:{port}/metrics"
-    ) as answer:
-        return set(re.findall(r"^(\w+)\{", answer.read().decode(), re.M))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+            return set(re.findall(r"^(\w+)\{", answer.read().decode(), re.M))
+    except OSError:  # it does not listen yet
+        return set()
 
 
 def wait(ready: object, process: subprocess.Popen[bytes], output: Path, seconds: float) -> None:
