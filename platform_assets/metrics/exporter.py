@@ -82,7 +82,8 @@ class PlatformMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics for one scrape."""
         yield from self._catalog
-        read_at = [((source.name,), source.read_at) for source in self.sources if source.read_at is not None]
+        # A source that was never read is as old as the process: without a value no alert could be raised about it.
+        read_at = (((source.name,), source.read_at or self._started_at) for source in self.sources)
         yield families.family("pdp_metrics_read_timestamp_seconds", read_at)
         for source in self.sources:
             yield from source.metrics

@@ -47,7 +47,7 @@ METRICS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "pdp_dead_letters_kept": (("topic",), "Dead letters that the topic still has, redriven ones included."),
     "pdp_metrics_read_timestamp_seconds": (
         ("source",),
-        "When the lake or Kafka was last read for these metrics. They are as old as that.",
+        "When the lake or Kafka was last read for these metrics, or the process began. They are as old as that.",
     ),
 }
 """Name to labels and meaning."""
