@@ -39,6 +39,17 @@ class Outage:
     longest_pause_seconds: float
 
 
+ANY_SERVICE = Outage(
+    AlertKind.SOURCE_DOWN,
+    "a service that the source needs",
+    "pdp watermark show",
+    alert_after_seconds=300.0,
+    shortest_pause_seconds=1.0,
+    longest_pause_seconds=15.0,
+)
+"""The registry at a start, or a cluster that acknowledges nothing: shorter, it is not worth an alert."""
+
+
 class OutageError(TransientError):
     """A service that a source needs is away, or refuses what is asked of it.
 
@@ -77,7 +88,7 @@ class OutageAlert:
         """Return a round that waits during an outage.
 
         Args:
-            act: One round; an outage is an `OutageError`, which is let through.
+            act: One round; an outage is a `TransientError`, which is let through.
         """
 
         def round_() -> None:
@@ -87,6 +98,9 @@ class OutageAlert:
                 act()
             except OutageError as error:
                 self._note(error)
+                raise
+            except TransientError as error:
+                self._note(OutageError(ANY_SERVICE, error.message))
                 raise
             self._over()
 

@@ -5,18 +5,15 @@ How to connect, and what an interruption means, belongs here; queries belong to 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from platform_core.errors import ConfigurationError
-from platform_core.lake.alerts import AlertKind
 from platform_core.settings import Settings
-from producers.outage_alert import Outage, OutageError
-
-DOWN_SECONDS = 300.0
-"""A database that is restarted, or taken over by its standby, is back before it is worth an alert."""
+from producers.outage_alert import ANY_SERVICE, OutageError
 
 
 class SourceRefusesError(ConfigurationError):
@@ -32,15 +29,8 @@ class SourceDownError(OutageError):
     """
 
     def __init__(self, message: str, *, refuses: bool = False) -> None:
-        outage = Outage(
-            AlertKind.SOURCE_DOWN,
-            "the source's database",
-            "pdp watermark show",
-            alert_after_seconds=0.0 if refuses else DOWN_SECONDS,
-            shortest_pause_seconds=1.0,
-            longest_pause_seconds=15.0,
-        )
-        super().__init__(outage, message)
+        patience = 0.0 if refuses else ANY_SERVICE.alert_after_seconds
+        super().__init__(replace(ANY_SERVICE, where="the source's database", alert_after_seconds=patience), message)
 
 
 def connect(settings: Settings, *, application: str) -> Connection:

@@ -14,8 +14,8 @@ from platform_core.errors import ConfigurationError, TransientError
 from platform_core.lake.alerts import Alert, AlertKind
 from producers import live
 from producers.delivery import TopicUnusableError
-from producers.outage_alert import OutageAlert, OutageError
-from producers.postgres.database import DOWN_SECONDS, SourceDownError, SourceRefusesError
+from producers.outage_alert import ANY_SERVICE, OutageAlert
+from producers.postgres.database import SourceDownError, SourceRefusesError
 from producers.running import Stop
 from tests.rigs.settings_of import settings_of
 
@@ -28,7 +28,7 @@ class Rounds:
     refused = True
     calls = 0
 
-    def __init__(self, error: OutageError | None = None) -> None:
+    def __init__(self, error: TransientError | None = None) -> None:
         self.error = error or TopicUnusableError("dlq-raw-users", "it does not exist")
 
     def __call__(self) -> None:
@@ -87,12 +87,19 @@ def test_a_source_that_starts_while_a_service_is_out_waits_for_it(
         live.run_source(settings_of({"STATE_DIR": str(tmp_path)}), catalog[name], Stop())
 
 
-@pytest.mark.parametrize(("refuses", "silent_seconds"), [(False, DOWN_SECONDS), (True, 0)])
-def test_a_database_that_is_away_is_one_alert_after_a_while_and_one_that_refuses_at_once(
-    refuses: bool, silent_seconds: float
+@pytest.mark.parametrize(
+    ("error", "silent_seconds"),
+    [
+        (SourceDownError("the database does not exist"), ANY_SERVICE.alert_after_seconds),
+        (SourceDownError("relation does not exist", refuses=True), 0),
+        (TransientError("a registry does not exist"), ANY_SERVICE.alert_after_seconds),
+    ],
+)
+def test_a_service_that_is_away_is_one_alert_after_a_while_and_one_that_refuses_at_once(
+    error: TransientError, silent_seconds: float
 ) -> None:
     sent: list[float] = []
-    now, act = [0.0], Rounds(SourceDownError("relation does not exist", refuses=refuses))
+    now, act = [0.0], Rounds(error)
     round_ = OutageAlert("orders", lambda alert: sent.append(now[0]), seconds=lambda: now[0]).guarded(act)
     for _ in range(3_600):
         with pytest.raises(TransientError, match="does not exist"):
@@ -120,4 +127,4 @@ def test_a_table_that_is_renamed_while_its_producer_runs_is_an_outage_and_at_its
         assert raised.value.outage.alert_after_seconds == 0
     with pytest.raises(SourceDownError) as raised:
         session.use(MagicMock(side_effect=psycopg2.OperationalError("gone")))
-    assert raised.value.outage.alert_after_seconds == DOWN_SECONDS
+    assert raised.value.outage.alert_after_seconds == ANY_SERVICE.alert_after_seconds
