@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Column, ColumnType
@@ -96,8 +96,6 @@ class Decoder:
         self._integers = [c.name for c in columns if c.type is ColumnType.INTEGER]
         self._nested = [(i, c) for i, c in by_position if c.type.is_nested]
         self._scalars = [(i, c) for i, c in by_position if c.any_scalar]
-        quoted = (re.escape(self._encode(column.name)) for column in columns)
-        self._find_names = re.compile(b"|".join(quoted)).findall
 
     def decode(self, key: bytes | None, value: bytes | None, now: datetime) -> Record | Refusal:
         """Return the typed record, or why there is none.
@@ -153,22 +151,24 @@ class Decoder:
             return Refusal(RefusalReason.MALFORMED_JSON, "The JSON text is nested too deep.", schema_id)
 
     def _typed(self, key: bytes, body: bytes | memoryview, schema_id: int | None, now: datetime) -> Record:
-        extra = None
+        extra, reread = None, False
         try:
-            values = self._decode_known(body)
+            values, names = self._decode_known(body)
         except msgspec.ValidationError:
-            reread = self._decode_slowly(body)
-            if reread is None:
+            slowly = self._decode_slowly(body)
+            if slowly is None:
                 raise
-            values, extra = reread
+            (values, names), extra = slowly
+            reread = True
         for i, column in self._nested:
             values[i] = nested = _nested_text(column, values[i])
-            if nested is not None and _may_have_doubled_names(nested):
-                _refuse_doubled_names(nested, f"$.{column.name}")
-        text = bytes(body)
+            if nested is not None and '"' in nested:
+                names += nested.count('":')
+                if _may_have_doubled_names(nested):
+                    _refuse_doubled_names(nested, f"$.{column.name}")
         # The last of two fields would win in silence. Only what may have two is parsed a second time.
-        names = self._find_names(text)
-        if extra or b"\\u" in text or len(names) > len(set(names)):
+        text = bytes(body)
+        if reread or text.count(b'":') != names or _SPACE_AFTER_STRING(text):
             _refuse_doubled_names(text, "$")
         for i, column in self._scalars:
             values[i] = _scalar_text(column, values[i])
@@ -199,8 +199,8 @@ class Decoder:
                 )
         return Record(values, day, key_text(key), schema_id, extra)
 
-    def _decode_slowly(self, body: bytes | memoryview) -> tuple[list[Any], str | None] | None:
-        """Return the values and the unknown fields of a record that is newer or writes an integer as 1.0.
+    def _decode_slowly(self, body: bytes | memoryview) -> tuple[tuple[list[Any], int], str | None] | None:
+        """Return the decoded fields, see `_struct_decoder`, and the unknown ones as text, of a record that is newer or writes an integer as 1.0.
 
         None stands for one that is wrong. Telling them apart costs a second parse, which other records never pay.
         """
@@ -213,8 +213,8 @@ class Decoder:
         unknown = {name: raw for name, raw in fields.items() if name not in self._names}
         if not unknown and not integers:
             return None
-        values = self._decode_lenient(self._encode(fields | integers))
-        return values, self._encode(unknown).decode() if unknown else None
+        decoded = self._decode_lenient(self._encode(fields | integers))
+        return decoded, self._encode(unknown).decode() if unknown else None
 
 
 def key_text(key: bytes) -> str:
@@ -304,6 +304,8 @@ def _lone_surrogate(body: bytes | memoryview) -> str | None:
 _ESCAPES = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
 )
+# What may stand between a name and its colon: then names are not counted by `":`.
+_SPACE_AFTER_STRING = re.compile(rb'"[ \t\n\r]').search
 _FLAT_OBJECT = re.compile(r"\{[^{}]*\}")
 _NAMES = re.compile(r'"([^"]*)"\s*:').findall
 _FRACTION = re.compile(rb"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,9})?")
@@ -320,23 +322,25 @@ def _with_path(message: str) -> str:
 
 def _struct_decoder(
     domain: str, columns: tuple[Column, ...], *, forbid_unknown_fields: bool
-) -> Callable[[bytes | memoryview], list[Any]]:
+) -> Callable[[bytes | memoryview], tuple[list[Any], int]]:
+    """Return a decoder of a JSON object to a value for each column, and to the number of columns that are there."""
     # Field names are positions, because a property may have a name that is no Python identifier.
     struct = msgspec.defstruct(
         f"{domain}_value",
-        [
-            (f"c{i}", _type(column), None) if column.nullable else (f"c{i}", _type(column))
-            for i, column in enumerate(columns)
-        ],
+        [(f"c{i}", *_type_and_default(column)) for i, column in enumerate(columns)],
         rename={f"c{i}": column.name for i, column in enumerate(columns)},
         forbid_unknown_fields=forbid_unknown_fields,
         kw_only=True,
         gc=False,
     )
     decode, astuple = msgspec.json.Decoder(struct).decode, msgspec.structs.astuple
+    count = len(columns)
 
-    def values(body: bytes | memoryview) -> list[Any]:
-        return list(astuple(decode(body)))
+    def values(body: bytes | memoryview) -> tuple[list[Any], int]:
+        fields = list(astuple(decode(body)))
+        if not (absent := fields.count(UNSET)):
+            return fields, count
+        return [None if field is UNSET else field for field in fields], count - absent
 
     return values
 
@@ -351,16 +355,17 @@ _TYPES: dict[ColumnType, Any] = {
 }
 
 
-def _type(column: Column) -> Any:
+def _type_and_default(column: Column) -> tuple[Any] | tuple[Any, object]:
     if column.type.is_nested or column.any_scalar:
-        return Raw  # null is recognised afterwards: a union with Raw is not allowed
+        # Null is recognised afterwards: a union with Raw is not allowed.
+        return (Raw, UNSET) if column.nullable else (Raw,)
     if column.type is ColumnType.DECIMAL:
         kind: Any = Annotated[str, Meta(pattern=_decimal_pattern(column))]
     elif column.min_length:
         kind = Annotated[str, Meta(min_length=column.min_length)]
     else:
         kind = _TYPES[column.type]
-    return kind | None if column.nullable else kind
+    return (kind | None | UnsetType, UNSET) if column.nullable else (kind,)
 
 
 def _decimal_pattern(column: Column) -> str:

@@ -18,6 +18,9 @@ from sink.buffer import Row
 from sink.decoding import Decoder, Record, Refusal, RefusalReason, _may_have_doubled_names
 from tests.rigs.sink_samples import EVENT, NOW, ORDER, encoded
 
+ABSENT_AT_WILL = ("city", "restaurant_id", "order_id")
+CITIES = st.sampled_from([None, "Paris", '"city":', '"city" :', " ", '\\":', "a\n:"])
+
 WIRE = b"\x00\x00\x00\x00\x2a"
 
 
@@ -115,6 +118,10 @@ def test_a_name_that_is_there_twice_is_refused(decode, field, name):
     assert refusal.reason is RefusalReason.MALFORMED_JSON and f"`$.{name}`" in refusal.message
 
 
+def encoded_text(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
 def with_properties(properties: bytes) -> bytes:
     value = encoded(EVENT)
     assert value.count(b'{"query":"pizza"}') == 1
@@ -170,6 +177,22 @@ def test_no_doubled_name_is_missed(inner: str) -> None:
         return
     names = [name for name, _ in pairs]
     assert _may_have_doubled_names(text) or len(names) == len(set(names))
+
+
+@given(data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_doubled_name_is_refused_however_the_record_is_written(decode, data):
+    """Fields left out, spaces at any place, escapes in names, and values that look like names hide none."""
+    names = [name for name in EVENT if name not in ABSENT_AT_WILL or data.draw(st.booleans())]
+    doubled = data.draw(st.lists(st.sampled_from(names), max_size=2))
+    space = st.sampled_from([b"", b"", b" ", b"\n", b"\t"])
+    fields = []
+    for name in data.draw(st.permutations([*names, *doubled])):
+        written = data.draw(st.sampled_from([encoded_text(name), encoded_text(name).replace(b"_", b"\\u005f")]))
+        value = encoded_text(data.draw(CITIES) if name == "city" else EVENT[name])
+        fields.append(data.draw(space).join([b"", written, b":", value, b""]))
+    decoded = decode(b"{" + b",".join(fields) + b"}")
+    assert isinstance(decoded, Refusal if doubled else Record), decoded
 
 
 def test_a_name_within_a_value_is_not_there_twice(decode):
