@@ -200,9 +200,10 @@ class Decoder:
         return Record(values, day, key_text(key), schema_id, extra)
 
     def _decode_slowly(self, body: bytes | memoryview) -> tuple[tuple[list[Any], int], str | None] | None:
-        """Return the decoded fields, see `_struct_decoder`, and the unknown ones as text, of a record that is newer or writes an integer as 1.0.
+        """Return the decoded fields and the text of the unknown ones of a record that is newer or writes 1.0 for 1.
 
-        None stands for one that is wrong. Telling them apart costs a second parse, which other records never pay.
+        None stands for a record that is wrong. Telling them apart costs a second parse, which other records never pay.
+        The fields come with their number, see `_struct_decoder`.
         """
         fields = self._decode_fields(body)
         integers = {
