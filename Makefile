@@ -96,6 +96,10 @@ check: $(STAMP) ## Format, lint, types, import contracts, released contracts, ad
 	@$(BIN)/python -m producers check-contracts
 	@$(BIN)/python -m infra.supply_chain check
 
+.PHONY: advisories
+advisories: $(STAMP) ## Ask what is known against dependencies; fails for what infra/supply_chain/known.toml does not explain
+	@$(BIN)/python -m infra.supply_chain check --strict
+
 .PHONY: sbom
 sbom: $(STAMP) ## Write the bill of materials as CycloneDX JSON: .platform/sbom.cdx.json
 	@mkdir -p .platform && $(BIN)/python -m infra.supply_chain sbom .platform/sbom.cdx.json

@@ -20,9 +20,17 @@ KNOWN_FILE = Path(__file__).with_name("known.toml")
 
 @dataclass
 class Result:
-    """What the check found, in sentences."""
+    """What the check found, in sentences.
 
-    wrong: list[str] = field(default_factory=list)
+    Attributes:
+        stale: Explanations that belong to no part.
+        unexplained: Advisories without an explanation.
+        unchecked: Why the database was not asked; empty if it was.
+        checked: Number of parts that it was asked about.
+    """
+
+    stale: list[str] = field(default_factory=list)
+    unexplained: list[str] = field(default_factory=list)
     unchecked: str = ""
     checked: int = 0
 
@@ -33,7 +41,7 @@ def check(purls: Collection[PackageURL], service: str = OSV, known_file: Path = 
     versions = {PackageURL(p.type, p.namespace, p.name, p.version).to_string() for p in purls}
     result = Result()
     for purl in known.keys() - versions:
-        result.wrong.append(f"{known_file.name} explains {purl}, which is no part; remove the entry.")
+        result.stale.append(f"{known_file.name} explains {purl}, which is no part; remove the entry.")
     try:
         against = advisories_of(purls, service)
         result.checked = len(versions)
@@ -43,7 +51,7 @@ def check(purls: Collection[PackageURL], service: str = OSV, known_file: Path = 
                 item = advisory(identifier, service)
                 if item.names.isdisjoint(explained):
                     names = ", ".join(sorted(item.names))
-                    result.wrong.append(
+                    result.unexplained.append(
                         f"{part.to_string()}: {names}: {item.summary} Take a version without it, or say in "
                         f"{known_file.name} why it does not matter."
                     )

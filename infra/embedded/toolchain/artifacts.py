@@ -66,6 +66,11 @@ class Artifact:
         return f"{self.artifact_id}-{self.version}{classifier}.{self.packaging}"
 
 
+def groups() -> list[str]:
+    """Return the groups of the lock."""
+    return list(tomllib.loads(LOCK_FILE.read_text(encoding="utf-8")))
+
+
 def locked(group: str, lock_file: Path = LOCK_FILE) -> list[Artifact]:
     """Return the locked artifacts of one group, for example `kafka`, in the lock's order.
 

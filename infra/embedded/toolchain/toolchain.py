@@ -113,6 +113,14 @@ class Toolchain:
                 archive.unlink()
             return jar
 
+    def everything(self) -> None:
+        """Fetch each locked artifact, also what only a bucket or a test needs."""
+        for group in artifacts.groups():
+            if group != "apicurio":
+                with self._exclusive():
+                    artifacts.ensure(group, self.folder / "jars" / group, self.reporter)
+        _ = self.apicurio
+
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,9 @@ import pytest
 from packageurl import PackageURL
 
 from infra.embedded.toolchain.artifacts import LOCK_FILE
+from infra.supply_chain.__main__ import main
 from infra.supply_chain.bill_of_materials import cyclonedx
-from infra.supply_chain.check import check
+from infra.supply_chain.check import Result, check
 from infra.supply_chain.components import Part, jar, parts
 from platform_core.settings import REPOSITORY
 from tests.rigs.request_body import request_body
@@ -87,7 +88,7 @@ def test_an_advisory_that_nobody_has_explained_is_named(database: Database, tmp_
     file = known(tmp_path, '["pkg:pypi/demo@1.0"]\nCVE-1 = "not used"\n')
     result = check([PYTHON, JAVA, PackageURL("docker", name="debian", version="12")], database.url, file)
     assert not result.unchecked
-    [java, python] = sorted(result.wrong)
+    [java, python] = sorted(result.unexplained)
     assert "pkg:maven/g/demo@2.0" in java
     assert "CVE-1, GHSA-1: It falls over." in java
     assert "PYSEC-2: It leaks." in python
@@ -99,16 +100,33 @@ def test_what_is_explained_passes_under_any_of_its_names(database: Database, tmp
         tmp_path, '["pkg:pypi/demo@1.0"]\nCVE-1 = "a"\nPYSEC-2 = "b"\n["pkg:maven/g/demo@2.0"]\nGHSA-1 = "c"\n'
     )
     result = check([PYTHON, JAVA], database.url, file)
-    assert not result.wrong
+    assert not result.unexplained and not result.stale
     assert not result.unchecked
 
 
 def test_an_explanation_ends_with_its_version_and_needs_no_database(tmp_path: Path) -> None:
     file = known(tmp_path, '["pkg:pypi/demo@0.9"]\nCVE-1 = "not used"\n')
     result = check([PYTHON], "http://127.0.0.1:9", file)
-    assert "pkg:pypi/demo@0.9, which is no part" in result.wrong[0]
+    assert "pkg:pypi/demo@0.9, which is no part" in result.stale[0]
     assert "does not answer" in result.unchecked
     assert not result.checked
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "strict"),
+    [
+        (Result(checked=3), 0, 0),
+        (Result(unchecked="no answer"), 0, 0),
+        (Result(unexplained=["CVE-1"], checked=3), 0, 1),
+        (Result(stale=["no part"], checked=3), 1, 1),
+    ],
+)
+def test_a_change_does_not_fail_for_what_was_published_since(
+    monkeypatch: pytest.MonkeyPatch, result: Result, status: int, strict: int
+) -> None:
+    monkeypatch.setattr("infra.supply_chain.check.check", lambda purls: result)
+    monkeypatch.setattr("infra.supply_chain.__main__.Toolchain.everything", lambda self: None)
+    assert (main(["check"]), main(["check", "--strict"])) == (status, strict)
 
 
 def test_every_line_of_every_lock_is_in_the_bill_of_materials() -> None:
