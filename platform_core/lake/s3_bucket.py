@@ -116,8 +116,9 @@ class S3Bucket(StoreAccess):
             "connection.establish.timeout": f"{_milliseconds(s.s3_connect_timeout_seconds)}ms",
             "connection.timeout": f"{_milliseconds(s.s3_request_timeout_seconds)}ms",
             "connection.request.timeout": f"{_milliseconds(s.s3_request_timeout_seconds)}ms",
-            # Two loops, one inside the other: the SDK's attempts, and the connector's retries of what they end with.
-            "attempts.maximum": str(s.s3_max_attempts),
+            # The SDK tries again inside the connector's own retries: a store that accepts connections and never answers
+            # was asked 16 times and more. So the SDK asks once.
+            "attempts.maximum": "0",
             "retry.limit": str(s.s3_max_attempts - 1),
             "retry.throttle.limit": str(s.s3_max_attempts - 1),
         }

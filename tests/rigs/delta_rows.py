@@ -6,6 +6,7 @@ import json
 from datetime import date
 from typing import Any
 
+from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
 
 
@@ -20,6 +21,11 @@ def rows(lake: Lake, name: str, column: str | None = None, day: date | None = No
     return sorted(
         ({key: row[key] for key in sorted(row)} for row in found), key=lambda row: json.dumps(row, default=str)
     )
+
+
+def tables_of(lake: Lake, domain: Domain) -> list[str]:
+    """Return the tables that both jobs write."""
+    return [lake.silver(domain), lake.quarantine(domain), *(lake.gold(domain, name) for name in domain.gold.tables)]
 
 
 def types(lake: Lake, name: str) -> dict[str, str]:

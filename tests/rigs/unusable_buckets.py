@@ -14,3 +14,12 @@ PROPERTIES = {
     f"{_BUCKET}wrong-endpoint.endpoint": "http://127.0.0.1:9",
 }
 """Properties of Spark."""
+
+
+def silent_bucket(port: int) -> dict[str, str]:
+    """Return the properties of the bucket `silent`, whose server accepts connections on a port and says nothing."""
+    return {
+        f"{_BUCKET}silent.endpoint": f"http://127.0.0.1:{port}",
+        # S3A takes no shorter one for a whole request than 15 s; this is for one read of its socket.
+        f"{_BUCKET}silent.connection.timeout": "300ms",
+    }

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.services.spark_properties import TOKEN
 from infra.embedded.toolchain.toolchain import Toolchain
-from platform_core.domain.catalog import Catalog, Domain, load_catalog
+from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.lake.store_access import store_access
 from platform_core.settings import Settings
@@ -25,7 +25,7 @@ from spark_jobs import bronze_to_silver, session, silver_to_gold
 from spark_jobs.bronze_to_silver import SilverResult
 from spark_jobs.silver_to_gold import GoldResult
 from tests.rigs import bronze_days
-from tests.rigs.delta_rows import rows
+from tests.rigs.delta_rows import rows, tables_of
 from tests.rigs.gcs.service import GcsService
 from tests.rigs.settings_of import settings_of
 from tests.rigs.spark_server import SparkServer
@@ -51,11 +51,6 @@ class Engine:
     silver: dict[str, SilverResult] = field(default_factory=dict)
     gold: dict[str, GoldResult] = field(default_factory=dict)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-
-
-def tables_of(lake: Lake, domain: Domain) -> list[str]:
-    """Return the tables that both jobs write."""
-    return [lake.silver(domain), lake.quarantine(domain), *(lake.gold(domain, name) for name in domain.gold.tables)]
 
 
 @pytest.fixture(scope="session")

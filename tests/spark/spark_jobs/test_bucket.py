@@ -14,14 +14,17 @@ from platform_core.domain.catalog import Catalog
 from platform_core.errors import ServiceDownError
 from platform_core.lake.lake import Lake
 from platform_core.lake.store_access import store_access
+from platform_core.settings import Settings
 from spark_jobs import bronze_to_silver, session, silver_to_gold
 from spark_jobs.failures import translate_engine_errors
 from tests.rigs import bronze_days, unusable_buckets
 from tests.rigs.bronze_days import DAY
-from tests.rigs.delta_rows import rows
+from tests.rigs.delta_rows import rows, tables_of
 from tests.rigs.faults.faulty_s3 import Fault, FaultyS3
 from tests.rigs.settings_of import settings_of
-from tests.spark.conftest import Engine, tables_of
+from tests.rigs.silent_server import SilentServer
+from tests.rigs.unusable_buckets import silent_bucket
+from tests.spark.conftest import Engine
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +45,23 @@ def bucket(object_store: ObjectStore) -> Lake:
 
 
 @pytest.fixture(scope="module")
+def silent_server() -> Iterator[SilentServer]:
+    """A store that accepts connections and never answers."""
+    with SilentServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def spark(
     toolchain: Toolchain,
     object_store: ObjectStore,
     bucket_proxy: FaultyS3,
+    silent_server: SilentServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[SparkSession]:
     """A session of a Spark that has the connector to S3, and buckets that cannot be used."""
     store = store_access(settings_of({**object_store.env(), "S3_ENDPOINT_URL": bucket_proxy.endpoint}))
-    properties = store.spark_properties() | unusable_buckets.PROPERTIES
+    properties = store.spark_properties() | unusable_buckets.PROPERTIES | silent_bucket(silent_server.port)
     with SparkConnect(
         tmp_path_factory.mktemp("spark_s3"),
         toolchain=toolchain,
@@ -93,3 +104,14 @@ def test_a_bucket_that_the_engine_cannot_use_is_one_sentence(
 ) -> None:
     with pytest.raises(ServiceDownError, match=says), translate_engine_errors("gold", catalog["users"], DAY):
         spark.read.parquet(uri).count()
+
+
+def test_a_store_that_never_answers_is_asked_as_often_as_the_settings_say(
+    spark: SparkSession, catalog: Catalog, silent_server: SilentServer
+) -> None:
+    with (
+        pytest.raises(ServiceDownError, match="cannot reach the lake's store"),
+        translate_engine_errors("gold", catalog["users"], DAY),
+    ):
+        spark.read.parquet("s3a://silent/t").count()
+    assert silent_server.connections == Settings().s3_max_attempts

@@ -13,10 +13,10 @@ from platform_core.lake.lake import Lake
 from spark_jobs import bronze_to_silver, silver_to_gold
 from tests.rigs import bronze_days
 from tests.rigs.bronze_days import DAY
-from tests.rigs.delta_rows import rows, types, version
+from tests.rigs.delta_rows import rows, tables_of, types, version
 from tests.rigs.gcs.service import RIVAL, GcsService
 from tests.rigs.settings_of import settings_of
-from tests.spark.conftest import Engine, tables_of
+from tests.spark.conftest import Engine
 
 
 @pytest.fixture
