@@ -23,6 +23,7 @@ from types import FrameType, TracebackType
 from typing import Self, TextIO
 
 from infra.embedded.errors import StackError
+from infra.embedded.processes.process import ManagedProcess
 from infra.embedded.processes.service import EmbeddedService, new_password
 from infra.embedded.progress import Reporter
 from infra.embedded.services.kafka import Kafka
@@ -159,6 +160,14 @@ class Stack:
     def alive(self) -> bool:
         """Tell whether every service's process still runs."""
         return bool(self._services) and all(service.pid is not None for service in self._services.values())
+
+    def dead_parts(self) -> dict[str, ManagedProcess]:
+        """Return the parts of running services that ended by themselves; `restart_part` starts one again."""
+        return {name: process for service in self._services.values() for name, process in service.dead_parts().items()}
+
+    def restart_part(self, name: str) -> None:
+        """Begin to start one of `dead_parts` again."""
+        self._services[name.partition("/")[0]].restart_part(name)
 
     def __enter__(self) -> Self:
         self._old_handlers = _raise_on_signals()

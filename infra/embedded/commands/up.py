@@ -129,7 +129,7 @@ def _tell(reporter: Reporter, stack: Stack, workers: Workers, env: dict[str, str
 
 
 def _supervise(stack: Stack, workers: Workers, reporter: Reporter) -> int:
-    """Watch until a service dies or somebody ends it; a worker that died is started again, ever later."""
+    """Watch until a service dies or somebody ends it; a process, or a part of a service, starts again, ever later."""
     restarts = Restarts()
     while True:
         time.sleep(1)
@@ -137,14 +137,18 @@ def _supervise(stack: Stack, workers: Workers, reporter: Reporter) -> int:
             gone = [name for name, service in stack.services.items() if service.pid is None]
             reporter.line(f"Service {', '.join(gone)} ended by itself; its log is in {ROOT}. Ending everything.")
             return 1
-        for process in workers.dead():
-            if (pause := restarts.died(process.name)) is not None:
+        dead = {process.name: process for process in workers.dead()} | stack.dead_parts()
+        for name, process in dead.items():
+            if (pause := restarts.died(name)) is not None:
                 reporter.line(
-                    f"{process.name} ended by itself and starts again in {pause:.0f} s; its log `{process.log}` ends"
-                    f" with:\n{process.log_tail()}"
+                    f"{name} ended by itself and starts again in {pause:.0f} s; its log `{process.log}` ends with:\n"
+                    f"{process.log_tail()}"
                 )
         for name in restarts.due():
-            workers.restart(name)
+            if name in workers.running:
+                workers.restart(name)
+            else:
+                stack.restart_part(name)
 
 
 def _start_time(pid: int) -> str | None:

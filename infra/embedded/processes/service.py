@@ -69,9 +69,22 @@ class EmbeddedService(ABC):
         return self.root / f"{self.name}.log"
 
     @property
+    def process(self) -> ManagedProcess | None:
+        """The process that was started last; it may have ended."""
+        return self._process
+
+    @property
     def pid(self) -> int | None:
         """The process id while the service runs."""
         return self._process.pid if self._process and self._process.alive else None
+
+    def dead_parts(self) -> dict[str, ManagedProcess]:
+        """Return the parts that ended by themselves, by name: the service runs, and could run better."""
+        return {}
+
+    def restart_part(self, name: str) -> None:
+        """Begin to start one of `dead_parts` again, and return at once."""
+        raise KeyError(name)
 
     def start(self) -> None:
         """Start the service and return when it answers.

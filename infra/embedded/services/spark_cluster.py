@@ -7,27 +7,32 @@ What a job does belongs to `spark_jobs`, what a driver needs to `spark_connect` 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+import threading
 import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from infra.embedded.errors import ServiceStartError, StackError
 from infra.embedded.processes.ports import LOOPBACK
-from infra.embedded.processes.service import EmbeddedService
+from infra.embedded.processes.process import ManagedProcess
 from infra.embedded.services.spark_connect import SparkConnect
-from infra.embedded.services.spark_jvm import SMALL_JVM, Properties, SparkJvm, write_properties
+from infra.embedded.services.spark_daemon import SparkDaemon
+from infra.embedded.services.spark_jvm import Properties
 from infra.embedded.services.spark_properties import executor_properties
 from infra.embedded.toolchain.toolchain import Toolchain
 
+logger = logging.getLogger(__name__)
+
 _MASTER = "org.apache.spark.deploy.master.Master"
 _WORKER = "org.apache.spark.deploy.worker.Worker"
-_DAEMON_HEAP = "256m"
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class SparkMaster(EmbeddedService):
+class SparkMaster(SparkDaemon):
     """The master of a cluster: knows workers and applications, also after a restart.
 
     Args:
@@ -43,10 +48,6 @@ class SparkMaster(EmbeddedService):
         """What workers and drivers connect to."""
         return f"spark://{LOOPBACK}:{self.port}"
 
-    def prepare(self) -> None:
-        """Find Java."""
-        _ = self.toolchain.jdk
-
     def start(self) -> None:
         """Start without the applications of an earlier start; `restart` keeps them."""
         shutil.rmtree(self.root / "recovery", ignore_errors=True)
@@ -55,31 +56,17 @@ class SparkMaster(EmbeddedService):
     def launch(self) -> None:
         """Start the master and wait until it answers."""
         self.port, self._ui_port = self._own_ports(2)
-        properties = write_properties(
-            self.root / "spark.properties",
-            {
+        process = self._begin(
+            _MASTER,
+            *("--host", LOOPBACK, "--port", self.port, "--webui-port", self._ui_port),
+            properties={
                 # Without it a master that comes back kills the executors that it does not know, and their driver
                 # waits for others for ever.
                 "spark.deploy.recoveryMode": "FILESYSTEM",
                 "spark.deploy.recoveryDirectory": str(self.root / "recovery"),
             },
         )
-        jvm = SparkJvm(self.toolchain.jdk.java, self.root)
-        process = self._run(
-            jvm.command(
-                _MASTER,
-                *("--host", LOOPBACK, "--port", self.port, "--webui-port", self._ui_port),
-                *("--properties-file", properties),
-                heap=_DAEMON_HEAP,
-                options=SMALL_JVM,
-            ),
-            env=jvm.environment(),
-        )
         process.wait_ready(lambda: self.state()["status"] == "ALIVE", self.start_timeout_seconds)
-
-    def env(self) -> dict[str, str]:
-        """Return nothing: the platform talks to the driver."""
-        return {}
 
     def state(self) -> dict[str, Any]:
         """Return what the master says of its workers and applications."""
@@ -92,7 +79,7 @@ class SparkMaster(EmbeddedService):
         return {worker["port"] for worker in self.state()["workers"] if worker["state"] == "ALIVE"}
 
 
-class SparkWorker(EmbeddedService):
+class SparkWorker(SparkDaemon):
     """One worker, which starts executors; their output is in `work/<application>/<executor>/stderr`.
 
     Args:
@@ -122,43 +109,26 @@ class SparkWorker(EmbeddedService):
         self._memory = memory
         self._environment = dict(environment or {})
 
-    def prepare(self) -> None:
-        """Find Java."""
-        _ = self.toolchain.jdk
-
     def launch(self) -> None:
         """Start the worker and wait until the master counts on it."""
         self.port, ui_port = self._own_ports(2)
-        properties = write_properties(
-            self.root / "spark.properties",
+        process = self._begin(
+            _WORKER,
+            *("--host", LOOPBACK, "--port", self.port, "--webui-port", ui_port),
+            *("--cores", self._cores, "--memory", self._memory, "--work-dir", self.root / "work", self._master.url),
             # Output and jars of an application that ended a week ago; else they stay for ever.
-            {"spark.worker.cleanup.enabled": "true", "spark.worker.cleanup.appDataTtl": 7 * 24 * 3600},
-        )
-        jvm = SparkJvm(self.toolchain.jdk.java, self.root)
-        process = self._run(
-            jvm.command(
-                _WORKER,
-                *("--host", LOOPBACK, "--port", self.port, "--webui-port", ui_port),
-                *("--cores", self._cores, "--memory", self._memory, "--work-dir", self.root / "work"),
-                *("--properties-file", properties, self._master.url),
-                heap=_DAEMON_HEAP,
-                options=SMALL_JVM,
-            ),
+            properties={"spark.worker.cleanup.enabled": "true", "spark.worker.cleanup.appDataTtl": 7 * 24 * 3600},
             # A worker overrides spark.local.dir: shuffle files go where this says.
-            env={**jvm.environment(), **self._environment, "SPARK_LOCAL_DIRS": str(self.root / "local")},
+            environment={**self._environment, "SPARK_LOCAL_DIRS": str(self.root / "local")},
         )
         process.wait_ready(lambda: self.port in self._master.alive_workers(), self.start_timeout_seconds)
-
-    def env(self) -> dict[str, str]:
-        """Return nothing: the platform talks to the driver."""
-        return {}
 
 
 class SparkCluster(SparkConnect):
     """A Connect server whose work is done by the executors of a master's workers.
 
     `crash` and `restart` mean the driver; master and workers are services of their own. It counts as running while
-    driver and master run: a lost worker makes it slower.
+    driver and master run: a lost worker is one of the `dead_parts` and makes it slower.
 
     Args:
         root: Folder of the service: the driver's files, `master`, and `worker-1` to `worker-N`.
@@ -215,6 +185,7 @@ class SparkCluster(SparkConnect):
             )
             for number in range(1, workers + 1)
         ]
+        self._restarting: set[str] = set()
 
     @property
     def pid(self) -> int | None:
@@ -229,6 +200,26 @@ class SparkCluster(SparkConnect):
             list(pool.map(lambda worker: worker.start(), [each for each in self.workers if each.pid is None]))
         self._master = self.master.url
         super().launch()
+
+    def dead_parts(self) -> dict[str, ManagedProcess]:
+        """Return the workers that ended, `spark/worker-1`, and are not being started again."""
+        dead = {f"{self.name}/{worker.root.name}": worker.process for worker in self.workers if worker.pid is None}
+        return {name: process for name, process in dead.items() if process and name not in self._restarting}
+
+    def restart_part(self, name: str) -> None:
+        """Begin to start a worker again, see `dead_parts`: it takes a JVM's time to be ready."""
+        [worker] = [each for each in self.workers if each.root.name == name.rpartition("/")[2]]
+        self._restarting.add(name)
+
+        def restart() -> None:
+            try:
+                worker.restart()
+            except (ServiceStartError, StackError) as error:
+                logger.warning("spark_worker_not_restarted error=%s", error)
+            finally:
+                self._restarting.discard(name)
+
+        threading.Thread(target=restart, name=f"restart-{name}", daemon=True).start()
 
     def stop(self) -> None:
         """End the driver, then workers and master; a `start` that is under way fails."""

@@ -9,15 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from infra.embedded.processes.ports import LOOPBACK
-from infra.embedded.processes.service import EmbeddedService, http_status
-from infra.embedded.services.spark_jvm import SMALL_JVM, SparkJvm, write_properties
+from infra.embedded.processes.service import http_status
+from infra.embedded.services.spark_daemon import SparkDaemon
 from infra.embedded.toolchain.toolchain import Toolchain
 
 _HISTORY_SERVER = "org.apache.spark.deploy.history.HistoryServer"
-_HEAP = "512m"
 
 
-class SparkHistory(EmbeddedService):
+class SparkHistory(SparkDaemon):
     """One history server.
 
     Args:
@@ -28,6 +27,7 @@ class SparkHistory(EmbeddedService):
     """
 
     name = "spark_history"
+    heap = "512m"
 
     def __init__(
         self, root: Path, event_logs: Path, *, toolchain: Toolchain | None = None, durable: bool = False
@@ -40,17 +40,13 @@ class SparkHistory(EmbeddedService):
         """The UI."""
         return f"http://{LOOPBACK}:{self.port}"
 
-    def prepare(self) -> None:
-        """Find Java."""
-        _ = self.toolchain.jdk
-
     def launch(self) -> None:
         """Start the server and wait until it answers."""
         [self.port] = self._own_ports(1)
         self._event_logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        properties = write_properties(
-            self.root / "spark.properties",
-            {
+        process = self._begin(
+            _HISTORY_SERVER,
+            properties={
                 "spark.history.fs.logDirectory": self._event_logs.resolve().as_uri(),
                 "spark.history.ui.port": self.port,
                 "spark.history.fs.cleaner.enabled": "true",
@@ -59,13 +55,4 @@ class SparkHistory(EmbeddedService):
                 "spark.history.fs.eventLog.rolling.maxFilesToRetain": 8,
             },
         )
-        jvm = SparkJvm(self.toolchain.jdk.java, self.root)
-        process = self._run(
-            jvm.command(_HISTORY_SERVER, "--properties-file", properties, heap=_HEAP, options=SMALL_JVM),
-            env=jvm.environment(),
-        )
         process.wait_ready(lambda: http_status(self.port, "/api/v1/version") == 200, self.start_timeout_seconds)
-
-    def env(self) -> dict[str, str]:
-        """Return nothing: a person looks at it."""
-        return {}
