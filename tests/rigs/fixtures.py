@@ -123,14 +123,23 @@ def provisioned(producers_rig: ProducersRig) -> ProducersRig:
 
 
 @pytest.fixture
+def pipeline_lake(tmp_path: Path) -> dict[str, str]:
+    """The variables of the lake of `pipeline_rig`: a folder of the test's own."""
+    return {"LAKE_URI": str(tmp_path / "lake")}
+
+
+@pytest.fixture
 def pipeline_rig(
-    pipeline_engine: SparkConnect, warehouse: WarehouseService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pipeline_engine: SparkConnect,
+    warehouse: WarehouseService,
+    pipeline_lake: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[PipelineRig]:
     """A lake, a Dagster instance and a database of the warehouse of the test's own."""
     env = {
         **pipeline_engine.env(),
         **warehouse.env(),
-        "LAKE_URI": str(tmp_path / "lake"),
+        **pipeline_lake,
         "PARTITION_SETTLE_SECONDS": "0",
         "PARTITION_RETRY_BACKOFF_SECONDS": "0",
         "SNOWFLAKE_DATABASE": f"T{uuid.uuid4().hex[:10]}",

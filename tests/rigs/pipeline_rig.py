@@ -82,9 +82,9 @@ class PipelineRig:
             )
         table = pa.Table.from_pylist(records, schema=bronze_schema(self.events.contract))
         name = f"{self.lake.bronze_partition(self.events, day)}/part-{uuid.uuid4().hex[:8]}.parquet"
-        path = Path(self.lake.uri(name))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, path)
+        if self.lake.is_local:  # a bucket has no folders, and what stands for one would be an object
+            Path(self.lake.uri(name)).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, self.lake.path(name), filesystem=self.lake.filesystem)
         return name
 
     def run(self, first: date, last: date | None = None, *, discovered: bool = False) -> dg.ExecuteInProcessResult:

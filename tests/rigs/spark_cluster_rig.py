@@ -18,20 +18,23 @@ from infra.embedded.processes.ports import LOOPBACK, free_ports
 from infra.embedded.services.spark_cluster import SparkCluster
 from infra.embedded.services.spark_properties import event_log_properties
 from infra.embedded.toolchain.toolchain import Toolchain
+from platform_core.lake.store_access import StoreAccess
 
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class SparkClusterRig(SparkCluster):
-    """A cluster whose driver has its UI switched on and writes event logs to `event_logs`."""
+    """A cluster that reaches a bucket, whose driver has its UI switched on and writes event logs to `event_logs`."""
 
-    def __init__(self, root: Path, toolchain: Toolchain) -> None:
+    def __init__(self, root: Path, toolchain: Toolchain, store: StoreAccess) -> None:
         (self._driver_ui,) = free_ports(1)
         self.event_logs = root.with_name("event-logs")
         super().__init__(
             root,
             toolchain=toolchain,
+            jars=toolchain.s3a_jars,
             properties={
+                **store.spark_properties(),
                 **event_log_properties(self.event_logs),
                 "spark.ui.enabled": "true",
                 "spark.ui.port": self._driver_ui,
@@ -71,6 +74,24 @@ class SparkClusterRig(SparkCluster):
         finally:
             ended.set()
             thread.join(180)
+
+    @contextmanager
+    def supervised(self) -> Iterator[None]:
+        """Start workers that end in the block again, as `make up` does."""
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(0.2):
+                for name in self.dead_parts():
+                    self.restart_part(name)
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def wait_for_cores(self, count: int, seconds: float = 180) -> None:
         """Wait until the application has so many cores, all of them from executors that the master knows."""

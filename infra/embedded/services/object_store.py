@@ -66,9 +66,12 @@ class ObjectStore(EmbeddedService):
         process.wait_ready(self._answers, self.start_timeout_seconds)
 
     def env(self) -> dict[str, str]:
-        """Return the variables of a lake in the bucket."""
+        """Return the variables of a lake in the bucket, all of them: a shell may have those of another store."""
         return {
             "LAKE_URI": f"s3://{BUCKET}",
+            "S3_REGION": "us-east-1",
+            "S3_PATH_STYLE": "true",
+            "S3_SESSION_TOKEN": "",
             "S3_ENDPOINT_URL": f"http://{LOOPBACK}:{self.port}",
             "S3_ACCESS_KEY": _USER,
             "S3_SECRET_KEY": self._secret,

@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -37,14 +37,14 @@ ANSWERS: Mapping[str, tuple[int, str]] = {
 
 
 class FaultyS3:
-    """The proxy; `rate` is the share of write requests that fail while `fault` is set."""
+    """The proxy; `rate` is the share of write requests that fail while `fault` is set, to one or to several by lot."""
 
     answers = ANSWERS
 
     def __init__(self, endpoint: str, seed: int) -> None:
         host, port = endpoint.removeprefix("http://").split(":")
         self.target = (host, int(port))
-        self.fault: str | None = None
+        self.fault: str | Sequence[str] | None = None
         self.rate = 1.0
         self.counts: Counter[str] = Counter()
         self._draw = random.Random(seed)
@@ -69,8 +69,9 @@ class FaultyS3:
         with self._lock:
             if self.fault is None or method not in ("PUT", "POST", "DELETE") or self._draw.random() >= self.rate:
                 return None
-            self.counts[self.fault] += 1
-            return self.fault
+            fault = self.fault if isinstance(self.fault, str) else self._draw.choice(self.fault)
+            self.counts[fault] += 1
+            return fault
 
 
 class _Server(ThreadingHTTPServer):
