@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -13,13 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.domain.catalog import Catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from tests.rigs import bronze_days
 from tests.rigs.bronze_days import DAY, OTHER_DAY
-from tests.rigs.delta_rows import rows
 from tests.spark.conftest import Engine
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -98,37 +95,3 @@ def test_an_unknown_domain_starts_nothing(lake: Lake, tmp_path: Path) -> None:
     ]
     code, lines, errors = call(script, lake, tmp_path)
     assert (code, lines) == (2, []) and "no domain `user`" in errors
-
-
-def test_spark_submit_runs_both_scripts(
-    toolchain: Toolchain, catalog: Catalog, lake: Lake, tmp_path: Path, lenient: str
-) -> None:
-    users = catalog["users"]
-    bronze_days.write(lake, users, DAY, bronze_days.users())
-    found = importlib.util.find_spec("pyspark")
-    assert found is not None and found.origin is not None
-    submit = [
-        str(Path(found.origin).parent / "bin" / "spark-submit"),
-        "--master=local[2]",
-        f"--jars={','.join(map(str, toolchain.delta_jars))}",
-        "--conf=spark.ui.enabled=false",
-        "--conf=spark.driver.host=127.0.0.1",
-        "--conf=spark.sql.shuffle.partitions=1",
-        "--conf=spark.sql.codegen.wholeStage=false",
-        "--conf=spark.sql.codegen.factoryMode=NO_CODEGEN",
-        "--conf=spark.databricks.delta.snapshotPartitions=1",
-        f"--conf=spark.sql.warehouse.dir={tmp_path}/warehouse",
-    ]
-    environment = {
-        "PYSPARK_PYTHON": sys.executable,
-        "JAVA_HOME": str(toolchain.jdk.home),
-        "DOMAINS_FILE": lenient,
-    }
-    for job in ("bronze_to_silver", "silver_to_gold"):
-        script = str(REPOSITORY / "spark_jobs" / f"{job}.py")
-        arguments = [script, "--domain", "users", "--date", DAY.isoformat()]
-        code, lines, errors = call([*submit, *arguments], lake, tmp_path, **environment)
-        assert code == 0 and [line["outcome"] for line in lines] == ["succeeded"], errors[-3000:]
-    assert len(rows(lake, lake.silver(users), "snapshot_date", DAY)) == 7
-    assert len(rows(lake, lake.quarantine(users), "snapshot_date", DAY)) == 2
-    assert len(rows(lake, lake.gold(users, "users"), "snapshot_date", DAY)) == 3
