@@ -53,6 +53,13 @@ class Platform:
         return lake
 
     @cached_property
+    def producer_state(self) -> Path | Lake:
+        """Where the producers' watermarks are, see `producers.watermark`."""
+        from producers.watermark import state_of
+
+        return self.lake if self.settings.state_in_lake else state_of(self.settings)
+
+    @cached_property
     def partitions(self) -> DeltaPartitionMeta:
         """The partitions' states."""
         from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta

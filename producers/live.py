@@ -23,6 +23,7 @@ from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Domain
 from platform_core.domain.source import Clickstream, PostgresCdc, PostgresSnapshot, PostgresTable
 from platform_core.errors import ConfigurationError, TransientError
+from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from platform_kafka.alerts import AlertTopic
 from producers.clickstream.crowd import SETTLE_EVERY_SECONDS, ClickstreamSender, Crowd
@@ -146,7 +147,8 @@ def run_source(
     Raises:
         ConfigurationError: the source has no such option, the domain no source, or its producer runs already.
         PermanentError: the source or the cluster refuses for good.
-        TransientError: with `once`, a service did not answer.
+        TransientError: with `once`, a service did not answer; the lake's store did not at the start, with
+            `STATE_IN_LAKE`.
     """
     source = domain.source
     if accept_loss and not (once and isinstance(source, PostgresSnapshot)):
@@ -169,7 +171,10 @@ def _run_table(settings: Settings, domain: Domain, stop: Stop, *, once: bool, ac
         interval_seconds = source.interval_seconds or settings.cdc_poll_interval_seconds
     probe, clock = SourceProbe(domain.name, interval_seconds), SystemClock()
     outlet = Outlet(settings, domain, probe.metrics)
-    watermark = watermark_of(state_of(settings), domain.name)
+    state = state_of(settings)
+    if isinstance(state, Lake):
+        state.store.check(writes=True)
+    watermark = watermark_of(state, domain.name)
     alarm = WatermarkAlarm(domain.name, settings.cdc_watermark_alarm_seconds, AlertTopic(settings).send)
     outage = OutageAlert(domain.name, AlertTopic(settings).send)
 

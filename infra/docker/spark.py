@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from infra.embedded.services.spark_jvm import CONNECT_SERVER, SparkJvm, java_options
-from infra.embedded.services.spark_properties import TOKEN, connect_properties
-from platform_core.lake.lake import Lake
+from infra.embedded.services.spark_properties import TOKEN, connect_properties, executor_properties
+from platform_core.errors import ConfigurationError, PlatformError
+from platform_core.lake.store_access import store_access
 from platform_core.settings import settings
 
 FOLDER = Path("/var/lib/platform")
@@ -21,16 +24,33 @@ EVENTS = Path("/var/lib/spark-events")
 MASTER_URL = "spark://spark-master:7077"
 CONNECT_PORT = 15002
 HISTORY_PORT = 18081
+JARS = Path("/opt/spark/jars")
 DAEMON_HEAP = "256m"
 
+# A container's `cores` and `memory` are what its worker offers to one executor.
+_CORES, _MEMORY = "SPARK_WORKER_CORES", "SPARK_WORKER_MEMORY"
+_STORE_JARS = ("hadoop-aws-", "delta-log-store-")
 _DEPLOY = "org.apache.spark.deploy"
 
 
-def main() -> None:
-    """Become the program that the command line names."""
+def main() -> int:
+    """Become the program that the command line names.
+
+    Returns:
+        Only when it cannot start, after one sentence: 78 (EX_CONFIG) when something must be mended, 75 (EX_TEMPFAIL)
+        when the lake's store is out.
+    """
+    try:
+        return _become()
+    except PlatformError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return os.EX_CONFIG if isinstance(error, ConfigurationError) else os.EX_TEMPFAIL
+
+
+def _become() -> NoReturn:
     role = sys.argv[1]
     address = os.environ["SPARK_LOCAL_IP"]
-    jars = sorted(Path("/opt/spark/jars").glob("*.jar"))
+    jars = sorted(JARS.glob("*.jar"))
     jvm = SparkJvm(Path(os.environ["JAVA_HOME"]) / "bin" / "java", FOLDER, jars, local_ip=address)
     # What an earlier container left: shuffle files and executors' folders are of no use to this one.
     for name in ("tmp", "work"):
@@ -46,27 +66,32 @@ def _master(jvm: SparkJvm) -> list[str | Path]:
 
 
 def _worker(jvm: SparkJvm) -> list[str | Path]:
-    cores, memory = os.environ["SPARK_WORKER_CORES"], os.environ["SPARK_WORKER_MEMORY"]
-    arguments = ("--host", jvm.local_ip, "--port", 7078, "--webui-port", 8081, "--cores", cores, "--memory", memory)
+    sized = _executor()
     return jvm.command(
-        f"{_DEPLOY}.worker.Worker", *arguments, "--work-dir", FOLDER / "work", MASTER_URL, heap=DAEMON_HEAP
+        f"{_DEPLOY}.worker.Worker",
+        *("--host", jvm.local_ip, "--port", 7078, "--webui-port", 8081),
+        *("--cores", sized["spark.executor.cores"], "--memory", sized["spark.executor.memory"]),
+        *("--work-dir", FOLDER / "work", MASTER_URL),
+        heap=DAEMON_HEAP,
     )
 
 
 def _connect(jvm: SparkJvm) -> list[str | Path]:
-    token = settings().spark_connect_token
+    token, store, sized = settings().spark_connect_token, store_access(settings()), _executor()
     if token is None:
-        sys.exit("SPARK_CONNECT_TOKEN is empty: any container of the network could run code here. Run `make env`.")
+        raise ConfigurationError(
+            "SPARK_CONNECT_TOKEN is empty: any container of the network could run code here. Run `make env`."
+        )
+    _refuse_missing_jars(jvm.jars)
+    store.check(writes=True)
     properties: dict[str, str | int] = {
         TOKEN: token.get_secret_value(),
         **connect_properties(port=CONNECT_PORT, scratch=FOLDER, host=jvm.local_ip, address=jvm.local_ip),
-        **Lake(settings()).store.spark_properties(),
+        **store.spark_properties(),
+        **sized,
         "spark.master": MASTER_URL,
-        # Two drivers that commit a version at the same time never both believe they did.
-        "spark.delta.logStore.s3a.impl": "pdp.delta.ConditionalS3LogStore",
-        "spark.executor.memory": os.environ["SPARK_WORKER_MEMORY"],
         "spark.executor.extraClassPath": "/opt/spark/jars/*",
-        "spark.executor.extraJavaOptions": " ".join(java_options()),
+        "spark.executor.extraJavaOptions": " ".join([str(sized["spark.executor.extraJavaOptions"]), *java_options()]),
         "spark.eventLog.enabled": "true",
         "spark.eventLog.dir": EVENTS.as_uri(),
         # A server runs for weeks, and its log is not to fill the disk.
@@ -74,6 +99,19 @@ def _connect(jvm: SparkJvm) -> list[str | Path]:
         "spark.eventLog.rolling.maxFileSize": "16m",
     }
     return jvm.submit(CONNECT_SERVER, properties, heap=os.environ["SPARK_DRIVER_MEMORY"])
+
+
+def _executor() -> dict[str, str | int]:
+    return executor_properties(cores=int(os.environ[_CORES]), memory=os.environ[_MEMORY])
+
+
+def _refuse_missing_jars(jars: Sequence[Path]) -> None:
+    for name in _STORE_JARS:
+        if not any(jar.name.startswith(name) for jar in jars):
+            raise ConfigurationError(
+                f"`{JARS}` has no `{name}*.jar`, without which Spark cannot use a bucket: build the image `spark`"
+                " again."
+            )
 
 
 def _history(jvm: SparkJvm) -> list[str | Path]:
@@ -87,4 +125,4 @@ def _history(jvm: SparkJvm) -> list[str | Path]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

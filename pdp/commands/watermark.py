@@ -22,9 +22,9 @@ app = Commands(help="Up to where each source was read.", no_args_is_help=True)
 @app.command()
 def show(platform: Platform) -> None:
     """Show the watermark of each source."""
-    from producers.watermark import describe, state_of
+    from producers.watermark import describe
 
-    states = describe(state_of(platform.settings), platform.catalog)
+    states = describe(platform.producer_state, platform.catalog)
     table = output.table(
         states,
         "source",
@@ -47,10 +47,10 @@ def reset(
     force: Annotated[bool, typer.Option("--force", help="Also forward, so that changes are never read")] = False,
 ) -> None:
     """Make a stopped producer read its source again from a time on."""
-    from producers.watermark import describe, state_of, watermarked
+    from producers.watermark import describe, watermarked
     from producers.watermark import reset as set_back
 
-    state = state_of(platform.settings)
+    state = platform.producer_state
     domain = platform.catalog[arguments.one_of("source with a watermark", source, watermarked(platform.catalog))]
     before = next((state.low for state in describe(state, platform.catalog) if state.source == source), None)
     target = arguments.moment(to) if to else None
