@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from infra.docker import spark
+from infra.embedded.processes.ports import free_ports
 from infra.embedded.services.object_store import ObjectStore
 from pdp.cli import app
 from platform_core.domain.catalog import load_catalog
@@ -98,7 +99,8 @@ def test_every_command_names_the_variable_to_correct(wrong_bucket: dict[str, str
 
 
 def test_a_code_location_does_not_load(wrong_bucket: dict[str, str]) -> None:
-    arguments = ("api", "grpc", "-m", "platform_assets.definitions", "-d", str(REPOSITORY), "-p", "0")
+    port = str(free_ports(1)[0])
+    arguments = ("api", "grpc", "-m", "platform_assets.definitions", "-d", str(REPOSITORY), "-p", port)
     process = start("dagster", *arguments, variables=wrong_bucket)
     text = process.communicate()[0]
     assert process.returncode and "has no bucket `nobodys`" in text, text
