@@ -114,11 +114,13 @@ def test_the_driver_of_an_image_does_not_start(
     monkeypatch.setattr(sys, "argv", ["spark", "connect"])
     for name, value in {
         "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_CONNECT_TOKEN": "a-token-of-the-cluster",
         "JAVA_HOME": "/none",
         "SPARK_WORKER_CORES": "1",
         "SPARK_WORKER_MEMORY": "1g",
     }.items():
         monkeypatch.setenv(name, value)
+    settings.cache_clear()
     assert spark.main() == os.EX_CONFIG
     assert "has no `hadoop-aws-*.jar`" in capsys.readouterr().err
     for name in ("hadoop-aws-3.jar", "delta-log-store-1.jar"):
