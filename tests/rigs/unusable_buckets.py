@@ -20,6 +20,7 @@ def silent_bucket(port: int) -> dict[str, str]:
     """Return the properties of the bucket `silent`, whose server accepts connections on a port and says nothing."""
     return {
         f"{_BUCKET}silent.endpoint": f"http://127.0.0.1:{port}",
-        # S3A takes no shorter one for a whole request than 15 s; this is for one read of its socket.
-        f"{_BUCKET}silent.connection.timeout": "300ms",
+        # The shortest that S3A takes: each attempt of the test lasts as long.
+        f"{_BUCKET}silent.connection.timeout": "15s",
+        f"{_BUCKET}silent.retry.limit": "0",
     }
