@@ -56,7 +56,6 @@ class ClientErrors:
     def __init__(self, level: int = logging.DEBUG) -> None:
         self._level = level
         self.authentication: KafkaError | None = None
-        self.handshake: KafkaError | None = None
         self.fatal: KafkaError | None = None
         self.last: KafkaError | None = None
 
@@ -64,8 +63,6 @@ class ClientErrors:
         """Keep the error; librdkafka calls this from `poll` and `flush`."""
         if error.code() == KafkaError._AUTHENTICATION:
             self.authentication = error
-        if error.code() == KafkaError._SSL:
-            self.handshake = error
         if error.fatal():
             self.fatal = error
         self.last = error
@@ -108,7 +105,7 @@ def connect(
                     f" `{prefix}_PASSWORD`, `KAFKA_SASL_MECHANISM` and `KAFKA_SECURITY_PROTOCOL` as the broker knows"
                     " them.",
                 ) from None
-            if errors.handshake is not None and (fault := kafka_fault(settings)):
+            if fault := kafka_fault(settings):  # a certificate of ours that is refused looks like a broker that stops
                 raise ConfigurationError(fault) from None
             if time.monotonic() >= deadline:
                 last = errors.last or error.args[0]
