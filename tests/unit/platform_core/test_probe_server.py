@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from platform_core.errors import ConfigurationError, PermanentError, TransientError
 from platform_core.probe_server import Health, ProbeServer
+from tests.rigs.settings_of import settings_of
 
 
 def ask(server: ProbeServer, method: str, path: str, body: bytes | None = None) -> tuple[int, str]:
@@ -113,6 +114,15 @@ def test_an_action_is_for_who_has_the_token(token: str | None, address: str, hea
             assert application(asked, lambda said, _headers: found.append(said[:3]))  # type: ignore[arg-type, func-returns-value]
     assert found == [str(status), "200", "200"]
     assert done == (["flushed"] if status == 200 else [])
+
+
+def test_the_token_of_a_process_is_that_of_its_settings() -> None:
+    configured = settings_of({"METRICS_PORT": 0, "SINK_FLUSH_TOKEN": "t0ken"})
+    with ProbeServer.of(configured, CollectorRegistry(), lambda: Health(True), ACTIONS) as server:
+        assert isinstance(server, ProbeServer)
+        status, text = ask(server, "POST", "/flush")
+    assert status == 401
+    assert "`SINK_FLUSH_TOKEN` must be the same for both" in text and "t0ken" not in text
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/flush"), ("POST", "/metrics"), ("POST", "/x")])
