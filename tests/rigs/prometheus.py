@@ -1,4 +1,4 @@
-"""A real Prometheus with the platform's rules, that asks the endpoints of a test each second."""
+"""A real Prometheus with the platform's rules, that asks the endpoints of a test every few seconds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from tests.rigs.logged_process import LoggedProcess
 
 CONFIGURATION = REPOSITORY / "infra" / "monitoring" / "prometheus"
 UNPACKED = REPOSITORY / ".platform" / "prometheus" / "usr" / "bin"
-SECONDS = 120
+SECONDS = 300
+STARTS = 3  # another process may take the port that was free a moment before
 
 
 def program(name: str) -> str:
@@ -87,25 +89,36 @@ def prometheus_on(targets: Mapping[str, Sequence[int]], folder: Path) -> Iterato
         targets: The ports of each job.
         folder: Where its configuration, data and log are written.
     """
-    (port,) = free_ports(1)
+    for attempt in range(1, STARTS + 1):
+        (port,) = free_ports(1)
+        _configure(targets, folder, port)
+        command = [
+            program("prometheus"),
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / f'data-{attempt}'}",
+            f"--web.listen-address={LOOPBACK}:{port}",
+        ]
+        process = LoggedProcess.begin(command, {**os.environ, "GOMAXPROCS": "1"}, folder / "prometheus.log")
+        try:
+            server = Prometheus(f"http://{LOOPBACK}:{port}", process)
+            try:
+                server.until("an answer", partial(server.get, "status/buildinfo"))
+            except AssertionError:
+                if attempt < STARTS and "address already in use" in process.log.read_text():
+                    continue
+                raise
+            yield server
+            return
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def _configure(targets: Mapping[str, Sequence[int]], folder: Path, port: int) -> None:
     configuration = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())
-    configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    configuration["global"] = {"scrape_interval": "3s", "scrape_timeout": "3s", "evaluation_interval": "1s"}
     configuration["rule_files"] = [str(CONFIGURATION / name) for name in configuration["rule_files"]]
     for job in configuration["scrape_configs"]:
         ports = targets.get(job["job_name"], [port])
         job["static_configs"] = [{"targets": [f"{LOOPBACK}:{each}" for each in ports]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    command = [
-        program("prometheus"),
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address={LOOPBACK}:{port}",
-    ]
-    process = LoggedProcess.begin(command, {**os.environ, "GOMAXPROCS": "1"}, folder / "prometheus.log")
-    try:
-        server = Prometheus(f"http://{LOOPBACK}:{port}", process)
-        server.until("an answer", lambda: server.get("status/buildinfo"))
-        yield server
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
