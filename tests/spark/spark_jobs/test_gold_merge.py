@@ -116,3 +116,20 @@ def text_of(row: dict[str, Any]) -> dict[str, str]:
 
 def files(lake: Lake, name: str, day: date) -> list[str]:
     return lake.delta(name).file_uris(file_pruning_predicate=[("day", "=", day.isoformat())])
+
+
+def test_a_key_can_be_added(empty_engine: Engine, merger: str) -> None:
+    """Rows from before have NULL there: the date's groups vanish under their old key, another date keeps them."""
+    spark, lake = empty_engine.spark, empty_engine.lake
+    for day in (DAY, NEXT):
+        merge_partition(spark, pa.table({"city": ["a", "b"], "n": [1, 2]}), lake, TABLE, ["day", "city"], day)
+    split = pa.table({"city": ["a", "a", None], "currency": ["EUR", "SEK", "EUR"], "n": [1, 3, 4]})
+    keys = ["day", "city", "currency"]
+    assert merge_partition(spark, split, lake, TABLE, keys, DAY) == MergeCounts(inserted=3, deleted=2)
+    assert merge_partition(spark, split, lake, TABLE, keys, DAY) == MergeCounts()
+    assert [(row["city"], row["currency"], row["n"]) for row in rows(lake, TABLE, "day", DAY)] == [
+        ("a", "EUR", 1),
+        ("a", "SEK", 3),
+        (None, "EUR", 4),
+    ]
+    assert {(row["city"], row["currency"]) for row in rows(lake, TABLE, "day", NEXT)} == {("a", None), ("b", None)}
