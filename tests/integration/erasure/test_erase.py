@@ -133,7 +133,10 @@ def test_a_person_is_erased_from_every_layer_and_nobody_else(rig: PipelineRig, s
 def test_the_command_counts_and_asks_and_says_what_waits(rig: PipelineRig, sink_rig: SinkRig) -> None:
     producer = sink_rig.producer()
     for number in range(0, 20, 2):  # of one date
-        producer.produce(sink_rig.topic, json.dumps(event(sink_rig, number, number // 2)), str(number // 2))
+        record = event(sink_rig, number, number // 2)
+        if record["user_id"] in (USER, 3):
+            record["properties"] = {"query": "A gift for Jane Roe"}
+        producer.produce(sink_rig.topic, json.dumps(record), str(number // 2))
     assert producer.flush(30) == 0
     sink_rig.run("--until-caught-up")
     process_all(rig)
@@ -141,6 +144,11 @@ def test_the_command_counts_and_asks_and_says_what_waits(rig: PipelineRig, sink_
     counted = run(app, ["erase", "user", str(USER), "--dry-run", "--json"])
     assert counted.exit_code == 0, counted.output
     assert json.loads(counted.stdout)["of_subject"] == 3  # Kafka, Bronze, Silver
+    named = run(app, ["erase", "user", str(USER), "--dry-run", "--json", "--word", "jane roe", "--word", " "])
+    assert named.exit_code == 0, named.output
+    [mention] = json.loads(named.stdout)["mentions"]
+    assert (mention["domain"], mention["column"], mention["rows"]) == ("events", "properties", 1)
+    assert "jane" not in named.output.lower()
     refused = run(app, ["erase", "user", str(USER)], input="n\n")
     assert refused.exit_code == 1
     assert len(sink_rig.rows()) == 10
@@ -154,6 +162,12 @@ def test_the_command_counts_and_asks_and_says_what_waits(rig: PipelineRig, sink_
     assert done.exit_code == 0, done.output
     assert "nothing of the person" in done.stdout
     assert len(sink_rig.rows()) == 9
+    sink_rig.lake.rename(f"{sink_rig.lake}.unmounted")
+    sink_rig.lake.mkdir()
+    unmounted = run(app, ["erase", "user", str(USER), "--yes"])
+    assert unmounted.exit_code == 2, unmounted.output
+    assert "not mounted" in unmounted.stderr and "nothing of the person" not in unmounted.stdout
+    assert list(sink_rig.lake.iterdir()) == []
     nobody = run(app, ["erase", "courier", "1", "--dry-run"])
     assert nobody.exit_code == 2
     assert "`user`" in nobody.stderr
