@@ -24,7 +24,6 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from audit.report import Stage, StageResult
 from infra.embedded.processes.ports import free_ports
 from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
@@ -33,11 +32,11 @@ from platform_core.partitions.partition_meta import Change, StateConflictError
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import settings
-from processing import one_date
 from processing.one_date import SilverDone
-from spark_jobs import bronze_to_silver, gold_merge, steps, tables
+from spark_jobs import gold_merge, steps, tables
 from tests.rigs.bronze_days import DAY
 from tests.rigs.faults.faulty_s3 import Fault
+from tests.rigs.faults.lake_mutants import appended, unchecked
 from tests.rigs.faults.lake_rig import DOMAINS, FIRST, CutLine, LakeRig
 from warehouse import load
 
@@ -104,7 +103,7 @@ def undisturbed(platform: Platform, tmp_path_factory: pytest.TempPathFactory) ->
     """What comes of each domain without a fault; it is audited like what comes of it with one."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with environment(variables(platform, {"LAKE_URI": str(folder / "lake")}, "UNDISTURBED")):
-        rig = LakeRig(platform.sail, folder / "bronze")
+        rig = LakeRig(platform.sail.env()["SPARK_REMOTE"], folder / "bronze")
         for name in DOMAINS:
             rig.put(name, FIRST[name]())
             assert rig.settle(name) == 1, rig.failures
@@ -120,7 +119,7 @@ def rig(platform: Platform, undisturbed: Undisturbed, tmp_path: Path) -> Iterato
     """A rig whose lake is a folder and has the dates before their late files."""
     shutil.copytree(undisturbed.first, tmp_path / "lake")
     with environment(variables(platform, {"LAKE_URI": str(tmp_path / "lake")}, database())):
-        yield LakeRig(platform.sail, tmp_path / "bronze")
+        yield LakeRig(platform.sail.env()["SPARK_REMOTE"], tmp_path / "bronze")
 
 
 WRITERS, DATES = 3, 4
@@ -245,23 +244,6 @@ def test_the_warehouse_is_lost_in_the_middle_of_a_load(platform, rig, undisturbe
     rig.run_late("orders", before=before)
     assert platform.line.hits == hits + 1, "the line was not cut"
     rig.assert_clean("orders", undisturbed.late["orders"])
-
-
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away the platform's own checks of a date, so that only the audit and the comparison are left."""
-    monkeypatch.setattr(one_date, "check_silver", lambda *_: [])
-    monkeypatch.setattr(one_date, "compare_gold", lambda *_: StageResult(Stage.GOLD, "orders", DAY))
-    monkeypatch.setattr(one_date.Processor, "_refuse_other_rows", lambda *_: None)
-    monkeypatch.setattr(bronze_to_silver, "_refuse_other_count", lambda *_: None)
-
-
-def appended(df: Any, lake: Lake, name: str, partition_column: str, day: date) -> int:
-    dated = df.drop(partition_column).withColumn(partition_column, F.lit(day))
-    tables.prepare(lake, name, dated.schema.json(), partition_column)
-    tables.aligned(dated, lake, name).write.format("delta").mode("append").partitionBy(partition_column).save(
-        lake.spark_uri(name)
-    )
-    return 0
 
 
 def nothing_vanishes(rows: Any, _: object, keys: Any, *__: object) -> Any:

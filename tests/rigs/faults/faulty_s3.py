@@ -65,13 +65,41 @@ class FaultyS3:
         self._server.shutdown()
         self._server.server_close()
 
-    def draw(self, method: str) -> str | None:
+    def draw(self, method: str, path: str) -> str | None:
         with self._lock:
-            if self.fault is None or method not in ("PUT", "POST", "DELETE") or self._draw.random() >= self.rate:
+            if self.fault is None or method not in ("PUT", "POST", "DELETE") or not self._strikes(path):
                 return None
             fault = self.fault if isinstance(self.fault, str) else self._draw.choice(self.fault)
             self.counts[fault] += 1
             return fault
+
+    def _strikes(self, path: str) -> bool:
+        return self._draw.random() < self.rate
+
+
+class CommitFault(FaultyS3):
+    """The proxy, which can also strike each table's next commit, and nothing else."""
+
+    def __init__(self, endpoint: str, seed: int) -> None:
+        super().__init__(endpoint, seed)
+        self._struck: set[str] | None = None
+
+    def strike(self, fault: Fault) -> None:
+        """Let the next commit of each table fail in this way."""
+        self._struck, self.fault = set(), fault
+
+    def calm(self) -> None:
+        """Let nothing fail."""
+        self._struck = self.fault = None
+
+    def _strikes(self, path: str) -> bool:
+        if self._struck is None:
+            return super()._strikes(path)
+        table, is_commit, _ = path.partition("/_delta_log/0")
+        if not is_commit or table in self._struck:
+            return False
+        self._struck.add(table)
+        return True
 
 
 class _Server(ThreadingHTTPServer):
@@ -90,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self._body()
-        fault = self.owner.draw(self.command)
+        fault = self.owner.draw(self.command, self.path)
         if fault in self.owner.answers:
             self._refuse(*self.owner.answers[fault])
             return

@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 
 from audit.report import Stage
 from audit.run import audit
-from infra.embedded.services.spark_connect import SparkConnect
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.domain.catalog import Catalog, Domain, load_catalog
 from platform_core.errors import PlatformError
@@ -103,13 +102,13 @@ class LakeRig:
     """A lake, an engine and a warehouse that may all fail, and the platform's runs over them.
 
     Args:
-        sail: The engine; its environment has the login of a lake in a bucket.
+        engine: Its URL; its environment has the login of a lake in a bucket.
         bronze: Where Bronze is made before it is put into the lake.
     """
 
-    def __init__(self, sail: SparkConnect, bronze: Path) -> None:
+    def __init__(self, engine: str, bronze: Path) -> None:
         self.lake = Lake(settings())
-        self.sail = sail
+        self._engine = engine
         self.catalog = catalog()
         self.partitions = DeltaPartitionMeta(self.lake)
         self.failures: list[Exception] = []
@@ -141,8 +140,7 @@ class LakeRig:
     def attempt(self, domain: Domain, on_step: Callable[[Step], object] = lambda _: None) -> None:
         """Process the date once in a run and a session of its own, as the orchestrator's step does."""
         run_id = str(uuid.uuid4())
-        remote = self.sail.env()["SPARK_REMOTE"]
-        spark = session.connect(remote, run_id)
+        spark = session.connect(self._engine, run_id)
         try:
             run = RunContext(settings(), self.lake, domain, self.partitions, run_id, discovered=True)
             claims = Claims(run, lambda _: False, lambda _: None)
@@ -188,8 +186,12 @@ class LakeRig:
 
     def run_late(self, name: str, **hooks: Any) -> int:
         """Process the late files of a date that is DONE without them; return the attempts."""
-        self.put(name, LATE[name]())
+        self.put_late(name)
         return self.settle(name, **hooks)
+
+    def put_late(self, name: str) -> None:
+        """Add a date's late files to its Bronze."""
+        self.put(name, LATE[name]())
 
     def load(self, name: str) -> None:
         """Load the date's Gold of now into the warehouse."""
@@ -287,7 +289,7 @@ class CutLine:
         """Disturb the next request with this text; `and_then` is called before the client knows."""
         self._statement, self._fault, self._and_then = statement.encode(), fault, and_then
 
-    def draw(self, method: str) -> Fault | None:
+    def draw(self, method: str, path: str) -> Fault | None:
         """Return what happens to the request whose body has just been read."""
         if not self._statement or self._statement not in self._request.text:
             return None

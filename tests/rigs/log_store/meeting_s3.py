@@ -23,10 +23,10 @@ class MeetingS3(FaultyS3):
         self.meetings = 0
         self._both = threading.Barrier(2)
 
-    def draw(self, method: str) -> str | None:
+    def draw(self, method: str, path: str) -> str | None:
         if method == "PUT":
             self._meet()
-        return super().draw(method)
+        return super().draw(method, path)
 
     def _meet(self) -> None:
         try:

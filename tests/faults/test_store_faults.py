@@ -1,0 +1,260 @@
+"""Bronze → Silver → Gold → warehouse on a bucket whose store fails: retries end with the rows of a folder that works.
+
+What the sink does when its store fails is in `test_sink_faults`; a folder's disk, an engine and a warehouse that fail
+are in `test_lake_faults`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs as pafs
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from erasure.subject import Holder
+from erasure.topics import TopicRecords, Topics
+from infra.embedded.services.object_store import ObjectStore
+from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.warehouse import WarehouseService
+from pdp.cli import app
+from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_state import State
+from platform_core.settings import REPOSITORY, settings
+from spark_jobs import tables
+from tests.rigs.bronze_days import DAY
+from tests.rigs.faults.faulty_s3 import CommitFault, Fault
+from tests.rigs.faults.lake_mutants import appended, unchecked
+from tests.rigs.faults.lake_rig import FIRST, LakeRig
+from tests.rigs.logged_process import LoggedProcess
+from tests.rigs.settings_of import settings_of
+
+Everything = dict[str, list[dict[str, Any]]]
+RATE = 0.3
+"""Of all writes: a request is tried four times, and the some 60 of an attempt are half the time not enough for one."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """An engine and a warehouse for the module, and a bucket behind a proxy that fails."""
+
+    s3: CommitFault
+    variables: dict[str, str]
+    direct: dict[str, str]
+
+    @property
+    def engine(self) -> str:
+        """The engine's URL."""
+        return self.variables["SPARK_REMOTE"]
+
+
+@contextmanager
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """Give the platform's settings these values, and a database of the warehouse of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**values, "SNOWFLAKE_DATABASE": f"T{uuid.uuid4().hex[:10]}"}.items():
+            patch.setenv(name, value)
+        settings.cache_clear()
+        yield
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def bucket(
+    object_store: ObjectStore, warehouse: WarehouseService, seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bucket]:
+    s3 = CommitFault(object_store.env()["S3_ENDPOINT_URL"], seed)
+    behind_it = {**object_store.env(), "S3_ENDPOINT_URL": s3.endpoint}
+    quick = {"PARTITION_RETRY_BACKOFF_SECONDS": "0", "PARTITION_SETTLE_SECONDS": "0"}
+    with SparkConnect(tmp_path_factory.mktemp("sail"), engine="sail", environment=behind_it) as sail:
+        yield Bucket(s3, {**warehouse.env(), **behind_it, **quick, **sail.env()}, object_store.env())
+    s3.close()
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A lake in a folder whose `orders` have not got their late files, and the rows of both domains at the end."""
+
+    first: Path
+    rows: dict[str, Everything]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(bucket: Bucket, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with environment({**bucket.variables, "LAKE_URI": str(folder / "lake")}):
+        rig = LakeRig(bucket.engine, folder / "bronze")
+        rig.put("orders", FIRST["orders"]())
+        assert rig.settle("orders") == 1, rig.failures
+        shutil.copytree(folder / "lake", folder / "first")
+        rig.put("events", FIRST["events"]())
+        assert (rig.run_late("orders"), rig.settle("events")) == (1, 1), rig.failures
+        for name in ("orders", "events"):
+            rig.assert_clean(name, {})
+        return Undisturbed(folder / "first", {name: rig.everything(name) for name in ("orders", "events")})
+
+
+@pytest.fixture
+def rig(bucket: Bucket, undisturbed: Undisturbed, tmp_path: Path) -> Iterator[LakeRig]:
+    """A rig whose lake is a prefix of the bucket, with `orders` before their late files and nothing of `events`."""
+    uri = f"s3://lake/{uuid.uuid4().hex[:8]}"
+    direct = Lake(settings_of({**bucket.direct, "LAKE_URI": uri}))
+    pafs.copy_files(
+        str(undisturbed.first),
+        direct.path(""),
+        source_filesystem=pafs.LocalFileSystem(),
+        destination_filesystem=direct.filesystem,
+    )
+    with environment({**bucket.variables, "LAKE_URI": uri}):
+        yield LakeRig(bucket.engine, tmp_path / "bronze")
+    bucket.s3.calm()
+
+
+def prepare(rig: LakeRig, name: str) -> None:
+    """Add the date's first files, or the late ones, while the store works."""
+    if name == "orders":
+        rig.put_late(name)
+    else:
+        rig.put(name, FIRST[name]())
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+def test_a_store_that_fails_now_and_then(bucket, rig, undisturbed, fault):
+    """A date of `events` is made, and one of `orders` corrected, while writes of every stage fail."""
+    for name in ("events", "orders"):
+        prepare(rig, name)
+    count = bucket.s3.counts[fault]
+    bucket.s3.fault, bucket.s3.rate = fault, RATE if fault is not Fault.SLOW else RATE / 10
+    for name in ("events", "orders"):
+        rig.settle(name)
+    bucket.s3.calm()
+    assert bucket.s3.counts[fault] > count + 5 or fault is Fault.SLOW, "the fault is not felt"
+    for name in ("events", "orders"):
+        rig.assert_clean(name, undisturbed.rows[name])
+
+
+def test_each_table_loses_the_reply_to_a_commit(bucket, rig, undisturbed):
+    prepare(rig, "events")
+    bucket.s3.strike(Fault.REPLY_LOST)
+    rig.settle("events")
+    bucket.s3.calm()
+    rig.assert_clean("events", undisturbed.rows["events"])
+
+
+def test_code_that_commits_twice_when_a_reply_is_lost_is_found(bucket, rig, monkeypatch):
+    """It appends: without a fault it is right, and its second attempt finds the rows of the first."""
+    unchecked(monkeypatch)
+    monkeypatch.setattr(tables, "replace_partition", appended)
+    prepare(rig, "events")
+    bucket.s3.strike(Fault.REPLY_LOST)
+    rig.settle("events")
+    bucket.s3.calm()
+    with pytest.raises(AssertionError, match=r"audit: .*Stage\.SILVER"):
+        rig.assert_clean("events", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "fault"),
+    [("orders", "SilverDone", Fault.RESET), ("events", "WarehouseDone", Fault.REPLY_LOST)],
+)
+def test_kill_9_of_a_run_while_the_store_fails(bucket, rig, undisturbed, tmp_path, name, step, fault):
+    prepare(rig, name)
+    command = [sys.executable, "-m", "tests.rigs.faults.killed_attempt", name, step]
+    for _ in range(4):  # a run that the store fails first ends before that step
+        assert rig.tick(rig.catalog[name])
+        bucket.s3.fault, bucket.s3.rate = fault, RATE / 3
+        killed = LoggedProcess.begin(command, os.environ, tmp_path / "run.log")
+        killed.wait(600)
+        bucket.s3.calm()
+        if killed.returncode == -signal.SIGKILL:
+            break
+    assert killed.returncode == -signal.SIGKILL, killed.log.read_text()[-3000:]
+    row = rig.partitions.get(name, DAY)
+    assert row is not None and row.status is State.IN_FLIGHT
+    bucket.s3.fault = fault
+    rig.settle(name)
+    bucket.s3.calm()
+    rig.assert_clean(name, undisturbed.rows[name])
+
+
+class NoTopics(Topics):
+    """A cluster in which the person has no record: what Kafka does when it fails is another matter."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def count(self, topic: str, holder: Holder) -> TopicRecords:
+        return TopicRecords(topic, 0, 0, {}, {}, {})
+
+
+class Operator:
+    """Repeats a command that the store fails until it has done its work, or said what must come first."""
+
+    def __init__(self, s3: CommitFault) -> None:
+        self._s3 = s3
+
+    def __call__(self, fault: Fault, *arguments: str) -> Any:
+        self._s3.fault, self._s3.rate = fault, RATE
+        for _ in range(20):
+            done = CliRunner().invoke(app, [*arguments, "--json"])
+            if done.exit_code != 2:
+                break
+            assert "error: " in done.stderr, f"{arguments}: {done.output}"
+        self._s3.calm()
+        assert done.exit_code in (0, 1) and done.stdout, f"{arguments}: {done.output} {done.exception!r}"
+        return json.loads(done.stdout)
+
+
+def test_an_operators_commands_while_the_store_fails(bucket, rig, undisturbed, tmp_path, monkeypatch):
+    entry = yaml.safe_load((REPOSITORY / "domains" / "domains.yaml").read_text())["domains"]["events"]
+    (tmp_path / "domains.yaml").write_text(yaml.safe_dump({"domains": {"events": entry}}))
+    monkeypatch.setenv("DOMAINS_FILE", str(tmp_path / "domains.yaml"))
+    monkeypatch.setattr("erasure.topics.Topics", NoTopics)
+    settings.cache_clear()
+    pdp, day = Operator(bucket.s3), DAY.isoformat()
+    prepare(rig, "events")
+    rig.settle("events")
+
+    shown = pdp(Fault.UNAVAILABLE, "partitions", "show", "events", day)
+    assert shown["partition"]["status"] == "DONE"
+    pdp(Fault.REPLY_LOST, "quarantine", "replay", "events")
+    rig.settle("events")
+    pdp(Fault.RESET, "partitions", "reset", "events", day)
+    rig.settle("events")
+    resets = [each.facts["cause"] for each in rig.partitions.history("events", DAY) if each.event == "reset"]
+    assert resets == ["quarantine replay", "reset"]
+    rig.assert_clean("events", undisturbed.rows["events"])
+
+    for fault in (Fault.UNAVAILABLE, Fault.RESET, Fault.REPLY_LOST):
+        done = {each["table"]: each for each in pdp(fault, "maintain", "events")["tables"]}
+        assert done["silver/events"]["files"] == 1
+    assert any("checkpoint" in file.path for file in log_of(rig.lake, "silver/events"))
+    rig.assert_clean("events", undisturbed.rows["events"])
+
+    user = 7
+    assert pdp(Fault.RESET, "erase", "user", str(user), "--yes")["waiting"]
+    rig.settle("events")
+    while not pdp(Fault.REPLY_LOST, "erase", "user", str(user), "--yes")["complete"]:
+        rig.settle("events")
+    of_others = [row for row in undisturbed.rows["events"]["silver"] if row["user_id"] != user]
+    assert len(of_others) < len(undisturbed.rows["events"]["silver"])
+    rig.assert_clean("events", {"silver": of_others})
+
+
+def log_of(lake: Lake, table: str) -> list[pafs.FileInfo]:
+    """Return what is in a table's log."""
+    return lake.filesystem.get_file_info(pafs.FileSelector(lake.path(f"{table}/_delta_log")))  # type: ignore[no-any-return]
