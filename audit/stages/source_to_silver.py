@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from audit.duckdb_tables import DeltaDate, database, exact, fetch, load_delta, one, python_time
+from audit.duckdb_tables import DeltaDate, database, exact, fetch, load_bronze, load_delta, one, python_time
 from audit.report import CheckOutcome, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from audit.source_database import SourceUnavailableError, read_rows, read_totals, read_versions
 from audit.stages.in_transit import OnTheWay, SourceAccess, SourceRow
@@ -147,6 +147,8 @@ def _load(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: Domain, day
         if day is None
         else "create temp table silver as from silver_rows"
     )
+    if day is None:
+        _load_extracted(connection, lake, domain, source.version)
     connection.execute("create temp table source as select *, false as unreadable from silver limit 0")
     kinds = {name: kind for name, kind, *_ in connection.execute("describe silver").fetchall()}
     values = ", ".join(f'try_cast("{name}" as {kinds[name]})' for name in columns)
@@ -158,6 +160,17 @@ def _load(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: Domain, day
         connection.register("_batch", pa.table(arrays, names=columns))
         connection.execute(f"insert into source select {values}, {unreadable} from _batch")
         connection.unregister("_batch")
+
+
+def _load_extracted(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: Domain, version: str) -> None:
+    """Make the table `extracted`, which has the oldest version that was ever extracted, of any row."""
+    connection.execute(f'create temp table extracted as select "{version}" from silver_rows')
+    if one(connection, "select count(*) from extracted")[0]:
+        return
+    # Nothing of a young platform is processed yet: its first date in Bronze has what was extracted first.
+    for first in lake.list_dates(domain)[:1]:
+        files = [file.name for file in lake.list_date(domain, first)]
+        load_bronze(connection, "extracted", lake, domain, files, [version])
 
 
 @dataclass(frozen=True)
@@ -194,7 +207,7 @@ def _differences(
     # A row that is deleted at the source leaves its last version with `deleted_at`, which stays in Silver.
     alive = f'where "{source.deleted_at}" is null' if source.deleted_at in columns else ""
     # A source that was read from a later time on has rows that no poll has ever seen.
-    never = "false" if day else f"b.{key} is null and a.{version} < (select min({version}) from silver_rows)"
+    never = "false" if day else f"b.{key} is null and a.{version} < (select min({version}) from extracted)"
     [before_first_poll] = one(connection, f"select count(*) from {joined} where {never}")
     newer = f"({newer}) and not coalesce({never}, false)"
     behind = fetch(connection, f"select {key}, {python_time(f'a.{version}')} from {joined} where {newer} order by all")

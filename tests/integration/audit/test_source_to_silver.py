@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,9 @@ from infra.embedded.services.postgres import Postgres
 from platform_core.domain.catalog import Catalog
 from platform_core.partitions.date_range import DateRange
 from platform_core.settings import Settings
+from tests.rigs import bronze_days
 from tests.rigs.audit_lake import FIRST_DAY, AuditLake
+from tests.rigs.bronze_days import Record
 from tests.rigs.settings_of import settings_of
 
 LATER = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -200,7 +203,15 @@ def test_a_source_that_is_extracted_once_a_day_is_audited_as_a_whole(shop):
         return {"user_id": user, **stamps, "deleted_at": None, "snapshot_date": day}
 
     shop.sql("INSERT INTO users VALUES (7, %s)", LATER - timedelta(days=400))
-    # User 7 changed before anything was extracted.
+    # User 7 changed before anything was extracted; of a young platform Bronze tells.
+    position = {"low": (LATER + timedelta(minutes=4)).isoformat(), "polls": [], "sent": []}
+    (shop.settings.state_dir / "users.json").write_text(json.dumps({"extracted_at": None, "position": position}))
+    bronze_days.write(lake, users, LATER.date(), [Record(version(n, 0, n), offset=n) for n in range(1, 5)], files=1)
+    young = audit(shop.settings, shop.made.catalog, lake, domains=["users"], stages={Stage.SOURCE})
+    assert str(young.results[0].equations[0]) == (
+        "source rows 6 = before_first_poll 1 + not_polled_yet 1 + not_processed_yet 4"
+    )
+    shutil.rmtree(lake.path(lake.bronze(users)))
     # User 2 has an older version on an older date, 3 only that, 4 none, 5 was not polled, 6 is not in the source.
     rows = [version(1, 0, 1), version(2, -1, 0), version(2, 0, 2), version(3, -1, 0), version(6, 0, 0)]
     time = pa.timestamp("us", "UTC")
@@ -208,8 +219,6 @@ def test_a_source_that_is_extracted_once_a_day_is_audited_as_a_whole(shop):
         [("user_id", pa.int64()), *((name, time) for name in ("updated_at", "extracted_at", "deleted_at"))]
     ).append(pa.field("snapshot_date", pa.date32()))
     write_deltalake(lake.uri(lake.silver(users)), pa.Table.from_pylist(rows, schema), partition_by=["snapshot_date"])
-    position = {"low": (LATER + timedelta(minutes=4)).isoformat(), "polls": [], "sent": []}
-    (shop.settings.state_dir / "users.json").write_text(json.dumps({"extracted_at": None, "position": position}))
     try:
         report = audit(shop.settings, shop.made.catalog, lake, domains=["users"], stages={Stage.SOURCE})
         assert {(problem.kind.value, problem.day): problem.count for problem in report.problems} == {
