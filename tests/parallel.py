@@ -25,12 +25,12 @@ NO_TESTS = 5  # pytest's exit code
 
 # The longest first, so that the last to end is a short one. A file belongs to the longest path that it is below.
 GROUPS: Mapping[str, Sequence[str]] = {
+    "store": ["tests/faults/test_store_faults.py"],
     "demo": ["tests/e2e"],
     "faults": ["tests/faults"],
     "platform_assets": ["tests/integration/platform_assets"],
     "services": ["tests/integration", "tests/e2e/test_new_domain.py"],
     "cluster": ["tests/faults/test_spark_cluster.py"],
-    "store": ["tests/faults/test_store_faults.py"],
     "soak": ["tests/faults/test_soak.py", "tests/faults/test_broker_stopped.py", "tests/faults/test_sink_mutants.py"],
     "producers": ["tests/integration/producers", "tests/integration/simulation", "tests/integration/pdp"],
     "spark": ["tests/spark"],
