@@ -163,14 +163,13 @@ def _load(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: Domain, day
 
 
 def _load_extracted(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: Domain, version: str) -> None:
-    """Make the table `extracted`, which has the oldest version that was ever extracted, of any row."""
-    connection.execute(f'create temp table extracted as select "{version}" from silver_rows')
-    if one(connection, "select count(*) from extracted")[0]:
+    """Make the relation `extracted`, which has the oldest version that was ever extracted, of any row."""
+    if one(connection, "select count(*) from silver_rows")[0]:
+        connection.execute(f'create temp view extracted as select "{version}" from silver_rows')
         return
     # Nothing of a young platform is processed yet: its first date in Bronze has what was extracted first.
-    for first in lake.list_dates(domain)[:1]:
-        files = [file.name for file in lake.list_date(domain, first)]
-        load_bronze(connection, "extracted", lake, domain, files, [version])
+    files = [file.name for first in lake.list_dates(domain)[:1] for file in lake.list_date(domain, first)]
+    load_bronze(connection, "extracted", lake, domain, files, [version])
 
 
 @dataclass(frozen=True)
