@@ -15,7 +15,6 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -38,6 +37,7 @@ from tests.rigs.bronze_days import DAY
 from tests.rigs.faults.faulty_s3 import Fault
 from tests.rigs.faults.lake_mutants import appended, unchecked
 from tests.rigs.faults.lake_rig import DOMAINS, FIRST, CutLine, LakeRig
+from tests.rigs.platform_environment import environment
 from warehouse import load
 
 Everything = dict[str, list[dict[str, Any]]]
@@ -50,17 +50,6 @@ class Platform:
     sail: SparkConnect
     warehouse: WarehouseService
     line: CutLine
-
-
-@contextmanager
-def environment(values: dict[str, str]) -> Iterator[None]:
-    """Give the platform's settings these values."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
-            patch.setenv(name, value)
-        settings.cache_clear()
-        yield
-    settings.cache_clear()
 
 
 @pytest.fixture(scope="module")

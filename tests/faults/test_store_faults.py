@@ -14,7 +14,6 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from tests.rigs.faults.faulty_s3 import CommitFault, Fault
 from tests.rigs.faults.lake_mutants import appended, unchecked
 from tests.rigs.faults.lake_rig import FIRST, LakeRig
 from tests.rigs.logged_process import LoggedProcess
+from tests.rigs.platform_environment import environment
 from tests.rigs.settings_of import settings_of
 
 Everything = dict[str, list[dict[str, Any]]]
@@ -57,16 +57,9 @@ class Bucket:
         """The engine's URL."""
         return self.variables["SPARK_REMOTE"]
 
-
-@contextmanager
-def environment(values: dict[str, str]) -> Iterator[None]:
-    """Give the platform's settings these values, and a database of the warehouse of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**values, "SNOWFLAKE_DATABASE": f"T{uuid.uuid4().hex[:10]}"}.items():
-            patch.setenv(name, value)
-        settings.cache_clear()
-        yield
-    settings.cache_clear()
+    def variables_of(self, lake_uri: str) -> dict[str, str]:
+        """Return the variables of a lake, with a database of the warehouse of its own."""
+        return {**self.variables, "LAKE_URI": lake_uri, "SNOWFLAKE_DATABASE": f"T{uuid.uuid4().hex[:10]}"}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +85,7 @@ class Undisturbed:
 @pytest.fixture(scope="module")
 def undisturbed(bucket: Bucket, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed")
-    with environment({**bucket.variables, "LAKE_URI": str(folder / "lake")}):
+    with environment(bucket.variables_of(str(folder / "lake"))):
         rig = LakeRig(bucket.engine, folder / "bronze")
         rig.put("orders", FIRST["orders"]())
         assert rig.settle("orders") == 1, rig.failures
@@ -115,7 +108,7 @@ def rig(bucket: Bucket, undisturbed: Undisturbed, tmp_path: Path) -> Iterator[La
         source_filesystem=pafs.LocalFileSystem(),
         destination_filesystem=direct.filesystem,
     )
-    with environment({**bucket.variables, "LAKE_URI": uri}):
+    with environment(bucket.variables_of(uri)):
         yield LakeRig(bucket.engine, tmp_path / "bronze")
     bucket.s3.calm()
 
