@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -41,30 +41,42 @@ def test_a_damaged_page_is_permanent_and_names_the_file(empty_engine: Engine, ca
 
 
 @contextlib.contextmanager
-def cable(remote: str) -> Iterator[tuple[str, contextlib.ExitStack]]:
+def cable(remote: str) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield another address of an endpoint, and what cuts it."""
     target = urlsplit(remote)
-    with contextlib.ExitStack() as cut:
-        server = socket.create_server(("127.0.0.1", 0))
-        cut.callback(_cut, server)
+    server = socket.create_server(("127.0.0.1", 0))
+    ends: list[socket.socket] = []
 
-        def pump(source: socket.socket, sink: socket.socket) -> None:
-            with contextlib.suppress(OSError):
-                while data := source.recv(65_536):
-                    sink.sendall(data)
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                sink.sendall(data)
 
-        def accept() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    client, _ = server.accept()
-                    engine = socket.create_connection((target.hostname or "", target.port or 0))
-                    for each in (client, engine):
-                        cut.callback(_cut, each)
-                    for pair in ((client, engine), (engine, client)):
-                        threading.Thread(target=pump, args=pair, daemon=True).start()
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                ends.append(client)
+                engine = socket.create_connection((target.hostname or "", target.port or 0))
+                ends.append(engine)
+                for pair in ((client, engine), (engine, client)):
+                    threading.Thread(target=pump, args=pair, daemon=True).start()
 
-        threading.Thread(target=accept, daemon=True).start()
+    accepting = threading.Thread(target=accept, daemon=True)
+    accepting.start()
+
+    def cut() -> None:
+        # Not another way about: a client whose connection is cut connects again at once, and such a connection
+        # lived on where the server was still listening.
+        _cut(server)
+        accepting.join()
+        for end in ends:
+            _cut(end)
+
+    try:
         yield f"sc://127.0.0.1:{server.getsockname()[1]}", cut
+    finally:
+        cut()
 
 
 def _cut(end: socket.socket) -> None:
@@ -93,7 +105,7 @@ def test_an_engine_that_is_gone_is_an_outage(engines: dict[str, Engine], catalog
         spark = session.connect(remote, token=CONNECT_TOKEN)
         spark.client.set_retry_policies([DefaultPolicy(max_retries=1)])  # in a run it tries for minutes
         assert spark.range(3).count() == 3
-        cut.close()
+        cut()
         with (
             pytest.raises(ServiceDownError, match="the engine is gone"),
             translate_engine_errors("bronze_to_silver", catalog["users"], DAY),
