@@ -90,7 +90,7 @@ class Shop:
             while not stop.is_set():
                 try:
                     if connection is None or connection.closed:
-                        connection = psycopg2.connect(self.fault_rig.env["POSTGRES_DSN"], connect_timeout=5)
+                        connection = psycopg2.connect(self.fault_rig.env["POSTGRES_DSN"], connect_timeout=30)
                     with connection, connection.cursor() as cursor:
                         for _ in range(draw.randint(1, 3)):
                             cursor.execute(
@@ -184,7 +184,7 @@ def test_kill_9_and_sigterm_at_any_moment(shop):
             shop.produced(10)
             time.sleep(shop.draw.uniform(0, 0.4))
             process.send_signal(signal.SIGKILL if number % 2 else signal.SIGTERM)
-            assert process.wait(20) in (0, -signal.SIGKILL)
+            assert process.wait(60) in (0, -signal.SIGKILL)
     shop.start()
     assert committed[0] > 20 and shop.settle() == []
 
@@ -215,7 +215,7 @@ def test_the_registry_is_down_and_comes_back(shop, mortal_registry):
         mortal_registry.crash()
         shop.produced(20)  # who has started needs it no more
         running.terminate()
-        running.wait(20)
+        running.wait(60)
         late = shop.start()
         time.sleep(1)
         mortal_registry.restart()

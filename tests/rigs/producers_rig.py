@@ -113,6 +113,6 @@ def producers_rig_on(
         connection.close()
     kafka_admin = AdminClient(kafka_client_config(settings, admin=True))
     mine = [spec.name for spec in topic_specs(producers_rig.catalog) if suffix in spec.name]
-    existing = kafka_admin.list_topics(timeout=10).topics
+    existing = kafka_admin.list_topics(timeout=30).topics
     for done in kafka_admin.delete_topics([name for name in mine if name in existing] or ["-none-"]).values():
         done.exception()

@@ -40,7 +40,7 @@ def endpoint(process: LoggedProcess) -> str:
 
 def metric(process: LoggedProcess, name: str) -> float:
     """Return the sum of a metric of such a sink."""
-    with urlopen(f"{endpoint(process)}/metrics", timeout=5) as answer:
+    with urlopen(f"{endpoint(process)}/metrics", timeout=30) as answer:
         lines = [line for line in answer.read().decode().splitlines() if line.startswith(name)]
     return sum(float(line.split()[-1]) for line in lines)
 
@@ -78,7 +78,7 @@ class SinkRig:
         self.processes: list[LoggedProcess] = []
 
     def create_topics(self) -> None:
-        existing = self.admin.list_topics(timeout=10).topics
+        existing = self.admin.list_topics(timeout=30).topics
         specs = [spec for spec in topic_specs(load_catalog(self.domains_file)) if spec.name not in existing]
         if not specs:
             return
@@ -91,7 +91,7 @@ class SinkRig:
         """Delete a topic and create it: the controller has deleted what the broker no longer lists."""
         for done in self.admin.delete_topics([name]).values():
             done.result()
-        self.wait(lambda: name not in self.admin.list_topics(timeout=10).topics)
+        self.wait(lambda: name not in self.admin.list_topics(timeout=30).topics)
         self.create_topics()
 
     def event(self, number: int) -> bytes:
@@ -144,7 +144,7 @@ class SinkRig:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, process.log.read_text()
 
-    def wait(self, condition: Callable[[], object], seconds: float = 60) -> None:
+    def wait(self, condition: Callable[[], object], seconds: float = 180) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             dead = [p for p in self.processes if p.poll() not in (None, 0, -signal.SIGKILL)]
@@ -165,7 +165,7 @@ class SinkRig:
         consumer = Consumer({**kafka_client_config(self.settings), "group.id": "test"})
         try:
             return {
-                p: consumer.get_watermark_offsets(TopicPartition(self.topic, p), timeout=10)[1]
+                p: consumer.get_watermark_offsets(TopicPartition(self.topic, p), timeout=30)[1]
                 for p in range(PARTITIONS)
             }
         finally:
@@ -177,7 +177,7 @@ class SinkRig:
     def committed(self) -> dict[int, int]:
         wanted = ConsumerGroupTopicPartitions(SINK_GROUP, [TopicPartition(self.topic, p) for p in range(PARTITIONS)])
         # Not the default of 60 s: a broker that was just killed does not answer, and its successor does.
-        (done,) = self.admin.list_consumer_group_offsets([wanted], request_timeout=10).values()
+        (done,) = self.admin.list_consumer_group_offsets([wanted], request_timeout=30).values()
         return {each.partition: each.offset for each in done.result().topic_partitions}
 
     def read(self, topic: str) -> list[Any]:

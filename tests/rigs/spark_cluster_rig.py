@@ -45,9 +45,9 @@ class SparkClusterRig(SparkCluster):
     def tasks(self) -> int:
         """Return how many tasks the driver has on its executors now."""
         url = f"http://{LOOPBACK}:{self._driver_ui}/api/v1/applications"
-        with _NO_PROXY.open(url, timeout=10) as answer:
+        with _NO_PROXY.open(url, timeout=60) as answer:
             [application] = json.load(answer)
-        with _NO_PROXY.open(f"{url}/{application['id']}/executors", timeout=10) as answer:
+        with _NO_PROXY.open(f"{url}/{application['id']}/executors", timeout=60) as answer:
             return sum(executor["activeTasks"] for executor in json.load(answer))
 
     @contextmanager

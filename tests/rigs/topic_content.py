@@ -24,7 +24,7 @@ def read_topic(config: Mapping[str, Any], topic: str) -> list[Message]:
         }
     )
     try:
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
         consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
         messages, ended = list[Message](), 0
         while ended < len(partitions):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -51,7 +50,7 @@ def connection(kafka: Kafka) -> Settings:
     [spec] = [
         s for s in topic_specs(load_catalog(REPOSITORY / "domains" / "domains.yaml")) if s.name == PIPELINE_ALERTS
     ]
-    if spec.name not in admin.list_topics(timeout=10).topics:
+    if spec.name not in admin.list_topics(timeout=30).topics:
         for done in admin.create_topics([NewTopic(spec.name, spec.partitions, 1, config=spec.config)]).values():
             done.result()
     return settings
@@ -61,8 +60,8 @@ def records(settings: Settings, key: str) -> list[Message]:
     consumer = Consumer({**kafka_client_config(settings), "group.id": "test"})
     found = []
     try:
-        for partition in consumer.list_topics(PIPELINE_ALERTS, timeout=10).topics[PIPELINE_ALERTS].partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(PIPELINE_ALERTS, partition), timeout=10)
+        for partition in consumer.list_topics(PIPELINE_ALERTS, timeout=30).topics[PIPELINE_ALERTS].partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(PIPELINE_ALERTS, partition), timeout=30)
             consumer.assign([TopicPartition(PIPELINE_ALERTS, partition, low)])
             while low < high:
                 message = consumer.poll(10)

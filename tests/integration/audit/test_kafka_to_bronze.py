@@ -126,7 +126,7 @@ def test_what_kafka_has_dropped_is_lost_when_the_ledger_knows_it_and_unverifiabl
     sink_rig.admin.delete_records(
         [
             TopicPartition(PROCESSED_EVENTS, p, -1)
-            for p in sink_rig.admin.list_topics(timeout=10).topics[PROCESSED_EVENTS].partitions
+            for p in sink_rig.admin.list_topics(timeout=30).topics[PROCESSED_EVENTS].partitions
         ]
     )
     sink_rig.wait(lambda: not sink_rig.ledger())

@@ -30,7 +30,7 @@ class Platform:
         self.settings = settings_of(self.env)
         self.made = AuditLake(self.settings, seed=3).make(orders=60)
         admin = AdminClient(kafka_client_config(self.settings, admin=True))
-        missing = {dlq_name(self.made.domain), self.made.domain.topic.name} - set(admin.list_topics(timeout=10).topics)
+        missing = {dlq_name(self.made.domain), self.made.domain.topic.name} - set(admin.list_topics(timeout=30).topics)
         for created in admin.create_topics([NewTopic(name, 3, 1) for name in missing]).values() if missing else ():
             created.result()
         with psycopg2.connect(self.settings.postgres_dsn.get_secret_value()) as connection:

@@ -81,7 +81,7 @@ def test_kafka_refuses_a_wrong_password(kafka: Kafka) -> None:
         client(kafka, {"error_cb": lambda error: seen.append(error.code()), "log_level": 0, "sasl.password": "wrong"})
     )
     with pytest.raises(KafkaException):
-        admin.list_topics(timeout=5)
+        admin.list_topics(timeout=30)
     admin.poll(1)
     assert KafkaError._AUTHENTICATION in seen
 

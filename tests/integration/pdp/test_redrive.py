@@ -153,7 +153,7 @@ def test_two_at_once_are_refused(sink_rig, send_back, monkeypatch):
 def test_a_topic_that_is_missing_is_named(sink_rig, send_back):
     (done,) = sink_rig.admin.delete_topics([f"dlq-{sink_rig.topic}-redriven"]).values()
     done.result()
-    sink_rig.wait(lambda: f"dlq-{sink_rig.topic}-redriven" not in sink_rig.admin.list_topics(timeout=10).topics)
+    sink_rig.wait(lambda: f"dlq-{sink_rig.topic}-redriven" not in sink_rig.admin.list_topics(timeout=30).topics)
     with pytest.raises(PermanentError, match="python -m producers provision"):
         send_back()
 

@@ -58,7 +58,7 @@ def test_an_existing_topic_is_brought_in_line(provisioned: Any) -> None:
     assert provision(provisioned.settings, catalog).topics[topic] == "changed"
     assert provision(provisioned.settings, catalog).topics[topic] == "unchanged"
     admin = AdminClient(kafka_client_config(provisioned.settings, admin=True))
-    assert len(admin.list_topics(topic, timeout=10).topics[topic].partitions) == 3
+    assert len(admin.list_topics(topic, timeout=30).topics[topic].partitions) == 3
     assert retention_days(admin, topic) == 9
     # More partitions than domains.yaml says cannot be undone: reported, and nothing else.
     assert provision(provisioned.settings, provisioned.catalog, lower=True).topics[topic] == "changed"

@@ -28,8 +28,8 @@ PLACE = (
 def alerts(producers_rig: Any) -> list[dict[str, Any]]:
     consumer = Consumer({**kafka_client_config(producers_rig.settings, admin=True), "group.id": "test"})
     found = []
-    for number in consumer.list_topics(PIPELINE_ALERTS, timeout=10).topics[PIPELINE_ALERTS].partitions:
-        low, high = consumer.get_watermark_offsets(TopicPartition(PIPELINE_ALERTS, number), timeout=10)
+    for number in consumer.list_topics(PIPELINE_ALERTS, timeout=30).topics[PIPELINE_ALERTS].partitions:
+        low, high = consumer.get_watermark_offsets(TopicPartition(PIPELINE_ALERTS, number), timeout=30)
         consumer.assign([TopicPartition(PIPELINE_ALERTS, number, low)])
         for _ in range(high - low):
             message = consumer.poll(10)

@@ -20,7 +20,7 @@ from tests.rigs.sink_loop import BAD, SinkLoopCases
 from tests.rigs.sink_rig import PARTITIONS, SinkRig
 from tests.rigs.sink_samples import EVENT, NOW, encoded
 
-SECONDS = 60
+SECONDS = 180
 
 
 class KafkaLoopRig:

@@ -163,7 +163,7 @@ class FaultyPlatform(FaultRig):
         return SinkRig.event(self, 5 * number + (number % 10 == 0))
 
     def connect(self) -> Any:
-        return psycopg2.connect(self.env["POSTGRES_DSN"], connect_timeout=5)
+        return psycopg2.connect(self.env["POSTGRES_DSN"], connect_timeout=30)
 
     def start_capture(self) -> LoggedProcess:
         """Start the producer of orders."""

@@ -73,7 +73,7 @@ class KafkaCluster:
         try:
             for number in self._nodes:
                 self.start(number)
-            wait(lambda: len(self._admin().list_topics(timeout=5).brokers) == len(BROKERS), START_SECONDS)
+            wait(lambda: len(self._admin().list_topics(timeout=30).brokers) == len(BROKERS), START_SECONDS)
             allow_app(self._admin_settings())
         except BaseException:
             self.close()
@@ -126,7 +126,7 @@ class KafkaCluster:
         Raises:
             KafkaException: no broker answers.
         """
-        topics = self._admin().list_topics(timeout=5).topics
+        topics = self._admin().list_topics(timeout=30).topics
         return {
             (topic, partition): sorted(found.isrs)
             for topic, metadata in topics.items()

@@ -51,7 +51,7 @@ def renewed_at(meta: InMemoryPartitionMeta) -> datetime:
 def test_it_is_renewed_in_the_background_without_a_line_in_the_history(meta: InMemoryPartitionMeta) -> None:
     before = renewed_at(meta)
     with Lease(run(meta, seconds=0.06, timeout=60), DAY, on_lost=lambda: None) as lease:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while renewed_at(meta) - before < timedelta(seconds=0.1):
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -75,7 +75,7 @@ def test_a_run_whose_date_was_taken_over_is_told_and_refused(
                 Change("events", DAY, State.RETRYING, Event.RUN_STARTED, run_id="b", set={"run_id": "b"}),
             ]
         )
-        assert told.wait(5)
+        assert told.wait(60)
         with pytest.raises(LeaseLostError, match="Run a lost domain `events` 2026-11-20"):
             lease.check()
 
@@ -102,7 +102,7 @@ def test_the_end_of_the_work_is_no_loss(meta: InMemoryPartitionMeta) -> None:
 def test_a_date_that_takes_too_long_is_given_up(meta: InMemoryPartitionMeta) -> None:
     told = threading.Event()
     with Lease(run(meta, seconds=0.06, timeout=0.2), DAY, on_lost=told.set) as lease:
-        assert told.wait(5)
+        assert told.wait(60)
         before = renewed_at(meta)
         time.sleep(0.1)
         assert renewed_at(meta) == before, "its lease may expire now"

@@ -42,7 +42,7 @@ def contract(catalog: Catalog) -> RegisteredContract:
 @pytest.fixture
 def servers() -> Iterator[str]:
     mock = Producer({"bootstrap.servers": "ignored:1", "test.mock.num.brokers": 1})
-    brokers = mock.list_topics(timeout=5).brokers.values()
+    brokers = mock.list_topics(timeout=30).brokers.values()
     yield ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
 
 
