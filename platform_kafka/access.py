@@ -56,6 +56,11 @@ def producer_user(domain: str) -> str:
     return f"producer-{domain}"
 
 
+def users(catalog: Catalog) -> list[str]:
+    """Return the users that have rules, in a fixed order."""
+    return list(dict.fromkeys(rule.user for rule in rules(catalog)))
+
+
 def rules(catalog: Catalog) -> list[AccessRule]:
     """Return every rule of the platform's users. The admin and the brokers are super users and need none."""
     return [*_producers(catalog), *_sink(catalog), *_orchestrator(), *_operator(), *_registry()]
@@ -79,8 +84,7 @@ def grant(settings: Settings, catalog: Catalog, *, wait_seconds: float = 60.0) -
             done.result()
     except KafkaException as error:
         raise TransientError(f"Kafka did not take the access rules: {error.args[0].str()}. Grant them again.") from None
-    users = dict.fromkeys(rule.user for rule in every)
-    return {user: sum(len(rule.operations) for rule in every if rule.user == user) for user in users}
+    return {user: sum(len(rule.operations) for rule in every if rule.user == user) for user in users(catalog)}
 
 
 def _producers(catalog: Catalog) -> Iterator[AccessRule]:

@@ -36,6 +36,7 @@ from infra.embedded.services.spark_history import SparkHistory
 from infra.embedded.services.spark_properties import TOKEN, event_log_properties
 from infra.embedded.services.warehouse import WarehouseService
 from infra.embedded.toolchain.toolchain import Toolchain
+from platform_core.domain.catalog import load_catalog
 from platform_core.lake.store_access import StoreAccess, store_access
 from platform_core.settings import Settings
 
@@ -66,7 +67,8 @@ class Stack:
         toolchain: Where programs come from; one for all services.
         driver_memory: Heap of Spark's JVM, in the JVM's notation.
         cores: Tasks that Spark runs at the same time, without a cluster.
-        config: Settings that say how large Spark's cluster is and where event logs go; neither without.
+        config: Settings that say how large Spark's cluster is, where event logs go and which domains have users in
+            Kafka; without, none of these, and one user of Kafka.
     """
 
     def __init__(
@@ -157,6 +159,11 @@ class Stack:
             variables |= service.env()
         return variables | proxies
 
+    def kafka_logins(self) -> dict[str, str]:
+        """Return the users of Kafka and their passwords, the admin among them."""
+        service = self._services.get(Kafka.name)
+        return service.logins() if isinstance(service, Kafka) else {}
+
     def alive(self) -> bool:
         """Tell whether every service's process still runs."""
         return bool(self._services) and all(service.pid is not None for service in self._services.values())
@@ -192,8 +199,10 @@ class Stack:
             return self._build_spark(folder)
         if name == _HISTORY and self._event_logs:
             return SparkHistory(folder, self._event_logs, toolchain=self._toolchain, durable=self.durable)
+        if name == Kafka.name:
+            catalog = load_catalog(self._config.domains_file) if self._config else None
+            return Kafka(folder, toolchain=self._toolchain, durable=self.durable, catalog=catalog)
         classes: dict[str, type[EmbeddedService]] = {
-            "kafka": Kafka,
             "schema_registry": SchemaRegistry,
             "postgres": Postgres,
             OBJECT_STORE: ObjectStore,

@@ -25,6 +25,7 @@ from infra.embedded.commands.store_kind import StoreKind, services_with
 from infra.embedded.errors import StackError
 from infra.embedded.processes.workers import Workers
 from infra.embedded.progress import Reporter
+from infra.embedded.services.kafka_node import ADMIN
 from infra.embedded.stack import Stack
 from infra.embedded.toolchain.toolchain import REPOSITORY
 from pdp.actions.group_offsets import lags
@@ -34,6 +35,7 @@ from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import State
 from platform_core.settings import Settings, settings
+from platform_kafka.access import SIMULATION, SINK, producer_user
 from platform_kafka.reader import OperatorKafka
 from simulation.demonstration import LATE_CHANGES, TOTALS
 from simulation.world import SOURCES
@@ -101,7 +103,7 @@ class Demo:
             env = {**stack.env(), **DEMO_SETTINGS, **first_date(self.end - timedelta(days=self.days))}
             os.environ.update(env)
             settings.cache_clear()
-            workers = Workers(ROOT, env)
+            workers = Workers(ROOT, env, stack.kafka_logins())
             workers.write_env()
             try:
                 code = self._stages(workers, settings())
@@ -131,9 +133,9 @@ class Demo:
             scratch = str(ROOT / "warm-up") if lake.is_local else lake.uri("warm-up")
             workers.start("warm-up", "infra.embedded.commands.warm_up", scratch, may_end=True)
         with self._timed("provision"):
-            workers.run("producers", "provision")
-            workers.run("simulation", "shop-init", "--seed", str(self.seed))
-            workers.start("sink", "sink", endpoint=True)
+            workers.run("producers", "provision", kafka_user=ADMIN)
+            workers.run("simulation", "shop-init", "--seed", str(self.seed), kafka_user=SIMULATION)
+            workers.start("sink", "sink", kafka_user=SINK, endpoint=True)
             workers.write_env()  # now with the sink's address
         with self._timed("replay"):
             self._add_produced(
@@ -144,11 +146,12 @@ class Demo:
                     *("--events-per-day", str(self.events_per_day)),
                     *("--seed", str(self.seed)),
                     *("--end", self.end.isoformat()),
+                    kafka_user=SIMULATION,
                 )
             )
             for domain in catalog.with_source:  # what the town has no history of, as it is now
                 if domain.name not in SOURCES and domain.source_table:
-                    self._add_produced(workers.run("producers", domain.command, "--once"))
+                    self._poll_once(workers, domain)
             self.reporter.line("  " + ", ".join(f"{k} {v:,}" for k, v in self.produced.items()))
         with self._timed("ingest"):
             # The UI loads while the sink drains; no sensor ticks before the daemon runs.
@@ -162,6 +165,10 @@ class Demo:
             self._late(workers, config, catalog, lake)
         with self._timed("account"):
             return self._account(config, catalog, lake)
+
+    def _poll_once(self, workers: Workers, domain: Domain) -> None:
+        user = producer_user(domain.name)
+        self._add_produced(workers.run("producers", domain.command, "--once", kafka_user=user))
 
     def _add_produced(self, summary: dict[str, Any]) -> None:
         for name, entry in summary.get("domains", {}).items():
@@ -237,11 +244,12 @@ class Demo:
             "late",
             *("--date", day.isoformat(), "--seed", str(self.seed)),
             *(text for name, count in LATE_CHANGES.items() for text in (f"--{name}", str(count))),
+            kafka_user=SIMULATION,
         )
         self._add_produced(sent)
         for domain in catalog.with_source:
             if domain.name in LATE_CHANGES and domain.source_table:
-                self._add_produced(workers.run("producers", domain.command, "--once"))
+                self._poll_once(workers, domain)
         self._drain(workers, config, catalog)
         self._wait_until_done(workers, catalog, lake, {(name, day): since for name in LATE_CHANGES})
         after = _totals(config, catalog, lake, day)

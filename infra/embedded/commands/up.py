@@ -20,11 +20,13 @@ from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.restarts import Restarts
 from infra.embedded.processes.workers import Workers
 from infra.embedded.progress import Reporter
+from infra.embedded.services.kafka_node import ADMIN
 from infra.embedded.services.spark_history import SparkHistory
 from infra.embedded.stack import Stack
 from infra.embedded.toolchain.toolchain import REPOSITORY
 from platform_core.domain.catalog import load_catalog
 from platform_core.settings import Settings, settings
+from platform_kafka.access import SIMULATION, SINK, producer_user
 
 ROOT = REPOSITORY / ".platform" / "up"
 HISTORY = ROOT / "state" / "history.json"
@@ -53,18 +55,24 @@ def up(config: Settings, seed: int, store: StoreKind | None = None) -> int:
         SUPERVISOR.write_text(json.dumps({"pid": os.getpid(), "start": _start_time(os.getpid())}))
         opening = datetime.now(UTC).date() - timedelta(days=HISTORY_DAYS)
         env = {**stack.env(), **LIVE_SETTINGS, **first_date_of(HISTORY, opening)}
-        workers = Workers(ROOT, env)
+        workers = Workers(ROOT, env, stack.kafka_logins())
         try:
             reporter.line("Preparing topics, schemas and the shop")
-            workers.run("producers", "provision")
-            workers.start("sink", "sink", endpoint=True)
+            workers.run("producers", "provision", kafka_user=ADMIN)
+            workers.start("sink", "sink", kafka_user=SINK, endpoint=True)
             _first_history(workers, seed, reporter)
-            workers.start("shop", "simulation", "simulate-shop")
+            workers.start("shop", "simulation", "simulate-shop", kafka_user=SIMULATION)
             catalog = load_catalog(settings().domains_file)
             for name, error in catalog.broken.items():
                 reporter.line(f"`{name}` does not run: {error}")
             for domain in catalog.with_source:
-                workers.start(f"producer-{domain.command}", "producers", domain.command, endpoint=True)
+                workers.start(
+                    f"producer-{domain.command}",
+                    "producers",
+                    domain.command,
+                    kafka_user=producer_user(domain.name),
+                    endpoint=True,
+                )
             workers.start_dagster_ui()
             workers.start_dagster_daemon(endpoint=True)
             _tell(reporter, stack, workers, env)
@@ -103,11 +111,12 @@ def _first_history(workers: Workers, seed: int, reporter: Reporter) -> None:
     if HISTORY.exists():
         return
     reporter.line(f"First start: {HISTORY_DAYS} days of history")
-    workers.run("simulation", "shop-init", "--seed", str(seed))
+    workers.run("simulation", "shop-init", "--seed", str(seed), kafka_user=SIMULATION)
     summary = workers.run(
         "simulation",
         "replay",
         *("--days", str(HISTORY_DAYS), "--events-per-day", str(HISTORY_EVENTS_PER_DAY), "--seed", str(seed)),
+        kafka_user=SIMULATION,
     )
     HISTORY.write_text(json.dumps(summary))
 

@@ -22,6 +22,7 @@ from infra.embedded.processes.ports import LOOPBACK, free_ports
 from infra.embedded.processes.process import PRIVATE_UMASK, ManagedProcess, child_environment, open_log
 from infra.embedded.processes.service import new_password
 from infra.embedded.toolchain.toolchain import REPOSITORY
+from platform_kafka.access import ORCHESTRATOR
 
 WORKER_STOP_SECONDS = 30.0
 HOLDING_SECRETS = (
@@ -34,7 +35,6 @@ HOLDING_SECRETS = (
 )
 
 SECRETS_OF = {
-    "KAFKA_ADMIN_PASSWORD": (),  # what runs to its end has it: provisioning and the shop's past
     "POSTGRES_DSN": ("shop", "producer", "dagster"),
     "SINK_FLUSH_TOKEN": ("sink",),
     "SLACK_WEBHOOK_URL": ("dagster",),
@@ -42,6 +42,7 @@ SECRETS_OF = {
     "SPARK_CONNECT_TOKEN": ("dagster", "warm-up"),
 }
 """Secrets that only some of the processes that stay need, by the beginning of their names; others do not get them."""
+KAFKA_LOGIN = ("KAFKA_USERNAME", "KAFKA_PASSWORD", "KAFKA_ADMIN_USERNAME", "KAFKA_ADMIN_PASSWORD")
 
 
 class Workers:
@@ -50,10 +51,12 @@ class Workers:
     Args:
         root: The stack's folder; logs and Dagster's home go below it.
         env: The stack's variables and the settings of this way of running.
+        kafka_logins: Users of Kafka and their passwords; each process has its own, or none.
     """
 
-    def __init__(self, root: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, env: Mapping[str, str], kafka_logins: Mapping[str, str]) -> None:
         self._root = root
+        self._kafka_logins = kafka_logins
         self._env = {
             **env,
             "PYTHONPATH": str(REPOSITORY),
@@ -64,6 +67,7 @@ class Workers:
         }
         self._running: dict[str, ManagedProcess] = {}
         self._argv: dict[str, Sequence[str]] = {}
+        self._kafka_users: dict[str, str] = {}
         self._may_end: set[str] = set()
         self._metrics_ports: dict[str, int] = {}
         self.dagster_home = root / "dagster"
@@ -88,8 +92,12 @@ class Workers:
             file.writelines(f"{name}='{value}'\n" for name, value in sorted(env.items()))
         return path
 
-    def run(self, module: str, *arguments: str) -> dict[str, Any]:
+    def run(self, module: str, *arguments: str, kafka_user: str) -> dict[str, Any]:
         """Run `python -m module arguments` to its end and return the JSON object of its last line.
+
+        Args:
+            module: What `python -m` runs.
+            kafka_user: As whom it asks Kafka.
 
         Raises:
             ServiceStartError: it failed; the message has the end of its log.
@@ -102,7 +110,7 @@ class Workers:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=child_environment(self._env),
+                env=child_environment(self._with_login(kafka_user)),
                 cwd=REPOSITORY,
                 umask=PRIVATE_UMASK,
                 check=False,
@@ -126,13 +134,20 @@ class Workers:
         return dict(self._metrics_ports)
 
     def start(
-        self, name: str, module: str, *arguments: str, may_end: bool = False, endpoint: bool = False
+        self,
+        name: str,
+        module: str,
+        *arguments: str,
+        kafka_user: str = "",
+        may_end: bool = False,
+        endpoint: bool = False,
     ) -> ManagedProcess:
         """Start `python -m module arguments` under `name`.
 
         Args:
             name: The process's name here and in the logs.
             module: What `python -m` runs.
+            kafka_user: As whom it asks Kafka; without, it cannot.
             may_end: It is not missed when it ends.
             endpoint: It serves its metrics and health on a port of its own.
         """
@@ -140,11 +155,13 @@ class Workers:
             self._may_end.add(name)
         if endpoint:
             (self._metrics_ports[name],) = free_ports(1)
+        self._kafka_users[name] = kafka_user
         return self._spawn(name, [sys.executable, "-m", module, *arguments])
 
     def start_dagster_ui(self) -> str:
         """Start Dagster's code server and webserver; return the UI's address."""
         code_port, web_port = free_ports(2)
+        self._kafka_users["dagster-code"] = ORCHESTRATOR
         workspace = self._prepare_dagster(code_port)
         self.ui = self._env["UI_URL"] = f"http://{LOOPBACK}:{web_port}"  # alerts link to it
         code = self._spawn(
@@ -195,7 +212,7 @@ class Workers:
         """
         workspace = self.dagster_home / "workspace.yaml"
         arguments = ("-w", str(workspace), "--log-level", "info")
-        self.start("dagster-daemon", "platform_assets.daemon", *arguments, endpoint=endpoint)
+        self.start("dagster-daemon", "platform_assets.daemon", *arguments, kafka_user=ORCHESTRATOR, endpoint=endpoint)
 
     def stop(self) -> None:
         """End every process: first what feeds, last what shows."""
@@ -223,7 +240,9 @@ class Workers:
 
     def _spawn(self, name: str, argv: Sequence[str]) -> ManagedProcess:
         env = {
-            variable: value for variable, value in self._env.items() if name.startswith(SECRETS_OF.get(variable, ("",)))
+            variable: value
+            for variable, value in self._with_login(self._kafka_users.get(name, "")).items()
+            if name.startswith(SECRETS_OF.get(variable, ("",)))
         }
         if (port := self._metrics_ports.get(name)) is not None:
             env["METRICS_PORT"] = str(port)
@@ -235,10 +254,22 @@ class Workers:
             cwd=REPOSITORY,
             # Dagster's processes end their own children only on an interrupt.
             stop_signal=signal.SIGINT if name.startswith("dagster") else signal.SIGTERM,
-            secrets=[value for key, value in self._env.items() if "PASSWORD" in key or key in HOLDING_SECRETS],
+            secrets=[
+                *self._kafka_logins.values(),
+                *(value for key, value in self._env.items() if "PASSWORD" in key or key in HOLDING_SECRETS),
+            ],
         )
         self._running[name], self._argv[name] = process, argv
         return process
+
+    def _with_login(self, kafka_user: str) -> dict[str, str]:
+        """Return the variables of a process, of Kafka's logins its own alone."""
+        env = {variable: value for variable, value in self._env.items() if variable not in KAFKA_LOGIN}
+        if kafka_user:
+            # Where it asks as the admin too: a replay asks so for the ends of topics, and may as itself.
+            login = (kafka_user, self._kafka_logins[kafka_user])
+            env |= dict(zip(KAFKA_LOGIN, (*login, *login), strict=True))
+        return env
 
     def _prepare_dagster(self, code_port: int) -> Path:
         self.dagster_home.mkdir(exist_ok=True)

@@ -1,8 +1,8 @@
 """A real Kafka broker and controller in one JVM, with SASL on every listener and separate users.
 
-Topics, their sizes and retention belong to the platform, which creates them as the admin user; a node's properties
-and storage belong to `kafka_node`. The mode is described in https://kafka.apache.org/documentation/#kraft, the
-logins in https://kafka.apache.org/documentation/#security_sasl_plain.
+Topics, their sizes and retention belong to the platform, which creates them as the admin user, and so do the roles
+(`platform_kafka.access`); a node's properties and storage belong to `kafka_node`. The mode is described in
+https://kafka.apache.org/documentation/#kraft, the logins in https://kafka.apache.org/documentation/#security_sasl_plain.
 """
 
 from __future__ import annotations
@@ -25,23 +25,39 @@ from infra.embedded.services.kafka_node import (
     server_properties,
 )
 from infra.embedded.toolchain.toolchain import Toolchain
+from platform_core.domain.catalog import Catalog
+from platform_core.settings import Settings
+from platform_kafka import access
 
 
 class Kafka(EmbeddedService):
-    """One combined KRaft node; passwords are new at every start and live in its environment only."""
+    """One combined KRaft node; passwords are new at every start and live in its environment only.
+
+    Args:
+        catalog: The domains of a platform whose roles are the users; without, one user sends and reads everything.
+    """
 
     name = "kafka"
 
-    def __init__(self, root: Path, *, toolchain: Toolchain | None = None, durable: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        toolchain: Toolchain | None = None,
+        durable: bool = False,
+        catalog: Catalog | None = None,
+    ) -> None:
         super().__init__(root, toolchain=toolchain, durable=durable)
-        self._passwords = new_passwords()
+        self._catalog = catalog
+        self._clients = [APP] if catalog is None else access.users(catalog)
+        self._passwords = new_passwords(self._clients)
 
     def prepare(self) -> None:
         """Find Java and fetch the jars."""
         _ = self.toolchain.jdk, self.toolchain.kafka_jars
 
     def launch(self) -> None:
-        """Start the node, wait until it serves metadata to the admin, and give the app user its rights."""
+        """Start the node, wait until it serves metadata to the admin, and give the users their rights."""
         self.port, internal, controller = self._own_ports(3)
         node = KafkaNode(1, self.root / "data", controller, BrokerPorts(self.port, internal))
         format_storage(node, kafka_uuid())
@@ -53,14 +69,21 @@ class Kafka(EmbeddedService):
             secrets=list(self._passwords.values()),
         )
         process.wait_ready(self._answers, self.start_timeout_seconds)
-        allow_app(client_settings(self._servers, ADMIN, self._passwords[ADMIN]))
+        if self._catalog is None:
+            allow_app(client_settings(self._servers, ADMIN, self._passwords[ADMIN]))
+        else:
+            access.grant(Settings.of(self.env()), self._catalog)
 
     def env(self) -> dict[str, str]:
-        """Return the clients' settings, for the app user and for the admin."""
-        return client_env(self._servers, self._passwords)
+        """Return the clients' settings: for the app user, or with roles the operator, and for the admin."""
+        return client_env(self._servers, self._passwords, APP if self._catalog is None else access.OPERATOR)
+
+    def logins(self) -> dict[str, str]:
+        """Return the users that log in as clients, and their passwords."""
+        return {user: self._passwords[user] for user in (*self._clients, ADMIN)}
 
     def _properties(self, node: KafkaNode) -> str:
-        return server_properties(node, [node], durable=self.durable)
+        return server_properties(node, [node], durable=self.durable, clients=self._clients)
 
     @property
     def _servers(self) -> str:
@@ -71,19 +94,20 @@ class Kafka(EmbeddedService):
         return accepts_connections(self.port) and brokers_known(self._servers, self._passwords[ADMIN]) == 1
 
 
-def client_env(servers: str, passwords: Mapping[str, str]) -> dict[str, str]:
+def client_env(servers: str, passwords: Mapping[str, str], user: str = APP) -> dict[str, str]:
     """Return the environment variables by which the platform finds a cluster.
 
     Args:
         servers: Bootstrap servers, separated by commas.
         passwords: User to password.
+        user: As whom it asks where it is not the admin.
     """
     return {
         "KAFKA_BOOTSTRAP_SERVERS": servers,
         "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
         "KAFKA_SASL_MECHANISM": "PLAIN",
-        "KAFKA_USERNAME": APP,
-        "KAFKA_PASSWORD": passwords[APP],
+        "KAFKA_USERNAME": user,
+        "KAFKA_PASSWORD": passwords[user],
         "KAFKA_ADMIN_USERNAME": ADMIN,
         "KAFKA_ADMIN_PASSWORD": passwords[ADMIN],
     }

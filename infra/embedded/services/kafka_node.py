@@ -19,7 +19,7 @@ from infra.embedded.processes.service import new_password
 from infra.embedded.toolchain.toolchain import Toolchain
 
 APP, ADMIN, BROKER, CONTROLLER = "app", "admin", "broker", "controller"
-"""The users: two of clients, one of brokers among themselves, one of the quorum."""
+"""The users: of clients without roles, of who may do everything, of brokers among themselves, of the quorum."""
 
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
@@ -71,14 +71,14 @@ def kafka_uuid() -> str:
     return text
 
 
-def new_passwords() -> dict[str, str]:
-    """Return a random password for each user of a cluster."""
-    return {user: new_password() for user in (APP, ADMIN, BROKER, CONTROLLER)}
+def new_passwords(clients: Sequence[str] = (APP,)) -> dict[str, str]:
+    """Return a random password for each user of a cluster; `clients` are those besides the admin."""
+    return {user: new_password() for user in (*clients, ADMIN, BROKER, CONTROLLER)}
 
 
 def node_environment(passwords: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that `server_properties` refers to."""
-    return {f"KAFKA_{user.upper()}_PASSWORD": password for user, password in passwords.items()}
+    return {_variable(user): password for user, password in passwords.items()}
 
 
 def node_command(toolchain: Toolchain, config: Path) -> list[str | Path]:
@@ -100,13 +100,16 @@ def node_command(toolchain: Toolchain, config: Path) -> list[str | Path]:
     ]
 
 
-def server_properties(node: KafkaNode, quorum: Sequence[KafkaNode], *, durable: bool) -> str:
+def server_properties(
+    node: KafkaNode, quorum: Sequence[KafkaNode], *, durable: bool, clients: Sequence[str] = (APP,)
+) -> str:
     """Return a node's properties file; passwords are references into its environment.
 
     Args:
         quorum: All nodes of the cluster, this one too. Kafka's own topics get a replica on up to three of its
             brokers.
         durable: Whether it may be killed and must then come back soon.
+        clients: Who may log in as a client, besides the admin.
     """
     replicas = min(3, sum(member.broker is not None for member in quorum))
     properties = {
@@ -121,7 +124,7 @@ def server_properties(node: KafkaNode, quorum: Sequence[KafkaNode], *, durable: 
         "listener.name.controller.plain.sasl.jaas.config": logins(CONTROLLER, own=CONTROLLER),
         "config.providers": "env",
         "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
-        "config.providers.env.param.allowlist.pattern": "KAFKA_[A-Z]+_PASSWORD",
+        "config.providers.env.param.allowlist.pattern": "KAFKA_[A-Z0-9_]+_PASSWORD",
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": f"User:{ADMIN};User:{BROKER};User:{CONTROLLER}",
         "log.dirs": node.data,
@@ -146,11 +149,11 @@ def server_properties(node: KafkaNode, quorum: Sequence[KafkaNode], *, durable: 
     if durable:
         # After a kill the old session must expire before the node may register again; the default is 9 s.
         properties |= {"broker.session.timeout.ms": 6000, "broker.heartbeat.interval.ms": 1000}
-    properties |= _role(node)
+    properties |= _role(node, clients)
     return "".join(f"{name}={value}\n" for name, value in properties.items())
 
 
-def _role(node: KafkaNode) -> dict[str, str]:
+def _role(node: KafkaNode, clients: Sequence[str]) -> dict[str, str]:
     controller = f"CONTROLLER://{LOOPBACK}:{node.controller_port}"
     if node.broker is None:
         return {"process.roles": "controller", "listeners": controller}
@@ -163,7 +166,7 @@ def _role(node: KafkaNode) -> dict[str, str]:
         "sasl.mechanism.inter.broker.protocol": "PLAIN",
         "listener.name.client.sasl.enabled.mechanisms": "PLAIN",
         "listener.name.internal.sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.client.plain.sasl.jaas.config": logins(APP, ADMIN),
+        "listener.name.client.plain.sasl.jaas.config": logins(*clients, ADMIN),
         "listener.name.internal.plain.sasl.jaas.config": logins(BROKER, own=BROKER),
     }
 
@@ -183,4 +186,8 @@ def logins(*users: str, own: str | None = None) -> str:
 
 
 def _password_of(user: str) -> str:
-    return f"${{env:KAFKA_{user.upper()}_PASSWORD}}"
+    return f"${{env:{_variable(user)}}}"
+
+
+def _variable(user: str) -> str:
+    return f"KAFKA_{user.upper().replace('-', '_')}_PASSWORD"

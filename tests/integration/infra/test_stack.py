@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psycopg2
@@ -19,6 +19,13 @@ from infra.embedded.processes.process import child_environment
 from infra.embedded.progress import Reporter
 from infra.embedded.stack import ALL_SERVICES, Stack
 from infra.embedded.toolchain.toolchain import REPOSITORY
+from platform_core.domain.catalog import Catalog
+from platform_core.settings import settings
+from platform_kafka.clients import connect_admin
+from platform_kafka.provision import ensure_topics
+from platform_kafka.topics import dlq_name, topic_specs
+from tests.rigs.kafka_user import KafkaUser
+from tests.rigs.settings_of import settings_of
 
 QUIET = Reporter(quiet=True)
 
@@ -75,22 +82,59 @@ def test_nothing_outlives_the_owner(tmp_path: Path, number: signal.Signals) -> N
     assert (tmp_path / "stack" / "stack.json").exists() == (number == signal.SIGKILL)
 
 
-def test_a_second_stack_runs_beside_the_first(tmp_path: Path) -> None:
-    names = ("kafka", "postgres")
-    with Stack(tmp_path / "a", services=names, reporter=QUIET) as first:
-        with Stack(tmp_path / "b", services=names, reporter=QUIET) as second:
-            ports = {service.port for stack in (first, second) for service in stack.services.values()}
-            assert len(ports) == 4
-            assert second.env()["LAKE_URI"] == str(tmp_path / "b" / "lake")
-        assert first.alive()
-        psycopg2.connect(first.env()["POSTGRES_DSN"]).close()
-        state = (tmp_path / "a" / "stack.json").read_text()
-        assert first.env()["KAFKA_PASSWORD"] not in state
-        # What is written by hand has ports and ids only.
-        open_files = [p for p in (tmp_path / "a").rglob("*") if p.is_file() and p.stat().st_mode & 0o077]
-        assert {p.name for p in open_files} <= {"stack.json", "stack.lock", "server.properties", "meta.properties"}
-        folders = [(tmp_path / "a" / name).stat().st_mode & 0o777 for name in ("lake", "state", "logs")]
-        assert folders == [0o700] * 3
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with the roles of a platform in Kafka."""
+    folder = tmp_path_factory.mktemp("first") / "a"
+    with Stack(folder, services=("kafka", "postgres"), reporter=QUIET, config=settings()) as stack:
+        yield stack
+
+
+def test_a_second_stack_runs_beside_the_first(first: Stack, tmp_path: Path) -> None:
+    with Stack(tmp_path / "b", services=("kafka", "postgres"), reporter=QUIET) as second:
+        ports = {service.port for stack in (first, second) for service in stack.services.values()}
+        assert len(ports) == 4
+        assert second.env()["LAKE_URI"] == str(tmp_path / "b" / "lake")
+    assert first.alive()
+    psycopg2.connect(first.env()["POSTGRES_DSN"]).close()
+    state = (first.root / "stack.json").read_text()
+    assert not [user for user, password in first.kafka_logins().items() if password in state]
+    # What is written by hand has ports and ids only.
+    open_files = [p for p in first.root.rglob("*") if p.is_file() and p.stat().st_mode & 0o077]
+    assert {p.name for p in open_files} <= {"stack.json", "stack.lock", "server.properties", "meta.properties"}
+    folders = [(first.root / name).stat().st_mode & 0o777 for name in ("lake", "state", "logs")]
+    assert folders == [0o700] * 3
+
+
+def test_each_role_is_refused_by_kafka_what_is_not_its_own(first: Stack, catalog: Catalog) -> None:
+    """Each user tries everything: the platform's processes have one of these logins and no other."""
+    config, logins = settings_of(first.env()), first.kafka_logins()
+    specs = topic_specs(catalog)
+    ensure_topics(connect_admin(config), specs, 1)
+    every = {spec.name for spec in specs}
+    raw = {domain.topic.name for domain in catalog}
+    letters = {dlq_name(domain) for domain in catalog}
+    alerts, ledger = {"pipeline-alerts"}, {"processed-events"}
+    writes = {
+        **{f"producer-{each.name}": {each.topic.name, dlq_name(each)} | alerts for each in catalog},
+        "simulation": raw | letters,
+        "sink": letters | ledger | alerts,
+        "orchestrator": alerts,
+        "operator": every,
+        "registry": set(),
+        "admin": every,
+    }
+    reads = {"sink": raw, "orchestrator": every, "operator": every, "admin": every}
+    moves = {"sink", "operator", "admin"}
+    assert writes.keys() == logins.keys()
+    assert config.kafka_username == "operator"
+    for user, password in reversed(logins.items()):  # the admin first: then each topic has a record to read
+        client = KafkaUser(first.env()["KAFKA_BOOTSTRAP_SERVERS"], user, password)
+        assert client.writable(every) == writes[user], user
+        assert client.readable(every) == reads.get(user, set()), user
+        assert client.moves("s3-sink-consumer", min(raw)) is (user in moves), user
+        assert client.moves("another", min(raw)) is (user in moves - {"sink"}), user
+        assert client.creates("forbidden") is (user == "admin"), user
 
 
 def test_a_folder_belongs_to_one_stack_at_a_time(tmp_path: Path) -> None:

@@ -6,14 +6,18 @@ import stat
 import time
 from pathlib import Path
 
-from infra.embedded.processes.workers import SECRETS_OF, Workers
+from infra.embedded.processes.workers import KAFKA_LOGIN, SECRETS_OF, Workers
 
 SHOW_PORT = "import os; print('shown', os.environ.get('METRICS_PORT'))"
 SHOW_NAMES = "import os; print('shown', *os.environ)"
+SHOW_KAFKA = "import os; print('shown', *sorted(v for n, v in os.environ.items() if n.startswith('KAFKA_')))"
 
 
-def shown(workers: Workers, root: Path, name: str, *, endpoint: bool, code: str = SHOW_PORT) -> str:
-    workers.start(name, "timeit", "-n1", "-r1", code, may_end=True, endpoint=endpoint)
+def shown(
+    workers: Workers, root: Path, name: str, *, endpoint: bool = False, code: str = SHOW_PORT, kafka_user: str = ""
+) -> str:
+    arguments = ("-n1", "-r1", code)
+    workers.start(name, "timeit", *arguments, kafka_user=kafka_user, may_end=True, endpoint=endpoint)
     deadline = time.monotonic() + 30
     while "shown" not in (text := (root / "logs" / f"{name}.log").read_text()):
         assert time.monotonic() < deadline
@@ -22,25 +26,39 @@ def shown(workers: Workers, root: Path, name: str, *, endpoint: bool, code: str 
 
 
 def test_a_process_that_stays_has_its_own_secrets_alone(tmp_path: Path) -> None:
-    workers = Workers(tmp_path, {**dict.fromkeys(SECRETS_OF, "secret"), "KAFKA_PASSWORD": "secret"})
-    mine = {"SINK_FLUSH_TOKEN"}, {"POSTGRES_DSN"}, SECRETS_OF.keys() - {"KAFKA_ADMIN_PASSWORD", "SINK_FLUSH_TOKEN"}
+    workers = Workers(tmp_path, dict.fromkeys(SECRETS_OF, "secret"), {})
+    mine = {"SINK_FLUSH_TOKEN"}, {"POSTGRES_DSN"}, SECRETS_OF.keys() - {"SINK_FLUSH_TOKEN"}
     try:
         for name, secrets in zip(("sink", "producer-users", "dagster-daemon"), mine, strict=True):
-            names = set(shown(workers, tmp_path, name, endpoint=False, code=SHOW_NAMES).split())
+            names = set(shown(workers, tmp_path, name, code=SHOW_NAMES).split())
             assert names & SECRETS_OF.keys() == secrets
-            assert "KAFKA_PASSWORD" in names
+    finally:
+        workers.stop()
+
+
+def test_a_process_has_its_own_login_of_kafka_and_nobody_elses(tmp_path: Path) -> None:
+    operators = dict.fromkeys(KAFKA_LOGIN, "the operator's")
+    workers = Workers(tmp_path, operators, {"sink": "password-1", "admin": "password-2"})
+    try:
+        login = shown(workers, tmp_path, "sink", code=SHOW_KAFKA, kafka_user="sink")
+        assert login.split() == ["password-1", "password-1", "sink", "sink"]
+        assert shown(workers, tmp_path, "warm-up", code=SHOW_KAFKA) == "shown"
+        workers.run(
+            "timeit", "-n1", "-r1", "import os; assert 'admin' == os.environ['KAFKA_USERNAME']", kafka_user="admin"
+        )
+        assert "KAFKA_PASSWORD='the operator's'" in workers.write_env().read_text()
     finally:
         workers.stop()
 
 
 def test_the_env_file_has_secrets_and_is_its_owners_alone(tmp_path: Path) -> None:
-    path = Workers(tmp_path, {"KAFKA_PASSWORD": "secret"}).write_env()
+    path = Workers(tmp_path, {"KAFKA_PASSWORD": "secret"}, {}).write_env()
     assert "secret" in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_each_worker_with_an_endpoint_has_a_port_of_its_own_and_the_sinks_is_in_the_env_file(tmp_path: Path) -> None:
-    workers = Workers(tmp_path, {"STATE_DIR": "somewhere"})
+    workers = Workers(tmp_path, {"STATE_DIR": "somewhere"}, {})
     try:
         assert "SINK_ENDPOINT_URL" not in workers.write_env().read_text()
         assert shown(workers, tmp_path, "shop", endpoint=False) == "None"
