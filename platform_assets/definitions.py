@@ -14,14 +14,15 @@ import dagster as dg
 from platform_assets.asset_checks.catalog import catalog_check
 from platform_assets.asset_checks.offset_coverage import coverage_check
 from platform_assets.asset_checks.watch import watch_checks
+from platform_assets.assets.audit import audit_asset
 from platform_assets.assets.external import bronze_spec, catalog_spec, source_specs, topic_spec
 from platform_assets.assets.maintenance import domain_maintenance, platform_maintenance
 from platform_assets.assets.pipeline import pipeline_assets
-from platform_assets.jobs import domain_job, maintenance_job
+from platform_assets.jobs import audit_job, domain_job, maintenance_job
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.spark import SparkEndpoint
 from platform_assets.resources.warehouse import Warehouse
-from platform_assets.schedules import daily_schedule, maintenance_schedule
+from platform_assets.schedules import audit_schedule, daily_schedule, maintenance_schedule
 from platform_assets.sensors.discovery_sensor import discovery_sensor
 from platform_assets.sensors.offset_coverage import coverage_sensor
 from platform_assets.sensors.watch import watch_sensor
@@ -69,10 +70,12 @@ def build_defs(catalog: Catalog, settings: Settings | None = None) -> dg.Definit
     domains = dg.Definitions.merge(*of_domains.values())
     maintenance = platform_maintenance(settings)
     upkeep = maintenance_job("platform", maintenance)
+    proof = audit_asset(catalog, settings)
+    proving = audit_job(proof)
     platform = dg.Definitions(
-        assets=[*source_specs(catalog), catalog_spec(), maintenance],
-        jobs=[upkeep],
-        schedules=[maintenance_schedule("platform", upkeep)],
+        assets=[*source_specs(catalog), catalog_spec(), maintenance, proof],
+        jobs=[upkeep, proving],
+        schedules=[maintenance_schedule("platform", upkeep), audit_schedule(proving)],
         asset_checks=[catalog_check(catalog)],
         sensors=[watch_sensor(catalog, settings), coverage_sensor(catalog, settings)],
         resources=RESOURCES,

@@ -1,4 +1,4 @@
-"""The job of each domain: Bronze to the warehouse, for chosen dates; and what is known of a run.
+"""The jobs: of each domain, Bronze to the warehouse for chosen dates, of maintenance and the audit; what a run is.
 
 What a run does belongs to `platform_assets.assets.pipeline`; what launches it, to `sensors` and `schedules`.
 """
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 MAINTENANCE_AT_MOST = timedelta(hours=4)
 """Maintenance has no lease: when its host dies with it, the domain's pool is free again after this."""
+
+AUDIT_AT_MOST = timedelta(hours=12)
+"""An audit has none either; a whole one of a long history takes hours."""
 
 REASON_TAG = "pdp/reason"
 """Why discovery launched a run; a person's run has none, and reprocesses DONE dates too."""
@@ -43,6 +46,16 @@ def maintenance_job(name: str, asset: dg.AssetsDefinition) -> UnresolvedAssetJob
         selection=dg.AssetSelection.assets(asset),
         description="Merges small files and ends the files of replaced versions; no row changes.",
         tags={"dagster/max_runtime": str(int(MAINTENANCE_AT_MOST.total_seconds()))},
+    )
+
+
+def audit_job(asset: dg.AssetsDefinition) -> UnresolvedAssetJobDefinition:
+    """Return the job that audits what changed; dates that wait for a run slot go first."""
+    return dg.define_asset_job(
+        "audit",
+        selection=dg.AssetSelection.assets(asset),
+        description="Compares every layer with the next for the dates that changed, and once a week for all.",
+        tags={"dagster/max_runtime": str(int(AUDIT_AT_MOST.total_seconds())), "dagster/priority": "-1"},
     )
 
 

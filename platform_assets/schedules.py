@@ -1,4 +1,4 @@
-"""The schedules: of each domain, which processes the day before at its hour, and of maintenance.
+"""The schedules: of each domain, which processes the day before at its hour, of maintenance, and of the audit.
 
 A domain's runs the same tick as the sensor of `sensors.discovery_sensor`. There is no other automation on its assets:
 the partition state machine owns retries.
@@ -34,6 +34,22 @@ def maintenance_schedule(name: str, job: UnresolvedAssetJobDefinition) -> dg.Sch
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Keeps tables small while nobody waits for them.",
+    )
+
+
+AUDIT_CRON = "0 9 * * *"
+"""When the day before is in the warehouse, and somebody is at work who reads what it says."""
+
+
+def audit_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Return the schedule that audits once a day."""
+    return dg.ScheduleDefinition(
+        name="audit_daily",
+        job=job,
+        cron_schedule=AUDIT_CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Proves that nothing was lost: `pdp audit` of what changed since the last one.",
     )
 
 

@@ -213,7 +213,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Last audit: unexplained",
-                    "Differences that the last whole audit could not explain, by stage. 0 is well.",
+                    "Differences that the last audit could not explain, by stage. 0 is well.",
                     "short",
                     {"{{stage}}": "sum by (stage) (pdp_audit_problems)"},
                     "stat",
@@ -222,7 +222,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Age of the proofs",
-                    "Since the last whole `pdp audit`, and since the minute's comparison of offsets.",
+                    "Since the last audit, and since the minute's comparison of offsets.",
                     "s",
                     {
                         "audit": "time() - pdp_audit_timestamp_seconds",

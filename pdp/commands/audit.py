@@ -8,6 +8,7 @@ the answer.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -55,6 +56,7 @@ def audit(
     dates = arguments.date_range(day or first, day or last)
     chosen = [arguments.domain(platform.catalog, name).name for name in domains] if domains else None
     chosen_stages = {Stage(arguments.one_of("stage", name, STAGES)) for name in stages} if stages else None
+    began = SystemClock().now()
     with output.progress() as progress:
         report = run(
             platform.settings,
@@ -67,17 +69,17 @@ def audit(
         )
     show(report)
     if chosen is None and chosen_stages is None and dates.is_open:
-        _keep(platform, report)
+        _keep(platform, report, began)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
 
 
-def _keep(platform: Platform, report: AuditReport) -> None:
+def _keep(platform: Platform, report: AuditReport, began: datetime) -> None:
     """Keep the outcome of a whole audit where the platform's metrics take it from."""
     from audit import last_audit
 
     try:
-        last_audit.save(platform.lake, report, SystemClock().now())
+        last_audit.save(platform.lake, report, SystemClock().now(), began_at=began)
     except TransientError as error:
         output.note(f"warning: the outcome was not kept, and the metrics show the audit before. {error}")
 

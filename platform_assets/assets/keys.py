@@ -14,6 +14,9 @@ PLATFORM_OWNER = "team:platform"
 CATALOG_KEY = dg.AssetKey(["platform", "domains"])
 """Key of the list of domains."""
 
+AUDIT_KEY = dg.AssetKey(["platform", "audit"])
+"""Key of the proof that nothing was lost."""
+
 
 def maintenance_key(name: str) -> dg.AssetKey:
     """Key of the maintenance of a domain's tables, or of the platform's own."""

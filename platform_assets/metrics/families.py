@@ -37,9 +37,10 @@ METRICS: Mapping[str, tuple[tuple[str, ...], str]] = {
         "Committed offsets that are neither in Bronze nor among the dead letters. `pdp audit --stage bronze` has them.",
     ),
     "pdp_offset_coverage_timestamp_seconds": ((), "When all offsets were last compared with Bronze."),
-    "pdp_audit_timestamp_seconds": ((), "When the last whole `pdp audit` ended."),
-    "pdp_audit_problems": (("domain", "stage"), "Differences that the last whole audit could not explain."),
-    "pdp_audit_not_checked": (("domain", "stage"), "1 for a stage that the last whole audit could not look at."),
+    "pdp_first_date_found_timestamp_seconds": ((), "When the first date was found: how long there is data."),
+    "pdp_audit_timestamp_seconds": ((), "When the last audit ended: a whole `pdp audit`, or that of the schedule."),
+    "pdp_audit_problems": (("domain", "stage"), "Differences that the last audit could not explain."),
+    "pdp_audit_not_checked": (("domain", "stage"), "1 for a stage that the last audit could not look at."),
     "pdp_dead_letters_total": (
         ("topic",),
         "Dead letters that the topic ever had. Look at some with `pdp dlq peek`, mend the cause, `pdp dlq redrive`.",
@@ -98,6 +99,8 @@ def of_partitions(catalog: Catalog, rows: Sequence[Partition], now: datetime) ->
     for row in rows:
         if row.processed_at is not None:
             loaded[row.domain] = max(row.processed_at, loaded.get(row.domain, row.processed_at))
+    if found := [row.created_at for row in rows if row.created_at is not None]:
+        yield family("pdp_first_date_found_timestamp_seconds", [((), min(found).timestamp())])
     yield family("pdp_last_load_timestamp_seconds", (((name,), at.timestamp()) for name, at in loaded.items()))
 
 
@@ -117,7 +120,7 @@ def of_coverage(report: CoverageReport) -> Iterator[Metric]:
 
 
 def of_audit(last: LastAudit | None) -> Iterator[Metric]:
-    """Yield what the last whole audit found; nothing if there was none."""
+    """Yield what the last audit found; nothing if there was none."""
     if last is None:
         return
     yield family("pdp_audit_timestamp_seconds", [((), last.at.timestamp())])

@@ -25,7 +25,7 @@ def test_a_whole_audit_is_kept_a_narrowed_one_is_not_and_a_full_disk_is_a_warnin
         ("orders", Stage.SILVER, 0, True)
     ]
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise TransientError("The disk is full.")
 
     monkeypatch.setattr(last_audit, "save", full)

@@ -39,6 +39,7 @@ orders: silver/orders (run daily, deltalake+spark) <- bronze/orders [{SILVER} re
 orders: gold/orders (run daily, deltalake+spark) <- silver/orders [{GOLD}]
 orders: gold/orders_by_restaurant (run daily, deltalake+spark) <- silver/orders [{GOLD}]
 orders: snowflake/orders (run daily, snowflake) <- gold/orders, gold/orders_by_restaurant [{WAREHOUSE}]
+platform: platform/audit (run, python)
 platform: platform/domains (external, yaml) [every_domain_runs]
 restaurants: postgres/restaurants (external, postgres+table)
 restaurants: kafka/raw-restaurants (external, json+kafka) <- postgres/restaurants
@@ -53,6 +54,7 @@ users: bronze/users (external daily, parquet) <- kafka/raw-users [no_offset_gap]
 users: silver/users (run daily, deltalake+spark) <- bronze/users [{SILVER} volume]
 users: gold/users (run daily, deltalake+spark) <- silver/users [{GOLD}]
 users: snowflake/users (run daily, snowflake) <- gold/users [{WAREHOUSE}]
+job audit: platform/audit
 job data_pipeline_events: gold/events, gold/events_funnel, silver/events, snowflake/events
 job data_pipeline_orders: gold/orders, gold/orders_by_restaurant, silver/orders, snowflake/orders
 job data_pipeline_restaurants: gold/restaurants, silver/restaurants, snowflake/restaurants
@@ -62,6 +64,7 @@ job maintenance_orders: maintenance/orders
 job maintenance_platform: maintenance/platform
 job maintenance_restaurants: maintenance/restaurants
 job maintenance_users: maintenance/users
+schedule audit_daily: 0 9 * * * UTC RUNNING
 schedule data_pipeline_events_daily: 0 6 * * * UTC RUNNING
 schedule data_pipeline_orders_daily: 0 6 * * * UTC RUNNING
 schedule data_pipeline_restaurants_daily: 0 6 * * * UTC RUNNING

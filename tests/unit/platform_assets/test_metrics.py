@@ -73,6 +73,7 @@ def test_freshness_is_how_late_the_due_date_is_and_when_the_newest_done_one_ende
     ended = datetime(2026, 11, 20, tzinfo=UTC).timestamp()
     assert found["pdp_newest_done_date_timestamp_seconds"] == {("orders",): ended}
     assert found["pdp_last_load_timestamp_seconds"] == {("orders",): NOW.timestamp() - 3600}
+    assert found["pdp_first_date_found_timestamp_seconds"] == {(): (NOW - timedelta(days=9)).timestamp()}
 
 
 def test_a_gap_is_counted_and_before_the_first_look_nothing_is_said() -> None:
@@ -86,7 +87,9 @@ def test_a_gap_is_counted_and_before_the_first_look_nothing_is_said() -> None:
 
 def test_the_last_audit_is_kept_in_the_lake_and_one_that_saw_nothing_is_not(tmp_path: Path) -> None:
     lake = Lake(Settings(lake_uri=str(tmp_path)))
-    last_audit.save(lake, report(StageResult(Stage.BRONZE, "orders", not_checked="Kafka does not answer")), NOW)
+    last_audit.save(
+        lake, report(StageResult(Stage.BRONZE, "orders", not_checked="Kafka does not answer")), NOW, began_at=NOW
+    )
     assert (last_audit.load(lake), list(tmp_path.iterdir())) == (None, [])
     lost = Problem(Stage.BRONZE, "orders", None, Kind.LOST, 7)
     wrong = Equation("rows", 3, {"kept": 2})
@@ -98,6 +101,7 @@ def test_the_last_audit_is_kept_in_the_lake_and_one_that_saw_nothing_is_not(tmp_
             StageResult(Stage.SILVER, "orders", date(2026, 11, 20), not_checked="the lake did not answer"),
         ),
         NOW,
+        began_at=NOW,
     )
     found = values(families.of_audit(last_audit.load(lake)))
     assert found["pdp_audit_timestamp_seconds"] == {(): NOW.timestamp()}
