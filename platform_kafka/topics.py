@@ -1,7 +1,7 @@
-"""Topic, dead-letter topic and subject names, and the settings that each topic is created with.
+"""The settings that each topic is created with, the topics and the subject of a domain, and the login at Kafka.
 
-Add a platform topic here; a domain's own topic follows from domains.yaml. Talking to a broker belongs to the
-producers and the sink.
+Add a platform topic to `topic_specs`, its name to `platform_core.domain.topic_names`; a domain's own topic follows from
+domains.yaml. Talking to a broker belongs to the producers and the sink.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from platform_core.domain import topic_names
 from platform_core.errors import ConfigurationError
 from platform_kafka.tls import kafka_files
 
@@ -26,14 +27,14 @@ DLQ_MAX_MESSAGE_BYTES = 5 * 1_048_576
 DLQ_RETENTION_DAYS = 30
 LEDGER_RETENTION_DAYS = 30
 
-# Kafka drops whole segments, so that a letter can outlive its 30 days by the week after which a segment is closed;
-# what says that it was sent back must outlive the letter, or it would be sent twice.
+# Kafka drops whole segments, so that a dead letter can outlive its 30 days by the week after which a segment is
+# closed; what says that it was sent back must outlive it, or it would be sent twice.
 REDRIVEN_RETENTION_DAYS = 60
 
 SINK_GROUP = "s3-sink-consumer"
-PROCESSED_EVENTS = "processed-events"
-SCHEMA_CHANGES = "schema-changes"
-PIPELINE_ALERTS = "pipeline-alerts"
+PROCESSED_EVENTS = topic_names.PROCESSED_EVENTS
+SCHEMA_CHANGES = topic_names.SCHEMA_CHANGES
+PIPELINE_ALERTS = topic_names.PIPELINE_ALERTS
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,17 @@ class TopicSpec:
 
 def dlq_name(domain: Domain) -> str:
     """Name of the domain's dead-letter topic."""
-    return f"dlq-{domain.topic.name}"
+    return topic_names.dead_letter_topic(domain.topic.name)
 
 
 def parked_name(domain: Domain) -> str:
-    """Name of the topic for letters that were refused too often to be sent back by themselves."""
-    return f"{dlq_name(domain)}-parked"
+    """Name of the topic for dead letters that were refused too often to be sent back by themselves."""
+    return topic_names.parked_topic(domain.topic.name)
 
 
 def redriven_name(domain: Domain) -> str:
-    """Name of the topic that says which letters were sent back or parked."""
-    return f"{dlq_name(domain)}-redriven"
+    """Name of the topic that says which dead letters were sent back or parked."""
+    return topic_names.redriven_topic(domain.topic.name)
 
 
 def subject_name(domain: Domain) -> str:

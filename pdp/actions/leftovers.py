@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from platform_core.counted import counted
+from platform_core.domain.topic_names import DLQ_PREFIX, PLATFORM_TOPICS, topics_beside
 from platform_core.errors import PlatformError, TransientError
 
 if TYPE_CHECKING:
@@ -110,11 +111,11 @@ def _children(lake: Lake, folder: str) -> list[str]:
 
 def _topics(settings: Settings, owned: Collection[str]) -> Iterator[Leftover]:
     from platform_kafka.reader import OperatorKafka
-    from platform_kafka.topics import PIPELINE_ALERTS, PROCESSED_EVENTS, SCHEMA_CHANGES, SINK_GROUP
+    from platform_kafka.topics import SINK_GROUP
 
-    ours = {PIPELINE_ALERTS, PROCESSED_EVENTS, SCHEMA_CHANGES}
+    ours = set(PLATFORM_TOPICS)
     for name in owned:
-        ours |= {name, *(f"dlq-{name}{kind}" for kind in ("", "-parked", "-redriven"))}
+        ours |= {name, *topics_beside(name)}
     with OperatorKafka(settings) as kafka:
         names = [name for name in kafka.topics if name not in ours]
         partitions = [tp for name in names for tp in kafka.partitions(name)]
@@ -123,7 +124,7 @@ def _topics(settings: Settings, owned: Collection[str]) -> Iterator[Leftover]:
         for name in names:
             offsets = [tp for tp in committed if tp[0] == name]
             # A shared cluster has topics of others; the sink's commits tell whose a topic of another name was.
-            if offsets or name.startswith(("raw-", "dlq-")):
+            if offsets or name.startswith(("raw-", DLQ_PREFIX)):
                 records = sum(bounds[tp].records for tp in kafka.partitions(name))
                 yield Leftover("topic", name, counted(records, "record"))
             if offsets:

@@ -19,14 +19,13 @@ from pdp.environment import Platform
 from pdp.output import TableColumn
 from platform_core.counted import counted
 from platform_kafka.records import headers_of, kafka_datetime
-from platform_kafka.topics import SINK_GROUP, dlq_name, parked_name, redriven_name, topic_specs
+from platform_kafka.topics import DAY_MS, SINK_GROUP, dlq_name, parked_name, redriven_name, topic_specs
 
 if TYPE_CHECKING:
     from platform_core.domain.catalog import Catalog
     from platform_kafka.reader import OperatorKafka
     from platform_kafka.records import Message
 
-DAY_MS = 86_400_000
 FOREIGN = "foreign"
 
 

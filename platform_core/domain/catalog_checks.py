@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from platform_core.domain.bronze_schema import PLATFORM_COLUMNS
+from platform_core.domain.topic_names import DLQ_PREFIX, PLATFORM_TOPICS
 from platform_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ _RESERVED_TEXT = (
 RESERVED_WORDS = frozenset(_RESERVED_TEXT.split())
 _SCHEMAS_OF_OTHERS = ("platform", "information_schema", "public")
 _METADATA = "pipeline-metadata"
-_TOPICS_OF_THE_PLATFORM = ("processed-events", "pipeline-alerts")
 
 
 def mistakes(domain: Domain) -> Iterator[Complaint]:
@@ -108,7 +108,7 @@ def _reserved_names(domain: Domain) -> Iterator[Complaint]:
             yield f"{layer}.bucket", f"`{_METADATA}` is the platform's own; choose another name"
     if domain.warehouse_schema.lower() in (*RESERVED_WORDS, *_SCHEMAS_OF_OTHERS):
         yield "warehouse_schema", f"`{domain.warehouse_schema}` is reserved in the warehouse; choose another name"
-    if domain.topic.name in _TOPICS_OF_THE_PLATFORM or domain.topic.name.startswith("dlq-"):
+    if domain.topic.name in PLATFORM_TOPICS or domain.topic.name.startswith(DLQ_PREFIX):
         yield "topic.name", f"`{domain.topic.name}` is a topic of the platform; choose another name"
     for table, keys in domain.gold.tables.items():
         for name in (table, *keys):

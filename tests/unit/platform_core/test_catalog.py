@@ -14,6 +14,7 @@ from platform_core.domain.catalog import load_catalog
 from platform_core.domain.catalog_checks import refuse_unreadable
 from platform_core.domain.plugin import load_aggregation, load_transform
 from platform_core.domain.source import PostgresCdc
+from platform_core.domain.topic_names import PLATFORM_TOPICS
 from platform_core.errors import ConfigurationError
 from platform_core.settings import REPOSITORY
 
@@ -92,7 +93,7 @@ def test_a_mistake_names_file_domain_and_key(tmp_path: Path, change: dict[str, o
     [
         ("topic", {"partitions": True}, r"key `topic\.partitions`: .*valid integer"),
         ("topic", {"name": "dlq-raw-events"}, "key `topic.name`: `dlq-raw-events` is a topic of the platform"),
-        ("topic", {"name": "processed-events"}, "is a topic of the platform"),
+        *(("topic", {"name": name}, f"`{name}` is a topic of the platform") for name in PLATFORM_TOPICS),
         ("bronze", {"bucket": "pipeline-metadata"}, "key `bronze.bucket`: `pipeline-metadata` is the platform's own"),
         ("bronze", {"prefix": "../x"}, r"key `bronze\.prefix`"),
         ("bronze", {"prefix": ""}, r"key `bronze\.prefix`"),
