@@ -25,7 +25,7 @@ from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.lake import Lake
 
 MEMORY_LIMIT = "1GB"
-PLACE = tuple(file_offsets.OFFSET_COLUMNS.names)
+PLACE = tuple(file_offsets.OFFSETS.names)
 
 
 @contextmanager

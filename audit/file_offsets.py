@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audit.collected_offsets import collect
+from platform_core.domain.bronze_schema import OFFSET_COLUMNS
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PlatformError, TransientError
 from platform_core.lake.lake import BronzeFile, Lake
@@ -25,8 +26,7 @@ from platform_kafka.formats.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges, Range
 from platform_kafka.records import TopicPartition
 
-OFFSET_COLUMNS = pa.schema([("_topic", pa.string()), ("_partition", pa.int32()), ("_offset", pa.int64())])
-"""The columns that every file of the sink has, and that no row leaves empty."""
+OFFSETS = pa.schema([(column.name, column.type) for column in OFFSET_COLUMNS])
 
 PARALLEL_READS = 8
 """An object store answers after 30 to 60 ms, so that 8 side by side are 130 to 260 files a second."""
@@ -130,7 +130,7 @@ def reading(lake: Lake, name: str) -> Iterator[None]:
         raise TransientError(f"Reading `{lake.uri(name)}` failed: {error}. Try again.") from error
 
 
-def read_columns(lake: Lake, name: str, schema: pa.Schema = OFFSET_COLUMNS) -> pa.Table:
+def read_columns(lake: Lake, name: str, schema: pa.Schema = OFFSETS) -> pa.Table:
     """Read columns of one Bronze file; contract columns that it lacks are left out.
 
     Raises:
@@ -140,16 +140,16 @@ def read_columns(lake: Lake, name: str, schema: pa.Schema = OFFSET_COLUMNS) -> p
     """
     with reading(lake, name):
         with pq.ParquetFile(lake.path(name), filesystem=lake.filesystem) as file:
-            fields = [field for field in schema if field.name in {*file.schema_arrow.names, *OFFSET_COLUMNS.names}]
+            fields = [field for field in schema if field.name in {*file.schema_arrow.names, *OFFSETS.names}]
             table = file.read([field.name for field in fields])
             metadata = file.schema_arrow.metadata
         table = table.select([field.name for field in fields]).cast(pa.schema(fields)).replace_schema_metadata(metadata)
-    if any(table.column(name).null_count for name in OFFSET_COLUMNS.names):
+    if any(table.column(name).null_count for name in OFFSETS.names):
         raise UnreadableFileError("a row has no topic, partition or offset")
     return table
 
 
-def unreadable_files(lake: Lake, names: Collection[str], schema: pa.Schema = OFFSET_COLUMNS) -> dict[str, str]:
+def unreadable_files(lake: Lake, names: Collection[str], schema: pa.Schema = OFFSETS) -> dict[str, str]:
     """Read files one by one, and return those that are damaged or none of the sink's, and why.
 
     Raises:

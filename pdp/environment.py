@@ -36,9 +36,9 @@ class Platform:
     def catalog(self) -> Catalog:
         """The domains; each whose entry has a mistake is named, and left out."""
         from pdp import output
-        from platform_core.domain.catalog import load_catalog
+        from platform_core.domain.catalog import configured_catalog
 
-        catalog = load_catalog(self.settings.domains_file)
+        catalog = configured_catalog(self.settings)
         for name, error in catalog.broken.items():
             output.note(f"warning: domain `{name}` cannot run and is left out. {error}")
         return catalog

@@ -26,7 +26,7 @@ from platform_assets.schedules import audit_schedule, daily_schedule, maintenanc
 from platform_assets.sensors.discovery_sensor import discovery_sensor
 from platform_assets.sensors.offset_coverage import coverage_sensor
 from platform_assets.sensors.watch import watch_sensor
-from platform_core.domain.catalog import Catalog, Domain, load_catalog
+from platform_core.domain.catalog import Catalog, Domain, configured_catalog
 from platform_core.domain.catalog_checks import refuse_unreadable
 from platform_core.errors import TransientError
 from platform_core.lake.store_access import store_access
@@ -99,5 +99,5 @@ def defs() -> dg.Definitions:
     """The definitions of the catalog that `DOMAINS_FILE` names."""
     settings = environment()
     _check_store(settings)
-    catalog = load_catalog(settings.domains_file, settings.partitions_start_date)
+    catalog = configured_catalog(settings)
     return build_defs(catalog.checked(refuse_unreadable), settings)

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         "PLAIN", description="SASL mechanism of the Kafka clients"
     )
-    kafka_username: str = Field("app", description="User of producers and sink")
+    kafka_username: str = Field("app", description="As whom this process asks Kafka")
     kafka_password: SecretStr = Field(SecretStr(""), description="Password of KAFKA_USERNAME")
     kafka_admin_username: str = Field("admin", description="User that creates topics")
     kafka_admin_password: SecretStr = Field(SecretStr(""), description="Password of KAFKA_ADMIN_USERNAME")
@@ -116,7 +116,7 @@ class Settings(BaseSettings):
         1_048_576, ge=1024, description="A value larger than this goes to the DLQ, in bytes"
     )
     sink_max_refused_ratio: float = Field(
-        0.5, gt=0, le=1, description="Share of a topic's last 1,000 records whose refusal stops the sink; 1 is never"
+        0.5, gt=0, le=1, description="Share of a topic's last 1,000 records whose refusal pauses it; 1 is never"
     )
     sink_max_future_hours: float = Field(
         24.0, ge=0, description="A record dated later than now plus this goes to the DLQ, in hours"
@@ -135,7 +135,7 @@ class Settings(BaseSettings):
         None, ge=0, le=65535, description="Port of that endpoint, 0 for any free one; no endpoint when empty"
     )
 
-    cdc_poll_interval_seconds: float = Field(30.0, gt=0, description="Pause between two polls of orders")
+    cdc_poll_interval_seconds: float = Field(30.0, gt=0, description="Pause between two polls of a table")
     cdc_watermark_alarm_seconds: float = Field(
         300.0, gt=0, description="An open transaction that holds a watermark back for longer raises an alarm"
     )
@@ -221,8 +221,7 @@ class Settings(BaseSettings):
 
     plaintext_hosts: str = Field(
         "",
-        description="Hosts that may be spoken to without TLS, comma separated, as db.lan or .corp.lan; loopback,"
-        " private addresses, names without a dot and Kubernetes services always may",
+        description="Hosts for which TLS is not asked, as `db.lan, .corp.lan`, besides private ones and Kubernetes'",
     )
 
     slack_webhook_url: SecretStr | None = Field(

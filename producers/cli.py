@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from platform_core.domain.catalog import Catalog, load_catalog
+from platform_core.domain.catalog import Catalog, configured_catalog
 from platform_core.domain.source import PostgresSnapshot, PostgresTable
 from platform_core.errors import ConfigurationError
 from platform_core.settings import settings
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the process's exit code."""
     try:
-        catalog = load_catalog(settings().domains_file)
+        catalog = configured_catalog(settings())
     except ConfigurationError as error:
         print(f"error: {error.message}", file=sys.stderr)  # noqa: T201 - a person reads this line
         return EXIT_MISCONFIGURED
@@ -91,7 +91,7 @@ def _check_contracts(parsed: argparse.Namespace) -> dict[str, Any]:
     from platform_core.domain.released_contracts import check_release
 
     catalog = (
-        load_catalog(settings().domains_file)
+        configured_catalog(settings())
         .checked(refuse_unreadable)
         .checked(lambda domain: domain.gold_tables)
         .require_whole()
@@ -107,7 +107,7 @@ def _check_contracts(parsed: argparse.Namespace) -> dict[str, Any]:
 def _release_contracts(parsed: argparse.Namespace) -> dict[str, Any]:
     from platform_core.domain.released_contracts import release
 
-    catalog = load_catalog(settings().domains_file).require_whole()
+    catalog = configured_catalog(settings()).require_whole()
     releases = [release(domain) for domain in catalog]
     return {
         "command": "release-contracts",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from platform_core import log_lines
-from platform_core.domain.catalog import Catalog, load_catalog
+from platform_core.domain.catalog import Catalog, configured_catalog
 from platform_core.errors import ConfigurationError, PlatformError
 from platform_core.settings import Settings, settings
 
@@ -74,4 +74,4 @@ class CommandLine:
 def environment() -> tuple[Settings, Catalog]:
     """Return the settings and the domains that the environment names."""
     configured = settings()
-    return configured, load_catalog(configured.domains_file)
+    return configured, configured_catalog(configured)

@@ -17,7 +17,7 @@ from contextlib import closing
 
 from platform_core import log_lines
 from platform_core.clock import SystemClock
-from platform_core.domain.catalog import Catalog, Domain, load_catalog
+from platform_core.domain.catalog import Catalog, Domain, configured_catalog
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.alerts import AlertKind
 from platform_core.lake.lake import Lake
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, stop: threading.Event) -> bool:
     config, clock = settings(), SystemClock()
-    catalog = load_catalog(config.domains_file, config.partitions_start_date)
+    catalog = configured_catalog(config)
     names = options.domains.split(",") if options.domains else catalog.names
     domains = [catalog[name.strip()] for name in names]
     lake = Lake(config)

@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
-from platform_core.domain.bronze_schema import PLATFORM_COLUMNS, bronze_schema
+from platform_core.domain.bronze_schema import OFFSET_COLUMNS, bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Contract
 from platform_core.errors import PermanentError, TransientError
@@ -110,7 +110,7 @@ def bronze_size(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> 
 def _not_of_the_sink(name: str, footer: pq.FileMetaData) -> str:
     """Return why the Parquet file of this name is not as the sink wrote it; empty when nothing tells so."""
     columns = set(footer.schema.to_arrow_schema().names)
-    if missing := [column.name for column in PLATFORM_COLUMNS if column.name not in columns]:
+    if missing := [column.name for column in OFFSET_COLUMNS if column.name not in columns]:
         return f"is none of the sink's: it has no column `{missing[0]}`"
     try:
         named = BronzeFooter.from_metadata(footer.metadata)

@@ -16,7 +16,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from platform_core.domain.catalog import Domain, load_catalog
+from platform_core.domain.catalog import Domain, configured_catalog
 from platform_core.domain.catalog_checks import refuse_unreadable
 from platform_core.errors import PlatformError, TransientError
 from platform_core.lake.lake import Lake
@@ -40,7 +40,7 @@ def main(job: str, of_date: OfDate, argv: Sequence[str] | None = None) -> int:
     arguments = _parser(job).parse_args(argv)
     days = sorted({day for group in arguments.date for day in group})
     try:
-        domain = load_catalog(settings().domains_file)[arguments.domain]
+        domain = configured_catalog(settings())[arguments.domain]
         refuse_unreadable(domain)
         lake = Lake(settings())
         lake.store.check(writes=True)

@@ -36,7 +36,7 @@ from infra.embedded.services.spark_history import SparkHistory
 from infra.embedded.services.spark_properties import TOKEN, event_log_properties
 from infra.embedded.services.warehouse import WarehouseService
 from infra.embedded.toolchain.toolchain import Toolchain
-from platform_core.domain.catalog import load_catalog
+from platform_core.domain.catalog import configured_catalog
 from platform_core.lake.store_access import StoreAccess, store_access
 from platform_core.settings import Settings
 
@@ -200,7 +200,7 @@ class Stack:
         if name == _HISTORY and self._event_logs:
             return SparkHistory(folder, self._event_logs, toolchain=self._toolchain, durable=self.durable)
         if name == Kafka.name:
-            catalog = load_catalog(self._config.domains_file) if self._config else None
+            catalog = configured_catalog(self._config) if self._config else None
             return Kafka(folder, toolchain=self._toolchain, durable=self.durable, catalog=catalog)
         classes: dict[str, type[EmbeddedService]] = {
             "schema_registry": SchemaRegistry,

@@ -21,7 +21,7 @@ from audit import last_audit
 from audit.offset_coverage.coverage import Coverage
 from platform_assets.metrics import families
 from platform_core.clock import SystemClock
-from platform_core.domain.catalog import Catalog, load_catalog
+from platform_core.domain.catalog import Catalog, configured_catalog
 from platform_core.lake.lake import Lake
 from platform_core.lake.mount import require_marked
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
@@ -108,7 +108,7 @@ def served(settings: Settings) -> Iterator[None]:
     Raises:
         ConfigurationError: the port cannot be listened on, or there is neither a lake nor a list of domains.
     """
-    catalog = load_catalog(settings.domains_file, settings.partitions_start_date)
+    catalog = configured_catalog(settings)
     kafka = TopicReader(settings, "metrics", answer_seconds=5.0)
     metrics = PlatformMetrics(
         catalog, {"lake": _lake_reader(settings, catalog), "kafka": partial(_read_kafka, kafka, catalog)}

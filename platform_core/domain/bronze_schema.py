@@ -24,6 +24,9 @@ PLATFORM_COLUMNS = (
     pa.field("_extra", pa.string()),
 )
 
+OFFSET_COLUMNS = PLATFORM_COLUMNS[:3]
+"""What every file of the sink has, however old it is, and no row leaves empty: the record that the row was."""
+
 _TYPES: dict[ColumnType, pa.DataType] = {
     ColumnType.STRING: pa.string(),
     ColumnType.INTEGER: pa.int64(),

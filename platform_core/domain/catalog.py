@@ -26,6 +26,7 @@ from platform_core.domain.entry import NAME, Entry, TimeOfDay
 from platform_core.domain.gold_tables import GoldTable, load_gold_tables
 from platform_core.domain.strict_yaml import read_entries
 from platform_core.errors import ConfigurationError
+from platform_core.settings import Settings
 
 BUCKET = r"^[a-z0-9][a-z0-9.-]*$"
 FOLDER = r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*$"
@@ -343,6 +344,15 @@ class Catalog:
         if self.broken:
             raise ConfigurationError("\n".join(self.broken.values()))
         return self
+
+
+def configured_catalog(settings: Settings) -> Catalog:
+    """Return the domains as this process's settings have them: whatever runs takes them from here.
+
+    Raises:
+        ConfigurationError: see `load_catalog`.
+    """
+    return load_catalog(settings.domains_file, settings.partitions_start_date)
 
 
 def load_catalog(path: Path, not_before: date | None = None) -> Catalog:

@@ -30,7 +30,7 @@ from infra.embedded.stack import Stack
 from infra.embedded.toolchain.toolchain import REPOSITORY
 from pdp.actions.group_offsets import lags
 from pdp.commands.audit import show as show_audit
-from platform_core.domain.catalog import Catalog, Domain, load_catalog
+from platform_core.domain.catalog import Catalog, Domain, configured_catalog
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import State
@@ -118,7 +118,7 @@ class Demo:
             stack.__exit__(None, None, None)
 
     def _stages(self, workers: Workers, config: Settings) -> int:
-        catalog, lake = load_catalog(config.domains_file).require_whole(), Lake(config)
+        catalog, lake = configured_catalog(config).require_whole(), Lake(config)
         self.report = {
             "lake": lake.root,
             "warehouse": _warehouse_access(config),

@@ -24,7 +24,7 @@ from infra.embedded.services.kafka_node import ADMIN
 from infra.embedded.services.spark_history import SparkHistory
 from infra.embedded.stack import Stack
 from infra.embedded.toolchain.toolchain import REPOSITORY
-from platform_core.domain.catalog import load_catalog
+from platform_core.domain.catalog import configured_catalog
 from platform_core.settings import Settings, settings
 from platform_kafka.access import SIMULATION, SINK, producer_user
 
@@ -62,7 +62,7 @@ def up(config: Settings, seed: int, store: StoreKind | None = None) -> int:
             workers.start("sink", "sink", kafka_user=SINK, endpoint=True)
             _first_history(workers, seed, reporter)
             workers.start("shop", "simulation", "simulate-shop", kafka_user=SIMULATION)
-            catalog = load_catalog(settings().domains_file)
+            catalog = configured_catalog(settings())
             for name, error in catalog.broken.items():
                 reporter.line(f"`{name}` does not run: {error}")
             for domain in catalog.with_source:

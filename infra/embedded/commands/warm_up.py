@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from platform_core.domain.bronze_schema import bronze_schema
-from platform_core.domain.catalog import load_catalog
+from platform_core.domain.catalog import configured_catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import settings
 from simulation.demonstration import WARM_UP_DOMAIN, warm_up_rows
@@ -30,7 +30,7 @@ def main(root: str) -> int:
     """Take made-up rows of one domain through both Spark jobs, below `root`."""
     config = settings().model_copy(update={"lake_uri": root})
     lake = Lake(config)
-    domain = load_catalog(config.domains_file)[WARM_UP_DOMAIN]
+    domain = configured_catalog(config)[WARM_UP_DOMAIN]
     day = date(2024, 1, 1)
     rows = warm_up_rows(domain, day, ROWS)
     schema = bronze_schema(domain.contract)

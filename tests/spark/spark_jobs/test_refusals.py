@@ -98,6 +98,17 @@ def test_a_pinned_file_that_is_not_what_the_sink_wrote(
     assert sail.lake.delta("silver/users").version() == before
 
 
+def test_a_file_of_before_a_platform_column_came_is_read_with_null(
+    sail: Engine, users: Domain, files: list[str]
+) -> None:
+    complete = bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
+    path = sail.lake.path(files[1])
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["_extra", "_kafka_timestamp"]), path)
+    assert bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files).silver_rows == complete.silver_rows > 0
+    silver = sail.lake.delta("silver/users").to_pyarrow_table()
+    assert 0 < silver["_kafka_timestamp"].null_count < silver.num_rows
+
+
 def test_a_copy_of_another_file_is_named_and_not_published(sail: Engine, users: Domain, files: list[str]) -> None:
     for number, name in enumerate(files):
         table = pq.read_table(sail.lake.path(name), partitioning=None)

@@ -49,10 +49,18 @@ def test_no_secret_shows_in_the_settings(monkeypatch: pytest.MonkeyPatch) -> Non
     settings.cache_clear()
 
 
-def test_env_example_has_every_variable_and_no_other() -> None:
+def test_env_example_has_every_variable_with_its_description_and_no_other() -> None:
     text = (REPOSITORY / ".env.example").read_text()
-    listed = set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", text, re.MULTILINE))
-    assert listed == {name.upper() for name in Settings.model_fields}
+    listed = re.findall(r"^# (.+)\n# ([A-Z][A-Z0-9_]+)=", text, re.MULTILINE)
+    assert {name: said for said, name in listed} == {
+        name.upper(): field.description for name, field in Settings.model_fields.items()
+    }
+
+
+def test_env_example_shows_the_defaults() -> None:
+    text = (REPOSITORY / ".env.example").read_text().replace("/opt/platform", str(REPOSITORY))
+    shown = dict(re.findall(r"^# ([A-Z][A-Z0-9_]+)=(.+)$", text, re.MULTILINE))
+    assert Settings.of(shown) == Settings.of({})
 
 
 @pytest.mark.parametrize(

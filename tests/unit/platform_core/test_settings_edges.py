@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import tomllib
 from collections.abc import Iterator
+from datetime import date
 
 import pytest
 
-from platform_core.settings import REPOSITORY
+from pdp.environment import Platform
+from platform_core.settings import REPOSITORY, settings
+from producers.command_line import environment
 
 EDGES = {
     "infra.docker.bin.daemon-health",
@@ -81,3 +84,11 @@ def test_only_the_edges_read_the_environments_settings() -> None:
 def test_every_way_to_read_them_is_seen(text: str) -> None:
     assert reads_settings(ast.parse(text))
     assert not reads_settings(ast.parse("from platform_core.settings import Settings\ndef f(s: Settings): ..."))
+
+
+def test_the_domains_of_a_process_are_those_of_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARTITIONS_START_DATE", "2026-11-03")
+    settings.cache_clear()
+    assert {domain.start_date for domain in Platform().catalog} == {date(2026, 11, 3)}
+    assert {domain.start_date for domain in environment()[1]} == {date(2026, 11, 3)}
+    settings.cache_clear()
