@@ -28,6 +28,7 @@ from platform_kafka.records import TopicPartition
 from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
 from sink.alerts import SinkAlerts
+from sink.bronze.arrow import leave_pandas_out
 from sink.bronze.store import LakeStore
 from sink.health import sink_health
 from sink.kafka import KafkaBroker, KafkaPublisher
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, handlers=[log_lines.handler()])
+    leave_pandas_out()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -13,14 +13,15 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct
 
 from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Column, ColumnType
 from platform_kafka.formats.wire_format import HEADER_BYTES, schema_id_of
+from sink.record_struct import record_struct
 
 
 class RefusalReason(StrEnum):
@@ -83,8 +84,8 @@ class Decoder:
         self._start_date = domain.start_date
         self._timestamp_name = domain.bronze.timestamp_col
         self._names = frozenset(column.name for column in columns)
-        self._decode_known = _struct_decoder(domain.name, columns, forbid_unknown_fields=True)
-        self._decode_lenient = _struct_decoder(domain.name, columns, forbid_unknown_fields=False)
+        self._decode_known = _values_decoder(domain.name, columns, forbid_unknown_fields=True)
+        self._decode_lenient = _values_decoder(domain.name, columns, forbid_unknown_fields=False)
         self._decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
         self._encode = msgspec.json.Encoder().encode
         by_position = list(enumerate(columns))
@@ -131,7 +132,7 @@ class Decoder:
             body = memoryview(value)[HEADER_BYTES:]
         try:
             return self._typed(key, body, schema_id, now)
-        except _Refused as refused:
+        except RefusedError as refused:
             return Refusal(refused.reason, refused.message, schema_id)
         except msgspec.ValidationError as error:
             return Refusal(RefusalReason.CONTRACT_VIOLATION, _with_path(str(error)), schema_id)
@@ -171,28 +172,28 @@ class Decoder:
         if reread or text.count(b'":') != names or _SPACE_AFTER_STRING(text):
             _refuse_doubled_names(text, "$")
         for i, column in self._scalars:
-            values[i] = _scalar_text(column, values[i])
+            values[i] = scalar_text(column, values[i])
         for i, name in self._timestamps:
             moment = values[i]
             if moment is not None and moment.tzinfo is not UTC:
                 try:
                     values[i] = moment.astimezone(UTC)
                 except OverflowError:
-                    raise _Refused(
+                    raise RefusedError(
                         RefusalReason.CONTRACT_VIOLATION,
                         f"The time in UTC is outside the years 1 to 9999 - at `$.{name}`",
                     ) from None
         moment = values[self._timestamp]
         day = moment.date()
         if day < self._start_date or moment - now > self._max_future:
-            raise _Refused(
+            raise RefusedError(
                 RefusalReason.TIMESTAMP_OUT_OF_RANGE,
                 f"{moment.isoformat()} is before {self._start_date}, the domain's start date, or more than"
                 f" {self._max_future} after now (`SINK_MAX_FUTURE_HOURS`) - at `$.{self._timestamp_name}`",
             )
         for i, name in self._versions:
             if values[i] is not None and values[i] - now > self._max_future:
-                raise _Refused(
+                raise RefusedError(
                     RefusalReason.TIMESTAMP_OUT_OF_RANGE,
                     f"{values[i].isoformat()} is more than {self._max_future} after now (`SINK_MAX_FUTURE_HOURS`); the"
                     f" latest wins, and nothing would ever be later - at `$.{name}`",
@@ -203,7 +204,7 @@ class Decoder:
         """Return the decoded fields and the text of the unknown ones of a record that is newer or writes 1.0 for 1.
 
         None stands for a record that is wrong. Telling them apart costs a second parse, which other records never pay.
-        The fields come with their number, see `_struct_decoder`.
+        The fields come with their number, see `_values_decoder`.
         """
         fields = self._decode_fields(body)
         integers = {
@@ -223,7 +224,9 @@ def key_text(key: bytes) -> str:
     return key.decode("utf-8", "backslashreplace")
 
 
-class _Refused(Exception):
+class RefusedError(Exception):
+    """A record is refused: what `Decoder.decode` returns as a `Refusal`."""
+
     def __init__(self, reason: RefusalReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
@@ -238,16 +241,21 @@ def _nested_text(column: Column, raw: Raw | None) -> str | None:
             return None
         text = "null"
     if text[0] != ("{" if column.type is ColumnType.JSON_OBJECT else "["):
-        raise _Refused(RefusalReason.CONTRACT_VIOLATION, f"Expected `{column.type}` - at `$.{column.name}`")
+        raise RefusedError(RefusalReason.CONTRACT_VIOLATION, f"Expected `{column.type}` - at `$.{column.name}`")
     return text
 
 
-def _scalar_text(column: Column, raw: Raw | None) -> str | None:
+def scalar_text(column: Column, raw: Raw | None) -> str | None:
+    """Return the text of a string, a number or a boolean, None for null.
+
+    Raises:
+        RefusedError: it is an object or an array.
+    """
     text = None if raw is None else str(memoryview(raw), "utf-8")
     if text is None or text == "null":
         return None
     if text[0] in "{[":
-        raise _Refused(
+        raise RefusedError(
             RefusalReason.CONTRACT_VIOLATION, f"Expected `string | number | boolean | null` - at `$.{column.name}`"
         )
     return msgspec.json.decode(text, type=str) if text[0] == '"' else text
@@ -271,7 +279,7 @@ def _refuse_doubled_names(text: bytes | str, path: str) -> None:
         names = [name for name, _ in pairs]
         if len(set(names)) < len(names):
             doubled = next(name for name, count in Counter(names).items() if count > 1)
-            raise _Refused(RefusalReason.MALFORMED_JSON, f"The name is there twice - at `{path}.{doubled[:100]}`")
+            raise RefusedError(RefusalReason.MALFORMED_JSON, f"The name is there twice - at `{path}.{doubled[:100]}`")
 
     json.loads(text, object_pairs_hook=keep, parse_int=str, parse_float=str)
 
@@ -321,19 +329,11 @@ def _with_path(message: str) -> str:
     return f"{message} - at `$`"
 
 
-def _struct_decoder(
+def _values_decoder(
     domain: str, columns: tuple[Column, ...], *, forbid_unknown_fields: bool
 ) -> Callable[[bytes | memoryview], tuple[list[Any], int]]:
     """Return a decoder of a JSON object to a value for each column, and to the number of columns that are there."""
-    # Field names are positions, because a property may have a name that is no Python identifier.
-    struct = msgspec.defstruct(
-        f"{domain}_value",
-        [(f"c{i}", *_type_and_default(column)) for i, column in enumerate(columns)],
-        rename={f"c{i}": column.name for i, column in enumerate(columns)},
-        forbid_unknown_fields=forbid_unknown_fields,
-        kw_only=True,
-        gc=False,
-    )
+    struct = record_struct(domain, columns, forbid_unknown_fields=forbid_unknown_fields)
     decode, astuple = msgspec.json.Decoder(struct).decode, msgspec.structs.astuple
     count = len(columns)
 
@@ -344,32 +344,3 @@ def _struct_decoder(
         return [None if field is UNSET else field for field in fields], count - absent
 
     return values
-
-
-_TYPES: dict[ColumnType, Any] = {
-    ColumnType.STRING: str,
-    ColumnType.INTEGER: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)],
-    ColumnType.NUMBER: float,
-    ColumnType.BOOLEAN: bool,
-    ColumnType.TIMESTAMP: Annotated[datetime, Meta(tz=True)],
-    ColumnType.DATE: date,
-}
-
-
-def _type_and_default(column: Column) -> tuple[Any] | tuple[Any, object]:
-    if column.type.is_nested or column.any_scalar:
-        # Null is recognised afterwards: a union with Raw is not allowed.
-        return (Raw, UNSET) if column.nullable else (Raw,)
-    if column.type is ColumnType.DECIMAL:
-        kind: Any = Annotated[str, Meta(pattern=_decimal_pattern(column))]
-    elif column.min_length:
-        kind = Annotated[str, Meta(min_length=column.min_length)]
-    else:
-        kind = _TYPES[column.type]
-    return (kind | None | UnsetType, UNSET) if column.nullable else (kind,)
-
-
-def _decimal_pattern(column: Column) -> str:
-    whole = f"[0-9]{{1,{column.precision - column.scale}}}" if column.precision > column.scale else "0"
-    fraction = rf"(\.[0-9]{{1,{column.scale}}})?" if column.scale else ""
-    return rf"^-?{whole}{fraction}\Z"

@@ -12,24 +12,25 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from platform_core.clock import Clock
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
-from platform_kafka.records import Message, TopicPartition, kafka_timestamp
+from platform_kafka.records import Message, TopicPartition
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
 from sink.alerts import SinkAlerts
+from sink.batch_decoding import BatchDecoder
 from sink.broker import Broker, Publisher
 from sink.bronze.files import PendingFiles
 from sink.bronze.journal import Journal
 from sink.bronze.recovery import Recovery
 from sink.bronze.store import Store
 from sink.bronze.writer import Writer
-from sink.buffer import Buffers, Row
+from sink.buffer import Buffers
 from sink.commits import Commits
-from sink.decoding import Decoder, Record, Refusal
 from sink.flush_requests import FlushRequests
 from sink.ledger import Ledger
 from sink.membership import Membership
@@ -83,7 +84,7 @@ class Sink:
         self._clock = clock
         self._budget_bytes = settings.sink_max_buffered_bytes
         future = timedelta(hours=settings.sink_max_future_hours)
-        self._decoders = {d.topic.name: Decoder(d, settings.sink_max_record_bytes, future) for d in domains}
+        self._decoders = {d.topic.name: BatchDecoder(d, settings.sink_max_record_bytes, future) for d in domains}
         self._limit = RefusalLimit(settings.sink_max_refused_ratio)
         self._dead_letters = DeadLetters(publisher, domains)
         self._ledger = Ledger(publisher)
@@ -276,36 +277,33 @@ class Sink:
             self._files.store_answered(None, now)
 
     def _take_all(self, messages: Sequence[Message], now: float) -> None:
-        by_topic: dict[str, list[tuple[Message, Record | Refusal | None]]] = {}
+        by_topic: dict[str, list[tuple[TopicPartition, list[Message]]]] = {}
+        for tp, run in groupby(messages, key=lambda message: (message.topic(), message.partition())):
+            if tp[0] not in self.paused_topics and tp in self._offsets.owned:
+                by_topic.setdefault(tp[0], []).append((tp, list(run)))
         wall = self._clock.now()
-        for message in messages:
-            topic = message.topic()
-            if topic not in self.paused_topics and (topic, message.partition()) in self._offsets.owned:
-                by_topic.setdefault(topic, []).append((message, self._decode(message, wall)))
-        for topic, outcomes in by_topic.items():
-            reasons = [str(outcome.reason) if isinstance(outcome, Refusal) else None for _, outcome in outcomes]
-            if (problem := self._limit.exceeded(topic, reasons)) is not None:
-                self.paused_topics.add(topic, problem)
-                continue
-            self.metrics.took(topic, len(outcomes), sum(len(message.value() or b"") for message, _ in outcomes))
-            for message, outcome in outcomes:
-                self._take(message, outcome, now)
+        for topic, runs in by_topic.items():
+            self._take(topic, runs, wall, now)
 
-    def _decode(self, message: Message, wall: datetime) -> Record | Refusal | None:
-        """The decoded record, or why it is refused; None if Bronze has it already."""
-        if self._recovery.holds(message):
-            return None
-        return self._decoders[message.topic()].decode(message.key(), message.value(), wall)
-
-    def _take(self, message: Message, outcome: Record | Refusal | None, now: float) -> None:
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        self._offsets.advance((topic, partition), offset)
-        if isinstance(outcome, Refusal):
-            self.metrics.refuse(message, outcome)
-            self._dead_letters.send(message, outcome)
-        elif outcome is not None:
-            row = Row(partition, offset, kafka_timestamp(message), outcome)
-            self._buffers.add(topic, row, len(message.value() or b""), now)
+    def _take(
+        self, topic: str, runs: Sequence[tuple[TopicPartition, list[Message]]], wall: datetime, now: float
+    ) -> None:
+        """Take messages of one topic, each run of one Kafka partition; none if too many of them are refused."""
+        messages = [message for _, run in runs for message in run]
+        unknown = self._recovery.unknown(messages)
+        decoded = self._decoders[topic].decode(unknown, wall)
+        reasons = [None] * (len(messages) - len(unknown)) + decoded.reasons
+        if (problem := self._limit.exceeded(topic, reasons)) is not None:
+            self.paused_topics.add(topic, problem)
+            return
+        self.metrics.took(topic, len(messages), sum(len(message.value() or b"") for message in messages))
+        for tp, run in runs:
+            self._offsets.advance(tp, *(message.offset() for message in run))
+        for message, refusal in decoded.refused:
+            self.metrics.refuse(message, refusal)
+            self._dead_letters.send(message, refusal)
+        for day, rows in decoded.by_day.items():
+            self._buffers.add(topic, day, rows, now)
 
     def _write_sealed(self, now: float, seconds: float | None = None) -> None:
         # What is written although the group has given the partitions to another one is stored twice.

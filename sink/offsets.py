@@ -48,25 +48,26 @@ class Offsets:
             self._positions.pop(tp, None)
             self._committed.pop(tp, None)
 
-    def advance(self, tp: TopicPartition, offset: int) -> bool:
-        """Note that the record at `offset` was taken.
+    def advance(self, tp: TopicPartition, *offsets: int) -> bool:
+        """Note that the records at some offsets were taken, in this order.
 
         Returns:
-            False if the partition is not owned: its new owner reads the record, and this process must not
-            keep it.
+            False if the partition is not owned: its new owner reads the records, and this process must not
+            keep them.
         """
-        try:
-            position = self._positions[tp]
-        except KeyError:
+        if tp not in self._positions:
             return False
-        if position is None:
-            self._committed.setdefault(tp, offset)  # the group starts here, so this much is committed
-        elif offset < position:
-            # The topic was deleted and made anew, or its log was truncated. Holding the old offset would
-            # leave the new records uncommitted until the old number is passed, maybe days later.
-            log.warning("offset_went_back topic=%s partition=%d from=%d to=%d", *tp, position, offset)
-            self._committed.pop(tp, None)
-        self._positions[tp] = offset + 1
+        position = self._positions[tp]
+        for offset in offsets:
+            if position is None:
+                self._committed.setdefault(tp, offset)  # the group starts here, so this much is committed
+            elif offset < position:
+                # The topic was deleted and made anew, or its log was truncated. Holding the old offset would
+                # leave the new records uncommitted until the old number is passed, maybe days later.
+                log.warning("offset_went_back topic=%s partition=%d from=%d to=%d", *tp, position, offset)
+                self._committed.pop(tp, None)
+            position = offset + 1
+        self._positions[tp] = position
         return True
 
     def reached(self, tp: TopicPartition, end: int) -> None:

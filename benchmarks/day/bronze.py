@@ -20,15 +20,15 @@ from simulation.history.orders_day import make_orders, orders_for
 from simulation.world import World
 from sink.bronze.file import PendingFile
 from sink.bronze.writer import Writer
-from sink.buffer import Buffer, Row, SealReason
+from sink.buffer import Buffer, SealReason
 from sink.decoding import Decoder, Refusal
+from sink.rows import Rows
 
 SEED = 7
 FLUSH_ROWS = 1_000
 """The sink's default: a busy minute becomes several files."""
 
 _SCHEMA_ID = 7
-_ROW_BYTES = 500
 
 
 @dataclass
@@ -53,21 +53,21 @@ def write_day(lake: Lake, domain: Domain, day: date, events: int, seconds_a_file
         seconds_a_file: How often the sink flushes.
     """
     midnight = datetime.combine(day, time(), UTC)
-    intervals: dict[int, list[Row]] = defaultdict(list)
-    for row in _rows(domain, day, events):
-        assert row.timestamp is not None
-        intervals[(row.timestamp // 1_000_000 - int(midnight.timestamp())) // seconds_a_file].append(row)
+    rows = _rows(domain, day, events)
+    intervals: dict[int, list[int]] = defaultdict(list)
+    for row, at in enumerate(rows.timestamps):
+        assert at is not None
+        intervals[(at // 1_000_000 - int(midnight.timestamp())) // seconds_a_file].append(row)
     files = 0
     clock = _FlushClock(midnight)
     writer = Writer(lake, [domain], clock)
     Path(lake.uri(lake.bronze_partition(domain, day))).mkdir(parents=True)
     for number in sorted(intervals):
         clock.at = midnight + timedelta(seconds=(number + 1) * seconds_a_file)
-        rows = iter(intervals[number])
-        while flushed := list(islice(rows, FLUSH_ROWS)):
+        flushes = iter(intervals[number])
+        while flushed := list(islice(flushes, FLUSH_ROWS)):
             buffer = Buffer(domain.topic.name, day, 0.0)
-            for row in flushed:
-                buffer.add(row, _ROW_BYTES)
+            buffer.add(rows.pick(flushed))
             file = PendingFile(buffer, SealReason.AGE)
             name = writer.new_name(file)
             _, data = writer.encode(file, name)
@@ -76,12 +76,12 @@ def write_day(lake: Lake, domain: Domain, day: date, events: int, seconds_a_file
     return files
 
 
-def _rows(domain: Domain, day: date, events: int) -> list[Row]:
+def _rows(domain: Domain, day: date, events: int) -> Rows:
     """Return a day's events as the sink decodes them, a Kafka partition by the key, in the order they are sent."""
     world, now = World(SEED), datetime.now(UTC)
     decoder = Decoder(domain, 1 << 20, timedelta(days=36_500))
     offsets: dict[int, int] = defaultdict(int)
-    rows = []
+    rows = Rows()
     clicks = make_clicks(world, make_orders(world, day, orders_for(events)), events)
     for keys, values in encode(world, clicks, header(_SCHEMA_ID)):
         for key, value in zip(keys, values, strict=True):
@@ -90,6 +90,7 @@ def _rows(domain: Domain, day: date, events: int) -> list[Row]:
                 raise ValueError(f"The sink refuses what the history made: {record.message}")
             partition = int(key) % domain.topic.partitions
             at = record.values[domain.contract.columns.index(domain.contract.by_name[domain.bronze.timestamp_col])]
-            rows.append(Row(partition, offsets[partition], int(at.timestamp() * 1_000_000), record))
+            sent_at = int(at.timestamp() * 1_000_000)
+            rows.extend(Rows.of_record(partition, offsets[partition], sent_at, record, len(value)))
             offsets[partition] += 1
     return rows

@@ -7,14 +7,15 @@ when, is decided by `sink.bronze.files` and `sink.loop`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 
 import pyarrow as pa
 
 from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.records import TopicPartition
-from sink.buffer import Buffer, Row, SealReason
+from sink.buffer import Buffer, SealReason
+from sink.rows import Rows
 
 
 class FileState(StrEnum):
@@ -94,8 +95,8 @@ class PendingFile:
         self._written: LedgerRecord | None = None
 
     @property
-    def rows(self) -> Sequence[Row]:
-        """The rows that are not in the store yet, in order of arrival."""
+    def rows(self) -> Rows:
+        """The rows that are not in the store yet."""
         return self._buffer.rows
 
     @property

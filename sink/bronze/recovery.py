@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -128,6 +128,12 @@ class Recovery:
                 for tp in self._unlooked & stored.identities.keys():
                     self._stored.setdefault(tp, {}).update(stored.identities[tp])
         self._unlooked.clear()
+
+    def unknown(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return the messages whose records Bronze does not have already."""
+        if not any(self._stored.values()):
+            return messages
+        return [message for message in messages if not self.holds(message)]
 
     def holds(self, message: Message) -> bool:
         """Tell whether Bronze has this very record already."""

@@ -52,16 +52,17 @@ class Writer:
         """Return what the ledger will say of a file of that name, and its bytes."""
         domain, schema = self._domains[file.topic]
         now = self._clock.now()
-        rows = sorted(file.rows, key=lambda row: (row.partition, row.offset))
+        rows = file.rows
+        order = sorted(range(len(rows)), key=list(zip(rows.partitions, rows.offsets, strict=True)).__getitem__)
         offsets = {
-            partition: OffsetRanges.from_offsets(row.offset for row in of_partition)
-            for partition, of_partition in groupby(rows, key=lambda row: row.partition)
+            partition: OffsetRanges.from_offsets(rows.offsets[number] for number in of_partition)
+            for partition, of_partition in groupby(order, key=rows.partitions.__getitem__)
         }
         footer = BronzeFooter(domain.name, file.topic, offsets).named(name).to_metadata()
         sink = pa.BufferOutputStream()
         with pq.ParquetWriter(sink, schema.with_metadata(footer), compression="snappy") as parquet:
             for start in range(0, len(rows), ROW_GROUP_ROWS):
-                chunk = rows[start : start + ROW_GROUP_ROWS]
+                chunk = rows.pick(order[start : start + ROW_GROUP_ROWS])
                 parquet.write_table(to_table(domain.contract, schema, file.topic, chunk, now))
         data = sink.getvalue()
         record = LedgerRecord(domain.name, file.topic, file.day, name, len(rows), data.size, offsets, now)

@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from sink.decoding import Record
+from sink.rows import Rows
+
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 EVENT = {
@@ -41,3 +44,12 @@ ORDER = {
 
 def encoded(record: dict, **changes: object) -> bytes:
     return msgspec.json.encode({k: v for k, v in {**record, **changes}.items() if v is not ...})
+
+
+def rows_of(*rows: tuple[int, int, Record | None], timestamp: int | None = None, size: int = 100) -> Rows:
+    """Return rows of Kafka partitions, offsets and decoded records; without a record a row has no column."""
+    result = Rows()
+    for partition, offset, record in rows:
+        record = record or Record([], NOW.date(), "k", None, None)
+        result.extend(Rows.of_record(partition, offset, timestamp, record, size))
+    return result

@@ -69,13 +69,13 @@ def dead_letters_on_outage() -> None:
     write = Sink._write_sealed
 
     class AsMessage:
-        def __init__(self, topic, row):
-            self._topic, self._row = topic, row
+        def __init__(self, topic, partition, offset, key):
+            self._topic, self._partition, self._offset, self._key = topic, partition, offset, key
 
         topic = lambda self: self._topic  # noqa: E731
-        partition = lambda self: self._row.partition  # noqa: E731
-        offset = lambda self: self._row.offset  # noqa: E731
-        key = lambda self: self._row.record.key.encode()  # noqa: E731
+        partition = lambda self: self._partition  # noqa: E731
+        offset = lambda self: self._offset  # noqa: E731
+        key = lambda self: self._key.encode()  # noqa: E731
         value = lambda self: b"{}"  # noqa: E731
         timestamp = lambda self: (0, 0)  # noqa: E731
         headers = lambda self: None  # noqa: E731
@@ -84,9 +84,10 @@ def dead_letters_on_outage() -> None:
         write(self, now, seconds)
         if self._files.backoff.active:
             for file in self._files.waiting:
-                for row in file.rows:
+                rows = file.rows
+                for origin in zip(rows.partitions, rows.offsets, rows.keys, strict=True):
                     self._dead_letters.send(
-                        AsMessage(file.topic, row), Refusal(RefusalReason.MALFORMED_JSON, "the store failed")
+                        AsMessage(file.topic, *origin), Refusal(RefusalReason.MALFORMED_JSON, "the store failed")
                     )
                 self._files._waiting.remove(file)
 

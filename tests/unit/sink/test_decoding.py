@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.contract import ColumnType, load_contract
 from sink.bronze.arrow import to_table
-from sink.buffer import Row
 from sink.decoding import Decoder, Record, Refusal, RefusalReason, _may_have_doubled_names
-from tests.rigs.sink_samples import EVENT, NOW, ORDER, encoded
+from tests.rigs.sink_samples import EVENT, NOW, ORDER, encoded, rows_of
 
 ABSENT_AT_WILL = ("city", "restaurant_id", "order_id")
 CITIES = st.sampled_from([None, "Paris", '"city":', '"city" :', " ", '\\":', "a\n:"])
@@ -41,7 +40,7 @@ def cell(catalog, domain: str, record: Record, column: str):
     """The value of one column as a reader of the file sees it."""
     assert isinstance(record, Record), record
     contract = catalog[domain].contract
-    return to_table(contract, bronze_schema(contract), "t", [Row(0, 0, None, record)], NOW).to_pylist()[0][column]
+    return to_table(contract, bronze_schema(contract), "t", rows_of((0, 0, record)), NOW).to_pylist()[0][column]
 
 
 def test_wire_format_and_plain_json_give_the_same_record(decode):
@@ -375,7 +374,7 @@ def test_every_logical_type_has_an_arrow_column(tmp_path, catalog):
     for values in ({}, full):
         record = decoder.decode(b"k", encoded(values, t="2026-03-01T00:00:00Z"), NOW)
         assert isinstance(record, Record), record
-        row = to_table(contract, bronze_schema(contract), "t", [Row(0, 0, 5, record)], NOW).to_pylist()[0]
+        row = to_table(contract, bronze_schema(contract), "t", rows_of((0, 0, record), timestamp=5), NOW).to_pylist()[0]
         assert row["n"] == values.get("n") and row["d"] == (date(2026, 3, 1) if values else None)
         assert row["count"] == (Decimal("9" * 38) if values else None)
     for wrong in ({"share": "1.0"}, {"count": "9" * 39}, {"d": "2026-03-01T00:00:00Z"}, {"n": "1"}, {"b": 1}):
@@ -417,7 +416,7 @@ def test_a_property_that_was_added_later_takes_whatever_its_union_allows(evolved
     assert isinstance(before, Record) and before.extra == f'{{"later":{later}}}', "a sink of the old contract keeps it"
     assert isinstance(after, Record) and after.extra is None
     contract = evolved[1].contract
-    row = to_table(contract, bronze_schema(contract), "t", [Row(0, 0, None, after)], NOW).to_pylist()[0]
+    row = to_table(contract, bronze_schema(contract), "t", rows_of((0, 0, after)), NOW).to_pylist()[0]
     assert row["later"] == text
 
 
@@ -462,11 +461,13 @@ def test_any_bytes_are_a_refusal_or_a_row_of_the_schema(decoders, catalog, data)
     for value in data.draw(st.lists(st.binary(max_size=40) | values(record), min_size=1, max_size=6)):
         outcome = decoders[domain].decode(data.draw(st.binary(max_size=4)), value, NOW)
         if isinstance(outcome, Record):
-            rows.append(Row(0, len(rows), data.draw(st.none() | st.just(1)), outcome))
+            rows.append((0, len(rows), outcome))
         else:
             assert isinstance(outcome.reason, RefusalReason) and outcome.message
     if rows:
-        table = to_table(contract, bronze_schema(contract), "t", rows, NOW)
+        table = to_table(
+            contract, bronze_schema(contract), "t", rows_of(*rows, timestamp=data.draw(st.none() | st.just(1))), NOW
+        )
         table.validate(full=True)
         assert table.num_rows == len(rows)
         sink = pa.BufferOutputStream()

@@ -8,9 +8,8 @@ import pytest
 from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from sink.bronze.file import TRANSITIONS, FileState, IllegalTransitionError, PendingFile
-from sink.buffer import Buffer, Row, SealReason
-from sink.decoding import Record
-from tests.rigs.sink_samples import NOW
+from sink.buffer import ROW_OVERHEAD_BYTES, Buffer, SealReason
+from tests.rigs.sink_samples import NOW, rows_of
 
 DAY = date(2026, 3, 1)
 BOTH = {("t", 0): 2, ("t", 1): 6}
@@ -18,8 +17,7 @@ BOTH = {("t", 0): 2, ("t", 1): 6}
 
 def sealed() -> PendingFile:
     buffer = Buffer("t", DAY, 0.0)
-    for partition, offset in ((0, 0), (0, 1), (1, 5)):
-        buffer.add(Row(partition, offset, None, Record([], DAY, "k", None, None)), 100)
+    buffer.add(rows_of((0, 0, None), (0, 1, None), (1, 5, None)))
     return PendingFile(buffer, SealReason.ROWS)
 
 
@@ -123,8 +121,8 @@ def test_rows_that_are_given_up_make_it_another_file():
     file = in_state(FileState.NOTED)
     encode(file)
     assert file.revoke({("t", 1), ("other", 0)})
-    assert [(row.partition, row.offset) for row in file.rows] == [(0, 0), (0, 1)]
-    assert file.min_pending_offsets() == {("t", 0): 0} and file.size == 200
+    assert (file.rows.partitions, file.rows.offsets) == ([0, 0], [0, 1])
+    assert file.min_pending_offsets() == {("t", 0): 0} and file.size == 2 * (200 + ROW_OVERHEAD_BYTES)
     assert (file.name, file.entry, file.encoded) == ("", "", None)
     assert file.may_be_in == ["bronze/a.parquet"], "the store may have the old file"
 

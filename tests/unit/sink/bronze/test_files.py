@@ -11,13 +11,13 @@ from sink.bronze.file import FileState
 from sink.bronze.files import PARALLEL_WRITES, PendingFiles
 from sink.bronze.journal import Journal
 from sink.bronze.writer import Writer
-from sink.buffer import Buffer, Row, SealReason
+from sink.buffer import ROW_OVERHEAD_BYTES, Buffer, SealReason
 from sink.decoding import Decoder, Record
 from sink.ledger import Ledger
 from sink.metrics import SinkMetrics
 from tests.rigs.fake_clock import FakeClock
 from tests.rigs.memory_kafka import MemoryPublisher, MemoryStore
-from tests.rigs.sink_samples import EVENT, NOW, encoded
+from tests.rigs.sink_samples import EVENT, NOW, encoded, rows_of
 
 P0, P1 = ("raw-events", 0), ("raw-events", 1)
 
@@ -37,7 +37,7 @@ class Rig:
         for partition, offset in rows:
             record = self._decoder.decode(b"k", encoded(EVENT), NOW)
             assert isinstance(record, Record)
-            buffer.add(Row(partition, offset, None, record), 100)
+            buffer.add(rows_of((partition, offset, record)))
         self.files.add(buffer, SealReason.ROWS)
         return self.files.waiting[-1]
 
@@ -55,7 +55,8 @@ def rig(catalog, tmp_path):
 
 def test_a_file_goes_all_its_way_and_leaves_no_trace(rig):
     file = rig.seal((0, 0), (1, 5))
-    assert rig.files.min_pending_offsets() == {P0: 0, P1: 5} and (rig.files.rows, rig.files.size) == (2, 200)
+    assert rig.files.min_pending_offsets() == {P0: 0, P1: 5} and rig.files.rows == 2
+    assert rig.files.size == 2 * (200 + ROW_OVERHEAD_BYTES)
     rig.files.put(0.0)
     assert file.state == "put" and list(rig.store.files) == [file.name] and len(rig.store.journal) == 1
     assert rig.files.min_pending_offsets() == {} and (rig.files.rows, rig.files.size) == (0, 0)
