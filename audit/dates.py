@@ -18,10 +18,13 @@ from deltalake.exceptions import DeltaError
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PlatformError, TransientError
 from platform_core.lake.lake import Lake
+from platform_core.lake.lake_errors import in_one_line, is_of_the_lake
 from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
 from platform_core.partitions.partition_state import State
 
 T = TypeVar("T")
+
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
 
 COMPARABLE = frozenset({State.DONE, State.LATE})
 """States in which the row's file list is what Silver was made of; REPROCESSING has the next run's list already."""
@@ -36,19 +39,20 @@ UNAVAILABLE = (PlatformError, DeltaError, OSError, pa.ArrowException, duckdb.Err
 
 def without_values(error: Exception) -> str:
     """Return the first line of an engine's error without the values that it quotes."""
-    return re.sub(r"""'[^']*'|"[^"]*\"""", "'…'", (str(error).strip() or type(error).__name__).split("\n", 1)[0])
+    return _QUOTED.sub("'…'", (str(error).strip() or type(error).__name__).split("\n", 1)[0])
 
 
 def why(error: Exception) -> str:
     """Return what a person needs to know of an error of `UNAVAILABLE`."""
     if isinstance(error, PlatformError):
         return error.message
-    first = without_values(error)
-    if isinstance(error, (OSError, DeltaError)):
-        return f"The lake did not answer: {first}. Check `LAKE_URI` and the variables `S3_*`, then run the audit again."
+    if is_of_the_lake(error):
+        text = _QUOTED.sub("'…'", in_one_line(error))
+        return f"The lake did not answer: {text}. Check `LAKE_URI` and the variables `S3_*`, then run the audit again."
     return (
-        f"The data could not be compared ({type(error).__name__}: {first}); this is no outage, and the same data will"
-        " meet it again. The stage `bronze` names files that are damaged or not the sink's; `pdp trace` shows a record."
+        f"The data could not be compared ({type(error).__name__}: {without_values(error)}); this is no outage, and the"
+        " same data will meet it again. The stage `bronze` names files that are damaged or not the sink's; `pdp trace`"
+        " shows a record."
     )
 
 

@@ -12,11 +12,10 @@ from datetime import date, datetime
 
 import pyarrow as pa
 from deltalake import write_deltalake
-from deltalake.exceptions import DeltaError
 
-from platform_core.errors import TransientError
 from platform_core.lake.contended_table import ContendedTable
 from platform_core.lake.lake import Lake
+from platform_core.lake.lake_errors import answering
 from platform_kafka.offset_ranges import OffsetRanges, offsets_from_json, offsets_json
 
 SCHEMA = pa.schema(
@@ -75,10 +74,8 @@ class ErasureLedger:
             TransientError: the table could not be written.
         """
         rows = [{**vars(each), "offsets": json.dumps(offsets_json(each.offsets))} for each in erased]
-        try:
+        with answering(self._table.uri, "written"):
             write_deltalake(self._table.open_or_create(), pa.Table.from_pylist(rows, schema=SCHEMA), mode="append")
-        except (DeltaError, OSError) as error:
-            raise TransientError(f"The erasure could not be written to `{self._table.uri}`: {error}.") from error
 
     def read(self, domain: str) -> list[Erased]:
         """Return what was erased of a domain."""

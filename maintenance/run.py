@@ -15,6 +15,7 @@ from maintenance.delta_table import TableMaintenance, maintain
 from maintenance.held_versions import held_versions
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
+from platform_core.lake.lake_errors import answering
 from platform_core.partitions.partition_meta import PartitionMetaReader
 from platform_core.settings import Settings
 
@@ -27,7 +28,7 @@ def maintain_domain(
     Nobody else may write them meanwhile.
 
     Raises:
-        TransientError: partition_meta did not answer.
+        TransientError: the store did not answer.
     """
     held = held_versions(domain, partitions)
     names = {lake.silver(domain): (), lake.key_versions(domain): (), lake.quarantine(domain): ()} | {
@@ -47,5 +48,5 @@ def maintain_platform(lake: Lake, settings: Settings) -> Iterator[TableMaintenan
 def _maintained(lake: Lake, tables: Mapping[str, Collection[int]], settings: Settings) -> Iterator[TableMaintenance]:
     keep = timedelta(days=settings.maintenance_keep_days)
     for name, held in tables.items():
-        with suppress(TableNotFoundError):
+        with suppress(TableNotFoundError), answering(lake.uri(name), "maintained"):
             yield maintain(lake, name, keep, held)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +34,7 @@ from pdp.commands import (
 )
 from pdp.registration import Commands
 from platform_core.errors import PlatformError
+from platform_core.lake.lake_errors import in_one_line, is_of_the_lake
 
 EXIT_COULD_NOT_START = 2
 
@@ -51,17 +51,13 @@ class ExplainingGroup(TyperGroup):
         except Exception as error:
             if not _of_the_lake(error):
                 raise
-            message = f"The lake did not answer: {error}. Check `LAKE_URI` and the variables `S3_*`."
+            message = f"The lake did not answer: {in_one_line(error)}. Check `LAKE_URI` and the variables `S3_*`."
         output.note(f"error: {message}")
         raise typer.Exit(EXIT_COULD_NOT_START)
 
 
 def _of_the_lake(error: Exception) -> bool:
-    # Not imported for its class: `pdp --help` takes half a CPU second, a third of it was this package.
-    delta = sys.modules.get("deltalake.exceptions")
-    if delta is not None and isinstance(error, delta.DeltaError):
-        return True
-    return isinstance(error, OSError) and error.errno != errno.EPIPE
+    return is_of_the_lake(error) and getattr(error, "errno", None) != errno.EPIPE
 
 
 app = Commands(

@@ -30,6 +30,7 @@ from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.corrections import Correction, CorrectionLedger, RowChange, correction_id, difference
 from platform_core.lake.delta_date import read_date
 from platform_core.lake.key_versions import KeyVersions, Moves
+from platform_core.lake.lake_errors import answering
 from processing.claim import Claimed, Claims, Skipped, gold_versions
 from processing.context import RunContext
 from processing.lease import Lease
@@ -155,7 +156,7 @@ class Processor:
             return
         lease = Lease(self._run, day, self._spark.interruptAll)
         try:
-            with lease:
+            with lease, answering(self._lake.root, "read or written"):
                 silver, loads, audited = yield from self._layers(claim, lease)
             unexplained = audited.facts["problems"] if audited.blocks else []
             self._claims.finish(day, silver, sum(load.rows for load in loads), unexplained)

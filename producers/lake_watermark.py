@@ -19,12 +19,13 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError
 
 from platform_core.clock import SystemClock
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.lake.contended_table import ContendedTable
 from platform_core.lake.lake import Lake
+from platform_core.lake.lake_errors import answering
 from platform_core.lake.row_schema import schema_of
 from producers.watermark_store import WatermarkTakenError, in_words, runs_already, this_process
 
@@ -199,8 +200,7 @@ class LakeWatermark:
 
     def _row(self, part: str) -> StateRow:
         """Return a row as it is, a new one when there is none."""
-        with self._answering():
-            return self._row_of(self._table.open(), part)
+        return self._row_of(self._table.open(), part)
 
     def _row_of(self, table: DeltaTable | None, part: str) -> StateRow:
         filters = (("source", "=", self._name), ("part", "=", part))
@@ -218,7 +218,7 @@ class LakeWatermark:
         """
         data = pa.Table.from_pylist([asdict(row)], schema=schema_of(StateRow))
         predicate = f"source = '{row.source}' AND part = '{row.part}'"
-        with self._one_at_a_time, self._answering():
+        with self._one_at_a_time, answering(self._table.uri, "written"):
             for table in self._table.attempts(ATTEMPTS):
                 stored = self._row_of(table, row.part)
                 if (stored.revision, stored.writer) == (row.revision, row.writer):
@@ -230,13 +230,6 @@ class LakeWatermark:
                     self._table.tidy(table)
                     return True
         raise AssertionError("attempts() ends by an error")
-
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        try:
-            yield
-        except (DeltaError, OSError) as error:
-            raise TransientError(f"`{self._table.uri}` could not be read or written: {error}. Try again.") from error
 
 
 def sources_in(lake: Lake) -> list[str]:

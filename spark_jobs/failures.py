@@ -15,6 +15,7 @@ import pyspark.errors as pe
 
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, ServiceDownError, TransientError
+from platform_core.lake.lake_errors import in_one_line, is_of_the_lake
 
 _REFUSED_PLAN = (pe.AnalysisException, pe.ParseException, pe.IllegalArgumentException, pe.UnsupportedOperationException)
 _REFUSED_VALUE = (pe.ArithmeticException, pe.NumberFormatException, pe.DateTimeException)
@@ -72,6 +73,8 @@ def refused_value(error: Exception) -> str:
 
 
 def _text(error: Exception) -> str:
+    if is_of_the_lake(error):
+        return in_one_line(error)
     return str(error).split("\n\nJVM stacktrace")[0].strip()
 
 
@@ -98,7 +101,9 @@ def translate_engine_errors(
         yield
     except PlatformError:
         raise
-    except (pe.PySparkException, OSError, ConnectionError) as error:
+    except Exception as error:
+        if not isinstance(error, pe.PySparkException) and not is_of_the_lake(error):
+            raise
         text = _text(error)
         where = f"Job `{job}`, domain `{domain.name}`, date {day.isoformat()}"
         if of_the_store := _of_the_store(text):

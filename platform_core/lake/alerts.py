@@ -19,6 +19,7 @@ from deltalake.exceptions import CommitFailedError
 from platform_core.clock import Clock, SystemClock
 from platform_core.lake.contended_table import ContendedTable
 from platform_core.lake.lake import Lake
+from platform_core.lake.lake_errors import answering
 from platform_core.lake.row_schema import schema_of
 
 ATTEMPTS = 8
@@ -124,14 +125,15 @@ class AlertLog:
             Those that were new, in the order given.
 
         Raises:
-            TransientError: other writers won every attempt.
+            TransientError: other writers won every attempt, or the store failed.
         """
         by_key = {alert.key: alert for alert in alerts}
         if not by_key:
             return []
 
         def unknown(table: DeltaTable) -> list[LoggedAlert]:
-            known, now = set(table.to_pyarrow_table(columns=["key"])["key"].to_pylist()), self._clock.now()
+            known = {row["key"] for row in self._table.rows(columns=["key"], table=table)}
+            now = self._clock.now()
             return [LoggedAlert(alert, now, tuple(channels)) for key, alert in by_key.items() if key not in known]
 
         return [entry.alert for entry in self._store(unknown)]
@@ -140,7 +142,7 @@ class AlertLog:
         """Note that a channel has taken an alert; a second time changes nothing.
 
         Raises:
-            TransientError: other writers won every attempt.
+            TransientError: other writers won every attempt, or the store failed.
         """
 
         def delivered_to(table: DeltaTable) -> list[LoggedAlert]:
@@ -185,10 +187,11 @@ class AlertLog:
         rows = [{**asdict(e.alert), "raised_at": e.raised_at, "channels": e.channels} for e in entries]
         source = pa.Table.from_pylist(rows, schema=SCHEMA)
         merge = table.merge(source, "t.key = s.key", source_alias="s", target_alias="t")
-        try:
-            merge.when_matched_update({"channels": "s.channels"}).when_not_matched_insert_all().execute()
-        except CommitFailedError:
-            return False
+        with answering(self._table.uri, "written"):
+            try:
+                merge.when_matched_update({"channels": "s.channels"}).when_not_matched_insert_all().execute()
+            except CommitFailedError:
+                return False
         self._table.tidy(table)
         return True
 

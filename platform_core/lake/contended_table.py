@@ -6,18 +6,24 @@ again, belongs to the module of the table (`partition_meta_delta`, `corrections`
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
+from platform_core.lake.lake_errors import answering, in_one_line
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_EVERY_COMMITS = 10
+"""Whoever opens the table reads each commit since the last checkpoint, which on a bucket is a request."""
 
 COMPACT_EVERY_COMMITS = 200
 """Each commit adds a small file; a full read of 200 of them stays under 100 ms on a local disk."""
@@ -30,7 +36,7 @@ COMPACT_TO_BYTES = 4 * 1024 * 1024
 
 
 class ContendedTable:
-    """One table below the lake's root.
+    """One table below the lake's root; a store that fails is a `TransientError` of each method.
 
     Args:
         lake: Where it lies.
@@ -64,7 +70,8 @@ class ContendedTable:
         if table is None:
             return []
         given = [each for each in filters if each[2] is not None]
-        read = table.to_pyarrow_table(columns=list(columns) or self._schema.names, filters=given or None)
+        with answering(self.uri, "read"):
+            read = table.to_pyarrow_table(columns=list(columns) or self._schema.names, filters=given or None)
         rows: list[dict[str, Any]] = read.to_pylist()
         return rows
 
@@ -73,19 +80,21 @@ class ContendedTable:
         table = self.open()
         if table is not None:
             return table
-        try:
-            return DeltaTable.create(
-                self.uri,
-                schema=self._schema,
-                mode="ignore",
-                partition_by=self._partition_by,
-                storage_options=self._lake.storage_options or None,
-            )
-        except CommitFailedError:
-            table = self.open()  # another process created it a moment earlier
-            if table is None:
-                raise
-            return table
+        with answering(self.uri, "created"):
+            try:
+                return DeltaTable.create(
+                    self.uri,
+                    schema=self._schema,
+                    mode="ignore",
+                    partition_by=self._partition_by,
+                    storage_options=self._lake.storage_options or None,
+                )
+            except (DeltaError, OSError):
+                # Another process created it a moment earlier, or this one did and the reply was lost.
+                table = self.open()
+                if table is None:
+                    raise
+                return table
 
     def attempts(self, number: int) -> Iterator[DeltaTable]:
         """Yield a fresh snapshot for each attempt of a commit that other writers may win.
@@ -103,21 +112,28 @@ class ContendedTable:
         )
 
     def tidy(self, table: DeltaTable) -> None:
-        """After each 200th commit merge small files, write a checkpoint, and remove what was replaced a day ago.
+        """After each 10th commit write a checkpoint, after each 200th merge small files and remove replaced ones.
 
-        A writer who comes in between makes it a later turn's work.
+        A writer who comes in between, or a store that fails, makes it a later turn's work: the commit stands.
 
         Args:
             table: The snapshot that was just committed.
         """
-        if table.version() % COMPACT_EVERY_COMMITS:
+        if table.version() % CHECKPOINT_EVERY_COMMITS:
             return
-        newest = self._lake.delta(self._name)
-        with suppress(CommitFailedError):
+        try:
+            newest = self._lake.delta(self._name)
+            if table.version() % COMPACT_EVERY_COMMITS:
+                newest.create_checkpoint()
+                return
             newest.optimize.compact(target_size=COMPACT_TO_BYTES)
             newest.create_checkpoint()
             newest.vacuum(KEEP_FILES_HOURS, dry_run=False, enforce_retention_duration=False)
             newest.cleanup_metadata()
+        except CommitFailedError:
+            return
+        except (TransientError, DeltaError, OSError) as error:
+            log.warning("table_not_tidied table=%s error=%s", self.uri, in_one_line(error))
 
 
 def pause(attempt: int) -> None:

@@ -20,6 +20,7 @@ from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
 from platform_core.lake.delta_date import read_date
 from platform_core.lake.lake import Lake
+from platform_core.lake.lake_errors import answering
 
 REFUSED = "_is_refused"
 """Whether a rule of the domain refuses the version: it is the latest all the same, and its key is withheld."""
@@ -68,7 +69,8 @@ class KeyVersions:
         table = self._open()
         if table is None:
             return None
-        rows = read_date(table, self._domain.partition_key, day)
+        with answering(self.uri, "read"):
+            rows = read_date(table, self._domain.partition_key, day)
         return rows.drop_columns([_HASH, self._domain.partition_key])
 
     def compare(self, day: date, versions: pa.Table) -> Moves:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from platform_core.domain.catalog import Domain
 from platform_core.errors import ConfigurationError, TransientError
+from platform_core.lake.lake_errors import answering
 from platform_core.lake.store_access import store_access
 from platform_core.settings import Settings
 
@@ -145,10 +146,16 @@ class Lake:
 
         Raises:
             TableNotFoundError: nobody has created the table.
+            DeltaError: Delta does not keep that version any more.
+            TransientError: the store did not answer.
         """
         from deltalake import DeltaTable  # here, because the sink uses the lake and never opens a table
 
-        return DeltaTable(self.uri(name), version=version, storage_options=self.storage_options or None)
+        options = self.storage_options or None
+        if version is not None:
+            return DeltaTable(self.uri(name), version=version, storage_options=options)
+        with answering(self.uri(name), "opened"):
+            return DeltaTable(self.uri(name), storage_options=options)
 
     def delta_or_none(self, name: str) -> DeltaTable | None:
         """Open a Delta table at its newest version, None when nobody has created it."""

@@ -20,6 +20,7 @@ from platform_core.clock import Clock, SystemClock
 from platform_core.errors import TransientError
 from platform_core.lake.contended_table import ContendedTable
 from platform_core.lake.lake import Lake
+from platform_core.lake.lake_errors import answering
 from platform_core.lake.row_schema import schema_of
 from platform_core.partitions.partition_meta import Change, Partition, Transition, fold
 from platform_core.partitions.partition_state import State
@@ -89,9 +90,8 @@ class DeltaPartitionMeta:
                 if not self._stands(rows, changes):
                     if isinstance(error, CommitFailedError) or attempt < STORE_ATTEMPTS:
                         continue
-                    raise TransientError(
-                        f"partition_meta in `{self._meta.uri}` could not be written: {error}. It is tried again.",
-                    ) from error
+                    with answering(self._meta.uri, "written"):
+                        raise
             if transitions or self._unwritten:
                 self._remember(transitions)
             self._meta.tidy(table)
@@ -105,13 +105,8 @@ class DeltaPartitionMeta:
             TransientError: the table could not be read either.
         """
         expected = {(row.domain, row.partition_date): row for row in rows}
-        try:
-            table = self._meta.open()
-            return table is not None and self._current(table, changes) == expected
-        except (OSError, DeltaError) as error:
-            raise TransientError(
-                f"partition_meta in `{self._meta.uri}` could not be read after a write failed: {error}.",
-            ) from error
+        table = self._meta.open()
+        return table is not None and self._current(table, changes) == expected
 
     def _current(self, table: DeltaTable, changes: Sequence[Change]) -> dict[tuple[str, date], Partition]:
         domains, days = sorted({c.domain for c in changes}), sorted({c.day for c in changes})
