@@ -9,6 +9,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,10 +126,10 @@ def _command(pid: int) -> bytes:
 
 def _tree(pid: int) -> Iterator[int]:
     yield pid
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            pids = children.read_text().split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        for child in pids:
-            yield from _tree(int(child))
+    children: list[str] = []
+    with suppress(FileNotFoundError):  # it ended while its threads were listed
+        for thread in list(Path(f"/proc/{pid}/task").iterdir()):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                children += (thread / "children").read_text().split()
+    for child in children:
+        yield from _tree(int(child))

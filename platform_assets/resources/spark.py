@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from platform_core.lake.store_access import store_access
 from platform_core.settings import settings
 
 if TYPE_CHECKING:
@@ -28,11 +29,16 @@ class SparkEndpoint(dg.ConfigurableResource):  # type: ignore[type-arg]
         Args:
             run_id: The Dagster run, a UUID; it names the session, so that `end_session` finds it.
 
+        The store is asked first, as at the start of a process: each of the engine's questions waits out all attempts of
+        its client, which are minutes with a store that accepts connections and never answers.
+
         Raises:
-            TransientError: the endpoint does not answer.
+            ConfigurationError: the store refuses this process.
+            TransientError: the store or the endpoint does not answer.
         """
         from spark_jobs.session import close, connect
 
+        store_access(settings()).check(writes=False)
         spark = connect(settings().spark_remote, run_id, token=settings().spark_connect_token)
         try:
             yield spark

@@ -20,6 +20,8 @@ from platform_core.settings import Settings
 _CONNECTOR = "spark.hadoop.fs.gs."
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 30
+CHECK_ANSWER_SECONDS = 12
+"""Of the check at start, which may ask twice, so that a person waits for less than 30 s."""
 _PAUSES = 3
 """Spark's connector and delta-rs count attempts; three pauses that double from a second take as long as ten seconds."""
 
@@ -59,16 +61,20 @@ class GcsBucket(StoreAccess):
         pyarrow's own lists a folder only if an object stands for it, whose name ends with a slash; nothing writes such
         objects. This one keeps Python's lock until the store has answered, so it is for nothing else.
         """
+        return self._folders(self.storage_options())
+
+    def _folders(self, options: dict[str, str]) -> pafs.FileSystem:
         from deltalake.fs import DeltaStorageHandler
 
-        return pafs.PyFileSystem(DeltaStorageHandler(self._root, self.storage_options()))
+        return pafs.PyFileSystem(DeltaStorageHandler(self._root, options))
 
     def check(self, *, writes: bool) -> None:
         """Raise what is wrong with the variables, see `StoreAccess.check`."""
         from platform_core.lake.gcs_check import AskedGcsBucket, check_bucket
 
         asked = AskedGcsBucket(self._root, self._endpoint, self._key_file is not None)
-        check_bucket(asked, self.folder_view(), self.filesystem(), writes=writes)
+        folders = self._folders({**self.storage_options(), "google_timeout": f"{round(1000 * CHECK_ANSWER_SECONDS)}ms"})
+        check_bucket(asked, folders, self.filesystem(), writes=writes)
 
     def storage_options(self) -> dict[str, str]:
         """Return the options of delta-rs."""

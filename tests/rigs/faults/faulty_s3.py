@@ -37,7 +37,10 @@ ANSWERS: Mapping[str, tuple[int, str]] = {
 
 
 class FaultyS3:
-    """The proxy; `rate` is the share of write requests that fail while `fault` is set, to one or to several by lot."""
+    """The proxy; `rate` is the share of write requests that fail while `fault` is set, to one or to several by lot.
+
+    Which of them is by lot too, and never further apart than twice the mean: so many writes have a fault for sure.
+    """
 
     answers = ANSWERS
 
@@ -48,6 +51,7 @@ class FaultyS3:
         self.rate = 1.0
         self.counts: Counter[str] = Counter()
         self._draw = random.Random(seed)
+        self._lot, self._spared = self._draw.random(), 0
         self._lock = threading.Lock()
         proxy = self
 
@@ -74,7 +78,11 @@ class FaultyS3:
             return fault
 
     def _strikes(self, path: str) -> bool:
-        return self._draw.random() < self.rate
+        self._spared += 1
+        if self._spared < 1 + self._lot * (2 / self.rate - 2):
+            return False
+        self._lot, self._spared = self._draw.random(), 0
+        return True
 
 
 class CommitFault(FaultyS3):

@@ -6,9 +6,11 @@ import json
 
 import pytest
 
-from platform_core.errors import ConfigurationError
+from platform_core.errors import ConfigurationError, ServiceDownError
+from platform_core.lake import gcs_bucket
 from platform_core.lake.store_access import StoreAccess, store_access
 from platform_core.settings import Settings
+from tests.rigs.silent_server import SilentServer
 
 CONNECTOR = "spark.hadoop.fs.gs."
 
@@ -75,3 +77,10 @@ def test_what_is_no_key_of_a_service_account_is_refused_with_the_variable(tmp_pa
         bucket(google_application_credentials=path)
     assert said in str(caught.value)
     assert store_access(Settings(lake_uri=str(tmp_path), google_application_credentials=path)).is_local
+
+
+def test_a_store_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 2 * gcs_bucket.CHECK_ANSWER_SECONDS < 30
+    monkeypatch.setattr(gcs_bucket, "CHECK_ANSWER_SECONDS", 0.2)
+    with SilentServer() as store, pytest.raises(ServiceDownError, match=r"is not reached: .*timed out"):
+        bucket(gcs_endpoint_url=f"http://127.0.0.1:{store.port}", gcs_retry_seconds=0.1).check(writes=True)
