@@ -13,20 +13,31 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from audit.erasure_ledger import ErasureLedger
+from erasure import bronze
+from erasure.run import Erasure, Outcome
+from erasure.subject import Holder, holders
+from erasure.topics import TopicRecords
 from infra.embedded.services.object_store import ObjectStore
 from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from pdp.cli import app
+from platform_core.clock import SystemClock
+from platform_core.domain.catalog import Catalog
+from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY, settings
@@ -242,6 +253,93 @@ def test_an_operators_commands_while_the_store_fails(bucket, rig, undisturbed, t
         assert done["silver/events"]["files"] == 1
     assert any("checkpoint" in file.path for file in log_of(rig.lake, "silver/events"))
     rig.assert_clean("events", undisturbed.rows["events"])
+
+
+USER = 7
+
+
+class KafkaWithoutThePerson:
+    """The topics of an erasure whose person is in no record of Kafka."""
+
+    @staticmethod
+    def of_dead_letters(holder: Holder) -> tuple[str, ...]:
+        return ()
+
+    @staticmethod
+    def count(topic: str, holder: Holder) -> TopicRecords:
+        return TopicRecords(topic, 0, 0, {}, {}, {})
+
+
+class Killed(BaseException):
+    """Ends an erasure as a signal does: nothing of it goes on."""
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int) -> None:
+    """Let the process die after a function's call of this number."""
+    original, calls = getattr(owner, name), Counter[str]()
+
+    def called(*arguments: Any, **options: Any) -> Any:
+        calls[name] += 1
+        result = original(*arguments, **options)
+        if calls[name] == call:
+            raise Killed(name)
+        return result
+
+    monkeypatch.setattr(owner, name, called)
+
+
+def test_an_erasure_that_is_killed_at_each_step_while_replies_are_lost(bucket, rig, monkeypatch):
+    """Everybody else's rows are as they were, the person's are nowhere, and the audit believes each erased offset.
+
+    The end, which changes tables' properties, goes past the proxy, see `Operator`.
+    """
+    prepare(rig, "events")
+    rig.settle("events")
+    before, domain = rig.silver("events"), rig.catalog["events"]
+    held = holders(Catalog([domain]), "user", str(USER))
+    assert any(row["user_id"] == USER for row in before)
+
+    def erase(lake: Lake) -> Outcome:
+        topics: Any = KafkaWithoutThePerson()
+        return Erasure(
+            settings(),
+            lake,
+            rig.partitions,
+            topics,
+            kind="user",
+            held=held,
+            operator="test",
+            clock=SystemClock(),
+            progress=print,
+        ).run()
+
+    def erased() -> Outcome:
+        for _ in range(10):
+            with suppress(TransientError):
+                return erase(rig.lake)
+        raise AssertionError("the store fails an erasure for good")
+
+    for owner, step, call in (
+        (bronze, "rewrite", 2), (ErasureLedger, "record", 1), (rig.partitions, "apply", 1), (bronze, "delete", 2),
+    ):  # fmt: skip
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            killed_at(patch, owner, step, call)
+            bucket.s3.strike(Fault.REPLY_LOST)
+            erased()
+    bucket.s3.strike(Fault.REPLY_LOST)
+    outcome = erased()
+    assert [state for _, _, state in outcome.waiting] == [State.PENDING] and not outcome.complete
+    bucket.s3.calm()
+    rig.settle("events")
+    outcome = erase(Lake(settings_of({**bucket.direct, "LAKE_URI": rig.lake.root})))
+    assert outcome.complete, outcome.after.lines
+    assert rig.silver("events") == [row for row in before if row["user_id"] != USER]
+    rig.assert_clean("events", {})
+    in_bronze = [
+        row for file in rig.lake.list_date(domain, DAY)
+        for row in pq.read_table(rig.lake.path(file.name), filesystem=rig.lake.filesystem).to_pylist()
+    ]  # fmt: skip
+    assert in_bronze and all(row["user_id"] != USER for row in in_bronze)
 
 
 def log_of(lake: Lake, table: str) -> list[pafs.FileInfo]:

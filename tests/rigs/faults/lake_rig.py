@@ -30,6 +30,8 @@ from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import State
 from platform_core.partitions.plan import plan
 from platform_core.settings import REPOSITORY, settings
+from platform_kafka.formats.bronze_footer import BronzeFooter
+from platform_kafka.offset_ranges import OffsetRanges
 from processing.claim import Claims
 from processing.context import RunContext
 from processing.one_date import Failed, Processor, Step
@@ -94,6 +96,11 @@ FIRST: dict[str, Callable[[], list[Record]]] = {"orders": first_orders, "events"
 LATE: dict[str, Callable[[], list[Record]]] = {"orders": late_orders, "events": late_events}
 
 
+def _offsets(rows: pa.Table) -> dict[int, OffsetRanges]:
+    by_partition = rows.group_by("_partition").aggregate([("_offset", "list")]).to_pylist()
+    return {row["_partition"]: OffsetRanges.from_offsets(row["_offset_list"]) for row in by_partition}
+
+
 def _after(rows: Sequence[dict[str, Any]]) -> list[Record]:
     return [Record(values, 0, 5000 + number) for number, values in enumerate(rows)]
 
@@ -115,17 +122,20 @@ class LakeRig:
         self._bronze = Lake(settings().model_copy(update={"lake_uri": str(bronze)}))
 
     def put(self, name: str, records: Sequence[Record]) -> None:
-        """Add files to a date's Bronze."""
+        """Add files to a date's Bronze, with footers; as with the sink, no file has an offset twice."""
         seed = len(self.lake.list_date(self.catalog[name], DAY)) + 1  # names of its own for each call
         domain = self.catalog[name]
-        made = bronze_days.write(self._bronze, domain, DAY, records, files=4, seed=seed)
+        once = {(record.partition, record.offset): record for record in reversed(records)}
+        again = [record for record in records if once[record.partition, record.offset] is not record]
+        made = bronze_days.write(self._bronze, domain, DAY, list(once.values()), files=3, seed=seed)
+        made += bronze_days.write(self._bronze, domain, DAY, again, files=min(len(again), 1), seed=seed + 3)
         for file in made:
-            place = self.lake.path(file)
+            path = self.lake.path(file)
             if self.lake.is_local:
-                Path(place).parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(
-                pq.read_table(self._bronze.path(file), partitioning=None), place, filesystem=self.lake.filesystem
-            )
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            rows = pq.read_table(self._bronze.path(file), partitioning=None)
+            footer = BronzeFooter(name, domain.topic.name, _offsets(rows)).named(file)
+            pq.write_table(rows.replace_schema_metadata(footer.to_metadata()), path, filesystem=self.lake.filesystem)
 
     def tick(self, domain: Domain) -> bool:
         """Store what discovery decides and return whether the date must run; a store that fails is asked again."""
