@@ -86,7 +86,8 @@ def test_writers_at_the_same_time_neither_lose_nor_double(lake: Lake, clock: Fak
 
 
 def test_small_files_are_compacted(log: AlertLog, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contended_table, "COMPACT_EVERY_COMMITS", 5)
+    for name in ("COMPACT_EVERY_COMMITS", "CHECKPOINT_EVERY_COMMITS"):
+        monkeypatch.setattr(contended_table, name, 5)
     for number in range(5):
         log.new([alert(f"a{number}")])
     assert len(lake.delta(lake.alerts).file_uris()) == 1
