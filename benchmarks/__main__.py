@@ -22,11 +22,12 @@ from benchmarks.frame import Case, DifferentResultsError, compete
 from benchmarks.history import case as history
 from benchmarks.machine import circumstances
 from benchmarks.picture import drawn
-from benchmarks.report import report_of, save, table
+from benchmarks.report import amounts_table, report_of, save, table
 from benchmarks.sink import case as sink
 from benchmarks.sink import memory as sink_memory
 from benchmarks.summary import summarise
 from benchmarks.usage import ProgramFailedError
+from benchmarks.years import case as years
 from platform_core.settings import REPOSITORY
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
@@ -40,6 +41,7 @@ CASES: dict[str, Callable[[Path, int | None], AbstractContextManager[Case]]] = {
     "sink-memory": sink_memory.prepared,
     "cdc": change_capture.prepared,
     "tick": discovery_tick.prepared,
+    "years": years.prepared,
 }
 """Name to what prepares a case in a folder, at a size or its own; services and data go when the block ends."""
 
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--rounds", type=_positive, default=3, help="how often each contestant does the work (default 3)"
     )
     parser.add_argument(
-        "--events", type=int, help="events, orders, or files a date for `tick`; default: the case's own"
+        "--events", type=int, help="events, orders, files a date for `tick`, dates for `years`; default: the case's own"
     )
     parser.add_argument("--result", type=Path, help="where the JSON goes (default benchmarks/results/CASE.json)")
     parser.add_argument("--picture", type=Path, help="draw the result as SVG there")
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.print(f"{case.title}: {case.size}")
                 # Saved after each round: an interrupted run keeps those that are whole.
                 for used in compete(case, options.rounds, folder / "rounds", console.print):
-                    report = report_of(case, summarise(used, case.units), before)
+                    report = report_of(case, summarise(used, case.units, case.peers), before)
                     save(report, options.result or RESULTS / f"{options.case}.json")
                     if options.picture:
                         options.picture.write_text(drawn(report))
@@ -74,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(str(error), style="red", markup=False)
             return 1
     console.print(table(report))
+    if report.amounts:
+        console.print(amounts_table(report))
     return 0
 
 

@@ -26,10 +26,26 @@ class Contestant:
     Attributes:
         name: What the table calls it.
         work: Does the work once, leaves its result in the folder, and returns what it used.
+        peer: The contestant that it is compared with, the first of the case if empty.
     """
 
     name: str
     work: Callable[[Path], Usage]
+    peer: str = ""
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Something that is counted once and takes no turns, of the peer and of what is compared with it."""
+
+    name: str
+    peer: float
+    other: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times the peer's it is."""
+        return self.other / self.peer if self.peer else float(self.other > 0)
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,7 @@ class Case:
         units: How many things the work takes, for a figure a CPU second; 0 when it means nothing.
         unit: What they are, in the plural.
         differences: Compares what two contestants left in their folders and returns each difference in words.
+        amounts: What was counted while the case was prepared.
     """
 
     name: str
@@ -53,6 +70,12 @@ class Case:
     units: int = 0
     unit: str = ""
     differences: Callable[[Path, Path], list[str]] = _equal
+    amounts: Sequence[Amount] = ()
+
+    @property
+    def peers(self) -> dict[str, str]:
+        """Each contestant's name to that of the one that it is compared with."""
+        return {each.name: each.peer or self.contestants[0].name for each in self.contestants}
 
 
 class DifferentResultsError(RuntimeError):

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.frame import Case
+from benchmarks.frame import Amount, Case
 from benchmarks.machine import Circumstances
 from benchmarks.summary import Line, Spread
 
@@ -31,6 +31,7 @@ class Report:
         unit: What is counted a CPU second.
         lines: One a contestant; the first is the peer.
         circumstances: Machine and commit.
+        amounts: What was counted once.
     """
 
     case: str
@@ -39,11 +40,12 @@ class Report:
     unit: str
     lines: Sequence[Line]
     circumstances: Circumstances
+    amounts: Sequence[Amount] = ()
 
 
 def report_of(case: Case, lines: Sequence[Line], circumstances: Circumstances) -> Report:
     """Return what is known of a case that was run."""
-    return Report(case.name, case.title, case.size, case.unit, lines, circumstances)
+    return Report(case.name, case.title, case.size, case.unit, lines, circumstances, case.amounts)
 
 
 def save(report: Report, path: Path) -> None:
@@ -57,6 +59,7 @@ def load(path: Path) -> Report:
     values: dict[str, Any] = json.loads(path.read_text())
     values["circumstances"] = Circumstances(**values["circumstances"])
     values["lines"] = [_line(line) for line in values["lines"]]
+    values["amounts"] = tuple(Amount(**amount) for amount in values.get("amounts", ()))
     return Report(**values)
 
 
@@ -86,6 +89,17 @@ def table(report: Report) -> Table:
         if line.units_a_cpu_second is not None:
             cells.append(f"{line.units_a_cpu_second:,.0f}")
         rendered.add_row(line.contestant, *cells)
+    return rendered
+
+
+def amounts_table(report: Report) -> Table:
+    """Return the table of what was counted."""
+    rendered = Table()
+    rendered.add_column("counted")
+    for name in ("peer", "other", "ratio"):
+        rendered.add_column(name, justify="right")
+    for amount in report.amounts:
+        rendered.add_row(amount.name, f"{amount.peer:,.1f}", f"{amount.other:,.1f}", f"{amount.ratio:.2f}")
     return rendered
 
 

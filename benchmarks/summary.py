@@ -44,14 +44,18 @@ class Line:
     units_a_cpu_second: float | None
 
 
-def summarise(used: Mapping[str, Sequence[Usage]], units: int = 0) -> list[Line]:
+def summarise(
+    used: Mapping[str, Sequence[Usage]], units: int = 0, peers: Mapping[str, str] | None = None
+) -> list[Line]:
     """Return a line for each contestant, in their order.
 
     Args:
         used: What each used in each round; the first is the peer.
         units: How many things the work takes, 0 when that means nothing.
+        peers: Whom each is compared with; the first by default.
     """
-    peer = next(iter(used.values()))
+    first = next(iter(used))
+    peer_of = {name: used[(peers or {}).get(name, first)] for name in used}
     return [
         Line(
             contestant=name,
@@ -59,7 +63,9 @@ def summarise(used: Mapping[str, Sequence[Usage]], units: int = 0) -> list[Line]
             cpu_seconds=spread([usage.cpu_seconds for usage in rounds]),
             wall_seconds=spread([usage.wall_seconds for usage in rounds]),
             peak_bytes=max(usage.peak_bytes for usage in rounds),
-            ratio=spread([one.cpu_seconds / other.cpu_seconds for one, other in zip(rounds, peer, strict=True)]),
+            ratio=spread(
+                [one.cpu_seconds / other.cpu_seconds for one, other in zip(rounds, peer_of[name], strict=True)]
+            ),
             units_a_cpu_second=units / median(usage.cpu_seconds for usage in rounds) if units else None,
         )
         for name, rounds in used.items()

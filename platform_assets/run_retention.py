@@ -1,21 +1,38 @@
 """Which of Dagster's old runs are forgotten: those that no asset's, partition's or check's newest event came from.
 
 Dagster deletes a run with its events, and what the UI shows of a partition is its newest event; so age alone would
-empty the calendar. What the platform remembers of a date (transitions, corrections) is not Dagster's and stays.
+empty the calendar. An old run that is shown keeps its results, and its log goes: nine tenths of its bytes. What the
+platform remembers of a date (transitions, corrections) is not Dagster's and stays.
 """
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
 
 import dagster as dg
+import sqlalchemy as sa
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+
+Value = TypeVar("Value", str, int)
 
 AT_ONCE = 500
 
+EMPTY_LOG_BYTES = 16_384
+"""A run's log on SQLite is a file of 135,000 bytes before its first line; smaller is one that was emptied here."""
+
+_RESULTS = [kind.value for kind in (*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS)]
+
 
 def forget_old_runs(instance: dg.DagsterInstance, before: datetime) -> int:
-    """Delete finished runs that were last touched before a time, with their events and logs.
+    """Delete finished runs that were last touched before a time, and the logs of those among them that are shown.
 
     Args:
         before: Aware, UTC.
@@ -26,11 +43,49 @@ def forget_old_runs(instance: dg.DagsterInstance, before: datetime) -> int:
     old = instance.get_run_ids(dg.RunsFilter(statuses=FINISHED_STATUSES, updated_before=before))
     if not old:
         return 0
-    forgotten = sorted(set(old) - _shown_runs(instance))
+    shown = _shown_runs(instance)
+    forgotten = sorted(set(old) - shown)
     for run_id in forgotten:
         instance.delete_run(run_id)
         instance.compute_log_manager.delete_logs(prefix=[run_id])
+        if (log := _log_file(instance, run_id)) is not None:
+            # Dagster empties the file and leaves it, as large as it was.
+            log.unlink(missing_ok=True)
+    _forget_logs(instance, sorted(shown.intersection(old)))
     return len(forgotten)
+
+
+def _forget_logs(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
+    """Delete what runs logged, and not their results; those whose logs are gone already cost a look."""
+    for chunk in _chunks(run_ids):
+        logged = SqlEventLogStorageTable.c
+        no_result = sa.or_(logged.dagster_event_type.is_(None), logged.dagster_event_type.not_in(_RESULTS))
+        with _index(instance) as connection:
+            connection.execute(SqlEventLogStorageTable.delete().where(logged.run_id.in_(chunk), no_result))
+    for run_id in run_ids:
+        log = _log_file(instance, run_id)
+        if log is not None and log.exists() and log.stat().st_size > EMPTY_LOG_BYTES:
+            instance.compute_log_manager.delete_logs(prefix=[run_id])
+            _empty(log)
+
+
+def _empty(log: Path) -> None:
+    """Replace a run's log by one without lines: a process that has read it before finds its table, and no index."""
+    smaller = log.with_suffix(".emptied")
+    smaller.unlink(missing_ok=True)
+    with closing(sqlite3.connect(log)) as old, closing(sqlite3.connect(smaller)) as new:
+        new.execute("PRAGMA page_size = 512")
+        for (table,) in old.execute("select sql from sqlite_master where name in ('event_logs', 'alembic_version')"):
+            new.execute(table)
+        new.executemany("insert into alembic_version values (?)", old.execute("select * from alembic_version"))
+        new.commit()
+    smaller.replace(log)
+
+
+def _log_file(instance: dg.DagsterInstance, run_id: str) -> Path | None:
+    """Return the file that a run's log has to itself on SQLite; elsewhere all logs are one table."""
+    storage = instance.event_log_storage
+    return Path(storage.path_for_shard(run_id)) if isinstance(storage, SqliteEventLogStorage) else None
 
 
 def _shown_runs(instance: dg.DagsterInstance) -> set[str]:
@@ -40,13 +95,23 @@ def _shown_runs(instance: dg.DagsterInstance) -> set[str]:
     for key in instance.get_asset_keys():
         failed = events.get_latest_asset_partition_materialization_attempts_without_materializations(key)
         shown |= {run_id for run_id, _ in failed.values()}
-        newest = events.get_latest_storage_id_by_partition(key, kind)
-        ids = list(newest.values())
-        for start in range(0, len(ids), AT_ONCE):
-            wanted = dg.AssetRecordsFilter(asset_key=key, storage_ids=ids[start : start + AT_ONCE])
-            records = instance.fetch_materializations(wanted, limit=AT_ONCE).records
-            shown |= {record.run_id for record in records}
+        # Not by Dagster's records: to read an event costs a hundred times what its run's id does.
+        for chunk in _chunks(list(events.get_latest_storage_id_by_partition(key, kind).values())):
+            logged = SqlEventLogStorageTable.c
+            with _index(instance) as connection:
+                found = connection.execute(sa.select(logged.run_id).distinct().where(logged.id.in_(chunk)))
+                shown |= {run_id for (run_id,) in found}
         latest = instance.get_latest_materialization_event(key)
         if latest is not None:
             shown.add(latest.run_id)
     return shown
+
+
+def _index(instance: dg.DagsterInstance) -> AbstractContextManager[sa.Connection]:
+    """Return a connection to the table of the results of all runs; each of Dagster's storages has one."""
+    return instance.event_log_storage.index_connection()  # type: ignore[attr-defined, no-any-return]
+
+
+def _chunks(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
+    for start in range(0, len(values), AT_ONCE):
+        yield values[start : start + AT_ONCE]

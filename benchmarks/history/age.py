@@ -18,19 +18,20 @@ FIRST_DATE = date(2024, 1, 1)
 _CHECKPOINT_COMMITS = 100
 
 
-def age(table: Path, partition_column: str, dates: int) -> None:
+def age(table: Path, partition_column: str, dates: int, first: date = FIRST_DATE) -> None:
     """Give a table so many more dates, the same rows in each.
 
     Args:
         table: A local Delta table with at least one file.
         partition_column: The date.
-        dates: How many, from `FIRST_DATE` on.
+        dates: How many.
+        first: The first of them.
     """
     added = _last_added(table)
     source = table / added["path"].replace("%3D", "=")
     version = DeltaTable(table).version()
     for number in range(dates):
-        day = (FIRST_DATE + timedelta(days=number)).isoformat()
+        day = (first + timedelta(days=number)).isoformat()
         name = f"{partition_column}={day}/part-{number}.parquet"
         (table / name).parent.mkdir()
         os.link(source, table / name)

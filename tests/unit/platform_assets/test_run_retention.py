@@ -1,6 +1,7 @@
 """Old runs go, and the calendar of the UI stays as it was."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 
@@ -31,3 +32,32 @@ def test_runs_that_nothing_shown_came_from_are_forgotten() -> None:
         assert instance.get_materialized_partitions(table.key) == {"a"}
         assert instance.get_run_by_id(replaced) is None
         assert forget_old_runs(instance, later) == 0
+
+
+def test_an_old_run_that_is_shown_keeps_its_results_and_loses_its_log(tmp_path: Path) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        replaced, newest = run(instance, "a"), run(instance, "a")
+        logs = {path.stem: path for path in (tmp_path / "history" / "runs").glob("*.db")}
+        before = logs[newest].stat().st_size
+        assert len(instance.all_logs(newest)) > 5
+        for forgotten in (1, 0):
+            assert forget_old_runs(instance, later) == forgotten
+            assert not logs[replaced].exists(), "Dagster only empties it"
+            assert logs[newest].stat().st_size < before / 10
+            assert instance.all_logs(newest) == []
+            assert not list((tmp_path / "storage" / newest).glob("**/*.err")), "what it printed goes with its log"
+            [shown] = instance.fetch_materializations(table.key, limit=5).records
+            assert (shown.run_id, shown.partition_key) == (newest, "a")
+            assert instance.get_materialized_partitions(table.key) == {"a"}
+
+
+def test_a_run_in_a_storage_of_one_table_loses_its_log_too() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        newest = run(instance, "a")
+        before = len(instance.all_logs(newest))
+        assert forget_old_runs(instance, datetime.now(UTC) + timedelta(hours=1)) == 0
+        kinds = {event.dagster_event_type for event in instance.all_logs(newest)}
+        assert len(instance.all_logs(newest)) < before
+        assert dg.DagsterEventType.ASSET_MATERIALIZATION in kinds and dg.DagsterEventType.STEP_SUCCESS not in kinds
+        assert instance.get_materialized_partitions(table.key) == {"a"}

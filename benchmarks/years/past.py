@@ -1,0 +1,177 @@
+"""What happens to a platform in three years: days as they are lived, and the years between two of them.
+
+The first and the last week are lived: files, ticks, runs, corrections, alerts, and maintenance each night. Of the years
+between, each date has in every table, in partition_meta and in Dagster's storage what a run of the first week left:
+the platform's own ledgers are written by the platform, commits of runs and Dagster's rows are copies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
+from itertools import groupby
+from pathlib import Path
+
+from benchmarks.history.age import age
+from benchmarks.years.dagster_past import repeat_runs
+from benchmarks.years.platform import LATE_RECORDS, RECORDS, YearsPlatform, days_from
+from maintenance.delta_table import maintain
+from platform_core.domain.catalog import Domain
+from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.contended_table import KEEP_FILES_HOURS
+from platform_core.lake.corrections import Correction, CorrectionLedger, correction_id
+from platform_core.partitions.fingerprint import file_hash
+from platform_core.partitions.partition_meta import Change
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import Event, State
+
+WEEK = 7
+LONG_AGO = timedelta(days=200)
+"""How old what was made of the years between becomes: older than everything that the platform keeps for a time."""
+
+MAINTAINED_EVERY = 180
+_REMOVED_AT = re.compile(rb'"deletionTimestamp":(\d+)')
+
+
+class _Stopped:
+    """A clock that stands."""
+
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+
+    def now(self) -> datetime:
+        return self._at
+
+    def seconds(self) -> float:
+        return self._at.timestamp()
+
+
+def live(platform: YearsPlatform, days: Sequence[date]) -> None:
+    """Let days pass: each domain's date, a late file for the date before in one domain, an alert, and the night."""
+    names = platform.catalog.names
+    for number, day in enumerate(days):
+        for name in names:
+            platform.process(name, day)
+        if number:
+            platform.process(names[number % len(names)], day - timedelta(days=1), RECORDS, LATE_RECORDS)
+        _alert(platform, day)
+        platform.maintain()
+
+
+def let_years_pass(platform: YearsPlatform, first: date, dates: int) -> None:
+    """Give every domain so many more dates, and the ledgers what comes with them.
+
+    Args:
+        first: The first of them, the one after a date that was lived.
+        dates: How many.
+    """
+    days = days_from(first, dates)
+    before = first - timedelta(days=1)
+    for domain in platform.catalog:
+        _bronze(platform, domain, before, days)
+        for name in _tables(platform, domain):
+            age(Path(platform.lake.uri(name)), domain.partition_key, dates, first)
+        _states(platform, domain, days)
+    for number, day in enumerate(days):
+        _alert(platform, day)
+        _correct(platform, platform.catalog.names[number % len(platform.catalog.names)], day)
+        if number % MAINTAINED_EVERY == 0:
+            _grow_old(platform)
+    repeat_runs(platform.home, before, days)
+    _grow_old(platform)
+
+
+def _tables(platform: YearsPlatform, domain: Domain) -> list[str]:
+    lake = platform.lake
+    gold = [lake.gold(domain, table) for table in domain.gold.tables]
+    return [lake.silver(domain), lake.quarantine(domain), *gold]
+
+
+def _bronze(platform: YearsPlatform, domain: Domain, before: date, days: Sequence[date]) -> None:
+    template = Path(platform.lake.uri(platform.lake.list_date(domain, before)[0].name))
+    for day in days:
+        folder = Path(platform.lake.uri(platform.lake.bronze_partition(domain, day)))
+        folder.mkdir()
+        os.link(template, folder / template.name.replace(f"{before:%Y%m%d}", f"{day:%Y%m%d}"))
+
+
+def _states(platform: YearsPlatform, domain: Domain, days: Sequence[date]) -> None:
+    """Make every date DONE, a month a commit."""
+    for _, month in groupby(days, lambda day: (day.year, day.month)):
+        changes = []
+        for day in month:
+            files = tuple(file.name for file in platform.lake.list_date(domain, day))
+            run_id, at = f"{domain.name}-{day}", datetime.combine(day, time_of_day(6), UTC)
+            pinned = {"source_files": files, "file_hash": file_hash(files), "run_id": run_id}
+            done = {"processed_at": at, "record_count": RECORDS, "silver_records": RECORDS, "gold_records": 3}
+            changes += [
+                Change(domain.name, day, State.UNDISCOVERED, Event.FILES_FOUND, set=pinned),
+                Change(domain.name, day, State.PENDING, Event.RUN_STARTED, run_id=run_id, detail={"files": 1}),
+                Change(domain.name, day, State.IN_FLIGHT, Event.SUCCEEDED, run_id=run_id, set=done),
+            ]
+        DeltaPartitionMeta(platform.lake, _Stopped(at)).apply(changes)
+
+
+def _alert(platform: YearsPlatform, day: date) -> None:
+    at = datetime.combine(day, time_of_day(6, 30), UTC)
+    alert = Alert(
+        f"SLA_MISSED/orders/{day}", AlertKind.SLA_MISSED, "orders", day, "It is late.", "orders", "pdp partitions", at
+    )
+    log = AlertLog(platform.lake, _Stopped(at))
+    log.new([alert])
+    log.delivered(alert.key, "kafka")
+
+
+def _correct(platform: YearsPlatform, name: str, day: date) -> None:
+    at = datetime.combine(day, time_of_day(9), UTC)
+    table = next(iter(platform.catalog[name].gold.tables))
+    lines = [
+        Correction(
+            correction_id(name, day, at),
+            name,
+            day,
+            at,
+            f"{name}-{day}",
+            "late files",
+            1,
+            0,
+            LATE_RECORDS,
+            table,
+            "updated",
+            json.dumps({"city": city}),
+            json.dumps({"rows": 6}),
+            json.dumps({"rows": 7}),
+        )
+        for city in ("Berlin", "Paris", "Rome")
+    ]
+    CorrectionLedger(platform.lake).record(lines)
+
+
+def _grow_old(platform: YearsPlatform) -> None:
+    """Make everything in the tables older than what is kept for a time, and let maintenance find it so."""
+    lake = platform.lake
+    then = time.time() - LONG_AGO.total_seconds()
+    of_domains = [name for domain in platform.catalog for name in _tables(platform, domain)]
+    itself = [lake.partition_meta, lake.partition_history]
+    for name in [*of_domains, *itself, lake.corrections, lake.alerts]:
+        root = Path(lake.uri(name))
+        for log in (root / "_delta_log").glob("*.json"):
+            data = log.read_bytes()
+            if _REMOVED_AT.search(data):
+                log.write_bytes(_REMOVED_AT.sub(b'"deletionTimestamp":%d' % round(then * 1000), data))
+        for path in root.rglob("*"):
+            if path.is_file():
+                os.utime(path, (then, then))
+        if name in itself:
+            # What `ContendedTable.tidy` does of itself a day later.
+            table = lake.delta(name)
+            table.create_checkpoint()
+            table.vacuum(KEEP_FILES_HOURS, dry_run=False, enforce_retention_duration=False, full=True)
+            lake.delta(name).cleanup_metadata()
+        else:
+            maintain(lake, name, timedelta(0))
