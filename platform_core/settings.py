@@ -201,7 +201,10 @@ class Settings(BaseSettings):
     )
     discovery_interval_seconds: int = Field(15, ge=1, description="Pause between two ticks of a sensor")
     discovery_scan_files: int = Field(
-        10_000, ge=1, description="Bronze files that a tick lists again to find what no ledger record announced"
+        10_000,
+        ge=1,
+        description="Bronze files that a tick lists again to find what no ledger record announced; a date counts as"
+        " 1,000 at least, what one request to a store lists",
     )
     run_max_dates: int = Field(7, ge=1, description="Dates of one domain that one Dagster run processes")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.frame import Case, Contestant
 from benchmarks.usage import Usage, of_call
-from benchmarks.years.past import WEEK, let_years_pass, live
+from benchmarks.years.past import LAST_DAYS, WEEK, let_years_pass, live
 from benchmarks.years.platform import YearsPlatform, days_from, quiet
 from benchmarks.years.size import sizes
 from infra.embedded.services.spark_connect import SparkConnect
@@ -52,8 +52,8 @@ def prepared(folder: Path, dates: int | None) -> Iterator[Case]:
             young.instance.dispose()
             shutil.copytree(folder / "first-week", folder / "three-years")
             old = YearsPlatform(folder / "three-years", catalog, services)
-            let_years_pass(old, first + timedelta(days=WEEK), dates - 2 * WEEK)
-            live(old, days_from(LAST - timedelta(days=WEEK - 1), WEEK))
+            let_years_pass(old, first + timedelta(days=WEEK), dates - WEEK - LAST_DAYS)
+            live(old, days_from(LAST - timedelta(days=LAST_DAYS - 1), LAST_DAYS))
             young = YearsPlatform(folder / "first-week", catalog, services)
         yield Case(
             name="years",

@@ -51,7 +51,7 @@ def repeat_runs(home: Path, template: date, days: Sequence[date]) -> None:
                     for tag in event_tags[event["id"]]:
                         _insert(index, "asset_event_tags", {**moved(tag), "event_id": ids[event["id"]]})
                 for check in checks:
-                    ids_of_check = {
+                    ids_of_check: Values = {
                         key: ids.get(check[key], check[key])
                         for key in ("evaluation_event_storage_id", "materialization_event_storage_id")
                         if key in check

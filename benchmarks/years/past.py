@@ -1,8 +1,8 @@
 """What happens to a platform in three years: days as they are lived, and the years between two of them.
 
-The first and the last week are lived: files, ticks, runs, corrections, alerts, and maintenance each night. Of the years
-between, each date has in every table, in partition_meta and in Dagster's storage what a run of the first week left:
-the platform's own ledgers are written by the platform, commits of runs and Dagster's rows are copies.
+The first week and the last days are lived: files, ticks, runs, corrections, alerts, a night of maintenance. Of the
+years between, each date has in every table, in partition_meta and in Dagster's storage what a run of the first week
+left: the platform's own ledgers are written by the platform, commits of runs and Dagster's rows are copies.
 """
 
 from __future__ import annotations
@@ -31,10 +31,13 @@ from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
 
 WEEK = 7
+LAST_DAYS = 3
+"""Days that are lived before it is measured: enough that there are corrections and nights."""
+
 LONG_AGO = timedelta(days=200)
 """How old what was made of the years between becomes: older than everything that the platform keeps for a time."""
 
-MAINTAINED_EVERY = 180
+MAINTAINED_EVERY = 25 * WEEK
 _REMOVED_AT = re.compile(rb'"deletionTimestamp":(\d+)')
 
 
@@ -52,7 +55,7 @@ class _Stopped:
 
 
 def live(platform: YearsPlatform, days: Sequence[date]) -> None:
-    """Let days pass: each domain's date, a late file for the date before in one domain, an alert, and the night."""
+    """Let days pass: each domain's date, a late file for the date before in one domain, an alert, and a night."""
     names = platform.catalog.names
     for number, day in enumerate(days):
         for name in names:
@@ -60,7 +63,7 @@ def live(platform: YearsPlatform, days: Sequence[date]) -> None:
         if number:
             platform.process(names[number % len(names)], day - timedelta(days=1), RECORDS, LATE_RECORDS)
         _alert(platform, day)
-        platform.maintain()
+    platform.maintain()
 
 
 def let_years_pass(platform: YearsPlatform, first: date, dates: int) -> None:
@@ -77,10 +80,11 @@ def let_years_pass(platform: YearsPlatform, first: date, dates: int) -> None:
         for name in _tables(platform, domain):
             age(Path(platform.lake.uri(name)), domain.partition_key, dates, first)
         _states(platform, domain, days)
-    for number, day in enumerate(days):
-        _alert(platform, day)
-        _correct(platform, platform.catalog.names[number % len(platform.catalog.names)], day)
-        if number % MAINTAINED_EVERY == 0:
+    for start in range(0, dates, WEEK):
+        _alert(platform, *days[start : start + WEEK])
+        for number, name in enumerate(platform.catalog.names[: dates - start]):
+            _correct(platform, name, days[start + number])
+        if start % MAINTAINED_EVERY == 0:
             _grow_old(platform)
     repeat_runs(platform.home, before, days)
     _grow_old(platform)
@@ -117,14 +121,14 @@ def _states(platform: YearsPlatform, domain: Domain, days: Sequence[date]) -> No
         DeltaPartitionMeta(platform.lake, _Stopped(at)).apply(changes)
 
 
-def _alert(platform: YearsPlatform, day: date) -> None:
-    at = datetime.combine(day, time_of_day(6, 30), UTC)
-    alert = Alert(
-        f"SLA_MISSED/orders/{day}", AlertKind.SLA_MISSED, "orders", day, "It is late.", "orders", "pdp partitions", at
-    )
+def _alert(platform: YearsPlatform, *days: date) -> None:
+    """Raise an alert for each of some days in one commit, and deliver the last one."""
+    at = datetime.combine(days[-1], time_of_day(6, 30), UTC)
+    kind, what = AlertKind.SLA_MISSED, "It is not delivered, and its deadline has passed."
+    alerts = [Alert(f"{kind}/orders/{day}", kind, "orders", day, what, "orders", "pdp partitions", at) for day in days]
     log = AlertLog(platform.lake, _Stopped(at))
-    log.new([alert])
-    log.delivered(alert.key, "kafka")
+    log.new(alerts)
+    log.delivered(alerts[-1].key, "kafka")
 
 
 def _correct(platform: YearsPlatform, name: str, day: date) -> None:

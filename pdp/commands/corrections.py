@@ -23,6 +23,9 @@ from platform_core.counted import counted
 if TYPE_CHECKING:
     from platform_core.lake.corrections import Correction
 
+REPROCESSES_SHOWN = 14
+"""Without a date; one a day would be a thousand tables after three years."""
+
 CHANGE_STYLES = {"inserted": "green", "updated": "yellow", "deleted": "red"}
 
 
@@ -31,8 +34,12 @@ def corrections(
     domain: AnyDomainName = None,
     day: AnyDayText = None,
     table: Annotated[str | None, typer.Option("--table", metavar="NAME", help="Only this Gold table")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every reprocess, however old")] = False,
 ) -> None:
-    """Show what reprocessing changed in Gold: the rows, their values before and after, and the cause."""
+    """Show what reprocessing changed in Gold: the rows, their values before and after, and the cause.
+
+    Without a date only of the newest reprocesses, unless `--all` is given.
+    """
     from platform_core.lake.corrections import CorrectionLedger
 
     domains = arguments.domains(platform.catalog, domain)
@@ -40,13 +47,15 @@ def corrections(
     if table is not None:
         arguments.one_of("Gold table", table, [name for chosen in domains for name in chosen.gold.tables])
     name = domains[0].name if domain else None
-    lines = [
-        line for line in CorrectionLedger(platform.lake).read(name, chosen_day) if table in (None, line.gold_table)
-    ]
+    newest = None if everything or chosen_day else REPROCESSES_SHOWN
+    read = CorrectionLedger(platform.lake).read(name, chosen_day, newest)
+    lines = [line for line in read if table in (None, line.gold_table)]
     ordered = sorted(lines, key=lambda c: (c.at, c.correction_id, c.gold_table, c.key))
     groups = [_document(list(group)) for _, group in groupby(ordered, key=lambda line: line.correction_id)]
     shown = [renderable for group in groups for renderable in _shown(group)]
     notes = [] if groups else ["No reprocess has been recorded: Gold is as it was first written."]
+    if newest is not None and len({line.correction_id for line in read}) == newest:
+        notes.append(f"These are of the newest {newest} reprocesses: `--all`, or a domain and a date, shows others.")
     output.answer({"corrections": groups}, *shown, notes=notes)
 
 

@@ -6,7 +6,6 @@ What a mistake in domains.yaml is belongs to `platform_core.domain.catalog`, wha
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -32,15 +31,14 @@ def domains(
     from platform_core.domain.catalog_checks import refuse_unreadable
 
     catalog = platform.catalog.checked(refuse_unreadable)
-    partitions = platform.partitions.rows()
-    dates = Counter(row.domain for row in partitions)
+    dates = platform.partitions.dates()
     removed = sorted(dates.keys() - {*catalog.names, *catalog.broken})
     rows: list[dict[str, Any]] = [
         *({"domain": name, "state": RUNS, "why": ""} for name in catalog.names),
         *({"domain": name, "state": BROKEN, "why": error} for name, error in catalog.broken.items()),
         *({"domain": name, "state": REMOVED, "why": "no longer in domains.yaml"} for name in removed),
     ]
-    rows = [{**row, "dates": dates[row["domain"]]} for row in rows]
+    rows = [{**row, "dates": dates.get(row["domain"], 0)} for row in rows]
     shown = [output.table(rows, "domain", "state", "dates", TableColumn("what is wrong", "why"))]
     document: dict[str, Any] = {}
     notes: list[str] = []
@@ -50,7 +48,7 @@ def domains(
 
         places = owned_places(platform.settings.domains_file)
         known = {*catalog.names, *catalog.broken}
-        left, notes = find(platform.settings, platform.lake, places, partitions, known)
+        left, notes = find(platform.settings, platform.lake, places, platform.partitions.rows(), known)
         shown.append(output.table(left, "kind", TableColumn("where", "name"), "holds", title="Left by removed domains"))
         document = {"leftovers": [asdict(each) for each in left]}
     elif removed:

@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +34,9 @@ KEEP_FILES_HOURS = 24
 
 COMPACT_TO_BYTES = 4 * 1024 * 1024
 """A transition rewrites the file of its row. A date has up to 1,440 file names, three years of them some 100 MB."""
+
+_TIME = pa.timestamp("us", tz="UTC")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ContendedTable:
@@ -59,21 +63,26 @@ class ContendedTable:
     def rows(
         self, *filters: tuple[str, str, Any], columns: Sequence[str] = (), table: DeltaTable | None = None
     ) -> list[dict[str, Any]]:
-        """Return rows, none when nobody has created the table.
+        """Return rows, none when nobody has created the table; see `read`."""
+        return _as_rows(self.read(*filters, columns=columns, table=table))
+
+    def read(
+        self, *filters: tuple[str, str, Any], columns: Sequence[str] = (), table: DeltaTable | None = None
+    ) -> pa.Table:
+        """Return rows in columns, none when nobody has created the table.
 
         Args:
             *filters: A column, how it is compared, and with what; one that is compared with None lets all rows pass.
             columns: Only these; all by default.
             table: The snapshot to read, the newest by default.
         """
+        names = list(columns) or self._schema.names
         table = table or self.open()
         if table is None:
-            return []
+            return pa.schema([self._schema.field(name) for name in names]).empty_table()
         given = [each for each in filters if each[2] is not None]
         with answering(self.uri, "read"):
-            read = table.to_pyarrow_table(columns=list(columns) or self._schema.names, filters=given or None)
-        rows: list[dict[str, Any]] = read.to_pylist()
-        return rows
+            return table.to_pyarrow_table(columns=names, filters=given or None)
 
     def open_or_create(self) -> DeltaTable:
         """Return the newest snapshot, of an empty table if need be."""
@@ -134,6 +143,20 @@ class ContendedTable:
             return
         except (TransientError, DeltaError, OSError) as error:
             log.warning("table_not_tidied table=%s error=%s", self.uri, in_one_line(error))
+
+
+def _as_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Return what `to_pylist` does, whose times in UTC take half of what a tick's rows cost."""
+    columns = [_values(column) for column in table.columns]
+    return [dict(zip(table.column_names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    if column.type != _TIME:
+        values: list[Any] = column.to_pylist()
+        return values
+    since = column.cast(pa.int64()).to_pylist()
+    return [None if each is None else _EPOCH + timedelta(microseconds=each) for each in since]
 
 
 def pause(attempt: int) -> None:

@@ -141,7 +141,24 @@ class CorrectionLedger:
                 f" `{self._table.uri}`: {error}. The date is tried again.",
             ) from error
 
-    def read(self, domain: str | None = None, day: date | None = None) -> list[Correction]:
-        """Return the ledger's lines, oldest first."""
-        lines = [Correction(**row) for row in self._table.rows(("domain", "=", domain), ("partition_date", "=", day))]
+    def read(self, domain: str | None = None, day: date | None = None, newest: int | None = None) -> list[Correction]:
+        """Return the ledger's lines, oldest first.
+
+        Args:
+            newest: Only those of so many reprocesses, the last ones; no other line is read whole.
+        """
+        chosen: list[tuple[str, str, Any]] = [("domain", "=", domain), ("partition_date", "=", day)]
+        if newest is not None:
+            ids = self._newest(newest, chosen)
+            if not ids:
+                return []
+            chosen.append(("correction_id", "in", ids))
+        lines = [Correction(**row) for row in self._table.rows(*chosen)]
         return sorted(lines, key=lambda c: (c.at, c.domain, c.partition_date, c.gold_table, c.key))
+
+    def _newest(self, number: int, chosen: Sequence[tuple[str, str, Any]]) -> list[str]:
+        names = [name for name, _, _ in chosen]
+        ids = self._table.read(*chosen, columns=[*names, "correction_id", "at"])
+        latest = ids.group_by("correction_id").aggregate([("at", "max")]).sort_by([("at_max", "descending")])
+        newest: list[str] = latest.slice(0, number)["correction_id"].to_pylist()
+        return newest

@@ -62,6 +62,11 @@ class DeltaPartitionMeta:
         rows = self._meta.rows(("domain", "=", domain), columns=columns)
         return sorted((_partition(row) for row in rows), key=lambda p: (p.domain, p.partition_date))
 
+    def dates(self) -> dict[str, int]:
+        """Return how many dates each domain has; no row becomes an object for it."""
+        counts = self._meta.read(columns=["domain"])["domain"].value_counts().to_pylist()
+        return {each["values"]: each["counts"] for each in counts}
+
     def history(
         self, domain: str | None = None, day: date | None = None, since: datetime | None = None
     ) -> list[Transition]:

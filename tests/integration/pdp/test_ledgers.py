@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pytest
 from deltalake import write_deltalake
 from typer.testing import Result
 
+from pdp.commands.corrections import REPROCESSES_SHOWN
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.alerts import Alert, AlertKind, AlertLog
 from platform_core.lake.corrections import Correction, CorrectionLedger
@@ -62,6 +64,19 @@ def test_corrections_can_be_narrowed(pdp: Run, pdp_json: Callable[..., Any]) -> 
     wrong = pdp("corrections", "--table", "order")
     assert wrong.exit_code == 2
     assert "Did you mean `orders`?" in wrong.stderr
+
+
+@pytest.mark.usefixtures("corrected")
+def test_corrections_without_a_date_are_the_newest_ones(lake: Lake, pdp: Run, pdp_json: Callable[..., Any]) -> None:
+    ledger = CorrectionLedger(lake)
+    for number in range(1, REPROCESSES_SHOWN + 1):
+        later = line("orders", "none", "{}", None, None)
+        ledger.record([replace(later, correction_id=f"later-{number}", at=later.at + timedelta(days=number))])
+    shown = [each["correction_id"] for each in pdp_json("corrections")["corrections"]]
+    assert shown == [f"later-{number}" for number in range(1, REPROCESSES_SHOWN + 1)]
+    assert f"newest {REPROCESSES_SHOWN} reprocesses" in pdp("corrections", "orders").stderr
+    for arguments in (["--all"], ["orders", "2026-11-21"]):
+        assert len(pdp_json("corrections", *arguments)["corrections"]) == REPROCESSES_SHOWN + 1
 
 
 @pytest.fixture

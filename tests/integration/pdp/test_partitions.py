@@ -5,16 +5,18 @@ from __future__ import annotations
 import getpass
 import json
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import Result
 
+from pdp.commands.partitions import DATES_SHOWN
 from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
-from platform_core.partitions.partition_state import State
+from platform_core.partitions.partition_state import Event, State
 
 Run = Callable[..., Result]
 
@@ -54,6 +56,27 @@ def test_list_shows_every_date_and_counts_by_status(pdp: Run, pdp_json: Callable
 @pytest.mark.usefixtures("week")
 def test_list_can_be_narrowed(pdp_json: Callable[..., Any], arguments: list[str], dates: list[str]) -> None:
     assert [p["partition_date"] for p in pdp_json("partitions", "list", *arguments)["partitions"]] == dates
+
+
+def test_list_shows_the_newest_dates_and_those_in_trouble_until_it_is_asked_for_more(
+    pdp: Run, pdp_json: Callable[..., Any], meta: DeltaPartitionMeta
+) -> None:
+    first, changes = date(2026, 1, 1), []
+    for number in range(DATES_SHOWN + 9):
+        day = first + timedelta(days=number)
+        run = {"run_id": "r"}
+        changes += [
+            Change("orders", day, State.UNDISCOVERED, Event.FILES_FOUND, set=run),
+            Change("orders", day, State.PENDING, Event.RUN_STARTED, run_id="r"),
+            Change("orders", day, State.IN_FLIGHT, Event.SUCCEEDED if number else Event.RUN_FAILED, run_id="r"),
+        ]
+    meta.apply(changes)
+    listed = pdp_json("partitions", "list")
+    assert [row["status"] for row in listed["partitions"]] == ["FAILED", *["DONE"] * DATES_SHOWN]
+    assert (listed["left_out"], sum(listed["summary"].values())) == (8, DATES_SHOWN + 9)
+    assert "8 older dates DONE and not shown" in pdp("partitions", "list").stderr
+    for arguments in (["--all"], ["--from", "2026-01-01"], ["orders", "--status", "DONE", "--status", "FAILED"]):
+        assert len(pdp_json("partitions", "list", *arguments)["partitions"]) == DATES_SHOWN + 9
 
 
 def test_list_of_an_empty_lake_says_so(pdp: Run) -> None:

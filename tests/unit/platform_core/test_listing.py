@@ -5,7 +5,14 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 from platform_core.lake.lake import BronzeFile
-from platform_core.partitions.listing import CERTAIN_BUDGETS, DiscoveryCursor, Listing, list_bronze, to_relist
+from platform_core.partitions.listing import (
+    CERTAIN_BUDGETS,
+    FILES_A_REQUEST,
+    DiscoveryCursor,
+    Listing,
+    list_bronze,
+    to_relist,
+)
 from platform_core.partitions.partition_meta import Partition
 from platform_core.partitions.partition_state import State
 
@@ -19,14 +26,15 @@ FILES = [BronzeFile(f"part-{n:04}.parquet", 9, datetime(2026, 11, 1, tzinfo=UTC)
 
 
 class Bronze:
-    """Three years of a domain, 1,440 files a day; it notes which dates were asked for."""
+    """Three years of a domain, 1,440 files a day or others; it notes which dates were asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: list[BronzeFile] = FILES) -> None:
         self.asked: list[date] = []
+        self.files = files
 
     def __call__(self, day: date) -> list[BronzeFile]:
         self.asked.append(day)
-        return FILES
+        return self.files
 
 
 def done(days: list[date]) -> dict[date, Partition]:
@@ -50,6 +58,15 @@ def test_the_slices_of_a_day_cover_the_whole_history() -> None:
         ticks += 1
         assert ticks < 2880, "a tick every 30 s for a day"
     assert ticks == -(-len(YEARS) // 7)  # seven days of 1,440 files reach the budget
+
+
+def test_a_quiet_tick_makes_as_many_requests_after_years_of_small_dates_as_after_a_month() -> None:
+    asked = []
+    for days in (YEARS[-30:], YEARS):
+        bronze = Bronze(files=FILES[:1])
+        list_bronze(bronze, days, done(days), [], [], None, BUDGET)
+        asked.append(len(bronze.asked))
+    assert asked == [BUDGET // FILES_A_REQUEST] * 2
 
 
 def test_what_is_announced_is_listed_however_old() -> None:
