@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
+from maintenance.z_order import arrange
 from platform_core.lake.lake import Lake
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,9 @@ class TableMaintenance:
     held: tuple[int, ...]
 
 
-def maintain(lake: Lake, name: str, keep: timedelta, held: Collection[int] = ()) -> TableMaintenance:
+def maintain(
+    lake: Lake, name: str, keep: timedelta, held: Collection[int] = (), z_order_by: Sequence[str] = ()
+) -> TableMaintenance:
     """Compact a table, write a checkpoint and end what is older than `keep`; no row changes.
 
     Killed at any point it leaves a table that is right: what it has not committed is removed by the next turn.
@@ -58,6 +61,7 @@ def maintain(lake: Lake, name: str, keep: timedelta, held: Collection[int] = ())
         name: Its path below the lake's root.
         keep: How long the files of a replaced version stay.
         held: Versions whose files stay however old they are, and with them the log.
+        z_order_by: Columns by which the rows of large dates are put in Z-order.
 
     Raises:
         TableNotFoundError: there is no such table.
@@ -69,7 +73,10 @@ def maintain(lake: Lake, name: str, keep: timedelta, held: Collection[int] = ())
     if missing:
         table.alter.set_table_properties(missing)
     try:
-        table.optimize.compact()
+        if z_order_by:
+            arrange(table, z_order_by)
+        else:
+            table.optimize.compact()
     except CommitFailedError as error:  # another writer replaced one of the files: they are merged next time
         log.info("compaction_lost table=%s error=%s", name, error)
         table = lake.delta(name)

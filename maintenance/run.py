@@ -5,9 +5,10 @@ What is done with one table is `delta_table`; Dagster's runs are ended by `platf
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from types import MappingProxyType
 
 from deltalake.exceptions import TableNotFoundError
 
@@ -34,7 +35,7 @@ def maintain_domain(
     names = {lake.silver(domain): (), lake.key_versions(domain): (), lake.quarantine(domain): ()} | {
         lake.gold(domain, table): held.get(table, ()) for table in domain.gold.tables
     }
-    yield from _maintained(lake, names, settings)
+    yield from _maintained(lake, names, settings, {lake.silver(domain): domain.silver.z_order_by})
 
 
 def maintain_platform(lake: Lake, settings: Settings) -> Iterator[TableMaintenance]:
@@ -45,8 +46,13 @@ def maintain_platform(lake: Lake, settings: Settings) -> Iterator[TableMaintenan
     yield from _maintained(lake, dict.fromkeys((lake.corrections, lake.alerts, lake.erasures), ()), settings)
 
 
-def _maintained(lake: Lake, tables: Mapping[str, Collection[int]], settings: Settings) -> Iterator[TableMaintenance]:
+def _maintained(
+    lake: Lake,
+    tables: Mapping[str, Collection[int]],
+    settings: Settings,
+    z_order_by: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Iterator[TableMaintenance]:
     keep = timedelta(days=settings.maintenance_keep_days)
     for name, held in tables.items():
         with suppress(TableNotFoundError), answering(lake.uri(name), "maintained"):
-            yield maintain(lake, name, keep, held)
+            yield maintain(lake, name, keep, held, z_order_by.get(name, ()))

@@ -65,6 +65,12 @@ class Silver(Entry):
         exclude_if=lambda declared: not declared,
         description="A row may move to another date, and then lives there alone",
     )
+    # It changes no row, so it is no part of the code version.
+    z_order_by: tuple[str, ...] = Field(
+        default=(),
+        exclude=True,
+        description="Columns by which maintenance orders large dates, so that readers pass over files",
+    )
 
 
 class Reconciliation(Entry):

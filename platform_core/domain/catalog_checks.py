@@ -117,10 +117,12 @@ def _reserved_names(domain: Domain) -> Iterator[Complaint]:
 
 
 def _unknown_columns(domain: Domain) -> Iterator[Complaint]:
-    for key in ("primary_key", "order_by"):
+    for key in ("primary_key", "order_by", "z_order_by"):
         for name in getattr(domain.silver, key):
             if not _is_silver_column(domain, name):
                 yield f"silver.{key}", _no_column(name)
+    if domain.partition_key in domain.silver.z_order_by:
+        yield "silver.z_order_by", f"`{domain.partition_key}` is the same in all rows of a date; leave it out"
     for kind, name in domain.subjects.items():
         if name not in domain.contract.by_name:
             yield f"subjects.{kind}", f"`{name}` is no property in `{domain.contract.path}`"

@@ -12,6 +12,7 @@ import yaml
 
 from platform_core.domain.catalog import load_catalog
 from platform_core.domain.catalog_checks import refuse_unreadable
+from platform_core.domain.code_version import code_version
 from platform_core.domain.plugin import load_aggregation, load_transform
 from platform_core.domain.source import PostgresCdc
 from platform_core.domain.topic_names import PLATFORM_TOPICS
@@ -99,6 +100,8 @@ def test_a_mistake_names_file_domain_and_key(tmp_path: Path, change: dict[str, o
         ("bronze", {"prefix": ""}, r"key `bronze\.prefix`"),
         ("silver", {"primary_key": ["nope"]}, "key `silver.primary_key`: `nope` is no column"),
         ("silver", {"order_by": ["nope"]}, "key `silver.order_by`: `nope` is no column"),
+        ("silver", {"z_order_by": ["nope"]}, "key `silver.z_order_by`: `nope` is no column"),
+        ("silver", {"z_order_by": ["day"]}, "key `silver.z_order_by`: `day` is the same in all rows of a date"),
         ("gold", {"tables": {"order": ["day"]}}, "key `gold.tables.order`: `order` is a reserved word"),
         ("gold", {"tables": {"couriers": ["day", "group"]}}, "`group` is a reserved word"),
         ("gold", {"tables": {"couriers": ["day", "day"]}}, "a merge key occurs twice"),
@@ -170,6 +173,14 @@ def test_a_domain_is_not_within_the_place_of_another(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({"domains": entries}))
     with pytest.raises(ConfigurationError, match=r"`silver.prefix` `silver/couriers_quarantine` is used by"):
         load_catalog(path)
+
+
+def test_an_order_of_rows_is_no_change_of_the_domain_s_code(tmp_path: Path) -> None:
+    plain = load_catalog(write(tmp_path, "couriers_z", ENTRY))["couriers_z"]
+    ordered = plain.model_copy(update={"silver": plain.silver.model_copy(update={"z_order_by": ("id",)})})
+    assert code_version(ordered) == code_version(plain)
+    renamed = plain.model_copy(update={"silver": plain.silver.model_copy(update={"order_by": ("at",)})})
+    assert code_version(renamed) != code_version(plain)
 
 
 def test_a_global_key_is_declared_and_who_does_not_declare_it_stays_as_it_was(tmp_path: Path) -> None:
