@@ -1,8 +1,8 @@
 """Which of Dagster's old runs are forgotten: those that no asset's, partition's or check's newest event came from.
 
 Dagster deletes a run with its events, and what the UI shows of a partition is its newest event; so age alone would
-empty the calendar. An old run that is shown keeps its results, and its log goes: nine tenths of its bytes. What the
-platform remembers of a date (transitions, corrections) is not Dagster's and stays.
+empty the calendar. An old run that is shown keeps its results, and its log goes. What the platform remembers of a date
+(transitions, corrections) is not Dagster's and stays.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from benchmarks import machine
-from benchmarks.frame import Case, Contestant, DifferentResultsError, compete
+from benchmarks.frame import Amount, Case, Contestant, DifferentResultsError, compete
 from benchmarks.machine import Circumstances
 from benchmarks.picture import drawn
-from benchmarks.report import Report, load, report_of, save, table
+from benchmarks.report import Report, amounts_table, load, report_of, save, table
 from benchmarks.summary import Spread, summarise
 from benchmarks.usage import ProgramFailedError, Usage, of_program
 
@@ -74,6 +75,22 @@ def test_the_ratio_is_the_median_of_each_round_s_own() -> None:
     assert ours.ratio == Spread(2, 0.5, 3)
     assert ours.cpu_seconds == Spread(4, 3, 5)
     assert (ours.peak_bytes, ours.units_a_cpu_second, ours.rounds) == (9, 2, 3)
+
+
+def test_a_contestant_can_have_a_peer_of_its_own() -> None:
+    used = {name: [Usage(cpu, 0, 0)] for name, cpu in (("tick", 1), ("tick, old", 2), ("run", 10), ("run, old", 30))}
+    compared = case(*(Contestant(name, lambda _: used["run"][0], name.removesuffix(", old")) for name in used))
+    assert [line.ratio.median for line in summarise(used, peers=compared.peers)] == [1, 2, 1, 3]
+
+
+def test_what_was_counted_is_saved_and_shown(tmp_path: Path) -> None:
+    counted = replace(report(), amounts=(Amount("files", 4, 6), Amount("logs", 0, 2)))
+    save(counted, tmp_path / "toy.json")
+    assert load(tmp_path / "toy.json") == counted
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(amounts_table(counted))
+    assert "1.50" in captured.get() and "files" in captured.get()
 
 
 @pytest.mark.parametrize("units", [0, 6])
