@@ -17,12 +17,12 @@ from platform_core.lake.lake import Lake
 from platform_kafka.formats.wire_format import header
 from sink.bronze.file import PendingFile
 from sink.bronze.writer import Writer
-from sink.buffer import Buffer, Row, SealReason
+from sink.buffer import Buffer, SealReason
 from sink.decoding import Decoder, Refusal
+from sink.rows import Rows
 
 CITIES = ("Berlin", "Paris", "Rome")
 _SCHEMA_ID = 7
-_ROW_BYTES = 500
 _LARGEST_RECORD = 1 << 20
 _OFFSETS_A_DATE = 1_000_000
 
@@ -134,7 +134,7 @@ def write_file(lake: Lake, domain: Domain, day: date, first: int, records: int) 
         if isinstance(record, Refusal):
             raise ValueError(f"The sink refuses a record of `{domain.name}`: {record.message}")
         offset = day.toordinal() * _OFFSETS_A_DATE + number
-        buffer.add(Row(0, offset, int(at.timestamp() * 1_000_000), record), _ROW_BYTES)
+        buffer.add(Rows.of_record(0, offset, int(at.timestamp() * 1_000_000), record, len(value)))
     file = PendingFile(buffer, SealReason.AGE)
     writer = Writer(lake, [domain], _FlushClock(at + timedelta(seconds=first + records)))
     name = writer.new_name(file)
