@@ -39,6 +39,7 @@ from spark_jobs.failures import engine_is_gone, translate_engine_errors
 from spark_jobs.rule_arithmetic import without_overflow
 from spark_jobs.session import suit
 from spark_jobs.unevaluable_rows import unevaluable_rows
+from spark_jobs.working_copy import in_few_files
 
 log = logging.getLogger(__name__)
 
@@ -112,35 +113,10 @@ def run(
     started = time.monotonic()
     with translate_engine_errors(JOB, domain, day, lambda: unreadable_file(lake, domain, files)):
         size = bronze_size(lake, domain, day, files)
-        expected = size.rows
         suit(spark, size.rows, size.uncompressed_bytes)
-        bronze = read_bronze(spark, lake, domain, day, files)
-        transformed = _transformed(bronze, domain, day)
-        rules = without_overflow(transformed, domain.quality.rules)
-        judged = _judged(transformed, rules, domain, day)
-        # Evaluating the rows again is cheaper than a cache of them: the tally needs neither the sort nor, for a good
-        # row, the hash, and only a date with bad rows is evaluated more often. Sail has no cache.
-        try:
-            counts, few_bad = _counted(judged, domain, day, bronze, expected)
-        except PySparkException as error:
-            if engine_is_gone(error):
-                raise
-            unevaluable = unevaluable_rows(spark, transformed, rules, domain)
-            if not unevaluable:
-                raise
-            judged = _judged(transformed, rules, domain, day, unevaluable)
-            counts, few_bad = _counted(judged, domain, day, bronze, expected)
-        _write_quarantine(judged, few_bad, lake, domain, day, sum(counts.quarantined.values()))
-        # Audit before publishing: a refused date leaves Silver as it was, and its bad rows in the quarantine.
-        if counts.published:
-            outdated = None
-            if domain.silver.global_key:
-                versions = steps.key_versions(judged, domain.silver, version_columns(domain)).toArrow()
-                moves = KeyVersions(lake, domain).compare(day, versions)
-                on_moves(moves)
-                outdated, moved = moves.outdated, moves.outdated.num_rows
-                counts = replace(counts, silver_rows=counts.silver_rows - moved, moved=moved)
-            _write_silver(judged, lake, domain, day, counts.silver_rows, outdated)
+        with in_few_files(lake, domain, day, files, size) as few:
+            bronze = read_bronze(spark, lake, domain, day, few)
+            counts = _replaced(bronze, lake, domain, day, size.rows, on_moves)
     result = replace(counts, seconds=round(time.monotonic() - started, 3))
     log.info(
         "silver_%s domain=%s date=%s bronze_rows=%d silver_rows=%d withheld=%d moved=%d quarantined=%d seconds=%.1f",
@@ -155,6 +131,39 @@ def run(
         result.seconds,
     )
     return result
+
+
+def _replaced(
+    bronze: DataFrame, lake: Lake, domain: Domain, day: date, expected: int, on_moves: Callable[[Moves], object]
+) -> SilverResult:
+    transformed = _transformed(bronze, domain, day)
+    rules = without_overflow(transformed, domain.quality.rules)
+    judged = _judged(transformed, rules, domain, day)
+    # Evaluating the rules again is cheaper than a cache of them: the tally needs neither the sort nor, for a good row,
+    # the hash, and only a date with bad rows is evaluated more often. Sail has no cache.
+    try:
+        counts, few_bad = _counted(judged, domain, day, bronze, expected)
+    except PySparkException as error:
+        if engine_is_gone(error):
+            raise
+        unevaluable = unevaluable_rows(bronze.sparkSession, transformed, rules, domain)
+        if not unevaluable:
+            raise
+        judged = _judged(transformed, rules, domain, day, unevaluable)
+        counts, few_bad = _counted(judged, domain, day, bronze, expected)
+    _write_quarantine(judged, few_bad, lake, domain, day, sum(counts.quarantined.values()))
+    # Audit before publishing: a refused date leaves Silver as it was, and its bad rows in the quarantine.
+    if not counts.published:
+        return counts
+    outdated = None
+    if domain.silver.global_key:
+        versions = steps.key_versions(judged, domain.silver, version_columns(domain)).toArrow()
+        moves = KeyVersions(lake, domain).compare(day, versions)
+        on_moves(moves)
+        outdated, moved = moves.outdated, moves.outdated.num_rows
+        counts = replace(counts, silver_rows=counts.silver_rows - moved, moved=moved)
+    _write_silver(judged, lake, domain, day, counts.silver_rows, outdated)
+    return counts
 
 
 def _transformed(bronze: DataFrame, domain: Domain, day: date) -> DataFrame:

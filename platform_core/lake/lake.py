@@ -80,6 +80,9 @@ class Lake:
     store_clock = "pipeline-metadata/store_clock"
     """Folder of small objects that were written to learn the store's time, one a domain."""
 
+    working_copies = "pipeline-metadata/working_copies"
+    """Folder of copies of small Bronze files in one, each for as long as a job reads it."""
+
     def __init__(self, settings: Settings) -> None:
         if not settings.lake_uri:
             raise ConfigurationError(

@@ -133,7 +133,7 @@ def test_an_engine_that_reads_other_rows_than_the_footers_count_is_refused(
     sail: Engine, users: Domain, files: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def reading_two(spark: SparkSession, lake: Lake, domain: Domain, day: date, files: list[str]) -> DataFrame:
-        return read_bronze(spark, lake, domain, day, files[:2])
+        return read_bronze(spark, lake, domain, day, files).limit(2)
 
     monkeypatch.setattr(bronze_to_silver, "read_bronze", reading_two)
     with pytest.raises(PermanentError, match=r"the engine read \d rows of Bronze files whose footers count 11"):
