@@ -21,6 +21,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -51,6 +52,9 @@ KEPT_PLATFORM_COLUMNS = tuple(field.name for field in PLATFORM_COLUMNS if field.
 
 FEW_BAD_ROWS = 10_000
 """Up to so many quarantined rows of a date come to this process, which writes them for less than the engine would."""
+
+FEW_ODD_SLICES = 10_000
+"""Up to so many slices with keys that are bad or have several versions are named in a query."""
 
 
 @dataclass(frozen=True)
@@ -139,10 +143,9 @@ def _replaced(
     transformed = _transformed(bronze, domain, day)
     rules = without_overflow(transformed, domain.quality.rules)
     judged = _judged(transformed, rules, domain, day)
-    # Evaluating the rules again is cheaper than a cache of them: the tally needs neither the sort nor, for a good row,
-    # the hash, and only a date with bad rows is evaluated more often. Sail has no cache.
+    # Evaluating the rules again, and only where the tally says, is cheaper than a cache of them. Sail has none.
     try:
-        counts, few_bad = _counted(judged, domain, day, bronze, expected)
+        counts, few_bad, odd_slices = _counted(judged, domain, day, bronze, expected)
     except PySparkException as error:
         if engine_is_gone(error):
             raise
@@ -150,7 +153,7 @@ def _replaced(
         if not unevaluable:
             raise
         judged = _judged(transformed, rules, domain, day, unevaluable)
-        counts, few_bad = _counted(judged, domain, day, bronze, expected)
+        counts, few_bad, odd_slices = _counted(judged, domain, day, bronze, expected)
     _write_quarantine(judged, few_bad, lake, domain, day, sum(counts.quarantined.values()))
     # Audit before publishing: a refused date leaves Silver as it was, and its bad rows in the quarantine.
     if not counts.published:
@@ -162,7 +165,8 @@ def _replaced(
         on_moves(moves)
         outdated, moved = moves.outdated, moves.outdated.num_rows
         counts = replace(counts, silver_rows=counts.silver_rows - moved, moved=moved)
-    _write_silver(judged, lake, domain, day, counts.silver_rows, outdated)
+    rows = steps.latest_and_good(judged, domain.silver, odd_slices)
+    _write_silver(rows, lake, domain, day, counts.silver_rows, outdated)
     return counts
 
 
@@ -212,9 +216,9 @@ def _refuse_lost_columns(given: Sequence[str], returned: Sequence[str], domain: 
 
 def _counted(
     judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, expected: int
-) -> tuple[SilverResult, pa.Table | None]:
-    """Return the counts, and the bad rows with their keys where there are some and they are few."""
-    lines = steps.tally(judged, domain.silver.primary_key).collect()
+) -> tuple[SilverResult, pa.Table | None, set[int] | None]:
+    """Return the counts, the bad rows where there are some and they are few, and the odd slices where they are few."""
+    lines = steps.tally(judged, domain.silver.primary_key).toArrow().to_pylist()
     total = sum(line["rows"] for line in lines)
     if total != expected:
         read = bronze.count()
@@ -234,8 +238,12 @@ def _counted(
         for name in filter(None, line["warnings"].split(",")):
             warned[name] += line["warned"]
     records = sum(line["records"] for line in lines)
-    few_bad = _bad_rows(judged, domain).toArrow() if 0 < sum(bad.values()) < FEW_BAD_ROWS else None
-    withheld = _count_withheld(judged, few_bad, domain.silver) if bad else 0
+    few_bad, suspects = None, judged
+    if 0 < sum(bad.values()) < FEW_BAD_ROWS:
+        slices = {line["slice"] for line in lines if line["rule"]}
+        suspects = judged.where(steps.slice_of(domain.silver.primary_key).isin(*slices))
+        few_bad = _bad_rows(suspects, domain).toArrow()
+    withheld = _count_withheld(suspects, few_bad, domain.silver) if bad else 0
     silver_rows = sum(line["keys"] for line in lines if not line["rule"]) - withheld
     counts = SilverResult(
         bronze_rows=total,
@@ -248,22 +256,18 @@ def _counted(
         warned=dict(sorted(warned.items())),
         published=not refusals(domain.quality, records, bad),
     )
-    return counts, few_bad
+    odd_slices = {line["slice"] for line in lines if line["slice"] is not None}
+    return counts, few_bad, odd_slices if len(odd_slices) < FEW_ODD_SLICES else None
 
 
-def _count_withheld(judged: DataFrame, few_bad: pa.Table | None, silver: Silver) -> int:
-    if few_bad is not None:
-        refused = few_bad.filter(few_bad[steps.BELONGS])
-        if not refused.num_rows:
-            return 0
-        # Of the date only the versions of these keys are judged again.
-        for key in silver.primary_key:
-            judged = judged.where(F.col(key).isin(refused[_key_of(key)].unique().to_pylist()))
-    return steps.withheld(judged, silver).count()
+def _count_withheld(suspects: DataFrame, few_bad: pa.Table | None, silver: Silver) -> int:
+    if few_bad is not None and not pc.any(few_bad[steps.BELONGS]).as_py():
+        return 0
+    return steps.withheld(suspects, silver).count()
 
 
 def _bad_rows(judged: DataFrame, domain: Domain) -> DataFrame:
-    """Return the rows of the quarantine, and beside them the keys and whether they are versions of these."""
+    """Return the rows of the quarantine, and beside them whether they are versions of their key."""
     return steps.bad(judged).select(
         steps.first_broken_rule().alias("rule"),
         F.col(steps.REASON).alias("reason"),
@@ -275,12 +279,7 @@ def _bad_rows(judged: DataFrame, domain: Domain) -> DataFrame:
         F.col(steps.RECORD_HASH).alias("record_hash"),
         steps.without_addresses(F.to_json(steps.RECORD)).alias("record"),
         steps.BELONGS,
-        *[F.col(key).alias(_key_of(key)) for key in domain.silver.primary_key],
     )
-
-
-def _key_of(name: str) -> str:
-    return f"_key_{name}"
 
 
 def _write_quarantine(
@@ -289,21 +288,22 @@ def _write_quarantine(
     name = lake.quarantine(domain)
     if expected == 0 and tables.exists(lake, name) and not tables.has_partition(lake, name, domain.partition_key, day):
         return
-    beside = [steps.BELONGS, *map(_key_of, domain.silver.primary_key)]
     if expected == 0:
         few_bad = _bad_rows(judged.limit(0), domain).toArrow()  # the columns, for a table that is new
     if few_bad is not None:
-        written = tables.replace_partition_here(few_bad.drop_columns(beside), lake, name, domain.partition_key, day)
+        written = tables.replace_partition_here(
+            few_bad.drop_columns(steps.BELONGS), lake, name, domain.partition_key, day
+        )
     else:
-        bad = _bad_rows(judged, domain).drop(*beside)
+        bad = _bad_rows(judged, domain).drop(steps.BELONGS)
         written = tables.replace_partition(bad, lake, name, domain.partition_key, day)
     _refuse_other_count(lake.uri(name), domain, day, written, expected)
 
 
 def _write_silver(
-    judged: DataFrame, lake: Lake, domain: Domain, day: date, expected: int, outdated: pa.Table | None
+    rows: DataFrame, lake: Lake, domain: Domain, day: date, expected: int, outdated: pa.Table | None
 ) -> None:
-    rows = steps.latest_and_good(judged, domain.silver).drop(steps.RECORD, steps.REASON, steps.WARNINGS)
+    rows = rows.drop(steps.RECORD, steps.REASON, steps.WARNINGS)
     if outdated is not None and outdated.num_rows:
         rows = rows.join(rows.sparkSession.createDataFrame(outdated), list(domain.silver.primary_key), "left_anti")
     silver = silver_columns(rows, rows.columns)
