@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":
     # A script's own folder is on the path instead of the project, and would offer `schema` and `session` as
@@ -37,6 +38,7 @@ from platform_core.lake.lake import Lake
 from spark_jobs import cli, steps, tables
 from spark_jobs.bronze import bronze_size, read_bronze, unreadable_file
 from spark_jobs.failures import engine_is_gone, translate_engine_errors
+from spark_jobs.odd_keys import DividedRows, divided
 from spark_jobs.rule_arithmetic import without_overflow
 from spark_jobs.session import suit
 from spark_jobs.unevaluable_rows import unevaluable_rows
@@ -52,9 +54,6 @@ KEPT_PLATFORM_COLUMNS = tuple(field.name for field in PLATFORM_COLUMNS if field.
 
 FEW_BAD_ROWS = 10_000
 """Up to so many quarantined rows of a date come to this process, which writes them for less than the engine would."""
-
-FEW_ODD_SLICES = 10_000
-"""Up to so many slices with keys that are bad or have several versions are named in a query."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ def _replaced(
     judged = _judged(transformed, rules, domain, day)
     # Evaluating the rules again, and only where the tally says, is cheaper than a cache of them. Sail has none.
     try:
-        counts, few_bad, odd_slices = _counted(judged, domain, day, bronze, expected)
+        counts, few_bad, rows = _counted(judged, domain, day, bronze, expected)
     except PySparkException as error:
         if engine_is_gone(error):
             raise
@@ -153,7 +152,7 @@ def _replaced(
         if not unevaluable:
             raise
         judged = _judged(transformed, rules, domain, day, unevaluable)
-        counts, few_bad, odd_slices = _counted(judged, domain, day, bronze, expected)
+        counts, few_bad, rows = _counted(judged, domain, day, bronze, expected)
     _write_quarantine(judged, few_bad, lake, domain, day, sum(counts.quarantined.values()))
     # Audit before publishing: a refused date leaves Silver as it was, and its bad rows in the quarantine.
     if not counts.published:
@@ -165,8 +164,7 @@ def _replaced(
         on_moves(moves)
         outdated, moved = moves.outdated, moves.outdated.num_rows
         counts = replace(counts, silver_rows=counts.silver_rows - moved, moved=moved)
-    rows = steps.latest_and_good(judged, domain.silver, odd_slices)
-    _write_silver(rows, lake, domain, day, counts.silver_rows, outdated)
+    _write_silver(rows.silver(domain.silver), lake, domain, day, counts.silver_rows, outdated)
     return counts
 
 
@@ -216,9 +214,10 @@ def _refuse_lost_columns(given: Sequence[str], returned: Sequence[str], domain: 
 
 def _counted(
     judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, expected: int
-) -> tuple[SilverResult, pa.Table | None, set[int] | None]:
-    """Return the counts, the bad rows where there are some and they are few, and the odd slices where they are few."""
-    lines = steps.tally(judged, domain.silver.primary_key).toArrow().to_pylist()
+) -> tuple[SilverResult, pa.Table | None, DividedRows]:
+    """Return the counts, the bad rows where there are some and they are few, and all rows divided."""
+    tally = steps.tally(judged, domain.silver.primary_key).toArrow()
+    lines = _by_rule(tally)
     total = sum(line["rows"] for line in lines)
     if total != expected:
         read = bronze.count()
@@ -238,12 +237,9 @@ def _counted(
         for name in filter(None, line["warnings"].split(",")):
             warned[name] += line["warned"]
     records = sum(line["records"] for line in lines)
-    few_bad, suspects = None, judged
-    if 0 < sum(bad.values()) < FEW_BAD_ROWS:
-        slices = {line["slice"] for line in lines if line["rule"]}
-        suspects = judged.where(steps.slice_of(domain.silver.primary_key).isin(*slices))
-        few_bad = _bad_rows(suspects, domain).toArrow()
-    withheld = _count_withheld(suspects, few_bad, domain.silver) if bad else 0
+    rows = divided(judged, domain.silver, tally)
+    few_bad = _bad_rows(rows.suspects, domain).toArrow() if 0 < sum(bad.values()) < FEW_BAD_ROWS else None
+    withheld = _count_withheld(rows.suspects, few_bad, domain.silver) if bad else 0
     silver_rows = sum(line["keys"] for line in lines if not line["rule"]) - withheld
     counts = SilverResult(
         bronze_rows=total,
@@ -256,8 +252,13 @@ def _counted(
         warned=dict(sorted(warned.items())),
         published=not refusals(domain.quality, records, bad),
     )
-    odd_slices = {line["slice"] for line in lines if line["slice"] is not None}
-    return counts, few_bad, odd_slices if len(odd_slices) < FEW_ODD_SLICES else None
+    return counts, few_bad, rows
+
+
+def _by_rule(tally: pa.Table) -> list[dict[str, Any]]:
+    counts = ("rows", "records", "keys", "warned")
+    summed = tally.group_by(["rule", "warnings"]).aggregate([(name, "sum") for name in counts])
+    return summed.rename_columns({f"{name}_sum": name for name in counts}).to_pylist()  # type: ignore[no-any-return]
 
 
 def _count_withheld(suspects: DataFrame, few_bad: pa.Table | None, silver: Silver) -> int:

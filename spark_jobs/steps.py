@@ -27,8 +27,10 @@ REASON = "_reason"
 WARNINGS = "_warnings"
 BELONGS = "_belongs"
 _ANY_GOOD = "_any_good"
-SLICES = 1 << 16
 NOT_EVALUATED = "the rule could not be evaluated, a value is missing or beyond what its expression takes"
+SLICES = 1 << 18
+"""Of a date's keys; so many that the slices of a few keys have few others."""
+
 _ISO_MICROSECONDS = "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'"
 
 
@@ -136,7 +138,7 @@ def _in_place(predicate: SparkColumn) -> SparkColumn:
 
 
 def slice_of(primary_key: Sequence[str]) -> SparkColumn:
-    """Return which of a date's `SLICES` a key is in, so that a query can leave out most rows before it looks at them.
+    """Return which of a date's `SLICES` a key is in, so that a query can leave out most rows before it judges them.
 
     All versions of a key are in one, and only one engine ever compares them.
     """
@@ -144,22 +146,13 @@ def slice_of(primary_key: Sequence[str]) -> SparkColumn:
     return F.pmod(F.xxhash64(key), F.lit(SLICES))
 
 
-def latest_and_good(df: DataFrame, silver: Silver, odd_slices: Collection[int] | None = None) -> DataFrame:
+def latest_and_good(df: DataFrame, silver: Silver) -> DataFrame:
     """Return one row a primary key, the latest version, and of those only the ones that break no rule.
 
     The latest is chosen before the rules judge: a version that was refused, or a tombstone, must not bring back the
     one before it.
-
-    Args:
-        odd_slices: Slices outside of which each key has one row, a good one, as `tally` has counted. Those rows are
-            neither judged again nor sorted, which is half of the cost of a date. None when they are not known.
     """
-    if odd_slices is None:
-        return _latest(df, silver).where(F.col(REASON) == "")
-    is_odd = slice_of(silver.primary_key).isin(*odd_slices)
-    # In one file, because an engine writes one for each of its tasks.
-    odd = latest_and_good(df.where(is_odd), silver).coalesce(1)
-    return df.where(~is_odd).unionByName(odd) if odd_slices else df
+    return _latest(df, silver).where(F.col(REASON) == "")
 
 
 def withheld(df: DataFrame, silver: Silver) -> DataFrame:

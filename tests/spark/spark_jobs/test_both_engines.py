@@ -12,7 +12,7 @@ import pytest
 
 from platform_core.domain.catalog import Catalog
 from platform_core.domain.contract import ColumnType
-from spark_jobs import bronze_to_silver, silver_to_gold
+from spark_jobs import bronze_to_silver, odd_keys, silver_to_gold, working_copy
 from spark_jobs.gold_merge import MergeCounts
 from tests.rigs import bronze_days
 from tests.rigs.bronze_days import DAY, OTHER_DAY
@@ -224,8 +224,13 @@ def test_gold_of_the_other_domains_by_hand(engine: Engine, catalog: Catalog) -> 
     assert (rome["changed_users"], rome["new_users"], rome["active_users"]) == (1, 1, 1)
 
 
-def test_another_file_order_and_a_second_run_change_no_row(engine: Engine, catalog: Catalog) -> None:
+def test_another_file_order_and_a_second_run_in_the_ways_of_a_large_date_change_no_row(
+    engine: Engine, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     domain, lake = catalog["orders"], engine.lake
+    monkeypatch.setattr(working_copy, "SMALL_FILE_ROWS", 0)
+    monkeypatch.setattr(odd_keys, "FEW_ROWS", 0)
+    monkeypatch.setattr(bronze_to_silver, "FEW_BAD_ROWS", 0)
     names = [lake.silver(domain), lake.quarantine(domain), *(lake.gold(domain, t) for t in domain.gold.tables)]
     before = {name: rows(lake, name) for name in names}
     files = bronze_days.write(lake, domain, DAY, bronze_days.orders(), files=5, seed=1)

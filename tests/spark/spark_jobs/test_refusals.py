@@ -199,7 +199,7 @@ def test_an_aggregate_that_breaks_its_promises(
 ) -> None:
     bronze_to_silver.run(sail.spark, sail.lake, users, DAY, files)
     use_aggregate(monkeypatch, lambda df: df.select("snapshot_date", "city", "tier", F.lit(1).alias("one")))
-    with pytest.raises(PermanentError, match=r"7 rows for 3 combinations of the merge keys .*'city': '(Berlin|Babylon)'"):
+    with pytest.raises(PermanentError, match=r"7 rows for 3 combinations of the merge keys .*'city': 'B"):
         silver_to_gold.run(sail.spark, sail.lake, users, DAY)
     use_aggregate(monkeypatch, lambda df: {"users": df, "people": df})
     with pytest.raises(PermanentError, match=r"returned the tables \['people', 'users'\], but .* \['users'\]"):
