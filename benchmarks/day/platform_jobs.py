@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 
-from infra.embedded.services.spark_connect import SparkConnect
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import settings
@@ -26,6 +25,8 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as services:
         if options.engine:
+            from infra.embedded.services.spark_connect import SparkConnect  # a run of the platform has no such import
+
             root = Path(settings().lake_uri).with_name("engine")
             os.environ |= services.enter_context(SparkConnect(root, engine=options.engine)).env()
             settings.cache_clear()

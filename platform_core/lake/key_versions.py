@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
@@ -21,6 +21,9 @@ from platform_core.errors import TransientError
 from platform_core.lake.delta_date import read_date
 from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import answering
+
+if TYPE_CHECKING:
+    import duckdb
 
 REFUSED = "_is_refused"
 """Whether a rule of the domain refuses the version: it is the latest all the same, and its key is withheld."""
@@ -85,6 +88,8 @@ class KeyVersions:
         Raises:
             TransientError: the table could not be read.
         """
+        import duckdb  # here, because only a domain with a global key needs it
+
         key, keys = f'"{self._domain.partition_key}"', self._keys
         versions = _as_stored(versions)
         table, before = self._open(), self.of_date(day)
@@ -201,6 +206,8 @@ class KeyVersions:
 
 @contextmanager
 def _database() -> Iterator[duckdb.DuckDBPyConnection]:
+    import duckdb
+
     with duckdb.connect(config={"memory_limit": MEMORY_LIMIT}) as connection:
         connection.execute("set timezone = 'UTC'")
         yield connection
