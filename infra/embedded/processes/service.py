@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -168,11 +168,14 @@ def new_password() -> str:
     return secrets.token_hex(24)
 
 
-def http_status(port: int, path: str, *, method: str = "GET", body: str | None = None) -> int:
+def http_status(
+    port: int, path: str, *, method: str = "GET", body: str | None = None, headers: Mapping[str, str] | None = None
+) -> int:
     """Call a loopback HTTP server, never through a proxy, and return the status code."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
     try:
-        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        kind = {"Content-Type": "application/json"} if body else {}
+        connection.request(method, path, body, {**kind, **(headers or {})})
         return connection.getresponse().status
     finally:
         connection.close()

@@ -36,6 +36,7 @@ HOLDING_SECRETS = (
 
 SECRETS_OF = {
     "POSTGRES_DSN": ("shop", "producer", "dagster"),
+    "SCHEMA_REGISTRY_PASSWORD": ("producer", "sink"),
     "SINK_FLUSH_TOKEN": ("sink",),
     "SLACK_WEBHOOK_URL": ("dagster",),
     "SNOWFLAKE_PASSWORD": ("dagster",),

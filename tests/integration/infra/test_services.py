@@ -20,11 +20,14 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from infra.embedded.processes.process import Credentials
+from infra.embedded.processes.service import http_status
 from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.postgres import Postgres, reachable_by, unprivileged_user
 from infra.embedded.services.schema_registry import SchemaRegistry
 from infra.embedded.toolchain.java import wheel_java
 from infra.embedded.toolchain.toolchain import Toolchain
+from platform_kafka.registry import registry_client
+from tests.rigs.settings_of import settings_of
 
 
 def client(kafka: Kafka, more: Mapping[str, Any] | None = None, *, admin: bool = False) -> dict[str, Any]:
@@ -92,8 +95,23 @@ def test_kafka_keeps_its_passwords_out_of_files_and_arguments(kafka: Kafka) -> N
     assert not [place for place in places for word in passwords if word in place.read_bytes()]
 
 
+def test_schema_registry_answers_nobody_without_its_login_and_keeps_it_out_of_arguments_and_files(
+    schema_registry: SchemaRegistry,
+) -> None:
+    url, login = schema_registry.env()["SCHEMA_REGISTRY_URL"], schema_registry.env()["SCHEMA_REGISTRY_PASSWORD"]
+    for config in ({}, {"basic.auth.user.info": "platform:wrong"}, {"basic.auth.user.info": "admin:"}):
+        with pytest.raises(SchemaRegistryError) as refusal:
+            SchemaRegistryClient({"url": url, **config}).get_subjects()
+        assert refusal.value.http_status_code == 401
+    own = urlsplit(url)
+    for path in ("/apis/registry/v3/system/info", "/", "/metrics"):
+        assert http_status(int(own.port or 0), path) == 401
+    read = [schema_registry.log, Path(f"/proc/{schema_registry.pid}/cmdline")]
+    assert not [path for path in read if login.encode() in path.read_bytes()]
+
+
 def test_schema_registry_refuses_a_breaking_change(schema_registry: SchemaRegistry) -> None:
-    registry = SchemaRegistryClient({"url": schema_registry.env()["SCHEMA_REGISTRY_URL"]})
+    registry = registry_client(settings_of(schema_registry.env()))
 
     def schema(kind: str) -> Schema:
         body = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object",

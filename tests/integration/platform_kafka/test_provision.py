@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import yaml
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
-from confluent_kafka.schema_registry import SchemaRegistryClient
 from pydantic import SecretStr
 
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import ConfigurationError, TransientError
 from platform_kafka.provision import provision
+from platform_kafka.registry import registry_client
 from platform_kafka.topics import SCHEMA_CHANGES, dlq_name, kafka_client_config, subject_name
 from producers.delivery import Delivery
 
@@ -36,12 +36,12 @@ def test_twice_changes_nothing(producers_rig: Any) -> None:
         (told,) = announcements(producers_rig, subject_name(domain))
         assert (told["domain"], told["version"]) == (domain.name, 1)
         assert told["schema_id"] == first.subjects[subject_name(domain)]["schema_id"]
-    registry = SchemaRegistryClient({"url": producers_rig.settings.schema_registry_url})
+    registry = registry_client(producers_rig.settings)
     assert {registry.get_compatibility(subject) for subject in subjects} == {"FULL_TRANSITIVE"}
 
 
 def test_the_level_of_all_other_subjects_is_not_the_platforms(producers_rig: Any) -> None:
-    registry = SchemaRegistryClient({"url": producers_rig.settings.schema_registry_url})
+    registry = registry_client(producers_rig.settings)
     before = registry.get_compatibility()
     registry.set_compatibility(level="NONE")
     try:

@@ -20,16 +20,17 @@ from platform_core.settings import Settings
 from platform_kafka.registry import registered_versions, registry_client
 from sink.refusals.contract_check import check_contracts
 from tests.rigs.contract_changes import BASE, CHANGES, users_version, write_domains
+from tests.rigs.settings_of import settings_of
 
 
 @pytest.fixture
 def client(schema_registry: SchemaRegistry) -> SchemaRegistryClient:
-    return SchemaRegistryClient({"url": schema_registry.env()["SCHEMA_REGISTRY_URL"]})
+    return registry_client(settings_of(schema_registry.env()))
 
 
 @pytest.fixture
 def configured(schema_registry: SchemaRegistry) -> Settings:
-    return Settings(schema_registry_url=schema_registry.env()["SCHEMA_REGISTRY_URL"])
+    return settings_of(schema_registry.env())
 
 
 def takes(client: SchemaRegistryClient, subject: str, schema: dict[str, Any]) -> bool:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import ConfigurationError
 from platform_kafka.provision import ProvisionOutcome, announce, provision, register
+from platform_kafka.registry import registry_client
 from platform_kafka.topics import SCHEMA_CHANGES, subject_name
 from producers.delivery import Delivery
 from tests.rigs.contract_changes import ADDED, UNION, users_version, write_domains
@@ -70,7 +70,7 @@ def test_a_version_that_a_crash_left_unannounced_is_announced_by_the_next_run(
 ) -> None:
     catalogs = {number: users(producers_rig, tmp_path / f"v{number}", users_version(number)) for number in (1, 2, 3)}
     provision(producers_rig.settings, catalogs[1])
-    registry = SchemaRegistryClient({"url": producers_rig.settings.schema_registry_url})
+    registry = registry_client(producers_rig.settings)
     register(registry, catalogs[2]["users"])
     outcome = ProvisionOutcome(subjects={subject_name(catalogs[3]["users"]): register(registry, catalogs[3]["users"])})
     for _ in range(2):

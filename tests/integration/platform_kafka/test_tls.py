@@ -52,7 +52,7 @@ def tls_kafka(
 
 @pytest.fixture(scope="module")
 def registry_env(authority: Authority, schema_registry: SchemaRegistry) -> Iterator[dict[str, str]]:
-    with registry_gate(schema_registry.env()["SCHEMA_REGISTRY_URL"], *authority.issue("registry")) as url:
+    with registry_gate(schema_registry.env(), *authority.issue("registry")) as url:
         yield {
             "SCHEMA_REGISTRY_URL": url,
             "SCHEMA_REGISTRY_CA_FILE": str(authority.file),

@@ -10,10 +10,12 @@ from urllib.request import Request, urlopen
 
 import pyarrow.parquet as pq
 import yaml
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry import Schema
 
 from platform_core.lake.mount import MARKER
 from platform_core.settings import REPOSITORY
+from platform_kafka.registry import registry_client
+from tests.rigs.settings_of import settings_of
 from tests.rigs.sink_rig import PARTITIONS, endpoint, metric
 
 
@@ -243,7 +245,7 @@ def test_a_contract_that_cannot_read_a_registered_version_ends_the_start_and_nam
     sink_rig.create_topics()
     contract = json.loads((REPOSITORY / "domains" / "events" / "contract.json").read_text())
     contract["properties"]["session_id"] = {"type": "integer"}
-    client = SchemaRegistryClient({"url": schema_registry.env()["SCHEMA_REGISTRY_URL"]})
+    client = registry_client(settings_of(schema_registry.env()))
     client.register_schema(f"{sink_rig.topic}-value", Schema(json.dumps(contract), "JSON"))
     process = sink_rig.start(**schema_registry.env())
     assert process.wait(30) == os.EX_CONFIG

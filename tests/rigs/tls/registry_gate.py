@@ -6,7 +6,7 @@ import base64
 import http.client
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,15 +20,16 @@ USER, PASSWORD = "registry-key", "registry-secret"
 
 class _Gate(BaseHTTPRequestHandler):
     behind = ""
+    behind_login = ""
 
     def _pass_on(self) -> None:
         body = request_body(self)
-        login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        if self.headers.get("Authorization") != f"Basic {login}":
+        if self.headers.get("Authorization") != basic(USER, PASSWORD):
             self._answer(HTTPStatus.UNAUTHORIZED, b'{"error_code": 401, "message": "Unauthorized"}')
             return
         connection = http.client.HTTPConnection(self.behind, timeout=30)
         headers = {name: self.headers[name] for name in ("Content-Type", "Accept") if name in self.headers}
+        headers["Authorization"] = self.behind_login
         connection.request(self.command, self.path, body, headers)
         answer = connection.getresponse()
         self._answer(answer.status, answer.read())
@@ -47,13 +48,27 @@ class _Gate(BaseHTTPRequestHandler):
         pass
 
 
+def basic(user: str, password: str) -> str:
+    """Return a login as the header `Authorization` has it."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
 @contextmanager
-def registry_gate(registry_url: str, certificate: Path, key: Path) -> Iterator[str]:
-    """Yield the URL of the gate."""
-    url = urlsplit(registry_url)
+def registry_gate(registry: Mapping[str, str], certificate: Path, key: Path) -> Iterator[str]:
+    """Yield the URL of the gate.
+
+    Args:
+        registry: Variables of the registry behind it.
+        certificate: Of the gate.
+        key: Of the certificate.
+    """
+    url = urlsplit(registry["SCHEMA_REGISTRY_URL"])
+    login = basic(registry["SCHEMA_REGISTRY_USERNAME"], registry["SCHEMA_REGISTRY_PASSWORD"])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Gate", (_Gate,), {"behind": url.netloc}))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), type("Gate", (_Gate,), {"behind": url.netloc, "behind_login": login})
+    )
     server.daemon_threads = True
     # The handshake belongs to a request's own thread: a client that refuses the certificate must not stop the server.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)

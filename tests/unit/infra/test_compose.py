@@ -95,6 +95,13 @@ def test_a_password_of_kafka_is_given_to_the_brokers_and_to_its_user_alone() -> 
             assert owner == user, f"{name} has the password of {user}"
 
 
+def test_the_registrys_login_is_given_to_who_asks_for_contracts_alone() -> None:
+    secret = COMPOSE["x-registry-client"]["SCHEMA_REGISTRY_PASSWORD"]
+    has = {name for name, service in SERVICES.items() if secret in service.get("environment", {}).values()}
+    producers = {name for name in SERVICES if name.startswith("producer-")}
+    assert has == producers | {"registry", "provision", "shop-init", "shop-simulator", "s3-sink-consumer"}
+
+
 def test_only_the_orchestrator_is_on_all_networks() -> None:
     platform = COMPOSE["networks"].keys() - {"monitoring"}
     everywhere = {name for name, service in SERVICES.items() if platform <= set(service["networks"])}

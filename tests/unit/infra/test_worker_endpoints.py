@@ -27,7 +27,12 @@ def shown(
 
 def test_a_process_that_stays_has_its_own_secrets_alone(tmp_path: Path) -> None:
     workers = Workers(tmp_path, dict.fromkeys(SECRETS_OF, "secret"), {})
-    mine = {"SINK_FLUSH_TOKEN"}, {"POSTGRES_DSN"}, SECRETS_OF.keys() - {"SINK_FLUSH_TOKEN"}
+    registry = "SCHEMA_REGISTRY_PASSWORD"
+    mine = (
+        {"SINK_FLUSH_TOKEN", registry},
+        {"POSTGRES_DSN", registry},
+        SECRETS_OF.keys() - {"SINK_FLUSH_TOKEN", registry},
+    )
     try:
         for name, secrets in zip(("sink", "producer-users", "dagster-daemon"), mine, strict=True):
             names = set(shown(workers, tmp_path, name, code=SHOW_NAMES).split())
