@@ -68,12 +68,14 @@ browser: # The tests of the UI drive a real browser
 # Debian's package is unpacked, not installed: no service starts.
 PROMETHEUS := .platform/prometheus
 .PHONY: prometheus
-prometheus: # The tests of alert rules and dashboards ask a real Prometheus
-	@{ command -v prometheus && command -v promtool; } >/dev/null || test -x $(PROMETHEUS)/usr/bin/promtool || \
+prometheus: # The tests of alert rules and dashboards ask a real Prometheus and a real Alertmanager
+	@{ command -v prometheus && command -v promtool && command -v amtool; } >/dev/null || \
+	  test -x $(PROMETHEUS)/usr/bin/amtool || \
 	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && mkdir -p $(PROMETHEUS) && \
-	    cd $(PROMETHEUS) && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg -x prometheus_*.deb . && \
-	    rm prometheus_*.deb; } || \
-	  { echo "Install Prometheus for the tests of its rules (Debian: sudo apt-get install prometheus)."; exit 1; }
+	    cd $(PROMETHEUS) && apt-get download -qq -o APT::Sandbox::User=root prometheus prometheus-alertmanager && \
+	    for package in *.deb; do dpkg -x $$package . || exit 1; done && rm *.deb; } || \
+	  { echo "Install what the tests of alert rules ask (Debian: sudo apt-get install prometheus" \
+	    "prometheus-alertmanager)."; exit 1; }
 
 .PHONY: test
 test: $(STAMP) browser prometheus ## Run all tests, against real services, several groups at a time

@@ -116,6 +116,10 @@ stand_ins() {
     say "stand-in $PROMETHEUS_IMAGE: Debian's Prometheus 2.42"
     build prometheus "$PROMETHEUS_IMAGE" "$scratch"
   fi
+  if missing "$ALERTMANAGER_IMAGE"; then
+    say "stand-in $ALERTMANAGER_IMAGE: Debian's Alertmanager 0.25"
+    build alertmanager "$ALERTMANAGER_IMAGE" "$scratch"
+  fi
   if missing "$GRAFANA_IMAGE"; then
     say "stand-in $GRAFANA_IMAGE: a program of ours that has a login, reads the provisioning and asks Prometheus"
     cp "$HERE/stand-ins/grafana.py" "$scratch/"

@@ -46,12 +46,13 @@ FORBIDDEN = {
     "ui-proxy": ["kafka-1:9092", "store:9000", "spark-master:7077"],
     "warehouse": ["store:9000", "kafka-1:9092", "postgres:5432", "172.20.0.10:4000"],
     "registry": ["store:9000", "172.20.0.10:4000", "spark-master:7077"],
-    "grafana": ["s3-sink-consumer:9100", "kafka-1:9092", "172.20.2.1:8081", "172.20.0.10:4000"],
+    "grafana": ["s3-sink-consumer:9100", "kafka-1:9092", "172.20.2.1:8081", "172.20.0.10:4000", "alertmanager:9093"],
 }
 PERMITTED = {
     "producer-events": ["kafka-1:9092", "registry:8081"],
     "spark-worker-1": ["store:9000", "spark-master:7077"],
     "grafana": ["prometheus:9090"],
+    "prometheus": ["alertmanager:9093"],
 }
 
 
@@ -257,7 +258,7 @@ def test_the_host_shows_two_ports_beyond_loopback() -> None:
     expected = {variables.get("UI_PORT", "8080"), variables.get("STORE_CONSOLE_PORT", "9001")}
     assert shown == expected
     outside = next(ip for ip in docker_host_addresses() if not ip.startswith("127."))
-    for port in ("9000", "5432", "8081", "7077", "18080", "8082", "8083", "9090", "3000"):
+    for port in ("9000", "5432", "8081", "7077", "18080", "8082", "8083", "9090", "9093", "3000"):
         with pytest.raises(OSError):
             socket.create_connection((outside, int(port)), timeout=2).close()
     for port in expected:
@@ -320,7 +321,35 @@ def test_every_process_is_watched() -> None:
     while down := [each["metric"] for each in _through_grafana("up == 0")]:
         assert time.monotonic() < deadline, down  # a first scrape may come before the process listens
         time.sleep(5)
-    assert len(_through_grafana('up{job!="prometheus"}')) == 6
+    assert len(_through_grafana('up{job!="prometheus"}')) == 7
+
+
+def test_alertmanager_takes_what_prometheus_raises() -> None:
+    port = environment().get("PROMETHEUS_PORT", "9090")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://127.0.0.1:{port}/api/v1/alertmanagers", timeout=20) as answer:
+        active = json.load(answer)["data"]["activeAlertmanagers"]
+    assert [each["url"] for each in active] == ["http://alertmanager:9093/api/v2/alerts"]
+
+
+def test_the_registry_wants_its_login() -> None:
+    url = f"http://127.0.0.1:{environment().get('REGISTRY_PORT', '8081')}/apis/ccompat/v7/subjects"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        opener.open(url, timeout=20)
+    login = base64.b64encode(f"platform:{environment()['SCHEMA_REGISTRY_PASSWORD']}".encode()).decode()
+    with opener.open(urllib.request.Request(url, headers={"Authorization": f"Basic {login}"}), timeout=20) as answer:
+        assert "raw-orders-value" in json.load(answer)
+
+
+def test_the_audit_of_every_day_runs_as_the_orchestrator_and_explains_everything() -> None:
+    launch = [*"exec -T dagster-code dagster job launch -w infra/docker/dagster/workspace.yaml -j audit".split()]
+    compose(*launch, timeout=600)
+    deadline = time.monotonic() + 600
+    while not (ended := _through_grafana("pdp_audit_timestamp_seconds > time() - 600")):
+        assert time.monotonic() < deadline
+        time.sleep(5)
+    assert ended and not _through_grafana("pdp_audit_problems > 0 or pdp_audit_not_checked > 0")
 
 
 def test_grafana_wants_its_password_and_each_panel_of_the_overview_has_data() -> None:

@@ -21,9 +21,11 @@ ONE_SHOTS = {"store-init", "kafka-access", "provision", "shop-init", "pdp"}
 PUBLISHED = {"ui-proxy": "8080", "store": "9001"}
 # What others than the platform's Settings read: the images' programs, and the JVMs of Spark and Kafka.
 NO_SETTINGS = re.compile(
-    r"MINIO_|KAFKA_[A-Z_]+_PASSWORD$|CLUSTER_ID|NODE_|CONTROLLER_ONLY|HEAP|POSTGRES_PASSWORD|[A-Z]+_DB_PASSWORD"
+    r"ALERT_WEBHOOK_URL|MINIO_|KAFKA_[A-Z_]+_PASSWORD$|CLUSTER_ID|NODE_|CONTROLLER_ONLY|HEAP|POSTGRES_PASSWORD|[A-Z]+_DB_PASSWORD"
     r"|SPARK_(LOCAL_IP|WORKER_|DRIVER_MEMORY)|UI_(USER|PASSWORD|HOSTS)|GF_SECURITY_|PROMETHEUS_URL|WAREHOUSE_|DAGSTER_HOME|HISTORY_"
 )
+NOT_ASKED = ("UI_URL", "SLACK_WEBHOOK_URL", "ALERT_WEBHOOK_URL")
+"""Who gives none has no Slack."""
 SECRET = re.compile(r"PASSWORD|SECRET_KEY|_TOKEN|_DSN|_URL$")
 
 
@@ -70,7 +72,7 @@ def test_only_the_ui_and_the_console_are_published_beyond_this_machine(name: str
 def test_no_secret_has_a_default_and_none_is_an_argument(name: str) -> None:
     service = SERVICES[name]
     for variable, value in service.get("environment", {}).items():
-        if SECRET.search(variable) and "${" in str(value) and variable not in ("UI_URL", "SLACK_WEBHOOK_URL"):
+        if SECRET.search(variable) and "${" in str(value) and variable not in NOT_ASKED:
             assert ":?" in value, variable
     assert "PASSWORD" not in str(service.get("command", "")) + str(service["healthcheck"]["test"])
 
@@ -103,7 +105,7 @@ def test_the_registrys_login_is_given_to_who_asks_for_contracts_alone() -> None:
 
 
 def test_only_the_orchestrator_is_on_all_networks() -> None:
-    platform = COMPOSE["networks"].keys() - {"monitoring"}
+    platform = COMPOSE["networks"].keys() - {"monitoring", "alerts"}
     everywhere = {name for name, service in SERVICES.items() if platform <= set(service["networks"])}
     assert everywhere == {"dagster-code", "dagster-daemon"}
 

@@ -123,7 +123,7 @@ def test_every_service_with_an_endpoint_is_scraped() -> None:
         for name, service in COMPOSE["services"].items()
         if "METRICS_PORT" in service.get("environment", {})
     }
-    assert targets == {*served, "127.0.0.1:9090"}
+    assert targets == {*served, "127.0.0.1:9090", "alertmanager:9093"}
 
 
 def test_the_files_are_mounted_where_they_name_each_other() -> None:
