@@ -47,6 +47,8 @@ FORBIDDEN = {
     "warehouse": ["store:9000", "kafka-1:9092", "postgres:5432", "172.20.0.10:4000"],
     "registry": ["store:9000", "172.20.0.10:4000", "spark-master:7077"],
     "grafana": ["s3-sink-consumer:9100", "kafka-1:9092", "172.20.2.1:8081", "172.20.0.10:4000", "alertmanager:9093"],
+    "prometheus": ["store:9000", "spark-master:7077", "172.20.0.10:4000"],
+    "alertmanager": ["s3-sink-consumer:9100", "kafka-1:9092", "grafana:3000"],
 }
 PERMITTED = {
     "producer-events": ["kafka-1:9092", "registry:8081"],
@@ -337,14 +339,14 @@ def test_the_registry_wants_its_login() -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with pytest.raises(urllib.error.HTTPError, match="401"):
         opener.open(url, timeout=20)
-    login = base64.b64encode(f"platform:{environment()['SCHEMA_REGISTRY_PASSWORD']}".encode()).decode()
+    login = b64encode(f"platform:{environment()['SCHEMA_REGISTRY_PASSWORD']}".encode()).decode()
     with opener.open(urllib.request.Request(url, headers={"Authorization": f"Basic {login}"}), timeout=20) as answer:
         assert "raw-orders-value" in json.load(answer)
 
 
 def test_the_audit_of_every_day_runs_as_the_orchestrator_and_explains_everything() -> None:
-    launch = [*"exec -T dagster-code dagster job launch -w infra/docker/dagster/workspace.yaml -j audit".split()]
-    compose(*launch, timeout=600)
+    launch = "exec -T dagster-code dagster job launch -w infra/docker/dagster/workspace.yaml -j audit"
+    compose(*launch.split(), timeout=600)
     deadline = time.monotonic() + 600
     while not (ended := _through_grafana("pdp_audit_timestamp_seconds > time() - 600")):
         assert time.monotonic() < deadline
