@@ -112,9 +112,11 @@ class TopicCoverage(BaseModel):
 
     Attributes:
         topic_id: Kafka's id of the topic, which is another one once it was recreated.
+        recreated: Whether it ever was: Bronze has offsets of the topic before.
     """
 
     topic_id: str
+    recreated: bool = False
     partitions: dict[int, PartitionCoverage] = {}
 
 
@@ -142,13 +144,14 @@ class CoverageState(BaseModel):
         self.topics = {name: topic for name, topic in known.items() if name not in asked}
         for name, topic in topics.items():
             before = known.get(name, TopicCoverage(topic_id=topic.id))
-            self.topics[name] = TopicCoverage(topic_id=topic.id)
+            recreated = before.recreated or before.topic_id != topic.id
+            now = self.topics[name] = TopicCoverage(topic_id=topic.id, recreated=recreated)
             for partition, (low, high) in topic.bounds.items():
                 kept = before.partitions.get(partition)
                 if kept is not None and (before.topic_id != topic.id or kept.end > high):
                     log.warning("topic_recreated topic=%s partition=%d first=%d end=%d", name, partition, low, high)
-                    kept = None
-                self.topics[name].partitions[partition] = kept or PartitionCoverage(start=low)
+                    kept, now.recreated = None, True
+                now.partitions[partition] = kept or PartitionCoverage(start=low)
 
     def account(self, accounted: Mapping[TopicPartition, OffsetRanges]) -> None:
         """Note offsets as accounted for; those of other topics are left out."""

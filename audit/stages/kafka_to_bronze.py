@@ -67,8 +67,9 @@ def compare(lake: Lake, domain: Domain, kafka: AuditLog) -> StageResult:
     files.read(lake, [file.name for file in list_files(lake, domain)])
     topic = kafka.topic(name) or before
     known = load(lake).topics.get(name)
-    recreated = topic.id != before.id or (known is not None and known.topic_id != topic.id)
-    covered = known.partitions if known is not None and not recreated else {}
+    another = topic.id != before.id or (known is not None and known.topic_id != topic.id)
+    covered = known.partitions if known is not None and not another else {}
+    recreated = another or (known is not None and known.recreated)
     ledger = ErasureLedger(lake).read(domain.name)
 
     def erased() -> Offsets:

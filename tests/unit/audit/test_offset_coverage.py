@@ -286,6 +286,8 @@ def test_a_recreated_topic_begins_anew(rig, caplog, new_id):
     _, found = rig.look()
     assert (found.accounted, found.waiting, found.gaps) == (2, 2, ())
     assert "topic_recreated" in caplog.text
+    rig.look()
+    assert state.load(rig.lake).topics[RAW].recreated
 
 
 def test_a_recreated_ledger_is_read_from_its_begin(rig):
