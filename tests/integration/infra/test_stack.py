@@ -73,7 +73,7 @@ def test_nothing_outlives_the_owner(tmp_path: Path, number: signal.Signals) -> N
     assert len(pids) == len(services)
     assert set(pids) <= set(in_sessions(pids))
     owner.send_signal(number)
-    owner.wait(30)
+    owner.wait(180)
     deadline = time.monotonic() + 60
     while (left := in_sessions(pids)) and time.monotonic() < deadline:
         time.sleep(0.1)
