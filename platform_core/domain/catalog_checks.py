@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from platform_core.domain.bronze_schema import PLATFORM_COLUMNS
 from platform_core.domain.topic_names import DLQ_PREFIX, PLATFORM_TOPICS
 from platform_core.errors import ConfigurationError
+from platform_core.lake.paths import METADATA, below, gold_table, key_versions_beside, quarantine_beside
 
 if TYPE_CHECKING:
     from platform_core.domain.catalog import Domain
@@ -29,7 +30,6 @@ _RESERVED_TEXT = (
 )
 RESERVED_WORDS = frozenset(_RESERVED_TEXT.split())
 _SCHEMAS_OF_OTHERS = ("platform", "information_schema", "public")
-_METADATA = "pipeline-metadata"
 
 
 def mistakes(domain: Domain) -> Iterator[Complaint]:
@@ -87,14 +87,14 @@ def places(name: str, entry: object) -> Iterator[Complaint]:
         return {**defaults.get(key, {}), **(given if isinstance(given, dict) else {})}
 
     bronze, silver, gold, source = block("bronze"), block("silver"), block("gold"), block("source")
-    yield "bronze.prefix", f"{bronze['bucket']}/{bronze['prefix']}"
-    yield "silver.prefix", f"{silver['bucket']}/{silver['prefix']}"
-    yield "silver.prefix", f"{silver['bucket']}/{silver['prefix']}_quarantine"
+    yield "bronze.prefix", below(bronze["bucket"], bronze["prefix"])
+    yield "silver.prefix", (table_of_silver := below(silver["bucket"], silver["prefix"]))
+    yield "silver.prefix", quarantine_beside(table_of_silver)
     if silver.get("global_key"):
-        yield "silver.prefix", f"{silver['bucket']}/{silver['prefix']}_versions"
+        yield "silver.prefix", key_versions_beside(table_of_silver)
     tables = gold.get("tables")
     for table in tables if isinstance(tables, dict) else ():
-        yield "gold.prefix", "/".join(str(part) for part in (gold["bucket"], gold.get("prefix"), table) if part)
+        yield "gold.prefix", gold_table(str(gold["bucket"]), str(gold.get("prefix") or ""), str(table))
         yield "gold.tables", str(table)
     yield "topic.name", str(block("topic")["name"])
     yield "warehouse_schema", str(given_keys.get("warehouse_schema", defaults["warehouse_schema"]))
@@ -104,8 +104,8 @@ def places(name: str, entry: object) -> Iterator[Complaint]:
 
 def _reserved_names(domain: Domain) -> Iterator[Complaint]:
     for layer in ("bronze", "silver", "gold"):
-        if getattr(domain, layer).bucket == _METADATA:
-            yield f"{layer}.bucket", f"`{_METADATA}` is the platform's own; choose another name"
+        if getattr(domain, layer).bucket == METADATA:
+            yield f"{layer}.bucket", f"`{METADATA}` is the platform's own; choose another name"
     if domain.warehouse_schema.lower() in (*RESERVED_WORDS, *_SCHEMAS_OF_OTHERS):
         yield "warehouse_schema", f"`{domain.warehouse_schema}` is reserved in the warehouse; choose another name"
     if domain.topic.name in PLATFORM_TOPICS or domain.topic.name.startswith(DLQ_PREFIX):

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import pyarrow.fs as pafs
 
 from platform_core.errors import ConfigurationError, PlatformError, ServiceDownError
+from platform_core.lake.paths import STORE_PROBE
 
-PROBE = "pipeline-metadata/store_probe"
 _PROBE_TEXT = b"The platform asks with this object whether it may write to the bucket. Leave it here.\n"
 _COLOURS_AND_ARROWS = re.compile(r"\x1b\[[0-9;]*m|↳")
 _STATUS = re.compile(r"non-2xx status code:?\s+(\d{3})|http_status_code=(\d{3})")
@@ -62,7 +62,9 @@ def check_bucket(asked: AskedGcsBucket, folders: pafs.FileSystem, files: pafs.Fi
         folders.get_file_info(pafs.FileSelector("", allow_not_found=True))
         if writes:
             action = "write to"
-            with files.open_output_stream(f"{asked.root.removeprefix('gs://')}/{PROBE}", compression=None) as stream:
+            with files.open_output_stream(
+                f"{asked.root.removeprefix('gs://')}/{STORE_PROBE}", compression=None
+            ) as stream:
                 stream.write(_PROBE_TEXT)
     except OSError as error:
         raise _translated(asked, str(error), action) from None

@@ -1,7 +1,8 @@
-"""The lake's layout: the only place that builds a path, and the file system that goes with it.
+"""The lake's layout, and the file system that goes with it: who reads or writes the lake gets its paths here.
 
-Add a location here when a stage writes somewhere new. What is inside a file belongs to the stage that writes it; how a
-client reaches a bucket belongs to `store_access`, and how a table is committed to Delta.
+Add a location here when a stage writes somewhere new; names that the catalog must know are in `paths`. What is inside a
+file belongs to the stage that writes it; how a client reaches a bucket belongs to `store_access`, and how a table is
+committed to Delta.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 
 from platform_core.domain.catalog import Domain
 from platform_core.errors import ConfigurationError, TransientError
+from platform_core.lake import paths
 from platform_core.lake.lake_errors import answering
 from platform_core.lake.store_access import store_access
 from platform_core.settings import Settings
@@ -50,34 +52,34 @@ def is_bronze_file(base_name: str) -> bool:
 class Lake:
     """Paths and file access below one root, a local folder or an object store."""
 
-    partition_meta = "pipeline-metadata/partition_meta"
+    partition_meta = f"{paths.METADATA}/partition_meta"
     """The table of partition states."""
 
-    partition_history = "pipeline-metadata/partition_history"
+    partition_history = f"{paths.METADATA}/partition_history"
     """The table of partition transitions."""
 
-    corrections = "pipeline-metadata/corrections"
+    corrections = f"{paths.METADATA}/corrections"
     """The ledger of what each reprocess changed in Gold."""
 
-    erasures = "pipeline-metadata/erasures"
+    erasures = f"{paths.METADATA}/erasures"
     """The ledger of Bronze files that lost the rows of a person whose data was erased."""
 
-    alerts = "pipeline-metadata/alerts"
+    alerts = f"{paths.METADATA}/alerts"
     """The alerts that were raised, and where each was delivered."""
 
-    offset_coverage = "pipeline-metadata/offset_coverage.json"
+    offset_coverage = f"{paths.METADATA}/offset_coverage.json"
     """Which offsets Bronze and the dead letters hold, one JSON object."""
 
-    last_audit = "pipeline-metadata/last_audit.json"
+    last_audit = f"{paths.METADATA}/last_audit.json"
     """What the last whole audit found, one JSON object."""
 
-    sink_journal = "pipeline-metadata/sink_journal"
+    sink_journal = f"{paths.METADATA}/sink_journal"
     """Folder of what the sinks were about to put, one JSON object an entry."""
 
-    producer_state = "pipeline-metadata/producer_state"
+    producer_state = f"{paths.METADATA}/producer_state"
     """The table of the producers' watermarks and leases, where STATE_IN_LAKE is set."""
 
-    store_clock = "pipeline-metadata/store_clock"
+    store_clock = f"{paths.METADATA}/store_clock"
     """Folder of small objects that were written to learn the store's time, one a domain."""
 
     working_copies = "pipeline-metadata/working_copies"
@@ -103,7 +105,7 @@ class Lake:
 
     def bronze(self, domain: Domain) -> str:
         """Folder of the domain's Bronze files."""
-        return f"{domain.bronze.bucket}/{domain.bronze.prefix}"
+        return paths.below(domain.bronze.bucket, domain.bronze.prefix)
 
     def bronze_partition(self, domain: Domain, day: date) -> str:
         """Folder of one date of Bronze, Hive style."""
@@ -111,20 +113,19 @@ class Lake:
 
     def silver(self, domain: Domain) -> str:
         """The domain's Silver table."""
-        return f"{domain.silver.bucket}/{domain.silver.prefix}"
+        return paths.below(domain.silver.bucket, domain.silver.prefix)
 
     def quarantine(self, domain: Domain) -> str:
         """The domain's quarantine table, beside Silver."""
-        return f"{self.silver(domain)}_quarantine"
+        return paths.quarantine_beside(self.silver(domain))
 
     def key_versions(self, domain: Domain) -> str:
         """The domain's table of latest versions, beside Silver; only a domain with a global key has it."""
-        return f"{self.silver(domain)}_versions"
+        return paths.key_versions_beside(self.silver(domain))
 
     def gold(self, domain: Domain, table: str) -> str:
         """One Gold table."""
-        prefix = domain.gold.prefix.strip("/")
-        return "/".join(part for part in (domain.gold.bucket, prefix, table) if part)
+        return paths.gold_table(domain.gold.bucket, domain.gold.prefix, table)
 
     @cached_property
     def filesystem(self) -> pafs.FileSystem:

@@ -10,11 +10,9 @@ from urllib.parse import urlsplit
 
 import pyarrow.fs as pafs
 
+from platform_core.lake.paths import STORE_PROBE
 from platform_core.lake.store_access import StoreAccess
 from platform_core.settings import Settings
-
-PROBE = "pipeline-metadata/store_probe"
-"""The object by which the check at start asks whether a store honours If-None-Match."""
 
 _S3A = "spark.hadoop.fs.s3a."
 # Built from infra/delta_log_store. The stock store is safe with one driver only.
@@ -149,7 +147,7 @@ class S3Bucket(StoreAccess):
         aws = f"https://s3.{self._settings.s3_region}.amazonaws.com"
         endpoint = self._endpoint or aws
         # With LAKE_URI=s3:// each folder of the lake is a bucket of its own, and the tables of states are asked for.
-        bucket, _, key = f"{self._settings.lake_uri.removeprefix('s3://')}/{PROBE}".lstrip("/").partition("/")
+        bucket, _, key = f"{self._settings.lake_uri.removeprefix('s3://')}/{STORE_PROBE}".lstrip("/").partition("/")
         keys = (self._access_key, self._secret_key, self._token) if self._access_key and self._secret_key else None
         asked = AskedS3Bucket(
             url=f"{endpoint}/{bucket}" if self._path_style else self._virtual_host(endpoint, bucket),

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from platform_core.errors import ConfigurationError, ServiceDownError
-from platform_core.lake.gcs_check import PROBE, AskedGcsBucket, check_bucket
+from platform_core.lake.gcs_check import AskedGcsBucket, check_bucket
 from platform_core.lake.lake import Lake
+from platform_core.lake.paths import STORE_PROBE
 from tests.rigs.gcs.service import GcsService
 from tests.rigs.settings_of import settings_of
 
@@ -36,7 +37,9 @@ def test_a_bucket_that_answers_is_right_though_it_is_empty(gcs: GcsService) -> N
     check(gcs.env("new"))
     check(gcs.env("new"))
     lake = Lake(settings_of(gcs.env("new")))
-    assert [info.path for info in lake.filesystem.get_file_info([lake.path(PROBE)])] == [f"lake/new/{PROBE}"]
+    assert [info.path for info in lake.filesystem.get_file_info([lake.path(STORE_PROBE)])] == [
+        f"lake/new/{STORE_PROBE}"
+    ]
 
 
 @pytest.mark.parametrize(
