@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from audit.duckdb_tables import DeltaDate, names
 from audit.report import CheckOutcome
+from audit.stages.silver_to_gold import RECONCILES_WITH_SILVER
 from audit.stages.source_to_silver import compare_totals
 from platform_core.domain.bronze_schema import TIMESTAMP, arrow_type
 from platform_core.domain.catalog import Domain
@@ -40,7 +41,7 @@ SOURCE_CHECK = {
 }
 GOLD_CHECKS = {
     "unique_key": "The merge keys occur once and are never null in the date's rows",
-    "reconciles_with_silver": "The totals of domains.yaml are equal over Gold and over Silver",
+    RECONCILES_WITH_SILVER: "The totals of domains.yaml are equal over Gold and over Silver",
 }
 WAREHOUSE_CHECKS = {
     "reconciles_with_gold": "Rows and exact sums of the date are equal in the warehouse and in Gold",

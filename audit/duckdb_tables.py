@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -76,11 +75,6 @@ class DeltaDate(DateRows):
         table = lake.delta(name)
         super().__init__(table.to_pyarrow_dataset(file_pruning_predicate=[(partition_key, "=", day.isoformat())]))
         self.schema = pa.schema(table.schema().to_arrow())
-
-
-def exact(total: Any) -> Decimal:
-    """Return a total as a decimal; that of no rows is 0."""
-    return Decimal(str(total)) if total is not None else Decimal(0)
 
 
 def names(columns: Sequence[str], alias: str = "") -> str:

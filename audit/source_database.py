@@ -23,6 +23,14 @@ class SourceUnavailableError(TransientError):
     """The source database did not answer; the message has no password."""
 
 
+def source_time(value: Any) -> datetime | None:
+    """Return a time of the source, None of what is no text of a time that Python can have."""
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+
+
 def read_totals(dsn: str, query: str, day: date) -> tuple[Any, ...]:
     """Return the one row of a query over the source database.
 

@@ -22,7 +22,7 @@ from audit.dates import UNAVAILABLE, why
 from audit.file_offsets import unreadable_files
 from audit.kafka_log import AuditLog
 from audit.report import MAX_NAMED
-from audit.source_database import read_row
+from audit.source_database import read_row, source_time
 from audit.warehouse_tables import WarehouseTables
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Catalog, Domain
@@ -193,7 +193,7 @@ class _Search:
         row = read_row(dsn, table, self.domain.silver.primary_key[0], self.key)
         if row is None:
             return []
-        moment = _time(row.get(self.domain.bronze.timestamp_col))
+        moment = source_time(row.get(self.domain.bronze.timestamp_col))
         if not self.days and moment is not None:
             self.days = {moment.astimezone(UTC).date()}
         return [row]
@@ -357,11 +357,3 @@ def _message(message: Message) -> Row:
         "value": without_addresses(body.decode(errors="replace"))[:MAX_VALUE],
         **headers,
     }
-
-
-def _time(value: Any) -> datetime | None:
-    """Return a time of the source, None of one that Python cannot have."""
-    try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None

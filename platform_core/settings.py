@@ -27,6 +27,10 @@ IS_CHECKOUT = (REPOSITORY / "pyproject.toml").is_file()
 """An installation, in an image say, has no folder of its own for data: what needs one must be told where."""
 
 
+SPARK_CONNECT_PORT = 15002
+"""The port of Spark Connect where nobody names another."""
+
+
 class Settings(BaseSettings):
     """The process's settings; field names are the environment variables in lower case."""
 
@@ -142,7 +146,7 @@ class Settings(BaseSettings):
     clickstream_events_per_second: float = Field(10.0, gt=0, description="Live rate of the clickstream")
     clickstream_virtual_users: int = Field(50, ge=1, description="Concurrent users of the live clickstream")
 
-    spark_remote: str = Field("sc://127.0.0.1:15002", description="URL of the Spark Connect endpoint")
+    spark_remote: str = Field(f"sc://127.0.0.1:{SPARK_CONNECT_PORT}", description="URL of the Spark Connect endpoint")
     spark_connect_token: SecretStr | None = Field(
         None, description="Token that the server behind SPARK_REMOTE asks for; it belongs into no URL"
     )

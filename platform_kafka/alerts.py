@@ -22,6 +22,11 @@ ACKNOWLEDGE_SECONDS = 5.0
 """A healthy broker acknowledges within 0.1 s, a first connection within 1 s; nobody waits long for a dead one."""
 
 
+def alert_record(alert: Alert) -> tuple[bytes, bytes]:
+    """Return the key and the value of an alert's record, whoever sends it."""
+    return alert.key.encode(), json.dumps(alert.to_json()).encode()
+
+
 class AlertTopic:
     """Writes alerts.
 
@@ -56,10 +61,11 @@ class AlertTopic:
                     "log_level": 2,  # a broker that is down is one line of ours, not ten a second of librdkafka's
                 }
             )
+            key, value = alert_record(alert)
             producer.produce(
                 PIPELINE_ALERTS,
-                json.dumps(alert.to_json()).encode(),
-                alert.key.encode(),
+                value,
+                key,
                 on_delivery=lambda error, _message: reports.append(error),
             )
             producer.flush(ACKNOWLEDGE_SECONDS + 2)

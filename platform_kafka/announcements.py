@@ -16,7 +16,7 @@ from datetime import date
 from platform_core.settings import Settings
 from platform_kafka.errors import KafkaUnreachableError
 from platform_kafka.formats.ledger_record import LedgerRecord
-from platform_kafka.topic_reader import TopicReader
+from platform_kafka.topic_reader import TopicReader, reading_range
 from platform_kafka.topics import PROCESSED_EVENTS
 
 log = logging.getLogger(__name__)
@@ -72,24 +72,16 @@ class Announcements:
         bounds = self._reader.bounds([PROCESSED_EVENTS]).get(PROCESSED_EVENTS)
         if bounds is None:
             raise KafkaUnreachableError(f"There is no topic `{PROCESSED_EVENTS}`.")
-        ends = {p: high for p, (_, high) in bounds.items()}
         if position is None:
-            return Announced(frozenset(), ends, complete=True)
-        # A position after the end is of a topic that was deleted and recreated. One before the begin was passed by
-        # retention; with nothing left to read, no record would ever move it on.
-        reached = {
-            (PROCESSED_EVENTS, p): max(low, at) if (at := position.get(p, 0)) <= high else low
-            for p, (low, high) in bounds.items()
-        }
+            return Announced(frozenset(), {p: high for p, (_, high) in bounds.items()}, complete=True)
+        reached, ends = reading_range(PROCESSED_EVENTS, bounds, position)
         dates: set[tuple[str, date]] = set()
-        for message in self._reader.read(
-            reached, {(PROCESSED_EVENTS, p): high for p, high in ends.items()}, READ_SECONDS
-        ):
+        for message in self._reader.read(reached, ends, READ_SECONDS):
             try:
                 record = LedgerRecord.from_json(message.value())
             except ValueError as error:
                 log.warning("ledger_record_unreadable error=%s", error)
             else:
                 dates.add((record.domain, record.day))
-        now_at = {p: offset for (_, p), offset in reached.items()}
-        return Announced(frozenset(dates), now_at, all(now_at[p] >= end for p, end in ends.items()))
+        complete = all(reached[tp] >= end for tp, end in ends.items())
+        return Announced(frozenset(dates), {p: offset for (_, p), offset in reached.items()}, complete)

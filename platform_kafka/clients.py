@@ -18,6 +18,7 @@ from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from platform_kafka import records
 from platform_kafka.errors import KafkaUnreachableError
+from platform_kafka.publishing import DELIVERY_CONFIG
 from platform_kafka.tls import kafka_fault
 from platform_kafka.topics import DLQ_MAX_MESSAGE_BYTES, kafka_client_config, refuse_unusable_login
 
@@ -185,9 +186,7 @@ def connect_producer(
     producer = Producer(
         {
             **kafka_client_config(settings, admin=admin),
-            "acks": "all",
-            "enable.idempotence": True,
-            "partitioner": "murmur2_random",
+            **DELIVERY_CONFIG,
             "compression.type": "lz4",
             "linger.ms": 50 if bulk else 5,
             "batch.size": 1_000_000,

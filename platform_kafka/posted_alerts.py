@@ -16,7 +16,7 @@ from platform_core.clock import Clock, SystemClock
 from platform_core.lake.alerts import Alert
 from platform_core.settings import Settings
 from platform_kafka.records import kafka_datetime
-from platform_kafka.topic_reader import TopicReader
+from platform_kafka.topic_reader import TopicReader, reading_range
 from platform_kafka.topics import PIPELINE_ALERTS
 
 log = logging.getLogger(__name__)
@@ -51,11 +51,7 @@ class PostedAlerts:
             TransientError: no broker answers.
         """
         bounds = self._reader.bounds([PIPELINE_ALERTS]).get(PIPELINE_ALERTS, {})
-        position, ends = {}, {}
-        for partition, (low, high) in bounds.items():
-            at = offsets.get(partition, low)
-            position[PIPELINE_ALERTS, partition] = at if low <= at <= high else low
-            ends[PIPELINE_ALERTS, partition] = high
+        position, ends = reading_range(PIPELINE_ALERTS, bounds, offsets)
         since = self._clock.now() - NEWS
         alerts = [
             alert

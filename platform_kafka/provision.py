@@ -35,7 +35,7 @@ from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from platform_kafka.clients import connect_admin, connect_producer
 from platform_kafka.registry import connect_registry, registered_versions
-from platform_kafka.topic_reader import TopicReader
+from platform_kafka.topic_reader import TopicReader, reading_range
 from platform_kafka.topics import SCHEMA_CHANGES, TopicSpec, subject_name, topic_specs
 
 log = logging.getLogger(__name__)
@@ -273,9 +273,7 @@ def _announcement(
 def _announced(settings: Settings) -> dict[str, int]:
     """Read the compacted topic to its end: subject to the last announced version."""
     with closing(TopicReader(settings, "provision", admin=True)) as reader:
-        bounds = _bounds(reader)
-        position = {(SCHEMA_CHANGES, p): low for p, (low, _) in bounds.items()}
-        ends = {(SCHEMA_CHANGES, p): high for p, (_, high) in bounds.items()}
+        position, ends = reading_range(SCHEMA_CHANGES, _bounds(reader), {})
         last: dict[str, int] = {}
         for message in reader.read_all(position, ends):
             try:

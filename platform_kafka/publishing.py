@@ -24,10 +24,15 @@ _TOO_LARGE = frozenset(
     {ck.KafkaError.MSG_SIZE_TOO_LARGE, ck.KafkaError.INVALID_MSG_SIZE, ck.KafkaError.RECORD_LIST_TOO_LARGE}
 )
 
-PRODUCER_CONFIG: dict[str, str | int | bool] = {
+DELIVERY_CONFIG: dict[str, str | int | bool] = {
     "acks": "all",
     "enable.idempotence": True,
-    "partitioner": "murmur2_random",  # the same key goes to the partition that its record came from
+    "partitioner": "murmur2_random",  # Java's: whoever sends a key, it goes to the same partition
+}
+"""What every producer of records has."""
+
+PRODUCER_CONFIG: dict[str, str | int | bool] = {
+    **DELIVERY_CONFIG,
     # A record may decompress to more than the topic's limit, which the broker applies to the compressed batch.
     "message.max.bytes": 16 * RAW_MAX_MESSAGE_BYTES,
     "compression.type": "zstd",

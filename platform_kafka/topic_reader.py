@@ -165,5 +165,25 @@ class TopicReader:
         return self._consumer
 
 
+def reading_range(
+    topic: str, bounds: Mapping[int, tuple[int, int]], offsets: Mapping[int, int]
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """Return the position and the ends by which `read` reads a topic from offsets on.
+
+    An offset below the low watermark is of what retention has dropped, one beyond the end of a topic that was deleted
+    and recreated: both stand for the beginning, as does none.
+
+    Args:
+        bounds: What `TopicReader.bounds` says of the topic.
+        offsets: Kafka partition to the offset to begin with.
+    """
+    position, ends = {}, {}
+    for partition, (low, high) in bounds.items():
+        offset = offsets.get(partition, low)
+        position[topic, partition] = offset if low <= offset <= high else low
+        ends[topic, partition] = high
+    return position, ends
+
+
 def _named(partitions: Collection[TopicPartition]) -> str:
     return ", ".join(f"`{topic}`-{partition}" for topic, partition in sorted(partitions))

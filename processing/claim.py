@@ -27,6 +27,7 @@ from platform_core.partitions.partition_meta import (
     Transition,
     attempts_since_done,
     gold_before,
+    since_done,
 )
 from platform_core.partitions.partition_state import STARTABLE, Event, State
 from platform_core.partitions.plan import lost_run
@@ -236,8 +237,7 @@ class Claims:
         if row is None or row.processed_at is None:
             return None, detail
         history = self._run.partitions.history(row.domain, row.partition_date)
-        done = max((n for n, t in enumerate(history) if t.event == Event.SUCCEEDED), default=-1)
-        since = history[done + 1 :]
+        done, since = since_done(history)
         attempts = [t.facts for t in attempts_since_done(history)]
         if attempts:
             # A failed attempt pinned its files already: count on from what it found.
@@ -252,7 +252,7 @@ class Claims:
             new_files=new,
             gone_files=gone,
             records_before=row.record_count or 0,
-            cause=self._cause(history[done] if done >= 0 else None, since, changed=new > 0),
+            cause=self._cause(done, since, changed=new > 0),
         )
         return reprocess, {**detail, "new_files": new, "gone_files": gone, "gold_before": versions}
 

@@ -31,6 +31,7 @@ from platform_core.lake.corrections import Correction, CorrectionLedger, RowChan
 from platform_core.lake.delta_date import read_date
 from platform_core.lake.key_versions import KeyVersions, Moves
 from platform_core.lake.lake_errors import answering
+from platform_core.partitions.partition_state import State
 from processing.claim import Claimed, Claims, Skipped, gold_versions
 from processing.context import RunContext
 from processing.lease import Lease
@@ -160,7 +161,7 @@ class Processor:
                 silver, loads, audited = yield from self._layers(claim, lease)
             unexplained = audited.facts["problems"] if audited.blocks else []
             self._claims.finish(day, silver, sum(load.rows for load in loads), unexplained)
-            yield Noted(day, "DONE")
+            yield Noted(day, State.DONE)
         except Exception as error:
             log.exception("date_failed domain=%s date=%s", self._domain.name, day)
             cause = lease.timed_out or error  # an interrupted query says only that it was interrupted

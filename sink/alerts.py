@@ -5,12 +5,12 @@ What is worth an alert belongs to who notices it, reading the topic back to `pla
 
 from __future__ import annotations
 
-import json
 import logging
 
 from platform_core.clock import Clock
 from platform_core.errors import PlatformError
 from platform_core.lake.alerts import Alert, AlertKind
+from platform_kafka.alerts import alert_record
 from platform_kafka.topics import PIPELINE_ALERTS
 from sink.broker import Publisher
 
@@ -34,9 +34,8 @@ class SinkAlerts:
         at = self._clock.now()
         key = f"{kind.value.lower()}:{topic}:{at.isoformat()}"
         alert = Alert(key, kind, domain, None, what, f"topic {topic}", command, at)
-        value = json.dumps(alert.to_json()).encode()
         try:
-            self._publisher.publish(PIPELINE_ALERTS, key.encode(), value, [], _delivered)
+            self._publisher.publish(PIPELINE_ALERTS, *alert_record(alert), [], _delivered)
         except PlatformError as error:
             _delivered(error)
 

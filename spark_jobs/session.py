@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
 from platform_core.errors import ServiceDownError
-from platform_core.settings import settings
+from platform_core.settings import SPARK_CONNECT_PORT, settings
 
 CONNECT_SECONDS = 5.0
 
@@ -97,7 +97,9 @@ def _refuse_unreachable(remote: str) -> None:
     # A refused connection is known at once; gRPC would try it again for as long as it may.
     endpoint = urlsplit(remote)
     try:
-        socket.create_connection((endpoint.hostname or "", endpoint.port or 15002), CONNECT_SECONDS).close()
+        socket.create_connection(
+            (endpoint.hostname or "", endpoint.port or SPARK_CONNECT_PORT), CONNECT_SECONDS
+        ).close()
     except OSError as error:
         raise ServiceDownError(
             f"The engine does not answer at {endpoint.hostname}:{endpoint.port} (SPARK_REMOTE). Dates wait until it is"

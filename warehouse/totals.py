@@ -42,7 +42,7 @@ def scales(gold: pa.Schema) -> dict[str, int]:
 def totals_of_gold(gold: pa.Table) -> Totals:
     """Return the totals of a date's Gold rows."""
     columns = {ddl.name(name): gold.column(name) for name in gold.column_names}
-    return Totals(gold.num_rows, {name: _exact(pc.sum(columns[name]).as_py()) for name in scales(gold.schema)})
+    return Totals(gold.num_rows, {name: exact(pc.sum(columns[name]).as_py()) for name in scales(gold.schema)})
 
 
 def totals_of_warehouse(cursor: Any, table: str, measures: Mapping[str, int], condition: str) -> Totals:
@@ -59,8 +59,9 @@ def totals_of_warehouse(cursor: Any, table: str, measures: Mapping[str, int], co
     rows, *sums = cursor.execute(
         f"SELECT {', '.join(['COUNT(*)', *sums_of])} FROM {table} WHERE {condition}"
     ).fetchone()
-    return Totals(int(rows), {name: _exact(value) for name, value in zip(measures, sums, strict=True)})
+    return Totals(int(rows), {name: exact(value) for name, value in zip(measures, sums, strict=True)})
 
 
-def _exact(value: Any) -> Decimal:
+def exact(value: Any) -> Decimal:
+    """Return a total as a decimal; that of no rows is 0."""
     return Decimal(0) if value is None else Decimal(str(value))

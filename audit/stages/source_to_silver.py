@@ -12,21 +12,22 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
-from audit.duckdb_tables import DeltaDate, database, exact, fetch, load_bronze, load_delta, one, python_time
+from audit.duckdb_tables import DeltaDate, database, fetch, load_bronze, load_delta, one, python_time
 from audit.report import CheckOutcome, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
-from audit.source_database import SourceUnavailableError, read_rows, read_totals, read_versions
+from audit.source_database import SourceUnavailableError, read_rows, read_totals, read_versions, source_time
 from audit.stages.in_transit import OnTheWay, SourceAccess, SourceRow
 from platform_core.domain.bronze_schema import arrow_type
 from platform_core.domain.catalog import Domain
 from platform_core.domain.source import PolledTable
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
+from warehouse.totals import exact
 
 if TYPE_CHECKING:
     from producers.postgres.fence import Position
@@ -242,14 +243,7 @@ def _versions(
     if table is None or not keys:
         return {}
     versions = read_versions(dsn, table, source.key, source.version, keys, dated)
-    return {key: SourceRow(key, _time(text)) for key, text in versions.items()}
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
+    return {key: SourceRow(key, source_time(text)) for key, text in versions.items()}
 
 
 def _result(domain: Domain, day: date | None, rows: _Rows, reasons: Mapping[SourceRow, Reason]) -> StageResult:

@@ -17,12 +17,11 @@ from infra.embedded.services.spark_jvm import CONNECT_SERVER, SparkJvm, java_opt
 from infra.embedded.services.spark_properties import TOKEN, connect_properties, executor_properties
 from platform_core.errors import ConfigurationError, PlatformError
 from platform_core.lake.store_access import store_access
-from platform_core.settings import settings
+from platform_core.settings import SPARK_CONNECT_PORT, settings
 
 FOLDER = Path("/var/lib/platform")
 EVENTS = Path("/var/lib/spark-events")
 MASTER_URL = "spark://spark-master:7077"
-CONNECT_PORT = 15002
 HISTORY_PORT = 18081
 JARS = Path("/opt/spark/jars")
 DAEMON_HEAP = "256m"
@@ -86,7 +85,7 @@ def _connect(jvm: SparkJvm) -> list[str | Path]:
     store.check(writes=True)
     properties: dict[str, str | int] = {
         TOKEN: token.get_secret_value(),
-        **connect_properties(port=CONNECT_PORT, scratch=FOLDER, host=jvm.local_ip, address=jvm.local_ip),
+        **connect_properties(port=SPARK_CONNECT_PORT, scratch=FOLDER, host=jvm.local_ip, address=jvm.local_ip),
         **store.spark_properties(),
         **sized,
         "spark.master": MASTER_URL,

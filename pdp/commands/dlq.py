@@ -19,7 +19,7 @@ from pdp.output import TableColumn
 from pdp.registration import Commands
 from platform_core.clock import SystemClock
 from platform_core.counted import counted
-from platform_kafka.formats.dead_letter_headers import own_headers
+from platform_kafka.formats.dead_letter_headers import DEFAULT_MAX_ATTEMPTS, own_headers
 from platform_kafka.records import headers_of
 from platform_kafka.topics import dlq_name, parked_name
 
@@ -121,7 +121,7 @@ def redrive(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many dead letters")] = None,
     max_attempts: Annotated[
         int, typer.Option("--max-attempts", min=1, help="Park a dead letter that was refused so often")
-    ] = 3,
+    ] = DEFAULT_MAX_ATTEMPTS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count, send nothing")] = False,
 ) -> None:
     """Send dead letters back to their raw topic, each once; those refused too often are parked."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 
+from audit.stages.silver_to_gold import RECONCILES_WITH_SILVER
 from platform_assets.assets.bronze import DATA_VERSION, BronzeEvent, bronze_events
 from platform_assets.assets.keys import bronze_key, gold_key, silver_key, warehouse_key
 from platform_assets.assets.metadata import shown, table_metadata
@@ -28,8 +29,6 @@ CatalogEvent = BronzeEvent | dg.AssetCheckEvaluation
 CODE_VERSION = "dagster/code_version"
 INPUT_VERSION = "dagster/input_data_version"
 INPUT_POINTER = "dagster/input_event_pointer"
-
-TOTALS_CHECK = "reconciles_with_silver"
 
 
 class Report:
@@ -128,7 +127,9 @@ class Report:
         for table, rows in step.result.rows.items():
             described = domain.gold_tables[table].columns
             # The totals that were compared with Silver, revenue for example: the UI plots them over the dates.
-            totals = [check.facts for check in step.checks if (check.table, check.name) == (table, TOTALS_CHECK)]
+            totals = [
+                check.facts for check in step.checks if (check.table, check.name) == (table, RECONCILES_WITH_SILVER)
+            ]
             metadata = {
                 **table_metadata(self._lake, self._lake.gold(domain, table), rows, described),
                 **{name: shown(total) for facts in totals for name, total in facts.items() if total is not None},

@@ -178,10 +178,15 @@ class PartitionMetaStore(PartitionMetaReader, Protocol):
         ...
 
 
+def since_done(history: Sequence[Transition]) -> tuple[Transition | None, Sequence[Transition]]:
+    """Return the transition by which a date was last DONE, None if it never was, and those after it, oldest first."""
+    done = max((n for n, t in enumerate(history) if t.event == Event.SUCCEEDED), default=-1)
+    return history[done] if done >= 0 else None, history[done + 1 :]
+
+
 def attempts_since_done(history: Sequence[Transition]) -> list[Transition]:
     """Return the starts of runs in a date's history, oldest first, that came after it was last DONE."""
-    done = max((n for n, t in enumerate(history) if t.event == Event.SUCCEEDED), default=-1)
-    return [t for t in history[done + 1 :] if t.event == Event.RUN_STARTED]
+    return [t for t in since_done(history)[1] if t.event == Event.RUN_STARTED]
 
 
 def gold_before(history: Sequence[Transition]) -> dict[str, int] | None:

@@ -24,6 +24,8 @@ _OMITTED = {
 _NUMBERS = range(-(2**63), 2**63)
 
 ERROR_CHARACTERS = 1_000
+DEFAULT_MAX_ATTEMPTS = 3
+"""A dead letter that was refused so often is parked, if nobody asks for another number."""
 NEVER_WRITTEN = -1
 """Partition and offset of a record that its producer refused: it never was in the topic."""
 

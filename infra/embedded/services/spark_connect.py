@@ -24,6 +24,7 @@ from infra.embedded.processes.service import EmbeddedService
 from infra.embedded.services.spark_jvm import CONNECT_SERVER, Properties, SparkJvm, secrets_of
 from infra.embedded.services.spark_properties import TOKEN, connect_properties
 from infra.embedded.toolchain.toolchain import REPOSITORY, Toolchain
+from platform_core.settings import SPARK_CONNECT_PORT
 
 Engine = Literal["spark", "sail"]
 
@@ -139,7 +140,7 @@ def main() -> None:
     """Run one endpoint in the foreground until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(description="A Spark Connect endpoint on 127.0.0.1.")
     parser.add_argument("--engine", choices=get_args(Engine), default="spark")
-    parser.add_argument("--port", type=int, default=15002)
+    parser.add_argument("--port", type=int, default=SPARK_CONNECT_PORT)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--driver-memory", default="3g")
     parser.add_argument("--root", type=Path, default=REPOSITORY / ".platform" / "spark")

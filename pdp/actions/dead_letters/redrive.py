@@ -21,10 +21,10 @@ from pdp.actions.dead_letters.redrive_sender import Outgoing, Sender
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError
 from platform_core.settings import Settings
+from platform_kafka.formats.dead_letter_headers import DEFAULT_MAX_ATTEMPTS
 from platform_kafka.reader import OperatorKafka
 from platform_kafka.topics import dlq_name, parked_name, redriven_name
 
-DEFAULT_MAX_ATTEMPTS = 3
 KEPT_FAILURES = 1_000
 
 BATCH = 500
