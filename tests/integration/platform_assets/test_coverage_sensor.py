@@ -16,7 +16,6 @@ from audit.offset_coverage.state import Gap
 from platform_assets.asset_checks.offset_coverage import coverage_check
 from platform_assets.assets.external import bronze_spec
 from platform_assets.resources.metadata_store import MetadataStore
-from platform_assets.sensors.last_reported import LastReported
 from platform_assets.sensors.offset_coverage import coverage_sensor
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.lake.alerts import Alert
@@ -149,13 +148,3 @@ def test_the_check_runs_as_a_person_runs_it(watch: Watch, gaps: tuple[Gap, ...])
     assert (found.asset_key, found.check_name) == (dg.AssetKey(["bronze", "orders"]), "no_offset_gap")
     assert (found.passed, found.blocking) == (not gaps, False)
     assert "As of 2026-11-20 12:00" in (found.description or "")
-
-
-@pytest.mark.parametrize("text", [None, "", "{}", "no json", "[]", '{"orders": 1}', '{"orders": ["", "x"]}'])
-def test_a_cursor_that_cannot_be_read_is_as_good_as_none(text: str | None) -> None:
-    assert LastReported.from_json(text) == LastReported()
-
-
-def test_a_cursor_is_read_as_it_was_written() -> None:
-    reported = LastReported({"bronze/orders:no_offset_gap": ("failed 2@100-119:True", NOW)})
-    assert LastReported.from_json(reported.to_json()) == reported

@@ -22,7 +22,6 @@ from platform_assets.jobs import job_name
 from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.sensors.failed_runs import failed_runs
 from platform_assets.sensors.failing_ticks import failing_sensor_alerts
-from platform_assets.sensors.last_reported import LastReported
 from platform_assets.sensors.watch import watch_sensor
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import ServiceDownError, TransientError
@@ -468,13 +467,3 @@ def test_the_checks_run_as_a_person_runs_them(watch: Watch) -> None:
     found = {e.check_name: (e.passed, e.blocking) for e in result.get_asset_check_evaluations()}
     assert found["no_dead_partition"] == (False, False)
     assert set(found) == {"fresh", "no_dead_partition"}
-
-
-@pytest.mark.parametrize("text", [None, "", "{}", "no json", "[]", '{"states": {"a": 1}}'])
-def test_a_cursor_that_cannot_be_read_is_as_good_as_none(text: str | None) -> None:
-    assert LastReported.from_json(text) == LastReported()
-
-
-def test_a_cursor_is_read_as_it_was_written() -> None:
-    cursor = LastReported({"snowflake/orders:fresh": ("passed", TODAY)}, TODAY)
-    assert LastReported.from_json(cursor.to_json()) == cursor

@@ -56,6 +56,6 @@ def test_a_producer_tells_what_it_sent_and_that_it_lives(provisioned: Any) -> No
     topic = provisioned.catalog["users"].topic.name
     assert found["pdp_producer_bytes_total"] == sum(len(m.value()) for m in provisioned.messages(topic))
     assert found["pdp_producer_delivery_failures_total"] == 0
-    assert found["pdp_cdc_watermark_age_seconds"] >= 0
+    assert "pdp_cdc_watermark_age_seconds" in found
     assert (status, json.loads(text)["status"]) == (200, "ok")
     assert process.returncode == 0
