@@ -24,7 +24,7 @@ from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.lake import Lake
 
 MEMORY_LIMIT = "1GB"
-PLACE = tuple(file_offsets.OFFSETS.names)
+ORIGIN = tuple(file_offsets.OFFSETS.names)
 
 
 @contextmanager
@@ -102,13 +102,13 @@ def load_bronze(
     files: Sequence[str],
     more: Sequence[str],
 ) -> dict[str, str]:
-    """Make a table of the place in Kafka and the given columns of Bronze files.
+    """Make a table of the origin in Kafka and the given columns of Bronze files.
 
     Args:
         connection: Where to.
         domain: The domain; a column that a file lacks is NULL.
         files: Paths below the lake's root.
-        more: Contract columns besides the place.
+        more: Contract columns besides the origin.
 
     Returns:
         The files that were left out, because they are damaged or none of the sink's, and why.
@@ -116,7 +116,7 @@ def load_bronze(
     Raises:
         PlatformError: a file could not be read, though none is damaged.
     """
-    columns = list(dict.fromkeys([*PLACE, *more]))
+    columns = list(dict.fromkeys([*ORIGIN, *more]))
     schema = bronze_schema(domain.contract)
     schema = pa.schema([pa.field(name, schema.field(name).type) for name in columns])
 
@@ -128,7 +128,7 @@ def load_bronze(
 
     try:
         take(files)
-        if not one(connection, f"select count(*) from {table} where {' or '.join(f'{c} is null' for c in PLACE)}")[0]:
+        if not one(connection, f"select count(*) from {table} where {' or '.join(f'{c} is null' for c in ORIGIN)}")[0]:
             return {}
     except PlatformError:
         if not (unreadable := file_offsets.unreadable_files(lake, files, schema)):

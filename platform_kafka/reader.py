@@ -1,7 +1,7 @@
 """Kafka as an operator's command asks it: topics, offsets, groups and records, with an error that names the cause.
 
-Only questions belong here, and nothing in it joins a group or moves an offset: changing one is
-`pdp.actions.group_offsets`, sending is `pdp.actions.dead_letters.redrive`.
+Questions belong here, and one change, `alter`: which offsets a group gets is decided in `pdp.actions.group_offsets`.
+Nothing in it joins a group; sending is `pdp.actions.dead_letters.redrive`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One domain's way into Kafka: validate, frame, produce, wait for the reports, dead-letter what is refused.
 
-A batch counts as delivered only when `settle` returns; whoever keeps a watermark saves it after that and never
-before. What a record contains belongs to its source, how it looks on the wire to `platform_kafka.records`.
+A batch counts as delivered only when `deliver` returns; whoever keeps a watermark saves it after that and never
+before. What a record contains belongs to its source, how it looks on the wire to
+`platform_kafka.formats.wire_format`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from producers.outage_alert import Outage, OutageError
 log = logging.getLogger(__name__)
 
 # Longer than librdkafka's delivery.timeout.ms, so that every report has come when it ends.
-SETTLE_SECONDS = 150.0
+DELIVERY_SECONDS = 150.0
 
 LOOK_UP_SECONDS = 5.0
 
@@ -74,7 +75,7 @@ class TopicUnusableError(OutageError):
 
 @dataclass
 class Receipt:
-    """What `settle` confirmed.
+    """What `deliver` confirmed.
 
     Attributes:
         delivered: Acknowledged records by partition date.
@@ -96,7 +97,7 @@ class Receipt:
 
 
 @dataclass
-class _Unsettled:
+class _Pending:
     receipt: Receipt = field(default_factory=Receipt)
     size_bytes: int = 0
     refused: Counter[str] = field(default_factory=Counter)
@@ -110,8 +111,8 @@ class Delivery:
     Args:
         producer: Connects the producer, given what to call for an undelivered record.
         contract: The domain's registered contract.
-        settle_seconds: How long `settle` waits for reports.
-        metrics: Counts what is settled.
+        delivery_seconds: How long `deliver` waits for reports.
+        metrics: Counts what is delivered.
     """
 
     def __init__(
@@ -119,17 +120,17 @@ class Delivery:
         producer: Callable[[Callable[[KafkaError, Message], None]], Producer],
         contract: RegisteredContract,
         *,
-        settle_seconds: float = SETTLE_SECONDS,
+        delivery_seconds: float = DELIVERY_SECONDS,
         metrics: ProducerMetrics | None = None,
     ) -> None:
         self.domain: Domain = contract.domain
         self._contract = contract
-        self._settle_seconds = settle_seconds
+        self._delivery_seconds = delivery_seconds
         self._topic = self.domain.topic.name
         self._key_field = self.domain.topic.key
         self._date_field = self.domain.bronze.timestamp_col
         self._metrics = metrics or ProducerMetrics(self.domain.name)
-        self._unsettled = _Unsettled()
+        self._pending = _Pending()
         self._producer = producer(self._undelivered)
 
     @classmethod
@@ -172,8 +173,8 @@ class Delivery:
         if violation is not None:
             self._dead_letter(key, value, "contract_violation", violation)
         elif self._produced(self._topic, key, value):
-            self._unsettled.receipt.delivered[str(record[self._date_field])[:10]] += 1
-            self._unsettled.size_bytes += len(value)
+            self._pending.receipt.delivered[str(record[self._date_field])[:10]] += 1
+            self._pending.size_bytes += len(value)
         else:
             self._dead_letter(key, value, "too_large", f"The record has {len(value):,} bytes, more than a topic takes.")
 
@@ -195,7 +196,7 @@ class Delivery:
             return
         self.send(record)
 
-    def settle(self) -> Receipt:
+    def deliver(self) -> Receipt:
         """Wait until every record taken is acknowledged, and return what was since the last call.
 
         Raises:
@@ -203,31 +204,31 @@ class Delivery:
             TransientError: the cluster did not acknowledge all of them in time; the caller sends them again.
             PermanentError: the cluster refuses them for good.
         """
-        deadline = time.monotonic() + self._settle_seconds
+        deadline = time.monotonic() + self._delivery_seconds
         while True:
             left = self._producer.flush(max(0.0, deadline - time.monotonic()))
-            if left or not self._unsettled.too_large:
+            if left or not self._pending.too_large:
                 break
-            refused, self._unsettled.too_large = self._unsettled.too_large, []
+            refused, self._pending.too_large = self._pending.too_large, []
             for key, value, reason in refused:
                 date = str(decode_value(value).get(self._date_field))[:10]
-                self._unsettled.receipt.delivered[date] -= 1
-                self._unsettled.size_bytes -= len(value)
+                self._pending.receipt.delivered[date] -= 1
+                self._pending.size_bytes -= len(value)
                 self._dead_letter(key, value, "too_large", reason)
-        settled, self._unsettled = self._unsettled, _Unsettled()
-        if left or settled.failures:
-            self._metrics.failed(left + len(settled.failures))
+        batch, self._pending = self._pending, _Pending()
+        if left or batch.failures:
+            self._metrics.failed(left + len(batch.failures))
             self.abandon()
-            self._fail(left + len(settled.failures), settled.failures)
-        settled.receipt.delivered = +settled.receipt.delivered
-        self._metrics.delivered(settled.receipt.total, settled.size_bytes, settled.refused)
-        return settled.receipt
+            self._fail(left + len(batch.failures), batch.failures)
+        batch.receipt.delivered = +batch.receipt.delivered
+        self._metrics.delivered(batch.receipt.total, batch.size_bytes, batch.refused)
+        return batch.receipt
 
     def abandon(self) -> None:
-        """Forget records that were taken and not settled, after an error; their source sends them again."""
+        """Forget records that were taken and not delivered, after an error; their source sends them again."""
         self._producer.purge(in_queue=True, in_flight=True)
         self._producer.flush(5.0)
-        self._unsettled = _Unsettled()
+        self._pending = _Pending()
 
     def _fail(self, count: int, failures: list[tuple[str, KafkaError]]) -> None:
         refused = [(topic, error) for topic, error in failures if error.code() in REFUSED_FOR_GOOD]
@@ -254,7 +255,7 @@ class Delivery:
 
     def _produced(self, topic: str, key: bytes, value: bytes | None, headers: Headers = ()) -> bool:
         """Queue a record, and wait while the queue is full; False if it is larger than any topic takes."""
-        deadline = time.monotonic() + self._settle_seconds
+        deadline = time.monotonic() + self._delivery_seconds
         while True:
             try:
                 self._producer.produce(topic, value, key, headers=list(headers))
@@ -288,11 +289,11 @@ class Delivery:
         fits = len(value) <= DLQ_MAX_MESSAGE_BYTES - ENVELOPE_BYTES
         if not fits or not self._produced(topic, key, value, headers):
             self._produced(topic, key, None, dead_letter_headers.without("value", len(value), headers))
-        self._unsettled.receipt.refused += 1
-        self._unsettled.refused[error_class] += 1
+        self._pending.receipt.refused += 1
+        self._pending.refused[error_class] += 1
 
     def _undelivered(self, error: KafkaError, message: Message) -> None:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and message.topic() == self._topic:
-            self._unsettled.too_large.append((message.key() or b"", message.value() or b"", error.str()))
+            self._pending.too_large.append((message.key() or b"", message.value() or b"", error.str()))
         else:
-            self._unsettled.failures.append((message.topic() or self._topic, error))
+            self._pending.failures.append((message.topic() or self._topic, error))

@@ -2,7 +2,7 @@
 
 Wiring of connection, source, interval and outage belongs here; what one round does belongs to the module of the
 source's kind.
-After an outage of Postgres, Kafka or the registry a source is built anew from its saved watermark, also after one that
+After an outage of Postgres, Kafka or the registry a source is built again from its saved watermark, also after one that
 met its start.
 """
 
@@ -44,10 +44,10 @@ log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 5.0
 
-Source = TypeVar("Source")
+Capture = TypeVar("Capture")
 
 
-class Session(Generic[Source]):
+class Session(Generic[Capture]):
     """A source on its connection; dropped after an outage and made again when it is next needed.
 
     Args:
@@ -55,15 +55,15 @@ class Session(Generic[Source]):
         make: Builds the source on a connection.
     """
 
-    def __init__(self, settings: Settings, application: str, make: Callable[[Connection], Source]) -> None:
+    def __init__(self, settings: Settings, application: str, make: Callable[[Connection], Capture]) -> None:
         self._settings = settings
         self._application = application
         self._make = make
         self._connection: Connection | None = None
-        self._source: Source | None = None
+        self._source: Capture | None = None
         self._has_answered = False
 
-    def use(self, act: Callable[[Source], object]) -> object:
+    def use(self, act: Callable[[Capture], object]) -> object:
         """Call `act` with the source.
 
         Raises:
@@ -79,7 +79,7 @@ class Session(Generic[Source]):
         self._has_answered = True
         return answer
 
-    def _asked(self, act: Callable[[Source], object]) -> object:
+    def _asked(self, act: Callable[[Capture], object]) -> object:
         try:
             if self._source is None:
                 self._connection = connect(self._settings, application=self._application)
@@ -128,7 +128,7 @@ class Outlet:
         return self._delivery
 
     def abandon(self) -> None:
-        """Forget records that were taken and not settled."""
+        """Forget records that were taken and not delivered."""
         if self._delivery is not None:
             self._delivery.abandon()
 
@@ -253,12 +253,12 @@ def _run_clickstream(settings: Settings, domain: Domain, stop: Stop) -> Receipt:
     def act(crowd: Crowd) -> None:
         for event in crowd.events(clock.now()):
             sender.send(event)
-        sender.settle()
+        sender.deliver()
 
     with probe.endpoint(settings):
         round_ = outage.guarded(lambda: session.use(act))
         run_every(SETTLE_EVERY_SECONDS, probe.watched(round_), stop, session.drop)
-    sender.settle()
+    sender.deliver()
     session.drop()
     log.info("source_stopped domain=%s delivered=%d", domain.name, sender.receipt.total)
     return sender.receipt

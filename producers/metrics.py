@@ -18,13 +18,13 @@ class ProducerMetrics:
 
     Args:
         domain: The value of the label `domain`.
-        on_settled: Called when a `settle` was confirmed.
+        on_delivered: Called when records were acknowledged.
     """
 
-    def __init__(self, domain: str, *, on_settled: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, domain: str, *, on_delivered: Callable[[], None] = lambda: None) -> None:
         self.registry = CollectorRegistry()
         self._domain = domain
-        self._on_settled = on_settled
+        self._on_delivered = on_delivered
 
         def counter(name: str, documentation: str, *labels: str) -> Counter:
             return Counter(name, documentation, ["domain", *labels], registry=self.registry)
@@ -52,7 +52,7 @@ class ProducerMetrics:
         self._interval.labels(self._domain).set(interval_seconds)
 
     def delivered(self, records: int, size_bytes: int, refused: Mapping[str, int]) -> None:
-        """Count what one `settle` confirmed.
+        """Count what one call of `Delivery.deliver` confirmed.
 
         Args:
             records: Records on the domain's own topic.
@@ -63,7 +63,7 @@ class ProducerMetrics:
         self._bytes.inc(size_bytes)
         for reason, count in refused.items():
             self._refused.labels(self._domain, reason).inc(count)
-        self._on_settled()
+        self._on_delivered()
 
     def failed(self, records: int) -> None:
         """Count records that were given up; their source sends them again."""

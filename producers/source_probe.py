@@ -38,7 +38,7 @@ class SourceProbe:
     """
 
     def __init__(self, domain: str, interval_seconds: float, *, seconds: Callable[[], float] = time.monotonic) -> None:
-        self.metrics = ProducerMetrics(domain, on_settled=self._progress)
+        self.metrics = ProducerMetrics(domain, on_delivered=self._progress)
         self.metrics.runs_every(interval_seconds)
         self.interval_seconds = interval_seconds
         self._domain = domain

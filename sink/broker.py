@@ -56,7 +56,7 @@ class Broker(Protocol):
 
         Raises:
             PermanentError: the user may not read the group.
-            TransientError: the client cannot go on and must be made anew.
+            TransientError: the client cannot go on and must be made again.
         """
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> Collection[TopicPartition]:

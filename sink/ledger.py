@@ -1,4 +1,4 @@
-"""The ledger: one record on `processed-events` for each Bronze file whose offsets were committed.
+"""The ledger: one record on `processed-events` for each Bronze file, after the first commit that follows its PUT.
 
 Reconciliation reads it. A record that a killed process could not send any more is sent by the partitions' next
 owner (`sink.bronze.recovery`) and says so, because then there may be two. docs/architecture.md describes the fields.

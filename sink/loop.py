@@ -376,7 +376,7 @@ class Sink:
             oldest=now - oldest,
             rows=self._held_rows(),
             size=self._held_bytes(),
-            open_letters=self._dead_letters.open,
+            open_dead_letters=self._dead_letters.open,
             paused=self._paused,
         )
         self.metrics.report(now, lambda: self._broker.lag(self._offsets.positions))

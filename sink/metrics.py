@@ -85,7 +85,7 @@ class SinkMetrics:
         self.oldest = gauge("pdp_sink_oldest_unflushed_seconds")
         self.buffered_records = gauge("pdp_sink_buffered_records")
         self.buffered_bytes = gauge("pdp_sink_buffered_bytes")
-        self.open_letters = gauge("pdp_sink_open_dead_letters")
+        self.open_dead_letters = gauge("pdp_sink_open_dead_letters")
         self.paused = gauge("pdp_sink_paused")
         self.topic_paused = gauge("pdp_sink_topic_paused", "topic")
         self._since = now
@@ -119,12 +119,12 @@ class SinkMetrics:
                 refusal.message,
             )
 
-    def measure(self, *, oldest: float, rows: int, size: int, open_letters: int, paused: bool) -> None:
+    def measure(self, *, oldest: float, rows: int, size: int, open_dead_letters: int, paused: bool) -> None:
         """Set the gauges that every step knows."""
         self.oldest.set(oldest)
         self.buffered_records.set(rows)
         self.buffered_bytes.set(size)
-        self.open_letters.set(open_letters)
+        self.open_dead_letters.set(open_dead_letters)
         self.paused.set(paused)
 
     def report(self, now: float, read_lag: Callable[[], Mapping[TopicPartition, int]]) -> None:

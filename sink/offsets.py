@@ -62,7 +62,7 @@ class Offsets:
             if position is None:
                 self._committed.setdefault(tp, offset)  # the group starts here, so this much is committed
             elif offset < position:
-                # The topic was deleted and made anew, or its log was truncated. Holding the old offset would
+                # The topic was deleted and recreated, or its log was truncated. Holding the old offset would
                 # leave the new records uncommitted until the old number is passed, maybe days later.
                 log.warning("offset_went_back topic=%s partition=%d from=%d to=%d", *tp, position, offset)
                 self._committed.pop(tp, None)

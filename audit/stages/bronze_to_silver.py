@@ -14,7 +14,7 @@ from datetime import date
 import duckdb
 import pyarrow as pa
 
-from audit.duckdb_tables import PLACE, database, fetch, load_bronze, load_delta, names, one, same
+from audit.duckdb_tables import ORIGIN, database, fetch, load_bronze, load_delta, names, one, same
 from audit.file_offsets import count_rows
 from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from platform_core.domain.bronze_schema import bronze_schema
@@ -59,16 +59,16 @@ def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str], *, is_l
         unreadable = load_bronze(
             connection, "bronze", lake, domain, sorted(listed.intersection(files)), [*keys, *order]
         )
-        kept = {name: schema.field(name).type for name in dict.fromkeys([*keys, *order, *PLACE])}
+        kept = {name: schema.field(name).type for name in dict.fromkeys([*keys, *order, *ORIGIN])}
         load_delta(connection, "silver", silver, domain.partition_key, day, kept)
-        places = {
+        origin = {
             "rule": pa.string(),
             "topic": pa.string(),
             "partition": pa.int32(),
             "offset": pa.int64(),
             "record_hash": pa.string(),
         }
-        load_delta(connection, "quarantine", quarantine, domain.partition_key, day, places)
+        load_delta(connection, "quarantine", quarantine, domain.partition_key, day, origin)
         _expected_rows(connection, domain)
         _moved_rows(connection, lake, domain, day)
         _different_rows(connection, domain)
@@ -94,7 +94,7 @@ def _expected_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> Non
     """Make the tables of records, each offset once, and of the rows that Silver must have (rank 1)."""
     keys, order = domain.silver.primary_key, domain.silver.order_by
     latest = ", ".join([*(f'"{name}" desc nulls last' for name in order), "_offset desc", "_partition desc"])
-    versions = names(list(dict.fromkeys([*keys, *order, *PLACE])))
+    versions = names(list(dict.fromkeys([*keys, *order, *ORIGIN])))
     is_builtin = f"rule in ({', '.join(map(repr, BUILTIN_RULES))})"
     connection.execute(f"""
         create temp table refused as
@@ -104,7 +104,7 @@ def _expected_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> Non
         create temp table records as
         select d.*, r._offset is not null as is_refused, coalesce(is_builtin, false) as is_no_version
         from (select {versions}, count(*) as copies from bronze group by {versions}) d
-        left join refused r on {same(PLACE, "r", "d")};
+        left join refused r on {same(ORIGIN, "r", "d")};
 
         create temp table expected as
         select *, row_number() over (partition by {names(keys)} order by {latest}) as rank
@@ -119,7 +119,7 @@ def _moved_rows(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: Domai
     """
     keys, columns = domain.silver.primary_key, version_columns(domain)
     connection.execute(f"create temp table moved as select {names(keys)} from expected limit 0")
-    connection.execute(f"create temp table stored_otherwise as select {names([*keys, *PLACE])} from expected limit 0")
+    connection.execute(f"create temp table stored_otherwise as select {names([*keys, *ORIGIN])} from expected limit 0")
     if domain.silver.global_key:
         latest = connection.sql(
             f"select {names(columns)}, is_refused as {REFUSED} from expected where rank = 1"
@@ -142,7 +142,7 @@ def _moved_rows(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: Domai
 def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
     """Make a table of each way in which Silver and the quarantine differ from the expected rows."""
     keys = domain.silver.primary_key
-    identity = names([*keys, *PLACE])
+    identity = names([*keys, *ORIGIN])
     latest_elsewhere = f"exists (select 1 from moved m where {same(keys, 'm', 'e')})"
     connection.execute(f"""
         create temp table kept as select {identity}, count(*) as copies from silver group by all;
@@ -153,18 +153,20 @@ def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> No
 
         create temp table phantom as
         select {identity}, copies from kept k
-        where not exists (select 1 from records r where {same([*keys, *PLACE], "r", "k")});
+        where not exists (select 1 from records r where {same([*keys, *ORIGIN], "r", "k")});
 
         create temp table also_refused as
         select {identity}, copies from kept k
-        where exists (select 1 from records r where {same([*keys, *PLACE], "r", "k")} and is_refused);
+        where exists (select 1 from records r where {same([*keys, *ORIGIN], "r", "k")} and is_refused);
 
         create temp table outdated as
-        select {names([*keys, *PLACE], "k")}, k.copies from kept k join expected e on {same([*keys, *PLACE], "e", "k")}
+        select {names([*keys, *ORIGIN], "k")}, k.copies
+        from kept k join expected e on {same([*keys, *ORIGIN], "e", "k")}
         where e.rank > 1;
 
         create temp table moved_and_kept as
-        select {names([*keys, *PLACE], "k")}, k.copies from kept k join expected e on {same([*keys, *PLACE], "e", "k")}
+        select {names([*keys, *ORIGIN], "k")}, k.copies
+        from kept k join expected e on {same([*keys, *ORIGIN], "e", "k")}
         where e.rank = 1 and {latest_elsewhere};
 
         create temp table duplicate as
@@ -244,7 +246,7 @@ def _problem(
     if not total:
         return None
     keys = () if table.startswith("refused") else domain.silver.primary_key
-    listed = names([*keys, *PLACE])
+    listed = names([*keys, *ORIGIN])
     rows = fetch(connection, f"select {listed} from {table} order by _partition, _offset limit {MAX_RANGES_READ}")
     offsets: dict[int, list[int]] = {}
     for *_, partition, offset in rows:

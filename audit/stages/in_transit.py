@@ -137,9 +137,9 @@ class OnTheWay:
         partition = self._access.partitions.get(domain.name, day)
         processed = partition.source_files if partition is not None and partition.status in COMPARABLE else ()
         listed = [file.name for file in self._lake.list_date(domain, day)]
-        places = {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64()}
+        origin = {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64()}
         quarantine = self._lake.delta_or_none(self._lake.quarantine(domain))
-        load_delta(connection, "quarantine", quarantine, domain.partition_key, day, places)
+        load_delta(connection, "quarantine", quarantine, domain.partition_key, day, origin)
         keys = pa.table({"key": [row.key for row in rows]})
         version, found = python_time(f'b."{self._version}"'), []
         for is_processed in (False, True):

@@ -135,7 +135,7 @@ class Volume(Entry):
         return self
 
 
-class Source(Entry):
+class SourceTotals(Entry):
     """A query over the source database that one date of Silver must agree with.
 
     The query's parameters are `%(start)s` and `%(end)s`, the date's bounds in UTC; it returns one row, whose columns
@@ -153,7 +153,7 @@ class Quality(Entry):
     warn_quarantined_ratio: float = Field(0.01, strict=True, ge=0, le=1)
     max_quarantined_ratio: float = Field(0.05, strict=True, ge=0, le=1)
     volume: Volume = Volume()
-    source: Source | None = None
+    source: SourceTotals | None = None
 
     @model_validator(mode="after")
     def _rules_have_names_of_their_own(self) -> Quality:

@@ -1,4 +1,4 @@
-"""The lake's layout, and the Delta tables that the platform keeps for itself: alerts and corrections.
+"""The lake's layout, how a store is reached, and the tables of the platform itself that several processes write.
 
 Add here where a file or table stands, and a platform table that several processes write. The state of a date belongs
 to `platform_core.partitions`.

@@ -1,7 +1,8 @@
 """How every client of the lake reaches the store that LAKE_URI names: one description, a view for each client.
 
 A kind of store is a module beside this one (`s3_bucket`, `gcs_bucket`); nothing else in the platform knows an endpoint,
-a key or a client's option for it. Paths below the root belong to `lake`, and the check at start to `store_check`.
+a key or a client's option for it. Paths below the root belong to `lake`, and the check at start to
+`s3_check` and `gcs_check`.
 """
 
 from __future__ import annotations

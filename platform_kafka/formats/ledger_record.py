@@ -1,4 +1,4 @@
-"""A record of the ledger: one Bronze file whose offsets were committed, on `processed-events`.
+"""A record of the ledger: one Bronze file that was stored before a commit, on `processed-events`.
 
 Only the record's form belongs here, see docs/architecture.md for its fields; `sink.ledger` writes one, and who reads
 the ledger decides what a record means.

@@ -186,7 +186,7 @@ class ClickstreamSender:
 
     def __init__(self, delivery: Callable[[], Delivery]) -> None:
         self._delivery = delivery
-        self._unsettled: list[Event] = []
+        self._pending: list[Event] = []
         self._resend = False
         self.receipt = Receipt()
 
@@ -194,9 +194,9 @@ class ClickstreamSender:
         """Take an event.
 
         Raises:
-            TransientError: it is kept, and `settle` sends it again.
+            TransientError: it is kept, and `deliver` sends it again.
         """
-        self._unsettled.append(event)
+        self._pending.append(event)
         if not self._resend:
             try:
                 self._delivery().send(event)
@@ -204,24 +204,24 @@ class ClickstreamSender:
                 self._resend = True
                 raise
 
-    def settle(self) -> None:
+    def deliver(self) -> None:
         """Wait for the reports of all events taken, unchanged ones of an earlier failure included.
 
         Raises:
             TransientError: they are kept, and the next call sends them again.
         """
-        if not self._unsettled:
+        if not self._pending:
             return
         delivery = self._delivery()
         try:
             if self._resend:
                 delivery.abandon()
-                for event in self._unsettled:
+                for event in self._pending:
                     delivery.send(event)
-            self.receipt.add(delivery.settle())
+            self.receipt.add(delivery.deliver())
         except TransientError:
             self._resend = True
             delivery.abandon()
             raise
         self._resend = False
-        self._unsettled.clear()
+        self._pending.clear()

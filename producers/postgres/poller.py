@@ -102,14 +102,14 @@ class TablePoller:
             self.rows_sent += len(page)
             unsaved += len(page)
             if unsaved >= CHECKPOINT_ROWS:
-                total.add(self._delivery.settle())
+                total.add(self._delivery.deliver())
                 self._save(self.reader.checkpoint())
                 unsaved = 0
             elapsed = self._seconds() - logged_at
             if elapsed >= PROGRESS_SECONDS:
                 self._log_progress(page[-1], (self.rows_sent - logged_rows) / elapsed)
                 logged_at, logged_rows = logged_at + elapsed, self.rows_sent
-        total.add(self._delivery.settle())
+        total.add(self._delivery.deliver())
         # Until the increment is whole its time is the last one's, so that one that was interrupted is still due.
         self._extracted_at = at.isoformat()
         self._save(self.reader.checkpoint())

@@ -94,7 +94,7 @@ class Snapshot:
             self._delivery.send({**document, self._source.stamp: snapshot_at})
         for key, text in unreadable.items():
             self._delivery.send_text(key, text, {self._source.stamp: snapshot_at})
-        receipt = self._delivery.settle()
+        receipt = self._delivery.deliver()
         if gone:
             keys = [document[self._source.key] for document in gone]
             log.info("rows_removed domain=%s rows=%d first=%s", self._domain.name, len(keys), keys[:NAMED])

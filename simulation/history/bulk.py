@@ -40,5 +40,5 @@ class BulkDelivery(Delivery):
             except BufferError:
                 self._produced(topic, key, value)
         self._producer.poll(0)
-        self._unsettled.receipt.delivered[date] += len(values)
-        self._unsettled.size_bytes += sum(map(len, values))
+        self._pending.receipt.delivered[date] += len(values)
+        self._pending.size_bytes += sum(map(len, values))

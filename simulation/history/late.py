@@ -53,7 +53,7 @@ def send_late(
         for keys, values in encode(world, clicks, header(delivery.schema_id)):
             delivery.send_encoded(keys, values, day.isoformat())
             sent += [decode_value(value)["event_id"] for value in values]
-        delivery.settle()
+        delivery.deliver()
     return {
         "command": "late",
         "date": day.isoformat(),

@@ -180,7 +180,7 @@ def _send_clicks(world: World, day: date, plan: Plan, delivery: BulkDelivery, ta
     clicks = make_clicks(world, make_orders(world, day, plan.orders_per_day), plan.events_per_day)
     for keys, values in encode(world, clicks, header(delivery.schema_id)):
         delivery.send_encoded(keys, values, day.isoformat())
-    tally.receipt.add(delivery.settle())
+    tally.receipt.add(delivery.deliver())
     tally.duplicates += clicks.duplicates
     tally.invalid += clicks.invalid
     tally.seconds += time.monotonic() - started

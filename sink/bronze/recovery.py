@@ -1,7 +1,7 @@
 """What a process that was killed between a PUT and its commit has left in Bronze, recognised record by record.
 
 The names come from the journal, the truth from the files: a record is taken for stored only if a file holds its
-partition and offset with the same Kafka timestamp and key, so that a topic that was made anew is read in full. What
+partition and offset with the same Kafka timestamp and key, so that a topic that was recreated is read in full. What
 is recognised is not written again; docs/architecture.md says what remains possible.
 """
 

@@ -59,7 +59,7 @@ class WatchedPlatform:
         self.sink.put_seconds.observe(0.2)
         refused: Any = SimpleNamespace(topic=lambda: "raw-orders", partition=lambda: 0, offset=lambda: 7)
         self.sink.refuse(refused, Refusal(RefusalReason.MALFORMED_JSON, "no JSON"))
-        self.sink.measure(oldest=400, rows=5, size=500, open_letters=1, paused=True)
+        self.sink.measure(oldest=400, rows=5, size=500, open_dead_letters=1, paused=True)
         self.sink.report(1.0, lambda: {("raw-orders", 0): 2_000})
         self.sink.topic_paused.labels("raw-orders").set(1)
         self.producer.metrics.delivered(5, 500, {"too_large": 1})

@@ -59,7 +59,7 @@ def test_a_chain_of_versions_is_registered_and_each_announced_once(producers_rig
     assert {number: d.schema_id for number, d in deliveries.items()} == {o["version"]: o["schema_id"] for o in told}
     for number, delivery in deliveries.items():
         delivery.send({**RECORD, **{ADDED[n]: "x" for n in range(2, number + 1)}})
-        assert (receipt := delivery.settle()).total == 1, receipt
+        assert (receipt := delivery.deliver()).total == 1, receipt
     assert sorted(len(record) for record in producers_rig.records("users")) == [
         len(RECORD) + extra for extra in range(4)
     ]

@@ -69,7 +69,7 @@ def test_a_record_goes_from_provisioning_to_bronze_over_tls(
     assert provision(rig.settings, catalog).topics[rig.topic] == "created"
     delivery = Delivery.connect(rig.settings, catalog["events"])
     delivery.send(json.loads(rig.event(1)))
-    assert sum(delivery.settle().delivered.values()) == 1
+    assert sum(delivery.deliver().delivered.values()) == 1
     log = rig.run("--until-caught-up")
     assert "contract_checked domain=events" in log
     assert PASSWORD not in log

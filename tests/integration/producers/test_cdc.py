@@ -208,21 +208,21 @@ def test_the_watermark_waits_for_the_reports(provisioned: Any, shop: Connection)
     delivery = provisioned.delivery("orders")
     poller = TablePoller(provisioned.connect(), delivery, watermark)
     saved_before_reports = []
-    settle = delivery.settle
+    deliver = delivery.deliver
 
     def failing() -> Any:
-        settle()
+        deliver()
         saved_before_reports.append(watermark.load())
         raise TransientError("the cluster went away")
 
-    delivery.settle = failing  # type: ignore[method-assign]
+    delivery.deliver = failing  # type: ignore[method-assign]
     with pytest.raises(TransientError):
         poller.poll()
     assert saved_before_reports == [None]
     assert watermark.load() is None
 
     # A process killed here starts again from the file: it resends and loses nothing.
-    delivery.settle = settle  # type: ignore[method-assign]
+    delivery.deliver = deliver  # type: ignore[method-assign]
     again = TablePoller(provisioned.connect(), delivery, watermark)
     assert again.poll().total == 3
     assert watermark.load() is not None

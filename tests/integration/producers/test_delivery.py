@@ -38,14 +38,14 @@ def test_a_record_too_large_for_its_topic_becomes_a_dead_letter(provisioned: Any
     delivery.send(USER)
     delivery.send({**USER, "user_id": 18, "name": noise(int(4.6 * MEGABYTE))})
     delivery.send({**USER, "user_id": 19})
-    receipt = delivery.settle()
+    receipt = delivery.deliver()
     assert (dict(receipt.delivered), receipt.refused) == ({"2026-03-10": 2}, 1)
     assert {record["user_id"] for record in provisioned.records("users")} == {17, 19}
     (letter,) = provisioned.messages(dlq_name(provisioned.catalog["users"]))
     headers = dict(letter.headers() or [])
     assert headers["dlq.error_class"] == b"too_large"
     assert letter.key() == b"18"
-    assert delivery.settle().total == 0
+    assert delivery.deliver().total == 0
 
 
 def test_a_dead_letter_topic_that_is_missing_is_used_as_soon_as_it_is_there(
@@ -63,7 +63,7 @@ def test_a_dead_letter_topic_that_is_missing_is_used_as_soon_as_it_is_there(
     def send() -> Any:
         delivery.send(USER)
         delivery.send({**USER, "tier": 3})
-        return delivery.settle()
+        return delivery.deliver()
 
     for _ in range(2):
         with pytest.raises(TopicUnusableError, match=f"`{topic}`"):
@@ -87,7 +87,7 @@ def test_producers_are_idempotent_and_hash_keys_as_java_does(provisioned: Any) -
     assert isinstance(delivery._producer, Producer)
     for user_id in range(200):
         delivery.send({**USER, "user_id": user_id})
-    assert delivery.settle().total == 200
+    assert delivery.deliver().total == 200
     for message in provisioned.messages(provisioned.catalog["users"].topic.name):
         assert message.partition() == (murmur2(message.key() or b"") & 0x7FFFFFFF) % 2
 

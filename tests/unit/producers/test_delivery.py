@@ -46,7 +46,7 @@ def servers() -> Iterator[str]:
     yield ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
 
 
-def connected(contract: RegisteredContract, servers: str, settle_seconds: float = 8.0, **config: Any) -> BulkDelivery:
+def connected(contract: RegisteredContract, servers: str, delivery_seconds: float = 8.0, **config: Any) -> BulkDelivery:
     def connect(failed: Callable[..., None]) -> Producer:
         return Producer(
             {
@@ -60,7 +60,7 @@ def connected(contract: RegisteredContract, servers: str, settle_seconds: float 
             }
         )
 
-    return BulkDelivery(connect, contract, settle_seconds=settle_seconds)
+    return BulkDelivery(connect, contract, delivery_seconds=delivery_seconds)
 
 
 def read(servers: str, topic: str) -> list[Message]:
@@ -71,9 +71,9 @@ def test_delivered_records_are_counted_by_date(contract: RegisteredContract, ser
     delivery = connected(contract, servers)
     for day in (10, 10, 11):
         delivery.send({**USER, "extracted_at": f"2026-03-{day}T23:55:00.000000Z"})
-    receipt = delivery.settle()
+    receipt = delivery.deliver()
     assert (dict(receipt.delivered), receipt.total, receipt.refused) == ({"2026-03-10": 2, "2026-03-11": 1}, 3, 0)
-    assert delivery.settle().total == 0
+    assert delivery.deliver().total == 0
     messages = read(servers, "raw-users")
     assert {message.key() for message in messages} == {b"17"}
     assert {(message.value() or b"")[:5] for message in messages} == {b"\x00\x00\x00\x00\x2a"}
@@ -99,7 +99,7 @@ def test_a_breach_of_the_contract_becomes_a_dead_letter(
     delivery = connected(contract, servers)
     delivery.send({**USER, **change})
     delivery.send(USER)
-    receipt = delivery.settle()
+    receipt = delivery.deliver()
     assert (receipt.total, receipt.refused) == (1, 1)
     (letter,) = read(servers, "dlq-raw-users")
     headers = headers_of(letter)
@@ -113,7 +113,7 @@ def test_a_breach_of_the_contract_becomes_a_dead_letter(
 def test_a_missing_field_is_a_dead_letter_too(contract: RegisteredContract, servers: str) -> None:
     delivery = connected(contract, servers)
     delivery.send({"user_id": 1})
-    assert delivery.settle().refused == 1
+    assert delivery.deliver().refused == 1
 
 
 def headers_of(letter: Message) -> dict[str, str]:
@@ -127,7 +127,7 @@ def test_a_record_larger_than_any_topic_is_a_dead_letter_without_its_value(
     delivery = connected(contract, servers, **{"message.max.bytes": 5_000})
     delivery.send({**USER, **change, "name": "x" * 6_000})
     delivery.send(USER)
-    receipt = delivery.settle()
+    receipt = delivery.deliver()
     assert (receipt.total, receipt.refused) == (1, 1)
     (letter,) = read(servers, "dlq-raw-users")
     headers = headers_of(letter)
@@ -142,7 +142,7 @@ def test_a_document_that_is_no_record_is_a_dead_letter(
 ) -> None:
     delivery = connected(contract, servers)
     delivery.send_text(17, document, {})
-    assert delivery.settle().refused == 1
+    assert delivery.deliver().refused == 1
     (letter,) = read(servers, "dlq-raw-users")
     assert (letter.key(), letter.value()) == (b"17", document.encode())
     assert headers_of(letter)["dlq.error_class"] == "malformed_json"
@@ -152,7 +152,7 @@ def test_dead_letters_wait_for_a_full_queue_as_records_do(contract: RegisteredCo
     delivery = connected(contract, servers, **{"queue.buffering.max.messages": 100})
     for _ in range(1_000):
         delivery.send({**USER, "tier": 3})
-    assert delivery.settle().refused == 1_000
+    assert delivery.deliver().refused == 1_000
 
 
 def test_an_unreachable_cluster_is_transient_and_everything_can_be_sent_again(
@@ -161,17 +161,17 @@ def test_an_unreachable_cluster_is_transient_and_everything_can_be_sent_again(
     delivery = connected(contract, "127.0.0.1:1", **{"message.timeout.ms": 500})
     delivery.send(USER)
     with pytest.raises(TransientError, match="1 record for `raw-users` not acknowledged"):
-        delivery.settle()
-    assert delivery.settle().total == 0
+        delivery.deliver()
+    assert delivery.deliver().total == 0
 
 
 def test_what_was_not_acknowledged_in_time_is_purged_before_its_source_sends_it_again(
     contract: RegisteredContract, servers: str
 ) -> None:
-    delivery = connected(contract, "127.0.0.1:1", settle_seconds=0.2)
+    delivery = connected(contract, "127.0.0.1:1", delivery_seconds=0.2)
     delivery.send(USER)
     with pytest.raises(TransientError, match="no answer in time"):
-        delivery.settle()
+        delivery.deliver()
     assert len(delivery._producer) == 0, "it would come after the one that is sent again, or twice"
 
 
@@ -186,7 +186,7 @@ def test_a_record_that_its_topic_refuses_for_its_size_is_a_letter_and_not_delive
     refused.value.return_value = producer.produce.call_args.args[1]
     flushed = iter([lambda: reports[0](KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), refused), lambda: None])
     producer.flush.side_effect = lambda _: next(flushed)() or 0
-    receipt = delivery.settle()
+    receipt = delivery.deliver()
     assert (dict(receipt.delivered), receipt.total, receipt.refused) == ({"2026-03-10": 1}, 1, 1)
     assert producer.produce.call_args.args[0] == "dlq-raw-users"
 
@@ -195,7 +195,7 @@ def test_bulk_values_are_sampled(contract: RegisteredContract, servers: str) -> 
     delivery = connected(contract, servers)
     good = [b"\x00\x00\x00\x00\x2a" + orjson.dumps(USER)] * 250
     delivery.send_encoded([b"17"] * 250, good, "2026-03-10")
-    assert delivery.settle().delivered == {"2026-03-10": 250}
+    assert delivery.deliver().delivered == {"2026-03-10": 250}
     with pytest.raises(PermanentError, match="mend the generator"):
         delivery.send_encoded([b"17"], [b"\x00\x00\x00\x00\x2a{}"], "2026-03-10")
 
@@ -204,7 +204,7 @@ def test_a_full_queue_waits(contract: RegisteredContract, servers: str) -> None:
     delivery = connected(contract, servers, **{"queue.buffering.max.messages": 100})
     value = b"\x00\x00\x00\x00\x2a" + orjson.dumps(USER)
     delivery.send_encoded([b"17"] * 2_000, [value] * 2_000, "2026-03-10")
-    assert delivery.settle().total == 2_000
+    assert delivery.deliver().total == 2_000
     assert len(read(servers, "raw-users")) == 2_000
 
 
@@ -212,14 +212,14 @@ def test_the_live_clickstream_keeps_what_is_not_acknowledged() -> None:
     sent, outcomes = [], [TransientError("away"), Receipt(Counter({"2026-03-10": 3}))]
     delivery = MagicMock(spec=Delivery)
     delivery.send.side_effect = lambda event: sent.append(event["event_id"])
-    delivery.settle.side_effect = outcomes
+    delivery.deliver.side_effect = outcomes
     sender = ClickstreamSender(lambda: delivery)
     sender.send({"event_id": "a"})
     sender.send({"event_id": "b"})
     with pytest.raises(TransientError):
-        sender.settle()
+        sender.deliver()
     sender.send({"event_id": "c"})
-    sender.settle()
+    sender.deliver()
     assert sent == ["a", "b", "a", "b", "c"]
     assert sender.receipt.total == 3
 
@@ -235,7 +235,7 @@ def test_a_dead_letter_topic_that_takes_nothing_is_named_and_the_records_are_sen
     delivery.send(USER)
     delivery.send({**USER, "tier": 3})
     with pytest.raises(TopicUnusableError, match="`dlq-raw-users` not acknowledged") as raised:
-        delivery.settle()
+        delivery.deliver()
     assert raised.value.outage.where == "topic dlq-raw-users" and isinstance(raised.value, TransientError)
     producer.produce.side_effect = KafkaException(KafkaError(code))  # what the client says when it knows already
     with pytest.raises(TopicUnusableError, match="`raw-users` does not take"):
@@ -245,12 +245,12 @@ def test_a_dead_letter_topic_that_takes_nothing_is_named_and_the_records_are_sen
 def test_the_live_clickstream_keeps_an_event_that_its_topic_refuses_at_once() -> None:
     delivery = MagicMock(spec=Delivery)
     delivery.send.side_effect = [TopicUnusableError("raw-events", "away"), *[None] * 9]
-    delivery.settle.side_effect = lambda: Receipt(Counter({"2026-03-10": delivery.send.call_count - 1}))
+    delivery.deliver.side_effect = lambda: Receipt(Counter({"2026-03-10": delivery.send.call_count - 1}))
     sender = ClickstreamSender(lambda: delivery)
     with pytest.raises(TransientError):
         sender.send({"event_id": "a"})
     sender.send({"event_id": "b"})
-    sender.settle()
+    sender.deliver()
     sent = [call.args[0]["event_id"] for call in delivery.send.call_args_list]
     assert sent == ["a", "a", "b"]
     assert sender.receipt.total == 2
