@@ -17,9 +17,10 @@ from audit.duckdb_tables import DeltaDate, names
 from audit.report import CheckOutcome
 from audit.stages.silver_to_gold import RECONCILES_WITH_SILVER
 from audit.stages.source_to_silver import compare_totals
-from platform_core.domain.bronze_schema import TIMESTAMP, arrow_type
+from platform_core.domain.bronze_schema import arrow_type
 from platform_core.domain.catalog import Domain
 from platform_core.domain.quality import ratio_of, refused_rules, volume_verdict
+from platform_core.lake.duckdb_memory import comparable
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaReader
 from platform_core.partitions.partition_state import State
@@ -157,13 +158,6 @@ def _against_contract(domain: Domain, schema: pa.Schema) -> tuple[list[str], dic
             continue  # the domain's Transform decides how a nested value is kept
         if column.name not in schema.names:
             missing.append(column.name)
-        elif _comparable(schema.field(column.name).type) != _comparable(arrow_type(column)):
+        elif comparable(schema.field(column.name).type) != comparable(arrow_type(column)):
             wrong[column.name] = f"{schema.field(column.name).type} instead of {column.type}"
     return missing, wrong
-
-
-def _comparable(kind: pa.DataType) -> pa.DataType:
-    """Return a type as every engine writes it: the width of an offset and the unit of a time are its own business."""
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return pa.string()
-    return TIMESTAMP if pa.types.is_timestamp(kind) else kind

@@ -6,8 +6,7 @@ like. What is compared belongs to the stages; DuckDB is asked because it is not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -23,16 +22,7 @@ from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.lake import Lake
 
-MEMORY_LIMIT = "1GB"
 ORIGIN = tuple(file_offsets.OFFSETS.names)
-
-
-@contextmanager
-def database() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a DuckDB in memory that spills to disk beyond 1 GB; times are UTC."""
-    with duckdb.connect(config={"memory_limit": MEMORY_LIMIT}) as connection:
-        connection.execute("set timezone = 'UTC'")
-        yield connection
 
 
 class DateRows:

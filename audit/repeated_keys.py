@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date
 
-from audit.duckdb_tables import database, names, one
+from audit.duckdb_tables import names, one
 from audit.report import Reason, Stage, StageResult
 from audit.stages.source_to_silver import is_dated
 from platform_core.domain.catalog import Domain
+from platform_core.lake.duckdb_memory import database
 from platform_core.lake.lake import Lake
 
 

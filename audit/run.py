@@ -84,12 +84,12 @@ def audit(
 class _Checks:
     """The stages, with connections that are opened when first needed."""
 
-    def __init__(self, settings: Settings, lake: Lake, dates: DateRange, stack: ExitStack, tell: Progress) -> None:
+    def __init__(self, settings: Settings, lake: Lake, dates: DateRange, stack: ExitStack, progress: Progress) -> None:
         self._settings = settings
         self._lake = lake
         self._dates = dates
         self._stack = stack
-        self._tell = tell
+        self._progress = progress
         self._partitions = DeltaPartitionMeta(lake)
 
     @cached_property
@@ -102,7 +102,7 @@ class _Checks:
 
     def of(self, stage: Stage, domain: Domain) -> Iterator[StageResult]:
         """Yield the results of a stage; one that could not be looked at says why."""
-        self._tell(f"{domain.name}: {stage}")
+        self._progress(f"{domain.name}: {stage}")
         results: list[StageResult] = []
         try:
             for result in self._of(stage, domain):
@@ -185,7 +185,7 @@ class _Checks:
     ) -> Iterator[StageResult]:
         days = [day for day in dates_of(self._lake, domain, self._partitions, more) if day in self._dates]
         for number, day in enumerate(days, start=1):
-            self._tell(f"{domain.name}: {stage} {day} ({number} of {len(days)})")
+            self._progress(f"{domain.name}: {stage} {day} ({number} of {len(days)})")
             try:
                 yield while_unchanged(self._partitions, domain, day, partial(look, day))
             except OUT_OF_SERVICE as error:

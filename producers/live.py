@@ -26,7 +26,7 @@ from platform_core.errors import ConfigurationError, TransientError
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from platform_kafka.alerts import AlertTopic
-from producers.clickstream.crowd import SETTLE_EVERY_SECONDS, ClickstreamSender, Crowd
+from producers.clickstream.crowd import DELIVER_EVERY_SECONDS, ClickstreamSender, Crowd
 from producers.clickstream.shop_view import ShopView
 from producers.delivery import Delivery, Receipt
 from producers.metrics import ProducerMetrics
@@ -234,7 +234,7 @@ def _run_table(settings: Settings, domain: Domain, stop: Stop, *, once: bool, ac
 
 def _run_clickstream(settings: Settings, domain: Domain, stop: Stop) -> Receipt:
     """Send the visits of `CLICKSTREAM_VIRTUAL_USERS` at `CLICKSTREAM_EVENTS_PER_SECOND`."""
-    probe = SourceProbe(domain.name, SETTLE_EVERY_SECONDS)
+    probe = SourceProbe(domain.name, DELIVER_EVERY_SECONDS)
     outage = OutageAlert(domain.name, AlertTopic(settings).send)
     sender = ClickstreamSender(Outlet(settings, domain, probe.metrics).delivery)
     clock, draw = SystemClock(), random.Random()
@@ -257,7 +257,7 @@ def _run_clickstream(settings: Settings, domain: Domain, stop: Stop) -> Receipt:
 
     with probe.endpoint(settings):
         round_ = outage.guarded(lambda: session.use(act))
-        run_every(SETTLE_EVERY_SECONDS, probe.watched(round_), stop, session.drop)
+        run_every(DELIVER_EVERY_SECONDS, probe.watched(round_), stop, session.drop)
     sender.deliver()
     session.drop()
     log.info("source_stopped domain=%s delivered=%d", domain.name, sender.receipt.total)

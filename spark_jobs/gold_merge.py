@@ -71,12 +71,12 @@ def merge_partition(
     dated = tables.with_date(rows, keys[0], day)
     tables.prepare(lake, name, Schema.from_arrow(dated.schema).to_json(), keys[0])
     if dated.num_rows < ENGINE_MERGE_ROWS:
-        return _merge_here(dated, lake.delta(name), keys, day)
+        return _merge_few_rows(dated, lake.delta(name), keys, day)
     return _merge_in_engine(spark, dated, lake, name, keys, day)
 
 
-def _merge_here(rows: pa.Table, table: DeltaTable, keys: Sequence[str], day: date) -> MergeCounts:
-    aligned = tables.aligned_here(rows, table)
+def _merge_few_rows(rows: pa.Table, table: DeltaTable, keys: Sequence[str], day: date) -> MergeCounts:
+    aligned = tables.aligned_rows(rows, table)
     schema = aligned.schema
     vanished = _vanished_keys(aligned, table, keys, day)
     columns = [field for field in schema if field.name not in keys]
@@ -149,7 +149,7 @@ def _merge_in_engine(
 def _with_vanished(rows: DataFrame, lake: Lake, name: str, keys: Sequence[str], day: date) -> DataFrame:
     """Return the rows, and one flagged row for each key that the table's date has and they have not."""
     stored = rows.sparkSession.read.format("delta").load(lake.spark_uri(name)).where(F.col(keys[0]) == F.lit(day))
-    there, here = stored.alias("there"), rows.select(*keys).alias("here")
-    same = [F.col(f"there.{key}").eqNullSafe(F.col(f"here.{key}")) for key in keys]
-    vanished = there.join(here, functools.reduce(operator.and_, same), "left_anti")
+    before, after = stored.alias("before"), rows.select(*keys).alias("after")
+    same = [F.col(f"before.{key}").eqNullSafe(F.col(f"after.{key}")) for key in keys]
+    vanished = before.join(after, functools.reduce(operator.and_, same), "left_anti")
     return rows.withColumn(_VANISHED, F.lit(False)).unionByName(vanished.withColumn(_VANISHED, F.lit(True)))

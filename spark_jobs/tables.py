@@ -89,7 +89,7 @@ def replace_partition_here(rows: pa.Table, lake: Lake, name: str, partition_colu
     prepare(lake, name, Schema.from_arrow(dated.schema).to_json(), partition_column)
     table = lake.delta(name)
     predicate = f"\"{partition_column}\" = '{day.isoformat()}'"
-    write_deltalake(table, aligned_here(dated, table), mode="overwrite", predicate=predicate)
+    write_deltalake(table, aligned_rows(dated, table), mode="overwrite", predicate=predicate)
     return len(rows)
 
 
@@ -101,7 +101,7 @@ def with_date(rows: pa.Table, partition_column: str, day: date) -> pa.Table:
     return rows.append_column(partition_column, dates)
 
 
-def aligned_here(rows: pa.Table, table: DeltaTable) -> pa.Table:
+def aligned_rows(rows: pa.Table, table: DeltaTable) -> pa.Table:
     """Return `rows` with exactly the table's columns and types; a column that they lack is NULL."""
     schema = pa.schema(table.schema().to_arrow())
     arrays = [

@@ -14,12 +14,13 @@ from datetime import date
 import duckdb
 import pyarrow as pa
 
-from audit.duckdb_tables import ORIGIN, database, fetch, load_bronze, load_delta, names, one, same
+from audit.duckdb_tables import ORIGIN, fetch, load_bronze, load_delta, names, one, same
 from audit.file_offsets import count_rows
 from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.domain.quality import BUILTIN_RULES
+from platform_core.lake.duckdb_memory import database
 from platform_core.lake.key_versions import REFUSED, KeyVersions, version_columns
 from platform_core.lake.lake import Lake
 from platform_kafka.offset_ranges import OffsetRanges

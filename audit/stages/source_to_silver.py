@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from audit.duckdb_tables import DeltaDate, database, fetch, load_bronze, load_delta, one, python_time
+from audit.duckdb_tables import DeltaDate, fetch, load_bronze, load_delta, one, python_time
 from audit.report import CheckOutcome, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from audit.source_database import SourceUnavailableError, read_rows, read_totals, read_versions, source_time
 from audit.stages.in_transit import OnTheWay, SourceAccess, SourceRow
 from platform_core.domain.bronze_schema import arrow_type
 from platform_core.domain.catalog import Domain
 from platform_core.domain.source import PolledTable
+from platform_core.lake.duckdb_memory import database
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from warehouse.totals import exact

@@ -1,6 +1,6 @@
 """What no entry of domains.yaml names any more: what a removed domain leaves in the lake, Kafka and the warehouse.
 
-It only looks; nobody deletes such things but a person. An entry with a mistake still owns its places. What a domain
+It only looks; nobody deletes such things but a person. An entry with a mistake still owns its names. What a domain
 that runs owns belongs to `platform_core.domain.catalog`.
 """
 
@@ -40,24 +40,24 @@ class Leftover:
 def find(
     settings: Settings,
     lake: Lake,
-    places: Collection[tuple[str, str]],
+    owned: Collection[tuple[str, str]],
     rows: Sequence[Partition],
     known: Collection[str],
 ) -> tuple[list[Leftover], list[str]]:
     """Return what is left, and why a service could not be asked.
 
     Args:
-        places: Key and place of everything that domains.yaml names.
+        owned: Key and name of everything that domains.yaml names.
         rows: partition_meta.
         known: The domains of domains.yaml, those with a mistake included.
     """
     by_key: dict[str, set[str]] = {}
-    for key, place in places:
-        by_key.setdefault(key, set()).add(place)
+    for key, name in owned:
+        by_key.setdefault(key, set()).add(name)
     searches: dict[str, Callable[[], Iterator[Leftover]]] = {
         "partition_meta": lambda: _partitions(rows, known),
         "The lake": lambda: _folders(
-            lake, {place for key in by_key for place in by_key[key] if key.endswith(".prefix")}
+            lake, {folder for key in by_key for folder in by_key[key] if key.endswith(".prefix")}
         ),
         "Kafka": lambda: _topics(settings, by_key.get("topic.name", set())),
         "The warehouse": lambda: warehouse_tables(settings, by_key.get("warehouse_schema", set())),
@@ -86,14 +86,14 @@ def _partitions(rows: Sequence[Partition], known: Collection[str]) -> Iterator[L
 
 def _folders(lake: Lake, owned: Collection[str]) -> Iterator[Leftover]:
     """Look in every bucket for folders that are no domain's, and below those that only lead to one."""
-    waiting = sorted({*_LAYERS, *(place.split("/")[0] for place in owned)})
+    waiting = sorted({*_LAYERS, *(each.split("/")[0] for each in owned)})
     while waiting:
         folder = waiting.pop(0)
         for child in _children(lake, folder):
             path = f"{folder}/{child}"
-            if any(f"{path}/".startswith(f"{place}/") for place in owned):
+            if any(f"{path}/".startswith(f"{each}/") for each in owned):
                 continue
-            if any(place.startswith(f"{path}/") for place in owned):
+            if any(each.startswith(f"{path}/") for each in owned):
                 waiting.append(path)
                 continue
             inside = _children(lake, path)

@@ -23,7 +23,7 @@ def alerts(
     domain: AnyDomainName = None,
     days: Annotated[float, typer.Option("--days", min=0, help="How far back to look")] = 7.0,
 ) -> None:
-    """Show the alerts of the last days: what happened, where, what to type next, and who was told."""
+    """Show the alerts of the last days: what happened, where, what to type next, and where it was delivered."""
     from platform_core.lake.alerts import AlertLog
 
     name = arguments.domain(platform.catalog, domain).name if domain else None
@@ -37,7 +37,7 @@ def alerts(
             "kind",
             "what",
             TableColumn("next", "command"),
-            TableColumn("told", "channels", lambda channels: ", ".join(channels) or "nobody yet"),
+            TableColumn("delivered to", "channels", lambda channels: ", ".join(channels) or "nobody yet"),
         ),
         nothing=f"No alert was raised in the last {days:g} days.",
     )

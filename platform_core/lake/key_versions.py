@@ -6,8 +6,7 @@ an outdated row out belongs to the Spark job, which dates are corrected for it t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -15,10 +14,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from platform_core.domain.bronze_schema import TIMESTAMP
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
 from platform_core.lake.delta_date import read_date
+from platform_core.lake.duckdb_memory import comparable, database
 from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import answering
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 REFUSED = "_is_refused"
 """Whether a rule of the domain refuses the version: it is the latest all the same, and its key is withheld."""
-
-MEMORY_LIMIT = "1GB"
 
 _HASH = "_key_hash"
 
@@ -96,7 +93,7 @@ class KeyVersions:
         if table is None or before is None:
             return Moves(versions, versions.select(list(self._domain.silver.primary_key)).slice(0, 0), {})
         try:
-            with _database() as connection:
+            with database() as connection:
                 connection.register("present", _dated(versions, self._domain, day))
                 connection.register("before", _dated(before, self._domain, day))
                 connection.register("stored", table.to_pyarrow_dataset())
@@ -173,7 +170,7 @@ class KeyVersions:
             TransientError: the table could not be written.
         """
         key = self._domain.partition_key
-        with _database() as connection:
+        with database() as connection:
             connection.register("versions", versions)
             data = connection.sql(f"select *, {self._hash} as {_HASH} from versions order by {_HASH}").to_arrow_table()
         data = _as_stored(_dated(data, self._domain, day))
@@ -204,27 +201,10 @@ class KeyVersions:
         return self._lake.delta_or_none(self._lake.key_versions(self._domain))
 
 
-@contextmanager
-def _database() -> Iterator[duckdb.DuckDBPyConnection]:
-    import duckdb
-
-    with duckdb.connect(config={"memory_limit": MEMORY_LIMIT}) as connection:
-        connection.execute("set timezone = 'UTC'")
-        yield connection
-
-
 def _dated(versions: pa.Table, domain: Domain, day: date) -> pa.Table:
     return versions.append_column(domain.partition_key, pa.array([day] * len(versions), pa.date32()))
 
 
 def _as_stored(versions: pa.Table) -> pa.Table:
     """Return rows in the types that the table has, whichever engine they come from."""
-    fields = []
-    for field in versions.schema:
-        kind = field.type
-        if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-            kind = pa.string()
-        elif pa.types.is_timestamp(kind):
-            kind = TIMESTAMP
-        fields.append(pa.field(field.name, kind))
-    return versions.cast(pa.schema(fields))
+    return versions.cast(pa.schema([pa.field(field.name, comparable(field.type)) for field in versions.schema]))

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 NEWS_SECONDS = 5.0
 REFRESH_SECONDS = 300.0
-SETTLE_EVERY_SECONDS = 1.0
+DELIVER_EVERY_SECONDS = 1.0
 MAX_WAITING_ORDERS = 1_000
 TERMS = ("pizza", "sushi", "burger", "vegan", "noodles", "curry", "tacos", "salad", "breakfast", "dessert")
 PAYMENT_METHODS = ("card", "wallet", "cash")

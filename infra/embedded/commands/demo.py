@@ -196,7 +196,7 @@ class Demo:
         """Wait until every date of Bronze is DONE, and those in `newer` since the time given there."""
         store = DeltaPartitionMeta(lake)
         shown = ""
-        told: set[str] = set()
+        failures: set[str] = set()
 
         def done() -> bool:
             nonlocal shown
@@ -220,8 +220,8 @@ class Demo:
                 raise StackError("Partitions are DEAD:\n" + "\n".join(dead))
             for row in rows.values():
                 failure = f"  {row.domain} {row.partition_date} failed and is retried: {row.error_message}"
-                if row.status is State.FAILED and failure not in told:
-                    told.add(failure)
+                if row.status is State.FAILED and failure not in failures:
+                    failures.add(failure)
                     self.reporter.line(failure[:400])
             line = ", ".join(f"{name} {n}" for name, n in counts.items()) + f" of {self.days} dates DONE"
             if line != shown:

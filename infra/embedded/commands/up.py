@@ -75,7 +75,7 @@ def up(config: Settings, seed: int, store: StoreKind | None = None) -> int:
                 )
             workers.start_dagster_ui()
             workers.start_dagster_daemon(endpoint=True)
-            _tell(reporter, stack, workers, env)
+            _report(reporter, stack, workers, env)
             return _supervise(stack, workers, reporter)
         finally:
             reporter.line("Ending everything")
@@ -121,7 +121,7 @@ def _first_history(workers: Workers, seed: int, reporter: Reporter) -> None:
     HISTORY.write_text(json.dumps(summary))
 
 
-def _tell(reporter: Reporter, stack: Stack, workers: Workers, env: dict[str, str]) -> None:
+def _report(reporter: Reporter, stack: Stack, workers: Workers, env: dict[str, str]) -> None:
     reporter.line("")
     reporter.line(f"  Dagster UI      {workers.ui}")
     if isinstance(history := stack.services.get(SparkHistory.name), SparkHistory):

@@ -79,8 +79,13 @@ class Sender:
         taken = [each for each, error in zip(batch, errors, strict=True) if error is None]
         at = self._now()
         entries: list[Record] = [
-            (self._ledger, ledger_value(letter, fate, at, self._operator), letter.identity.encode(), ())
-            for letter, fate, _ in taken
+            (
+                self._ledger,
+                ledger_value(each.dead_letter, each.fate, at, self._operator),
+                each.dead_letter.identity.encode(),
+                (),
+            )
+            for each in taken
         ]
         failures = [error for error in self._deliver(entries) if error is not None]
         failures += [error for error in errors if error is not None and not isinstance(error, RecordTooLargeError)]

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from audit.duckdb_tables import database, fetch, python_time
+from audit.duckdb_tables import fetch, python_time
+from platform_core.lake.duckdb_memory import database
 
 LAST = datetime.max.replace(tzinfo=UTC)
 

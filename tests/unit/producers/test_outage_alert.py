@@ -82,7 +82,7 @@ def test_a_source_that_starts_while_a_service_is_out_waits_for_it(
     monkeypatch.setattr(live, "Crowd", MagicMock(return_value=MagicMock(events=lambda _: [{"event_id": "a"}])))
     monkeypatch.setattr("producers.live.Delivery.connect", MagicMock(side_effect=answers))
     monkeypatch.setattr(live, "CHECK_SECONDS", 0.01)
-    monkeypatch.setattr(live, "SETTLE_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(live, "DELIVER_EVERY_SECONDS", 0.01)
     with pytest.raises(ConfigurationError, match="not registered"):
         live.run_source(settings_of({"STATE_DIR": str(tmp_path)}), catalog[name], Stop())
 
