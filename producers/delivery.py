@@ -27,6 +27,7 @@ from platform_core.lake.alerts import AlertKind
 from platform_core.settings import Settings
 from platform_kafka.clients import connect_producer
 from platform_kafka.formats import dead_letter_headers
+from platform_kafka.formats.refusal_reason import RefusalReason
 from platform_kafka.formats.wire_format import decode_value, encode_value
 from platform_kafka.publishing import REFUSED_FOR_GOOD
 from platform_kafka.records import Headers, encode_key
@@ -171,12 +172,14 @@ class Delivery:
         value = encode_value(record, self._contract.schema_id)
         violation = self._contract.violation(record)
         if violation is not None:
-            self._dead_letter(key, value, "contract_violation", violation)
+            self._dead_letter(key, value, RefusalReason.CONTRACT_VIOLATION, violation)
         elif self._produced(self._topic, key, value):
             self._pending.receipt.delivered[str(record[self._date_field])[:10]] += 1
             self._pending.size_bytes += len(value)
         else:
-            self._dead_letter(key, value, "too_large", f"The record has {len(value):,} bytes, more than a topic takes.")
+            self._dead_letter(
+                key, value, RefusalReason.TOO_LARGE, f"The record has {len(value):,} bytes, more than a topic takes."
+            )
 
     def send_text(self, key: object, document: str, extra: dict[str, Any]) -> None:
         """Take a record as JSON text; text that is no JSON within the bounds of a record is refused.
@@ -192,7 +195,7 @@ class Delivery:
         try:
             record = {**orjson.loads(document), **extra}
         except ValueError as error:
-            self._dead_letter(encode_key(key), document.encode(), "malformed_json", str(error))
+            self._dead_letter(encode_key(key), document.encode(), RefusalReason.MALFORMED_JSON, str(error))
             return
         self.send(record)
 
@@ -214,7 +217,7 @@ class Delivery:
                 date = str(decode_value(value).get(self._date_field))[:10]
                 self._pending.receipt.delivered[date] -= 1
                 self._pending.size_bytes -= len(value)
-                self._dead_letter(key, value, "too_large", reason)
+                self._dead_letter(key, value, RefusalReason.TOO_LARGE, reason)
         batch, self._pending = self._pending, _Pending()
         if left or batch.failures:
             self._metrics.failed(left + len(batch.failures))
@@ -275,22 +278,22 @@ class Delivery:
                     raise self._unusable(topic, message) from None
                 raise PermanentError(message) from None
 
-    def _dead_letter(self, key: bytes, value: bytes, error_class: str, error: str) -> None:
+    def _dead_letter(self, key: bytes, value: bytes, reason: RefusalReason, error: str) -> None:
         headers = dead_letter_headers.write(
             topic=self._topic,
             timestamp=SystemClock().now(),
-            error_class=error_class,
+            error_class=reason,
             error=error,
             schema_id=self._contract.schema_id,
         )
-        log.warning("record_refused topic=%s error_class=%s error=%s", self._topic, error_class, error)
+        log.warning("record_refused topic=%s error_class=%s error=%s", self._topic, reason, error)
         topic = dlq_name(self.domain)
         # Beyond this a broker may refuse what the client takes, for it counts a batch with its envelope.
         fits = len(value) <= DLQ_MAX_MESSAGE_BYTES - ENVELOPE_BYTES
         if not fits or not self._produced(topic, key, value, headers):
             self._produced(topic, key, None, dead_letter_headers.without("value", len(value), headers))
         self._pending.receipt.refused += 1
-        self._pending.refused[error_class] += 1
+        self._pending.refused[reason] += 1
 
     def _undelivered(self, error: KafkaError, message: Message) -> None:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and message.topic() == self._topic:

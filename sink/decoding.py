@@ -1,6 +1,6 @@
 """Bytes to a typed record, or to a refusal with its reason; never an exception, never what Arrow refuses.
 
-A new way in which a value can be wrong is a `RefusalReason` here. What happens to a refused record belongs to
+The reasons are in `platform_kafka.formats.refusal_reason`. What happens to a refused record belongs to
 `sink.refusals.dead_letters`; docs/operations.md says what each reason means to the person on call.
 """
 
@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -20,21 +19,9 @@ from msgspec import UNSET, Raw, Struct
 
 from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Column, ColumnType
+from platform_kafka.formats.refusal_reason import RefusalReason
 from platform_kafka.formats.wire_format import HEADER_BYTES, schema_id_of
 from sink.record_struct import record_struct
-
-
-class RefusalReason(StrEnum):
-    """Why a record was refused; the value of the header `dlq.error_class`, never renamed."""
-
-    EMPTY_VALUE = "empty_value"
-    TOO_LARGE = "too_large"
-    MISSING_KEY = "missing_key"
-    INVALID_WIRE_FORMAT = "invalid_wire_format"
-    INVALID_UTF8 = "invalid_utf8"
-    MALFORMED_JSON = "malformed_json"
-    CONTRACT_VIOLATION = "contract_violation"
-    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
 
 
 class Record(Struct, gc=False):

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platform_core.settings import REPOSITORY
+from platform_kafka.formats.refusal_reason import RefusalReason
 from sink.batch_decoding import CHUNK_MESSAGES, BatchDecoder
-from sink.decoding import Decoder, Record, RefusalReason
+from sink.decoding import Decoder, Record
 from tests.rigs.memory_kafka import MemoryMessage
 from tests.rigs.sink_samples import EVENT, NOW, ORDER, encoded
 
