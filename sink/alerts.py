@@ -1,6 +1,6 @@
 """The sink's alerts, posted to Kafka's topic of alerts; the log of alerts and Slack get them from there.
 
-What is worth an alert belongs to who notices it, reading the topic back to `platform_kafka.posted_alerts`.
+What is worth an alert belongs to who notices it, reading the topic back to `alerting`.
 """
 
 from __future__ import annotations

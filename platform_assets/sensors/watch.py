@@ -35,7 +35,7 @@ FIRST_LOOK = timedelta(hours=1)
 
 def open_inbox(settings: Settings) -> Inbox:
     """Return the reader of the topic of alerts."""
-    from platform_kafka.posted_alerts import PostedAlerts
+    from alerting.posted_alerts import PostedAlerts
 
     return PostedAlerts(settings).read
 

@@ -12,15 +12,16 @@ import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from alerting import posted_alerts
 from alerting.dispatch import dispatch
+from alerting.posted_alerts import PostedAlerts
 from infra.embedded.services.kafka import Kafka
 from platform_core.domain.catalog import load_catalog
 from platform_core.errors import TransientError
 from platform_core.lake.alerts import Alert, AlertKind, AlertLog
 from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings
-from platform_kafka import alerts, posted_alerts
-from platform_kafka.posted_alerts import PostedAlerts
+from platform_kafka import alerts
 from platform_kafka.topics import PIPELINE_ALERTS, kafka_client_config, topic_specs
 from tests.rigs.settings_of import settings_of
 
