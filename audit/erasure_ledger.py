@@ -16,22 +16,8 @@ from deltalake import write_deltalake
 from platform_core.lake.contended_table import ContendedTable
 from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import answering
+from platform_core.lake.row_schema import schema_of
 from platform_kafka.offset_ranges import OffsetRanges, offsets_from_json, offsets_json
-
-SCHEMA = pa.schema(
-    [
-        pa.field("erasure_id", pa.string(), nullable=False),
-        pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
-        pa.field("operator", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("domain", pa.string(), nullable=False),
-        pa.field("partition_date", pa.date32()),
-        pa.field("file", pa.string(), nullable=False),
-        pa.field("replaced_by", pa.string()),
-        pa.field("rows", pa.int64(), nullable=False),
-        pa.field("offsets", pa.string(), nullable=False),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -59,6 +45,9 @@ class Erased:
     replaced_by: str | None
     rows: int
     offsets: dict[int, OffsetRanges]
+
+
+SCHEMA = schema_of(Erased, as_json={"offsets"})
 
 
 class ErasureLedger:
