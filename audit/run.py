@@ -52,7 +52,7 @@ def audit(
         domains: Only these; all by default.
         dates: Only these dates. Kafka → Bronze has no dates, an offset is lost or not, and ignores it.
         stages: Only these; a service is asked only by the stages that need it.
-        progress: Told what is looked at, before each domain's stage and date.
+        progress: Called with what is looked at, before each domain's stage and date.
 
     Returns:
         What was found. A stage whose service does not answer is in the report as not checked.

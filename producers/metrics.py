@@ -1,6 +1,6 @@
 """What a producer counts and measures, as Prometheus metrics.
 
-Only names, labels and help texts belong here; when something happened is told by `producers.delivery` and
+Only names, labels and help texts belong here; when something happened is reported by `producers.delivery` and
 `producers.source_probe`. The table of all metrics is in docs/operations.md.
 """
 

@@ -1,4 +1,4 @@
-"""What a live source cannot reach or use: its rows wait, a person is told once, and the source goes on by itself.
+"""What a live source cannot reach or use: its rows wait, one alert is raised, and the source goes on by itself.
 
 What a refusal is belongs to who meets it, `producers.delivery` and `producers.live`; what to do about it to
 docs/operations.md.
@@ -26,7 +26,7 @@ class Outage:
         kind: What the alert is.
         where: Topic or database.
         command: What to type next.
-        alert_after_seconds: How long it may last before a person is told.
+        alert_after_seconds: How long it may last before an alert is raised.
         shortest_pause_seconds: Before the second round; each pause is twice the one before it.
         longest_pause_seconds: No pause is longer.
     """

@@ -1,4 +1,4 @@
-"""How a live source runs: until it is told to stop, through outages, at its interval.
+"""How a live source runs: until it is to stop, through outages, at its interval.
 
 Signals and pacing belong here; what one round does belongs to the source. A round that fails with a transient error
 is repeated after the interval, anything else ends the process with its message.
@@ -45,7 +45,7 @@ class Stop:
         return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait, at most until it is time to stop, and tell whether it is."""
+        """Wait, at most until it is time to stop, and return whether it is."""
         if self._deadline is not None:
             seconds = min(seconds, self._deadline - time.monotonic())
         self._event.wait(max(0.0, seconds))

@@ -50,7 +50,7 @@ class SourceProbe:
         self._warning = ""
 
     def watched(self, act: Callable[[], object]) -> Callable[[], None]:
-        """Return a round that also tells how it went.
+        """Return a round that also reports how it went.
 
         Args:
             act: One round; an outage is a `TransientError`, which is let through.

@@ -78,7 +78,7 @@ class FileWatermark:
             return "a process that has not written its name yet"
 
     def _version(self) -> _Version | None:
-        """Return what tells a saved file from the one before it; None without a file."""
+        """Return what distinguishes a saved file from the one before it; None without a file."""
         try:
             # Opened, because a network file system asks its server only then.
             with self.path.open("rb") as file:

@@ -33,7 +33,7 @@ class Batch:
 
 
 class Listener(Protocol):
-    """Who is told about the group's decisions; called within `Broker.consume` and `Broker.close`."""
+    """Who hears of the group's decisions; called within `Broker.consume` and `Broker.close`."""
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Take over partitions."""

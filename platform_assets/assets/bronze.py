@@ -1,4 +1,4 @@
-"""What Dagster is told of a date of Bronze, which the sink writes and nobody here materializes.
+"""What is reported to Dagster of a date of Bronze, which the sink writes and nobody here materializes.
 
 Two events say the same: the materialization fills the partition in the UI, and the observation carries the data
 version by which Dagster compares an external asset with what was made of it.

@@ -1,6 +1,6 @@
-"""What Dagster is told of a date: materializations and check results as each step ends, and the run's failure.
+"""What is reported to Dagster of a date: materializations and check results as each step ends, and the run's failure.
 
-Events are yielded, not collected: a run that is killed after three dates of seven has told of three. What a step is
+Events are yielded, not collected: a run that is killed after three dates of seven has reported three. What a step is
 belongs to `processing`.
 """
 

@@ -1,6 +1,6 @@
 """The assets that no run makes: the sources, the Kafka topics and Bronze, as the graph shows them.
 
-Producers and the sink write them; Dagster only knows of them. What Dagster is told of a date of Bronze belongs to
+Producers and the sink write them; Dagster only knows of them. What is reported of a date of Bronze belongs to
 `bronze`.
 """
 

@@ -1,4 +1,4 @@
-"""Alerts: what a person must be told, and the log that lets each be told once per channel.
+"""Alerts: what a person must know, and the log by which each is delivered once per channel.
 
 The log is a Delta table of the lake, so that it outlives the orchestrator's own database. Deciding what is an alert
 and carrying it to Kafka or Slack belongs to `alerting`.
@@ -48,7 +48,7 @@ class AlertKind(StrEnum):
 
 @dataclass(frozen=True)
 class Alert:
-    """One thing that a person must be told.
+    """One thing that a person must know.
 
     Attributes:
         key: Identifies the occurrence, so that it is raised once however often it is seen.

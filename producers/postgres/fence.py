@@ -93,7 +93,7 @@ class PolledRow(NamedTuple):
 
     @property
     def version(self) -> Version:
-        """What tells it from others."""
+        """What distinguishes it from others."""
         return Version(self.updated_at, self.key)
 
 

@@ -1,7 +1,7 @@
 """What each process and command says at its start about a bucket that it cannot use: one sentence, and it ends.
 
-What is wrong with which variable is told by the check itself (`tests/unit/platform_core/test_store_check.py`); here it
-is asked that everybody asks it.
+What is wrong with which variable the check itself says (`tests/unit/platform_core/test_store_check.py` and
+`tests/integration/platform_core/test_gcs_check.py`); here it is asked that everybody asks it.
 """
 
 from __future__ import annotations
