@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 from platform_core.domain.bronze_schema import TIMESTAMP
+
+if TYPE_CHECKING:
+    import duckdb
 
 MEMORY_LIMIT = "1GB"
 
@@ -19,6 +22,8 @@ MEMORY_LIMIT = "1GB"
 @contextmanager
 def database() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a DuckDB in memory that spills to disk beyond 1 GB; times are UTC."""
+    import duckdb  # here, because a job of a domain without a global key needs its types alone
+
     with duckdb.connect(config={"memory_limit": MEMORY_LIMIT}) as connection:
         connection.execute("set timezone = 'UTC'")
         yield connection
