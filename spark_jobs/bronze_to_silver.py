@@ -292,7 +292,7 @@ def _write_quarantine(
     if expected == 0:
         few_bad = _bad_rows(judged.limit(0), domain).toArrow()  # the columns, for a table that is new
     if few_bad is not None:
-        written = tables.replace_partition_here(
+        written = tables.replace_small_partition(
             few_bad.drop_columns(steps.BELONGS), lake, name, domain.partition_key, day
         )
     else:

@@ -80,7 +80,7 @@ def replace_partition(df: DataFrame, lake: Lake, name: str, partition_column: st
     return last_metrics(lake, name).get("numOutputRows", 0)
 
 
-def replace_partition_here(rows: pa.Table, lake: Lake, name: str, partition_column: str, day: date) -> int:
+def replace_small_partition(rows: pa.Table, lake: Lake, name: str, partition_column: str, day: date) -> int:
     """Replace one date of a table by few rows, see `replace_partition`, by delta-rs in this process.
 
     A commit of some rows costs Spark 10 CPU seconds, whatever their number, Sail 2, and delta-rs 0.02.

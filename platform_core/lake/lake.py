@@ -82,7 +82,7 @@ class Lake:
     store_clock = f"{paths.METADATA}/store_clock"
     """Folder of small objects that were written to learn the store's time, one a domain."""
 
-    working_copies = "pipeline-metadata/working_copies"
+    working_copies = f"{paths.METADATA}/working_copies"
     """Folder of copies of small Bronze files in one, each for as long as a job reads it."""
 
     def __init__(self, settings: Settings) -> None:

@@ -19,7 +19,6 @@ ALLOWED = {
     *("place", "letter"),
     # what a domain owns: folders, a topic, a schema and a command together
     *("default_places", "shared_places", "owned_places", "other_place", "_with_default_places"),
-    "replace_partition_here",
 }
 
 
