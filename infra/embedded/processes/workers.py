@@ -37,6 +37,7 @@ HOLDING_SECRETS = (
 SECRETS_OF = {
     "POSTGRES_DSN": ("shop", "producer", "dagster"),
     "SCHEMA_REGISTRY_PASSWORD": ("producer", "sink"),
+    "SCHEMA_REGISTRY_USERNAME": ("producer", "sink"),  # no secret, but a half of a pair is refused
     "SINK_FLUSH_TOKEN": ("sink",),
     "SLACK_WEBHOOK_URL": ("dagster",),
     "SNOWFLAKE_PASSWORD": ("dagster",),

@@ -6,6 +6,8 @@ import stat
 import time
 from pathlib import Path
 
+import pytest
+
 from infra.embedded.processes.workers import KAFKA_LOGIN, SECRETS_OF, Workers
 
 SHOW_PORT = "import os; print('shown', os.environ.get('METRICS_PORT'))"
@@ -27,16 +29,32 @@ def shown(
 
 def test_a_process_that_stays_has_its_own_secrets_alone(tmp_path: Path) -> None:
     workers = Workers(tmp_path, dict.fromkeys(SECRETS_OF, "secret"), {})
-    registry = "SCHEMA_REGISTRY_PASSWORD"
+    registry = {"SCHEMA_REGISTRY_USERNAME", "SCHEMA_REGISTRY_PASSWORD"}
     mine = (
-        {"SINK_FLUSH_TOKEN", registry},
-        {"POSTGRES_DSN", registry},
-        SECRETS_OF.keys() - {"SINK_FLUSH_TOKEN", registry},
+        {"SINK_FLUSH_TOKEN", *registry},
+        {"POSTGRES_DSN", *registry},
+        SECRETS_OF.keys() - {"SINK_FLUSH_TOKEN", *registry},
     )
     try:
         for name, secrets in zip(("sink", "producer-users", "dagster-daemon"), mine, strict=True):
             names = set(shown(workers, tmp_path, name, code=SHOW_NAMES).split())
             assert names & SECRETS_OF.keys() == secrets
+    finally:
+        workers.stop()
+
+
+@pytest.mark.parametrize("process", ["dagster-code", "shop"])
+def test_what_is_left_of_the_variables_is_accepted_as_settings(tmp_path: Path, process: str) -> None:
+    stack = {**dict.fromkeys(SECRETS_OF, "secret"), "POSTGRES_DSN": "postgresql://shop:secret@127.0.0.1:5432/shop"}
+    stack |= {
+        "LAKE_URI": str(tmp_path),
+        "SCHEMA_REGISTRY_USERNAME": "platform",
+        "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/x",
+    }
+    workers = Workers(tmp_path, stack, {})
+    try:
+        accepted = "from platform_core.settings import settings; settings(); print('shown accepted')"
+        assert shown(workers, tmp_path, process, code=accepted) == "accepted"
     finally:
         workers.stop()
 
