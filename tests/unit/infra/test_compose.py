@@ -26,6 +26,31 @@ NO_SETTINGS = re.compile(
 )
 NOT_ASKED = ("UI_URL", "SLACK_WEBHOOK_URL", "ALERT_WEBHOOK_URL")
 """Who gives none has no Slack."""
+DECIDED_BY_COMPOSE = {
+    "AWS_EC2_METADATA_DISABLED",
+    "COMPUTE_LOGS_URI",
+    "DOMAINS_FILE",
+    "GCS_ENDPOINT_URL",
+    "GCS_RETRY_SECONDS",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "KAFKA_SSL_CA_FILE",
+    "KAFKA_SSL_CERTIFICATE_FILE",
+    "KAFKA_SSL_KEY_FILE",
+    "KAFKA_SSL_KEY_PASSWORD",
+    "S3_CONNECT_TIMEOUT_SECONDS",
+    "S3_MAX_ATTEMPTS",
+    "S3_PATH_STYLE",
+    "S3_REGION",
+    "S3_REQUEST_TIMEOUT_SECONDS",
+    "S3_SESSION_TOKEN",
+    "SCHEMA_REGISTRY_CA_FILE",
+    "SNOWFLAKE_PRIVATE_KEY_PATH",
+    "SPARK_ENGINE",
+    "SPARK_EVENT_LOG_DIR",
+    "SPARK_WORKERS",
+    "STATE_IN_LAKE",
+}
+"""The store, Kafka and the registry of this host are reached as they are here; a key file must be mounted, too."""
 SECRET = re.compile(r"PASSWORD|SECRET_KEY|_TOKEN|_DSN|_URL$")
 
 
@@ -81,6 +106,11 @@ def test_a_variable_is_known_to_who_reads_it(name: str) -> None:
     known = {field.upper() for field in Settings.model_fields}
     for variable in SERVICES[name].get("environment", {}):
         assert variable in known or NO_SETTINGS.match(variable), variable
+
+
+def test_every_setting_may_be_set_in_the_env_file_or_is_the_hosts_own_matter() -> None:
+    given = {variable for service in SERVICES.values() for variable in service.get("environment", {})}
+    assert {field.upper() for field in Settings.model_fields} - given == DECIDED_BY_COMPOSE
 
 
 def test_a_password_of_kafka_is_given_to_the_brokers_and_to_its_user_alone() -> None:
