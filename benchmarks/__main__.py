@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import change_capture, discovery_tick
+from benchmarks import backfill, change_capture, correction, discovery_tick
 from benchmarks.cluster import case as cluster
 from benchmarks.day import case as day
 from benchmarks.frame import Case, DifferentResultsError, compete
@@ -37,6 +37,8 @@ CASES: dict[str, Callable[[Path, int | None], AbstractContextManager[Case]]] = {
     "day-sail": partial(day.prepared, engines=("sail",)),
     "cluster": cluster.prepared,
     "history": history.prepared,
+    "backfill": backfill.prepared,
+    "correction": correction.prepared,
     "sink": sink.prepared,
     "sink-memory": sink_memory.prepared,
     "cdc": change_capture.prepared,

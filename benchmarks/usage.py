@@ -63,7 +63,7 @@ def of_program(argv: Sequence[str], log: Path, env: Mapping[str, str], services:
             stderr=output,
         )
         while True:
-            peak = max(peak, sum(map(resident_bytes, (process.pid, *services))))
+            peak = max(peak, sum(map(resident_bytes, (process.pid, *services))), _most_resident(process.pid))
             # wait4 alone says what this child used; its children are in it, because it waits for each of them.
             ended, status, used = os.wait4(process.pid, os.WNOHANG)
             if ended:
@@ -75,7 +75,7 @@ def of_program(argv: Sequence[str], log: Path, env: Mapping[str, str], services:
         tail = log.read_text(errors="replace")[-_LOG_TAIL:]
         raise ProgramFailedError(f"`{' '.join(argv)}` ended with {process.returncode}. Its output ends with:\n{tail}")
     cpu = used.ru_utime + used.ru_stime + sum(map(cpu_seconds, services)) - before
-    return Usage(cpu, wall, max(peak, used.ru_maxrss * 1024))
+    return Usage(cpu, wall, peak)
 
 
 def of_call(call: Callable[[], object], services: Sequence[int] = ()) -> Usage:
@@ -118,6 +118,15 @@ def resident_bytes(pid: int, *, children_only: bool = False) -> int:
             continue
         total += int(fields.get("VmRSS", "0 kB").split()[0]) * 1024
     return total
+
+
+def _most_resident(pid: int) -> int:
+    """The most that a process has had resident; `ru_maxrss` is its parent's of before the fork, if that was more."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("VmHWM:")), 0)
 
 
 def _command(pid: int) -> bytes:

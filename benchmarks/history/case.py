@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -15,7 +12,8 @@ from benchmarks.day.bronze import write_day
 from benchmarks.day.equality import TABLES, differences
 from benchmarks.frame import Case, Contestant
 from benchmarks.history.age import age
-from benchmarks.usage import Usage, of_program
+from benchmarks.run_of_dates import Services, linked
+from benchmarks.usage import Usage
 from infra.embedded.services.spark_connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from platform_core.domain.catalog import load_catalog
@@ -40,20 +38,19 @@ def prepared(folder: Path, events: int | None, dates: tuple[int, ...] = DATES) -
     events = events or EVENTS
     domain = load_catalog(REPOSITORY / "domains" / "domains.yaml")["events"]
     with SparkConnect(folder / "sail", engine="sail") as engine, WarehouseService(folder / "warehouse") as warehouse:
-        services = {name: value for service in (engine, warehouse) for name, value in service.env().items()}
-        pids = [service.pid for service in (engine, warehouse) if service.pid is not None]
-        young = folder / "young"
+        services = Services(engine, warehouse)
+        young = folder / "young" / "lake"
         lake = Lake(Settings(lake_uri=str(young)))  # type: ignore[call-arg]
         for day in (DAY_BEFORE, DAY):
             files = write_day(lake, domain, day, events)
-        _processed(young, DAY_BEFORE, folder / "log", services, pids)
+        services.run_of_dates(young.parent, [DAY_BEFORE])
         contestants = []
         for number in dates:
             aged = folder / f"{number}-dates"
-            _linked(young, aged)
+            linked(young, aged)
             for table in TABLES:
                 age(aged / table, domain.partition_key, number)
-            contestants.append(Contestant(f"{number:,} dates", partial(_in_copy, aged, services, pids)))
+            contestants.append(Contestant(f"{number:,} dates", partial(_in_copy, aged, services)))
         yield Case(
             name="history",
             title="One small date from claim to DONE, on Sail",
@@ -63,18 +60,7 @@ def prepared(folder: Path, events: int | None, dates: tuple[int, ...] = DATES) -
         )
 
 
-def _in_copy(aged: Path, services: dict[str, str], pids: list[int], folder: Path) -> Usage:
-    """Process the date in a copy of an aged lake, and in a database of the warehouse of its own."""
-    _linked(aged, folder / "lake")
-    database = "T" + "".join(filter(str.isalnum, f"{folder.parent.name}{folder.name}")).upper()
-    return _processed(folder / "lake", DAY, folder / "log", {**services, "SNOWFLAKE_DATABASE": database}, pids)
-
-
-def _processed(lake: Path, day: date, log: Path, services: dict[str, str], pids: list[int]) -> Usage:
-    program = (sys.executable, "-m", "benchmarks.history.one_date", day.isoformat())
-    return of_program(program, log, {**services, "LAKE_URI": str(lake)}, pids)
-
-
-def _linked(source: Path, target: Path) -> None:
-    """Copy a lake by links: what is written to a lake is always a new file."""
-    shutil.copytree(source, target, copy_function=os.link)
+def _in_copy(aged: Path, services: Services, folder: Path) -> Usage:
+    """Process the date in a copy of an aged lake."""
+    linked(aged, folder / "lake")
+    return services.run_of_dates(folder, [DAY])
