@@ -52,11 +52,11 @@ def in_few_files(
         size: What the files hold together.
     """
     names = sorted(set(files))
+    mine = f"{domain.name}-{day.isoformat()}-"
+    _remove_left_behind(lake, mine)  # whatever is read now: it may have rows of a person who is being erased
     if len(names) < 2 or size.rows > SMALL_FILE_ROWS * len(names) or size.uncompressed_bytes > MOST_BYTES:
         yield names
         return
-    mine = f"{domain.name}-{day.isoformat()}-"
-    _remove_left_behind(lake, mine)
     copy = f"{lake.working_copies}/{mine}{uuid.uuid4().hex}.parquet"
     try:
         yield [copy] if _copied(lake, domain, names, size, copy) else names

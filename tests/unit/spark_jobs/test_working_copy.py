@@ -71,8 +71,12 @@ def test_what_a_killed_job_of_the_date_has_left_is_removed(lake: Lake, users: Do
 @pytest.mark.parametrize("size", [BronzeSize(6_001, 1), BronzeSize(11, (1 << 30) + 1)], ids=["rows", "bytes"])
 def test_large_files_and_large_dates_are_read_as_they_are(lake: Lake, users: Domain, size: BronzeSize) -> None:
     names = bronze_days.write(lake, users, DAY, bronze_days.users())
+    left = Path(lake.path(lake.working_copies)) / f"users-{DAY}-0.parquet"
+    left.parent.mkdir(parents=True)
+    left.touch()
     with in_few_files(lake, users, DAY, names, size) as few:
         assert list(few) == sorted(names)
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("damage", ["other type", "gone"])
