@@ -78,7 +78,7 @@ def test_spark_on_a_bucket_that_loses_replies_writes_the_rows_of_sail_on_a_folde
 ) -> None:
     for domain in catalog:
         files = bronze_days.write(bucket, domain, DAY, bronze_days.RECORDS[domain.name]())
-        bucket_proxy.fault, bucket_proxy.rate = Fault.REPLY_LOST, 0.1
+        bucket_proxy.fault, bucket_proxy.rate = Fault.REPLY_LOST, 0.2
         try:
             bronze_to_silver.run(spark, bucket, domain, DAY, files)
             silver_to_gold.run(spark, bucket, domain, DAY)
