@@ -18,11 +18,12 @@ from urllib.request import urlopen
 import pyarrow.parquet as pq
 import yaml
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from infra.embedded.services.kafka import Kafka
 from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY
+from platform_kafka.provision import ensure_topics
 from platform_kafka.topics import PROCESSED_EVENTS, SINK_GROUP, kafka_client_config, topic_specs
 from tests.rigs.logged_process import LoggedProcess
 from tests.rigs.settings_of import settings_of
@@ -78,14 +79,8 @@ class SinkRig:
         self.processes: list[LoggedProcess] = []
 
     def create_topics(self) -> None:
-        existing = self.admin.list_topics(timeout=30).topics
-        specs = [spec for spec in topic_specs(load_catalog(self.domains_file)) if spec.name not in existing]
-        if not specs:
-            return
-        for done in self.admin.create_topics(
-            [NewTopic(spec.name, spec.partitions, 1, config=spec.config) for spec in specs]
-        ).values():
-            done.result()
+        # A broker may not list yet what the controller has created a moment ago.
+        ensure_topics(self.admin, topic_specs(load_catalog(self.domains_file)), 1)
 
     def recreate_topic(self, name: str) -> None:
         """Delete a topic and create it: the controller has deleted what the broker no longer lists."""
