@@ -12,7 +12,7 @@ from benchmarks.day.bronze import write_day
 from benchmarks.frame import Case, Contestant
 from benchmarks.run_of_dates import Services, linked
 from benchmarks.usage import Usage
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake

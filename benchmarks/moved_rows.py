@@ -21,7 +21,7 @@ from random import Random
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 from platform_core.domain.bronze_schema import TIMESTAMP, bronze_schema
 from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.lake.key_versions import REFUSED, KeyVersions, Moves

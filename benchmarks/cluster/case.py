@@ -15,8 +15,8 @@ from benchmarks.cluster.bronze import write_large_day
 from benchmarks.day.case import DAY, JOBS
 from benchmarks.frame import Case, Contestant
 from benchmarks.usage import ProgramFailedError, Usage, of_program, resident_bytes
-from infra.embedded.services.spark_cluster import SparkCluster
-from infra.embedded.services.spark_properties import mebibytes
+from infra.embedded.services.spark.cluster import SparkCluster
+from infra.embedded.services.spark.properties import mebibytes
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings

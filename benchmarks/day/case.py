@@ -13,7 +13,7 @@ from benchmarks.day.bronze import write_day
 from benchmarks.day.equality import differences
 from benchmarks.frame import Case, Contestant
 from benchmarks.usage import Usage, of_program
-from infra.embedded.services.spark_connect import Engine, SparkConnect
+from infra.embedded.services.spark.connect import Engine, SparkConnect
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings

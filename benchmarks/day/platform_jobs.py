@@ -25,7 +25,7 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as services:
         if options.engine:
-            from infra.embedded.services.spark_connect import SparkConnect  # a run of the platform has no such import
+            from infra.embedded.services.spark.connect import SparkConnect  # a run of the platform has no such import
 
             root = Path(settings().lake_uri).with_name("engine")
             os.environ |= services.enter_context(SparkConnect(root, engine=options.engine)).env()

@@ -14,7 +14,7 @@ from benchmarks.frame import Case, Contestant
 from benchmarks.history.age import age
 from benchmarks.run_of_dates import Services, linked
 from benchmarks.usage import Usage
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake

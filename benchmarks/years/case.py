@@ -18,7 +18,7 @@ from benchmarks.usage import Usage, of_call
 from benchmarks.years.past import LAST_DAYS, WEEK, let_years_pass, live
 from benchmarks.years.platform import YearsPlatform, days_from, quiet
 from benchmarks.years.size import sizes
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.settings import REPOSITORY

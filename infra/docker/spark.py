@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from infra.embedded.services.spark_jvm import CONNECT_SERVER, SparkJvm, java_options
-from infra.embedded.services.spark_properties import TOKEN, connect_properties, executor_properties
+from infra.embedded.services.spark.jvm import CONNECT_SERVER, SparkJvm, java_options
+from infra.embedded.services.spark.properties import TOKEN, connect_properties, executor_properties
 from platform_core.errors import ConfigurationError, PlatformError
 from platform_core.lake.store_access import store_access
 from platform_core.settings import SPARK_CONNECT_PORT, settings

@@ -30,10 +30,10 @@ from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.object_store import ObjectStore
 from infra.embedded.services.postgres import Postgres
 from infra.embedded.services.schema_registry import SchemaRegistry
-from infra.embedded.services.spark_cluster import SparkCluster
-from infra.embedded.services.spark_connect import Engine, SparkConnect
-from infra.embedded.services.spark_history import SparkHistory
-from infra.embedded.services.spark_properties import TOKEN, event_log_properties
+from infra.embedded.services.spark.cluster import SparkCluster
+from infra.embedded.services.spark.connect import Engine, SparkConnect
+from infra.embedded.services.spark.history import SparkHistory
+from infra.embedded.services.spark.properties import TOKEN, event_log_properties
 from infra.embedded.services.warehouse import WarehouseService
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.domain.catalog import configured_catalog

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 import pytest
 from playwright.sync_api import Error, Page
 
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 from platform_core.settings import REPOSITORY, settings
 from tests.rigs.ui.browser import open_page, seen
 from tests.rigs.ui.finished_demo import DAYS, EVENTS_PER_DAY, FIRST_BACKFILLED, SEED, FinishedDemo

@@ -18,7 +18,7 @@ from confluent_kafka import Producer
 
 from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.schema_registry import SchemaRegistry
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from platform_assets.definitions import build_defs
 from platform_assets.jobs import RANGE_END, RANGE_START

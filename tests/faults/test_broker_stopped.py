@@ -14,7 +14,7 @@ from platform_kafka.provision import ensure_topics
 from platform_kafka.topics import topic_specs
 from tests.rigs.faults.acknowledged import AcknowledgedLoad, Acknowledgement, broken_promises
 from tests.rigs.faults.kafka_cluster import BROKERS, CONTROLLER_ONLY, REPLICAS, KafkaCluster, wait
-from tests.rigs.sink_rig import PARTITIONS, SinkRig
+from tests.rigs.sink.rig import PARTITIONS, SinkRig
 
 GAP_LIMIT_SECONDS = 60.0
 RECORDS_PER_SECOND = 500

@@ -24,7 +24,7 @@ from simulation.shop.seed import seed_shop
 from simulation.world import World, WorldSize
 from tests.rigs.faults.revived import revived
 from tests.rigs.logged_process import LoggedProcess
-from tests.rigs.producers_rig import ProducersRig, producers_rig_on
+from tests.rigs.producers.rig import ProducersRig, producers_rig_on
 
 CDC_PROCESS = str(REPOSITORY / "tests" / "rigs" / "faults" / "cdc_process.py")
 PLACE = (

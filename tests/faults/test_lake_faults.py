@@ -24,7 +24,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from infra.embedded.processes.ports import free_ports
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import Change, StateConflictError
@@ -33,10 +33,10 @@ from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import settings
 from processing.one_date import SilverDone
 from spark_jobs import gold_merge, steps, tables
-from tests.rigs.bronze_days import DAY
 from tests.rigs.faults.faulty_s3 import Fault
 from tests.rigs.faults.lake_mutants import appended, unchecked
 from tests.rigs.faults.lake_rig import DOMAINS, FIRST, CutLine, LakeRig
+from tests.rigs.lake.bronze_days import DAY
 from tests.rigs.platform_environment import environment
 from warehouse import load
 

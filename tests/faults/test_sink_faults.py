@@ -13,7 +13,7 @@ import pytest
 from tests.rigs.faults.fault_rig import OPTIONS
 from tests.rigs.faults.faulty_s3 import Fault
 from tests.rigs.faults.scenarios import killed, members_change, owned, store_fails, terminated
-from tests.rigs.sink_rig import PARTITIONS, metric
+from tests.rigs.sink.rig import PARTITIONS, metric
 
 
 @pytest.mark.parametrize("fault", list(Fault))

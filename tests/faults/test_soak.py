@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from infra.embedded.services.schema_registry import SchemaRegistry
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from platform_assets.sensors import discovery_tick
 from platform_core.partitions.plan import TickPlan, plan
@@ -18,7 +18,7 @@ from processing.claim import Claims
 from tests.rigs.faults.faulty_platform import FaultyPlatform, MortalServices
 from tests.rigs.faults.revived import revived
 from tests.rigs.faults.soak import Soak
-from tests.rigs.moved_clock import PostgresWithClock
+from tests.rigs.producers.moved_clock import PostgresWithClock
 
 
 @pytest.fixture(scope="module")

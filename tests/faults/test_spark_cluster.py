@@ -20,9 +20,9 @@ import pyarrow.fs as pafs
 import pytest
 
 from infra.embedded.services.object_store import ObjectStore
-from infra.embedded.services.spark_connect import SparkConnect
-from infra.embedded.services.spark_history import SparkHistory
-from infra.embedded.services.spark_jvm import SMALL_JVM, pyspark_home
+from infra.embedded.services.spark.connect import SparkConnect
+from infra.embedded.services.spark.history import SparkHistory
+from infra.embedded.services.spark.jvm import SMALL_JVM, pyspark_home
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.errors import ServiceDownError
 from platform_core.lake.delta_date import read_date
@@ -31,11 +31,11 @@ from platform_core.lake.store_access import store_access
 from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY, Settings
 from spark_jobs import bronze_to_silver, session, silver_to_gold
-from tests.rigs.delta_rows import rows, tables_of
 from tests.rigs.faults.faulty_s3 import Fault, FaultyS3
+from tests.rigs.lake.delta_rows import rows, tables_of
 from tests.rigs.pipeline_rig import DAY, PipelineRig, pipeline_rig_with
 from tests.rigs.settings_of import settings_of
-from tests.rigs.spark_cluster_rig import SparkClusterRig
+from tests.rigs.spark.cluster import SparkClusterRig
 
 ROWS = 65
 

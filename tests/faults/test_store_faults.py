@@ -32,7 +32,7 @@ from erasure.run import Erasure, Outcome
 from erasure.subject import Holder, holders
 from erasure.topics import TopicRecords
 from infra.embedded.services.object_store import ObjectStore
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from pdp.cli import app
 from platform_core.clock import SystemClock
@@ -42,10 +42,10 @@ from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY, settings
 from spark_jobs import tables
-from tests.rigs.bronze_days import DAY
 from tests.rigs.faults.faulty_s3 import CommitFault, Fault
 from tests.rigs.faults.lake_mutants import appended, unchecked
 from tests.rigs.faults.lake_rig import FIRST, LakeRig
+from tests.rigs.lake.bronze_days import DAY
 from tests.rigs.logged_process import LoggedProcess
 from tests.rigs.platform_environment import environment
 from tests.rigs.settings_of import settings_of

@@ -14,7 +14,7 @@ from platform_assets.resources.warehouse import Warehouse
 from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
 from tests.rigs.pipeline_rig import PipelineRig
-from tests.rigs.sink_rig import SinkRig
+from tests.rigs.sink.rig import SinkRig
 
 
 @pytest.mark.fast

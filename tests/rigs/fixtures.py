@@ -17,16 +17,16 @@ from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.object_store import ObjectStore
 from infra.embedded.services.postgres import Postgres
 from infra.embedded.services.schema_registry import SchemaRegistry
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.settings import REPOSITORY
 from platform_kafka.provision import provision
 from tests.rigs.pipeline_rig import PipelineRig, pipeline_rig_with
-from tests.rigs.producers_rig import ProducersRig, producers_rig_on
-from tests.rigs.sink_rig import SinkRig
-from tests.rigs.spark_server import SparkServer
+from tests.rigs.producers.rig import ProducersRig, producers_rig_on
+from tests.rigs.sink.rig import SinkRig
+from tests.rigs.spark.server import SparkServer
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ import pytest
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from infra.embedded.services.spark_connect import SparkConnect
-from infra.embedded.services.spark_properties import TOKEN
+from infra.embedded.services.spark.connect import SparkConnect
+from infra.embedded.services.spark.properties import TOKEN
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.lake.lake import Lake
@@ -24,11 +24,11 @@ from platform_core.settings import Settings
 from spark_jobs import bronze_to_silver, session, silver_to_gold
 from spark_jobs.bronze_to_silver import SilverResult
 from spark_jobs.silver_to_gold import GoldResult
-from tests.rigs import bronze_days
-from tests.rigs.delta_rows import rows, tables_of
 from tests.rigs.gcs.service import GcsService
+from tests.rigs.lake import bronze_days
+from tests.rigs.lake.delta_rows import rows, tables_of
 from tests.rigs.settings_of import settings_of
-from tests.rigs.spark_server import SparkServer
+from tests.rigs.spark.server import SparkServer
 
 CONNECT_TOKEN = SecretStr("of-the-tests-server")
 """What the server of Spark asks for; Sail's asks for nothing, and gets it too."""

@@ -21,7 +21,7 @@ from infra.embedded.processes.restarts import Restarts
 from infra.embedded.processes.workers import Workers
 from infra.embedded.progress import Reporter
 from infra.embedded.services.kafka_node import ADMIN
-from infra.embedded.services.spark_history import SparkHistory
+from infra.embedded.services.spark.history import SparkHistory
 from infra.embedded.stack import Stack
 from infra.embedded.toolchain.toolchain import REPOSITORY
 from platform_core.domain.catalog import configured_catalog

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from infra.embedded.progress import Reporter
 from infra.embedded.services.postgres_binaries import find_postgres
-from infra.embedded.services.spark_jvm import pyspark_home
+from infra.embedded.services.spark.jvm import pyspark_home
 from infra.embedded.toolchain import artifacts
 from infra.embedded.toolchain.java import Jdk, find_java
 from infra.embedded.toolchain.java_build import build_jar

@@ -10,7 +10,7 @@ from audit.report import AuditReport, Stage
 from audit.run import audit
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake
-from tests.rigs.sink_rig import SinkRig
+from tests.rigs.sink.rig import SinkRig
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from infra.embedded.services.warehouse import WarehouseService
 from platform_core.domain.catalog import Catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
-from tests.rigs.audit_lake import FIRST_DAY, AuditLake
+from tests.rigs.lake.audit_lake import FIRST_DAY, AuditLake
 from tests.rigs.settings_of import settings_of
 from warehouse.load import GoldPartition, LoadMismatchError, load_date
 

@@ -20,9 +20,9 @@ from infra.embedded.services.postgres import Postgres
 from platform_core.domain.catalog import Catalog
 from platform_core.partitions.date_range import DateRange
 from platform_core.settings import Settings
-from tests.rigs import bronze_days
-from tests.rigs.audit_lake import FIRST_DAY, AuditLake
-from tests.rigs.bronze_days import Record
+from tests.rigs.lake import bronze_days
+from tests.rigs.lake.audit_lake import FIRST_DAY, AuditLake
+from tests.rigs.lake.bronze_days import Record
 from tests.rigs.settings_of import settings_of
 
 LATER = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -18,7 +18,7 @@ from pdp.cli import app
 from platform_core.errors import PermanentError
 from platform_core.settings import settings
 from platform_kafka.topics import dlq_name, kafka_client_config
-from tests.rigs.audit_lake import FIRST_DAY, AuditLake
+from tests.rigs.lake.audit_lake import FIRST_DAY, AuditLake
 from tests.rigs.settings_of import settings_of
 
 

@@ -21,7 +21,7 @@ from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
 from platform_kafka.formats.dead_letter_headers import identity_of, write
 from tests.rigs.pipeline_rig import PipelineRig
-from tests.rigs.sink_rig import SinkRig
+from tests.rigs.sink.rig import SinkRig
 
 USER = 7
 

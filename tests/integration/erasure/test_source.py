@@ -6,7 +6,7 @@ from erasure import source
 from erasure.source import SourceRows
 from erasure.subject import holders
 from simulation.shop.schema import create_schema
-from tests.rigs.producers_rig import ProducersRig
+from tests.rigs.producers.rig import ProducersRig
 
 
 def test_live_rows_are_counted_and_tombstones_of_one_person_are_deleted(producers_rig: ProducersRig) -> None:

@@ -24,7 +24,7 @@ from platform_core.settings import settings
 from platform_kafka.clients import connect_admin
 from platform_kafka.provision import ensure_topics
 from platform_kafka.topics import dlq_name, topic_specs
-from tests.rigs.kafka_user import KafkaUser
+from tests.rigs.kafka.kafka_user import KafkaUser
 from tests.rigs.settings_of import settings_of
 
 QUIET = Reporter(quiet=True)

@@ -17,7 +17,7 @@ from infra.embedded.services.kafka import Kafka
 from pdp.cli import app
 from platform_core.settings import settings
 from platform_kafka.topics import SINK_GROUP, kafka_client_config
-from tests.rigs.sink_rig import SinkRig
+from tests.rigs.sink.rig import SinkRig
 
 Run = Callable[..., Result]
 Document = Callable[..., Any]

@@ -15,12 +15,12 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY, settings
 from tests.rigs.pipeline_rig import DAY, PipelineRig
-from tests.rigs.spark_server import SparkServer
+from tests.rigs.spark.server import SparkServer
 
 IDLE = ["before Silver", "between Silver and Gold", "before DONE"]
 STEPS = [*IDLE, "inside the MERGE"]

@@ -28,8 +28,8 @@ from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import Settings
 from sink.bronze.store import LakeStore
-from tests.rigs.audit_lake import AuditLake
 from tests.rigs.gcs.service import RIVAL, GcsService
+from tests.rigs.lake.audit_lake import AuditLake
 from tests.rigs.settings_of import settings_of
 
 FIRST = date(2026, 11, 1)

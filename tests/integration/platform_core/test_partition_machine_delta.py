@@ -10,7 +10,7 @@ from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaStore
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.settings import Settings
-from tests.rigs.partition_machine import PartitionMachine
+from tests.rigs.lake.partition_machine import PartitionMachine
 
 
 class DeltaMachine(PartitionMachine):

@@ -25,7 +25,7 @@ from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import TopicSpec
 from producers.delivery import Delivery
 from tests.rigs.settings_of import settings_of
-from tests.rigs.sink_rig import SinkRig
+from tests.rigs.sink.rig import SinkRig
 from tests.rigs.tls.certificates import KEY_PASSWORD, Authority
 from tests.rigs.tls.registry_gate import PASSWORD, USER, registry_gate
 from tests.rigs.tls.tls_kafka import TlsKafka

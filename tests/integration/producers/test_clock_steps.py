@@ -20,8 +20,8 @@ from producers.postgres.fence import FencedReader, Position
 from producers.postgres.query import changes_query
 from simulation.shop.seed import past_transaction, seed_shop
 from simulation.world import World, WorldSize
-from tests.rigs.interleavings import KEYS, RestartedReader, Writer, latest
-from tests.rigs.moved_clock import PostgresWithClock
+from tests.rigs.producers.interleavings import KEYS, RestartedReader, Writer, latest
+from tests.rigs.producers.moved_clock import PostgresWithClock
 
 DAY, YEAR = 86_400.0, 31_557_600.0
 STEPS = (-0.05, -2.0, -30.0, -500.0, -7_200.0, -3 * DAY, 0.05, 60.0, DAY, 40 * YEAR)

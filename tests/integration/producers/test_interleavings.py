@@ -16,7 +16,7 @@ from psycopg2.extensions import connection as Connection
 from producers.postgres.query import changes_query
 from simulation.shop.seed import seed_shop
 from simulation.world import World, WorldSize
-from tests.rigs.interleavings import KEYS, VERSIONS, RestartedReader, Seen, Writer, latest
+from tests.rigs.producers.interleavings import KEYS, VERSIONS, RestartedReader, Seen, Writer, latest
 
 INTERLEAVINGS = 1_000
 

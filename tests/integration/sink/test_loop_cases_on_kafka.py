@@ -15,16 +15,16 @@ from platform_core.errors import TransientError
 from sink.kafka import KafkaBroker, KafkaPublisher
 from sink.loop import Sink
 from tests.rigs.fake_clock import FakeClock
-from tests.rigs.memory_kafka import MemoryStore
-from tests.rigs.sink_loop import BAD, SinkLoopCases
-from tests.rigs.sink_rig import PARTITIONS, SinkRig
-from tests.rigs.sink_samples import EVENT, NOW, encoded
+from tests.rigs.kafka.memory_kafka import MemoryStore
+from tests.rigs.sink.loop import BAD, SinkLoopCases
+from tests.rigs.sink.rig import PARTITIONS, SinkRig
+from tests.rigs.sink.samples import EVENT, NOW, encoded
 
 SECONDS = 180
 
 
 class KafkaLoopRig:
-    """See `tests.rigs.sink_loop.LoopRig`."""
+    """See `tests.rigs.sink.loop.LoopRig`."""
 
     def __init__(self, rig: SinkRig) -> None:
         self._rig = rig

@@ -16,7 +16,7 @@ from platform_core.lake.mount import MARKER
 from platform_core.settings import REPOSITORY
 from platform_kafka.registry import registry_client
 from tests.rigs.settings_of import settings_of
-from tests.rigs.sink_rig import PARTITIONS, endpoint, metric
+from tests.rigs.sink.rig import PARTITIONS, endpoint, metric
 
 
 def test_kill_9_in_the_middle_loses_nothing(sink_rig):

@@ -21,7 +21,7 @@ from infra.embedded.services.kafka import Kafka
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake
 from platform_kafka.topics import kafka_client_config
-from tests.rigs.sink_rig import PARTITIONS, SinkRig
+from tests.rigs.sink.rig import PARTITIONS, SinkRig
 
 OPTIONS = {"SINK_FLUSH_BUFFER_SIZE": 40, "SINK_FLUSH_INTERVAL_SECONDS": 0.5}
 

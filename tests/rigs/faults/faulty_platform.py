@@ -29,7 +29,7 @@ from audit.run import audit
 from infra.embedded.processes.service import EmbeddedService
 from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.schema_registry import SchemaRegistry
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from platform_assets.definitions import build_defs
 from platform_assets.jobs import job_name
@@ -50,12 +50,12 @@ from platform_kafka.formats.wire_format import decode_value
 from platform_kafka.provision import provision
 from simulation.shop.seed import seed_shop
 from simulation.world import World, WorldSize
-from tests.rigs.delta_rows import rows
 from tests.rigs.faults.fault_rig import FaultRig
+from tests.rigs.lake.delta_rows import rows
 from tests.rigs.logged_process import LoggedProcess
-from tests.rigs.moved_clock import PostgresWithClock
+from tests.rigs.producers.moved_clock import PostgresWithClock
 from tests.rigs.settings_of import settings_of
-from tests.rigs.sink_rig import SinkRig
+from tests.rigs.sink.rig import SinkRig
 from warehouse import connection
 
 CDC_PROCESS = str(Path(__file__).with_name("cdc_process.py"))

@@ -12,7 +12,7 @@ from audit.report import Stage, StageResult
 from platform_core.lake.lake import Lake
 from processing import one_date
 from spark_jobs import bronze_to_silver, tables
-from tests.rigs.bronze_days import DAY
+from tests.rigs.lake.bronze_days import DAY
 
 
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:

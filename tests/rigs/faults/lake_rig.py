@@ -36,9 +36,9 @@ from processing.claim import Claims
 from processing.context import RunContext
 from processing.one_date import Failed, Processor, Step
 from spark_jobs import session
-from tests.rigs import bronze_days
-from tests.rigs.bronze_days import DAY, Log, Record, event, order
 from tests.rigs.faults.faulty_s3 import ANSWERS, Fault, _Handler
+from tests.rigs.lake import bronze_days
+from tests.rigs.lake.bronze_days import DAY, Log, Record, event, order
 from warehouse.load import GoldPartition, load_date
 
 ATTEMPTS = 12

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from infra.embedded.services.spark_jvm import pyspark_home
+from infra.embedded.services.spark.jvm import pyspark_home
 from infra.embedded.toolchain.toolchain import Toolchain
 
 CONDITIONAL = "pdp.delta.ConditionalS3LogStore"

@@ -14,9 +14,9 @@ from platform_core.domain.catalog import Catalog
 from platform_core.domain.contract import ColumnType
 from spark_jobs import bronze_to_silver, odd_keys, silver_to_gold, working_copy
 from spark_jobs.gold_merge import MergeCounts
-from tests.rigs import bronze_days
-from tests.rigs.bronze_days import DAY, OTHER_DAY
-from tests.rigs.delta_rows import rows, types, version
+from tests.rigs.lake import bronze_days
+from tests.rigs.lake.bronze_days import DAY, OTHER_DAY
+from tests.rigs.lake.delta_rows import rows, types, version
 from tests.spark.conftest import Engine
 
 DOMAINS = ("events", "orders", "restaurants", "users")

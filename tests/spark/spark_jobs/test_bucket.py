@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from infra.embedded.services.object_store import ObjectStore
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.domain.catalog import Catalog
 from platform_core.errors import ServiceDownError
@@ -16,13 +16,13 @@ from platform_core.lake.lake import Lake
 from platform_core.lake.store_access import store_access
 from spark_jobs import bronze_to_silver, session, silver_to_gold
 from spark_jobs.failures import translate_engine_errors
-from tests.rigs import bronze_days, unusable_buckets
-from tests.rigs.bronze_days import DAY
-from tests.rigs.delta_rows import rows, tables_of
 from tests.rigs.faults.faulty_s3 import Fault, FaultyS3
+from tests.rigs.lake import bronze_days, unusable_buckets
+from tests.rigs.lake.bronze_days import DAY
+from tests.rigs.lake.delta_rows import rows, tables_of
+from tests.rigs.lake.unusable_buckets import silent_bucket
 from tests.rigs.settings_of import settings_of
 from tests.rigs.silent_server import SilentServer
-from tests.rigs.unusable_buckets import silent_bucket
 from tests.spark.conftest import Engine
 
 

@@ -15,8 +15,8 @@ import yaml
 from platform_core.domain.catalog import Catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
-from tests.rigs import bronze_days
-from tests.rigs.bronze_days import DAY, OTHER_DAY
+from tests.rigs.lake import bronze_days
+from tests.rigs.lake.bronze_days import DAY, OTHER_DAY
 from tests.spark.conftest import Engine
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -14,13 +14,13 @@ import pytest
 from pydantic import SecretStr
 from pyspark.sql.connect.client.retries import DefaultPolicy
 
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 from platform_core.domain.catalog import Catalog
 from platform_core.errors import PermanentError, ServiceDownError
 from spark_jobs import bronze_to_silver, session, tables
 from spark_jobs.failures import translate_engine_errors
-from tests.rigs import bronze_days
-from tests.rigs.bronze_days import DAY
+from tests.rigs.lake import bronze_days
+from tests.rigs.lake.bronze_days import DAY
 from tests.spark.conftest import CONNECT_TOKEN, ENGINES, Engine
 
 

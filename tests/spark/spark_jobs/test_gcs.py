@@ -11,10 +11,10 @@ from platform_core.domain.catalog import Catalog
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 from spark_jobs import bronze_to_silver, silver_to_gold
-from tests.rigs import bronze_days
-from tests.rigs.bronze_days import DAY
-from tests.rigs.delta_rows import rows, tables_of, types, version
 from tests.rigs.gcs.service import RIVAL, GcsService
+from tests.rigs.lake import bronze_days
+from tests.rigs.lake.bronze_days import DAY
+from tests.rigs.lake.delta_rows import rows, tables_of, types, version
 from tests.rigs.settings_of import settings_of
 from tests.spark.conftest import Engine
 

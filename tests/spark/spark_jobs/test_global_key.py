@@ -13,8 +13,8 @@ from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from spark_jobs import bronze_to_silver
 from spark_jobs.bronze_to_silver import SilverResult
-from tests.rigs.bronze_days import DAY, OTHER_DAY, Record, at, order, write
-from tests.rigs.delta_rows import rows
+from tests.rigs.lake.bronze_days import DAY, OTHER_DAY, Record, at, order, write
+from tests.rigs.lake.delta_rows import rows
 from tests.spark.conftest import Engine
 
 

@@ -13,7 +13,7 @@ from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
 from spark_jobs import gold_merge
 from spark_jobs.gold_merge import MergeCounts, merge_partition
-from tests.rigs.delta_rows import rows
+from tests.rigs.lake.delta_rows import rows
 from tests.spark.conftest import Engine
 
 DAY, NEXT = date(2026, 11, 20), date(2026, 11, 21)

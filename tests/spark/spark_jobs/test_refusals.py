@@ -22,8 +22,8 @@ from platform_kafka.formats.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges
 from spark_jobs import bronze_to_silver, silver_to_gold, tables
 from spark_jobs.bronze import read_bronze
-from tests.rigs import bronze_days
-from tests.rigs.bronze_days import DAY
+from tests.rigs.lake import bronze_days
+from tests.rigs.lake.bronze_days import DAY
 from tests.spark.conftest import Engine
 
 

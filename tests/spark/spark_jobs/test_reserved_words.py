@@ -17,8 +17,8 @@ from platform_core.domain.catalog_checks import RESERVED_WORDS, refuse_unreadabl
 from platform_core.domain.gold_tables import NOT_A_COLUMN, load_gold_tables
 from platform_core.errors import ConfigurationError, PermanentError
 from spark_jobs import bronze_to_silver, silver_to_gold
-from tests.rigs import bronze_days
-from tests.rigs.bronze_days import DAY, Log, at
+from tests.rigs.lake import bronze_days
+from tests.rigs.lake.bronze_days import DAY, Log, at
 from tests.rigs.settings_of import settings_of
 from tests.spark.conftest import Engine
 from warehouse import ddl

@@ -10,7 +10,7 @@ import pytest
 from maintenance.z_order import arrange
 from platform_core.errors import PermanentError
 from spark_jobs import tables
-from tests.rigs.delta_rows import rows, types
+from tests.rigs.lake.delta_rows import rows, types
 from tests.spark.conftest import Engine
 
 DAY, NEXT = date(2026, 11, 20), date(2026, 11, 21)

@@ -17,8 +17,8 @@ from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from spark_jobs import bronze_to_silver, silver_to_gold, unevaluable_rows
 from spark_jobs.steps import NOT_EVALUATED
-from tests.rigs import bronze_days
-from tests.rigs.bronze_days import DAY, Log, at, line, order
+from tests.rigs.lake import bronze_days
+from tests.rigs.lake.bronze_days import DAY, Log, at, line, order
 from tests.spark.conftest import Engine
 
 MOST = 2**63 - 1

@@ -15,7 +15,7 @@ from platform_core.partitions.freshness import Freshness
 from platform_core.partitions.partition_meta import Change, Partition
 from platform_core.partitions.partition_state import Event, State
 from tests.rigs.fake_clock import FakeClock
-from tests.rigs.memory_partition_meta import InMemoryPartitionMeta
+from tests.rigs.lake.memory_partition_meta import InMemoryPartitionMeta
 
 DAY = date(2026, 11, 20)
 NOW = datetime(2026, 11, 21, 6, 5, tzinfo=UTC)

@@ -13,7 +13,7 @@ from audit.report import Reason, Stage, StageResult
 from audit.stages import kafka_to_bronze
 from platform_core.settings import Settings
 from platform_kafka.offset_ranges import OffsetRanges
-from tests.rigs.audit_lake import FIRST_DAY, AuditLake
+from tests.rigs.lake.audit_lake import FIRST_DAY, AuditLake
 
 
 class Log(AuditLog):

@@ -24,8 +24,8 @@ from platform_kafka.errors import KafkaUnreachableError
 from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from tests.rigs.fake_clock import FakeClock
-from tests.rigs.memory_kafka import MemoryMessage
-from tests.rigs.sink_samples import NOW
+from tests.rigs.kafka.memory_kafka import MemoryMessage
+from tests.rigs.sink.samples import NOW
 
 DAY = date(2026, 3, 1)
 LEDGER, DLQ, RAW = "processed-events", "dlq-raw-events", "raw-events"

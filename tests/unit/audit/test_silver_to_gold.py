@@ -20,7 +20,7 @@ from platform_core.partitions.date_range import DateRange
 from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import Settings
-from tests.rigs.audit_lake import FIRST_DAY, AuditLake
+from tests.rigs.lake.audit_lake import FIRST_DAY, AuditLake
 
 NEXT_DAY = FIRST_DAY + timedelta(days=1)
 LAKE_STAGES = {Stage.SILVER, Stage.GOLD}

@@ -119,7 +119,8 @@ def test_a_program_s_children_and_its_services_are_counted(tmp_path: Path) -> No
     burn = "import time\nwhile time.process_time() < 0.3: pass"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}])"
     assert of_program([sys.executable, "-c", parent], tmp_path / "log", {}).cpu_seconds >= 0.3
-    assert of_program([sys.executable, "-c", ""], tmp_path / "log", {}).peak_bytes > 2**20
+    waits = "import time; time.sleep(1)"  # memory is looked at each 0.1 s
+    assert of_program([sys.executable, "-c", waits], tmp_path / "log", {}).peak_bytes > 2**20
     # As its own service this process counts the child a second time.
     assert of_program([sys.executable, "-c", burn], tmp_path / "log", {}, [os.getpid()]).cpu_seconds >= 0.6
 

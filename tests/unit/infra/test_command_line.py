@@ -14,7 +14,8 @@ import pytest
 from infra.embedded import __main__ as command_line
 from infra.embedded.commands import demo, up
 from infra.embedded.errors import ToolchainError
-from infra.embedded.services import postgres_binaries, spark_jvm
+from infra.embedded.services import postgres_binaries
+from infra.embedded.services.spark import jvm as spark_jvm
 from infra.embedded.toolchain import java
 from platform_core.settings import REPOSITORY, Settings, settings
 

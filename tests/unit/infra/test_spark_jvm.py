@@ -9,8 +9,8 @@ from unittest.mock import MagicMock
 import pytest
 
 from infra.embedded.errors import ServiceStartError
-from infra.embedded.services.spark_connect import SparkConnect
-from infra.embedded.services.spark_jvm import CONNECT_SERVER, SparkJvm, secrets_of, write_properties
+from infra.embedded.services.spark.connect import SparkConnect
+from infra.embedded.services.spark.jvm import CONNECT_SERVER, SparkJvm, secrets_of, write_properties
 from infra.embedded.toolchain.toolchain import Toolchain
 
 CREDENTIALS = {

@@ -13,7 +13,7 @@ from platform_core.partitions.partition_meta import Change
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import Settings
 from tests.rigs.fake_clock import FakeClock
-from tests.rigs.memory_partition_meta import InMemoryPartitionMeta
+from tests.rigs.lake.memory_partition_meta import InMemoryPartitionMeta
 
 DAY = date(2026, 11, 20)
 

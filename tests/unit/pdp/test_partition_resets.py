@@ -12,7 +12,7 @@ from pdp.actions.partition_resets import ResetOutcome, Verdict
 from platform_core.partitions.partition_meta import Change, Partition, StateConflictError
 from platform_core.partitions.partition_state import Event, State
 from tests.rigs.fake_clock import FakeClock
-from tests.rigs.memory_partition_meta import InMemoryPartitionMeta
+from tests.rigs.lake.memory_partition_meta import InMemoryPartitionMeta
 
 DAY = date(2026, 11, 20)
 DETAIL = {"cause": "reset", "by": "ada"}

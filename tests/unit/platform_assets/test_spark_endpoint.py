@@ -6,8 +6,8 @@ import pytest
 
 from platform_assets.resources.spark import SparkEndpoint
 from platform_core.errors import ServiceDownError
+from tests.rigs.lake.told_store import told_store
 from tests.rigs.platform_environment import environment
-from tests.rigs.told_store import told_store
 
 
 def test_a_store_that_is_away_ends_a_run_before_it_asks_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ from platform_core.errors import ServiceDownError, TransientError
 from platform_core.lake.contended_table import CHECKPOINT_EVERY_COMMITS, ContendedTable
 from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import answering
+from tests.rigs.lake.told_store import told_store
 from tests.rigs.settings_of import settings_of
-from tests.rigs.told_store import told_store
 
 SCHEMA = pa.schema([("n", pa.int64())])
 COLOURED = "Generic S3 error\n          \x1b[31m↳\x1b[0m Error performing PUT"

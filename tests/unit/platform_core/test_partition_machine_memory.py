@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import settings
 
 from platform_core.partitions.partition_meta import PartitionMetaStore
-from tests.rigs.memory_partition_meta import InMemoryPartitionMeta
-from tests.rigs.partition_machine import PartitionMachine
+from tests.rigs.lake.memory_partition_meta import InMemoryPartitionMeta
+from tests.rigs.lake.partition_machine import PartitionMachine
 
 
 class MemoryMachine(PartitionMachine):

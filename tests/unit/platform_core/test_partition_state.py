@@ -10,8 +10,8 @@ from platform_core.errors import PermanentError
 from platform_core.partitions.partition_meta import Change, StateConflictError
 from platform_core.partitions.partition_state import TRANSITIONS, Event, State, next_state
 from tests.rigs.fake_clock import FakeClock
-from tests.rigs.memory_partition_meta import InMemoryPartitionMeta
-from tests.rigs.partition_machine import DESIGN
+from tests.rigs.lake.memory_partition_meta import InMemoryPartitionMeta
+from tests.rigs.lake.partition_machine import DESIGN
 
 DESIGNED = DESIGN | {
     (state, "reset"): "PENDING"

@@ -22,7 +22,7 @@ EDGES = {
     "infra.embedded.commands.demo",
     "infra.embedded.commands.up",
     "infra.embedded.commands.warm_up",
-    "infra.embedded.services.sail_server",
+    "infra.embedded.services.spark.sail",
     "pdp.environment",
     "platform_assets.daemon",
     "platform_assets.definitions",

@@ -10,7 +10,7 @@ from platform_core.errors import ConfigurationError, ServiceDownError
 from platform_core.lake import s3_check
 from platform_core.lake.store_access import store_access
 from platform_core.settings import Settings
-from tests.rigs.told_store import told_store
+from tests.rigs.lake.told_store import told_store
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from platform_core.settings import Settings
 from processing.claim import Claimed, Claims
 from processing.context import RunContext
 from tests.rigs.fake_clock import FakeClock
-from tests.rigs.memory_partition_meta import InMemoryPartitionMeta
+from tests.rigs.lake.memory_partition_meta import InMemoryPartitionMeta
 from warehouse.load import WarehouseUnavailableError
 
 DAY = date(2026, 11, 20)

@@ -18,7 +18,7 @@ from platform_core.settings import Settings
 from processing import lease as lease_module
 from processing.context import RunContext
 from processing.lease import DateTimeoutError, Lease, LeaseLostError
-from tests.rigs.memory_partition_meta import InMemoryPartitionMeta
+from tests.rigs.lake.memory_partition_meta import InMemoryPartitionMeta
 
 DAY = date(2026, 11, 20)
 

@@ -18,7 +18,7 @@ from platform_kafka.registry import RegisteredContract, compile_contract
 from producers.clickstream.crowd import ClickstreamSender
 from producers.delivery import Delivery, Receipt, TopicUnusableError
 from simulation.history.bulk import BulkDelivery
-from tests.rigs.topic_content import read_topic
+from tests.rigs.kafka.topic_content import read_topic
 
 USER = {
     "user_id": 17,

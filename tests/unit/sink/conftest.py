@@ -11,10 +11,10 @@ from platform_core.domain.catalog import Catalog
 from platform_core.settings import Settings
 from sink.loop import Sink
 from tests.rigs.fake_clock import FakeClock
-from tests.rigs.memory_kafka import MemoryBroker, MemoryPublisher, MemoryStore
+from tests.rigs.kafka.memory_kafka import MemoryBroker, MemoryPublisher, MemoryStore
 from tests.rigs.settings_of import settings_of
-from tests.rigs.sink_loop import BAD
-from tests.rigs.sink_samples import EVENT, NOW, encoded
+from tests.rigs.sink.loop import BAD
+from tests.rigs.sink.samples import EVENT, NOW, encoded
 
 
 @dataclass

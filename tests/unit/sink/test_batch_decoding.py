@@ -12,8 +12,8 @@ from platform_core.settings import REPOSITORY
 from platform_kafka.formats.refusal_reason import RefusalReason
 from sink.batch_decoding import CHUNK_MESSAGES, BatchDecoder
 from sink.decoding import Decoder, Record
-from tests.rigs.memory_kafka import MemoryMessage
-from tests.rigs.sink_samples import EVENT, NOW, ORDER, encoded
+from tests.rigs.kafka.memory_kafka import MemoryMessage
+from tests.rigs.sink.samples import EVENT, NOW, ORDER, encoded
 
 WIRE = b"\x00\x00\x00\x00\x2a"
 GOOD = encoded(EVENT)
@@ -174,7 +174,7 @@ from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY
 from sink.bronze.arrow import leave_pandas_out, to_table
-from tests.rigs.sink_samples import EVENT, NOW, encoded, rows_of
+from tests.rigs.sink.samples import EVENT, NOW, encoded, rows_of
 from sink.decoding import Decoder
 from datetime import timedelta
 leave_pandas_out()

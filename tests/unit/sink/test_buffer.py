@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from sink.buffer import ROW_OVERHEAD_BYTES, Buffers, SealReason
-from tests.rigs.sink_samples import rows_of
+from tests.rigs.sink.samples import rows_of
 
 
 def add(buffers: Buffers, topic: str, day: int, offset: int, now: float, *, partition: int = 0, size: int = 10):

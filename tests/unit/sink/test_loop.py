@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from platform_core.errors import PermanentError, TransientError
 from platform_kafka.publishing import RecordTooLargeError
 from sink.health import sink_health
-from tests.rigs.sink_loop import BAD, SinkLoopCases
-from tests.rigs.sink_samples import ORDER, encoded
+from tests.rigs.sink.loop import BAD, SinkLoopCases
+from tests.rigs.sink.samples import ORDER, encoded
 
 
 class TestOnMemory(SinkLoopCases):

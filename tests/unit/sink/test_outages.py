@@ -8,7 +8,7 @@ import pytest
 
 from sink.backoff import Backoff
 from sink.bronze.files import PARALLEL_WRITES
-from tests.rigs.sink_samples import EVENT, encoded
+from tests.rigs.sink.samples import EVENT, encoded
 
 
 def put_with_a_lost_answer(rig) -> None:

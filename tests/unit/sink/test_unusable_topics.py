@@ -9,8 +9,8 @@ import pytest
 from platform_core.errors import PermanentError
 from sink.health import sink_health
 from sink.unusable_topics import RETRY_SECONDS
-from tests.rigs.sink_loop import BAD
-from tests.rigs.sink_samples import ORDER, encoded
+from tests.rigs.sink.loop import BAD
+from tests.rigs.sink.samples import ORDER, encoded
 
 DLQ = "dlq-raw-events"
 

@@ -14,8 +14,8 @@ from platform_core.settings import Settings
 from spark_jobs import working_copy
 from spark_jobs.bronze import BronzeSize, bronze_size
 from spark_jobs.working_copy import in_few_files
-from tests.rigs import bronze_days
-from tests.rigs.bronze_days import DAY
+from tests.rigs.lake import bronze_days
+from tests.rigs.lake.bronze_days import DAY
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from sink.bronze.file import TRANSITIONS, FileState, IllegalTransitionError, PendingFile
 from sink.buffer import ROW_OVERHEAD_BYTES, Buffer, SealReason
-from tests.rigs.sink_samples import NOW, rows_of
+from tests.rigs.sink.samples import NOW, rows_of
 
 DAY = date(2026, 3, 1)
 BOTH = {("t", 0): 2, ("t", 1): 6}

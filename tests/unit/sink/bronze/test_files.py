@@ -16,8 +16,8 @@ from sink.decoding import Decoder, Record
 from sink.ledger import Ledger
 from sink.metrics import SinkMetrics
 from tests.rigs.fake_clock import FakeClock
-from tests.rigs.memory_kafka import MemoryPublisher, MemoryStore
-from tests.rigs.sink_samples import EVENT, NOW, encoded, rows_of
+from tests.rigs.kafka.memory_kafka import MemoryPublisher, MemoryStore
+from tests.rigs.sink.samples import EVENT, NOW, encoded, rows_of
 
 P0, P1 = ("raw-events", 0), ("raw-events", 1)
 

@@ -9,8 +9,8 @@ import pytest
 from platform_core.errors import TransientError
 from sink.bronze.journal import Journal
 from tests.rigs.fake_clock import FakeClock
-from tests.rigs.memory_kafka import MemoryStore
-from tests.rigs.sink_samples import NOW
+from tests.rigs.kafka.memory_kafka import MemoryStore
+from tests.rigs.sink.samples import NOW
 
 FOLDER = "pipeline-metadata/sink_journal"
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import time
 
-from tests.rigs.sink_samples import EVENT, encoded
+from tests.rigs.sink.samples import EVENT, encoded
 
 
 def put_without_commit(rig, count=5):

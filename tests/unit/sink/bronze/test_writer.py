@@ -17,8 +17,8 @@ from platform_kafka.records import kafka_timestamp
 from sink.bronze.store import LakeStore
 from sink.loop import Sink
 from tests.rigs.fake_clock import FakeClock
-from tests.rigs.memory_kafka import MemoryBroker, MemoryMessage, MemoryPublisher
-from tests.rigs.sink_samples import EVENT, NOW, encoded
+from tests.rigs.kafka.memory_kafka import MemoryBroker, MemoryMessage, MemoryPublisher
+from tests.rigs.sink.samples import EVENT, NOW, encoded
 
 
 @pytest.fixture

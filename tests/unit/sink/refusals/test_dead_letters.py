@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.rigs.sink_loop import BAD
-from tests.rigs.sink_samples import EVENT, encoded
+from tests.rigs.sink.loop import BAD
+from tests.rigs.sink.samples import EVENT, encoded
 
 
 def refused(rig, value=BAD, **record):

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sink.loop import Sink
-from tests.rigs.memory_kafka import MemoryStore
+from tests.rigs.kafka.memory_kafka import MemoryStore
 
 BAD = b"{broken"
 

@@ -19,10 +19,10 @@ from typing import Any
 from infra.embedded.errors import ServiceStartError, StackError
 from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.process import ManagedProcess
-from infra.embedded.services.spark_connect import SparkConnect
-from infra.embedded.services.spark_daemon import SparkDaemon
-from infra.embedded.services.spark_jvm import Properties
-from infra.embedded.services.spark_properties import executor_properties
+from infra.embedded.services.spark.connect import SparkConnect
+from infra.embedded.services.spark.daemon import SparkDaemon
+from infra.embedded.services.spark.jvm import Properties
+from infra.embedded.services.spark.properties import executor_properties
 from infra.embedded.toolchain.toolchain import Toolchain
 
 logger = logging.getLogger(__name__)

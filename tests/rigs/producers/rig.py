@@ -30,8 +30,8 @@ from producers.delivery import Delivery
 from producers.postgres.database import connect
 from producers.postgres.fence import FencedReader, Position
 from producers.postgres.query import changes_query
+from tests.rigs.kafka.topic_content import read_topic
 from tests.rigs.settings_of import settings_of
-from tests.rigs.topic_content import read_topic
 
 SIMULATION = ("shop-init", "simulate-shop", "replay", "late")
 

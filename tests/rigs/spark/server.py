@@ -1,6 +1,6 @@
 """Spark behind Spark Connect with a status that a test can ask for.
 
-What a job does belongs to its test; what every server has belongs to `infra.embedded.services.spark_connect`.
+What a job does belongs to its test; what every server has belongs to `infra.embedded.services.spark.connect`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import urllib.request
 from typing import Any
 
 from infra.embedded.processes.ports import LOOPBACK, free_ports
-from infra.embedded.services.spark_connect import SparkConnect
+from infra.embedded.services.spark.connect import SparkConnect
 
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

@@ -25,9 +25,9 @@ from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY
 from platform_kafka.provision import ensure_topics
 from platform_kafka.topics import PROCESSED_EVENTS, SINK_GROUP, kafka_client_config, topic_specs
+from tests.rigs.kafka.topic_content import read_topic
 from tests.rigs.logged_process import LoggedProcess
 from tests.rigs.settings_of import settings_of
-from tests.rigs.topic_content import read_topic
 
 PARTITIONS = 3
 

@@ -1,6 +1,6 @@
 """A Spark cluster of two workers that a test asks what it runs, and takes parts of away in the middle of it.
 
-What must come of a fault belongs to the test; what a cluster has belongs to `infra.embedded.services.spark_cluster`.
+What must come of a fault belongs to the test; what a cluster has belongs to `infra.embedded.services.spark.cluster`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from infra.embedded.processes.ports import LOOPBACK, free_ports
-from infra.embedded.services.spark_cluster import SparkCluster
-from infra.embedded.services.spark_properties import event_log_properties
+from infra.embedded.services.spark.cluster import SparkCluster
+from infra.embedded.services.spark.properties import event_log_properties
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.lake.store_access import StoreAccess
 

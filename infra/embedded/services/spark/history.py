@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.service import http_status
-from infra.embedded.services.spark_daemon import SparkDaemon
+from infra.embedded.services.spark.daemon import SparkDaemon
 from infra.embedded.toolchain.toolchain import Toolchain
 
 _HISTORY_SERVER = "org.apache.spark.deploy.history.HistoryServer"

@@ -1,7 +1,7 @@
 """A Spark Connect endpoint that outlives its jobs: Spark in a child JVM, or Sail in a child process.
 
 Sessions, jobs and everything that imports pyspark at start belong to `spark_jobs`; the endpoint is also a
-command, `python -m infra.embedded.services.spark_connect --engine spark --port 15002`. The protocol is described in
+command, `python -m infra.embedded.services.spark.connect --engine spark --port 15002`. The protocol is described in
 https://spark.apache.org/docs/latest/spark-connect-overview.html.
 """
 
@@ -21,8 +21,8 @@ from infra.embedded.errors import ServiceStartError
 from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.process import ManagedProcess
 from infra.embedded.processes.service import EmbeddedService
-from infra.embedded.services.spark_jvm import CONNECT_SERVER, Properties, SparkJvm, secrets_of
-from infra.embedded.services.spark_properties import TOKEN, connect_properties
+from infra.embedded.services.spark.jvm import CONNECT_SERVER, Properties, SparkJvm, secrets_of
+from infra.embedded.services.spark.properties import TOKEN, connect_properties
 from infra.embedded.toolchain.toolchain import REPOSITORY, Toolchain
 from platform_core.settings import SPARK_CONNECT_PORT
 
@@ -119,7 +119,7 @@ class SparkConnect(EmbeddedService):
 
     def _sail(self) -> ManagedProcess:
         return self._run(
-            [sys.executable, "-m", "infra.embedded.services.sail_server", f"--port={self.port}"],
+            [sys.executable, "-m", "infra.embedded.services.spark.sail", f"--port={self.port}"],
             # Sail takes its session time zone from TZ; Spark has a property for it.
             env={"PYTHONPATH": str(REPOSITORY), "TZ": "UTC", **self._environment},
             secrets=secrets_of(self._environment),

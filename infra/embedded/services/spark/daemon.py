@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from infra.embedded.processes.process import ManagedProcess
 from infra.embedded.processes.service import EmbeddedService
-from infra.embedded.services.spark_jvm import SMALL_JVM, Properties, SparkJvm, write_properties
+from infra.embedded.services.spark.jvm import SMALL_JVM, Properties, SparkJvm, write_properties
 
 
 class SparkDaemon(EmbeddedService):

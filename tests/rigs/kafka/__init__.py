@@ -1,0 +1,1 @@
+"""Kafka as tests need it: in memory, and what a topic holds."""

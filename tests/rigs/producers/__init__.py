@@ -1,0 +1,1 @@
+"""Producers and their sources as tests run them."""

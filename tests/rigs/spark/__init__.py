@@ -1,0 +1,1 @@
+"""Spark as tests run it: one server, and a cluster."""
