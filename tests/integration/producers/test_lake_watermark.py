@@ -48,7 +48,12 @@ def env_of(settings: Settings) -> dict[str, str]:
 
 
 def test_a_second_producer_is_refused_and_a_killed_ones_successor_waits_for_its_lease(settings: Settings) -> None:
-    program = [sys.executable, str(REPOSITORY / "tests" / "rigs" / "lake_producer.py"), "orders", str(LEASE)]
+    program = [
+        sys.executable,
+        str(REPOSITORY / "tests" / "rigs" / "producers" / "lake_producer.py"),
+        "orders",
+        str(LEASE),
+    ]
     first = subprocess.Popen(program, env=env_of(settings), stdout=subprocess.PIPE, text=True)
     try:
         assert first.stdout is not None

@@ -1,7 +1,7 @@
 """Spark on a cluster of this machine: a master, workers, and a Connect server as the driver of their executors.
 
 The programs are Spark's own, https://spark.apache.org/docs/latest/spark-standalone.html, from the package `pyspark`.
-What a job does belongs to `spark_jobs`, what a driver needs to `spark_connect` and `spark_properties`.
+What a job does belongs to `spark_jobs`, what a driver needs to `connect` and `properties`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Spark's history server: the UI of applications that ended, or whose driver was killed, from their event logs.
 
-Who writes event logs, and where, belongs to `spark_properties`; the server is described in
+Who writes event logs, and where, belongs to `properties`; the server is described in
 https://spark.apache.org/docs/latest/monitoring.html.
 """
 

@@ -1,7 +1,7 @@
 """How a JVM of Spark is started from the package `pyspark`: options, class path, log format, properties.
 
 Every program of Spark (Connect server, master, worker, history server) is started through here, on a laptop and in a
-container. Which programs run, and with which properties, belongs to their services and to `spark_properties`.
+container. Which programs run, and with which properties, belongs to their services and to `properties`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The properties of Spark that the platform's jobs need, whatever starts it: Delta, UTC, the size of a task.
 
-Where an object store is and with which login belongs to `Lake`; how a JVM gets properties belongs to `spark_jvm`.
+Where an object store is and with which login belongs to `Lake`; how a JVM gets properties belongs to `jvm`.
 https://spark.apache.org/docs/latest/configuration.html has their meaning.
 """
 

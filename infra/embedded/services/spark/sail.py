@@ -1,6 +1,6 @@
 """The process behind the engine `sail`: LakeSail's Spark Connect server on a loopback port.
 
-Starting and probing it belongs to `spark_connect`. Sail runs Spark's plans on DataFusion. It takes the lake's store
+Starting and probing it belongs to `connect`. Sail runs Spark's plans on DataFusion. It takes the lake's store
 from the environment, by the names of AWS; they are set here from the platform's own variables.
 """
 
