@@ -86,15 +86,14 @@ def _outcomes(report: AuditReport) -> list[StageOutcome]:
 
 
 def save(lake: Lake, report: AuditReport, at: datetime, *, began_at: datetime, before: LastAudit | None = None) -> None:
-    """Keep the outcome of an audit, see `outcome`; one that saw nothing is none.
+    """Keep the outcome of an audit, see `outcome`; a first one that saw nothing is none.
 
     Raises:
         TransientError: the store did not take it.
     """
     last = outcome(report, at, began_at, before)
-    if any(
-        not each.not_checked for each in report.results
-    ):  # otherwise this is hardly the lake: nothing is written into it
+    # One that saw nothing, and none was before: this is hardly the lake, and nothing is written into it.
+    if before is not None or any(not each.not_checked for each in report.results):
         LakeStore(lake).put(lake.last_audit, pa.py_buffer(last.model_dump_json().encode()))
 
 

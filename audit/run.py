@@ -72,13 +72,18 @@ def audit(
             for result in checks.of(stage, domain)
         ]
     if domains is None:
-        results += [
-            StageResult(stage, name, not_checked=error)
-            for name, error in catalog.broken.items()
-            for stage in Stage
-            if stage in chosen_stages
-        ]
+        results += of_broken(catalog, chosen_stages)
     return AuditReport(tuple(results))
+
+
+def of_broken(catalog: Catalog, stages: Collection[Stage]) -> list[StageResult]:
+    """Return that nobody looked at the domains that cannot run, with why."""
+    return [
+        StageResult(stage, name, not_checked=error)
+        for name, error in catalog.broken.items()
+        for stage in Stage
+        if stage in stages
+    ]
 
 
 class _Checks:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAINTENANCE_AT_MOST = timedelta(hours=4)
 """Maintenance has no lease: when its host dies with it, the domain's pool is free again after this."""
 
-AUDIT_AT_MOST = timedelta(hours=12)
+AUDIT_AT_MOST = timedelta(hours=36)
 """An audit has none either; a whole one of a long history takes hours."""
 
 REASON_TAG = "pdp/reason"

@@ -1,7 +1,7 @@
 """One program of Spark in its container: `python -m infra.docker.spark master|worker|connect|history`.
 
-Addresses, ports and folders of docker-compose.yml belong here; the properties that the jobs need to `infra.embedded.services.spark.properties`,
-the store's to the lake, a JVM's options to `spark.jvm` there. The process becomes the JVM, so that a stop reaches it.
+Addresses, ports and folders of docker-compose.yml belong here; the properties that the jobs need and a JVM's options to
+`infra.embedded.services.spark`, the store's to the lake. The process becomes the JVM, so that a stop reaches it.
 """
 
 from __future__ import annotations

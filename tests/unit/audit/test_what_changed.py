@@ -42,7 +42,7 @@ class Audits:
 
     def __init__(self, catalog: Catalog, lake: Lake) -> None:
         self.catalog, self.lake, self.clock, self.rows = catalog, lake, FakeClock(NOW), Rows()
-        self.asked: dict[str, tuple[date | None, set[str]]] = {}
+        self.asked: dict[str, list[tuple[DateRange | None, set[str]]]] = {}
         self.answers: dict[tuple[str, Stage], StageResult] = {}
 
     def compare(
@@ -58,12 +58,12 @@ class Audits:
     ) -> AuditReport:
         chosen = set(stages or Stage)
         for name in domains or ["all"]:
-            self.asked[name] = (dates.first if dates else None, {stage.value for stage in chosen})
+            self.asked.setdefault(name, []).append((dates, {stage.value for stage in chosen}))
         names = domains or list(catalog.names)
         answers = [self.answers.get((n, s)) or StageResult(s, n) for n in names for s in Stage if s in chosen]
         return AuditReport(tuple(answers))
 
-    def run(self) -> dict[str, tuple[date | None, set[str]]]:
+    def run(self) -> dict[str, list[tuple[DateRange | None, set[str]]]]:
         self.asked = {}
         partitions: Any = self.rows
         what_changed.audit_what_changed(Settings(), self.catalog, self.lake, partitions, clock=self.clock)
@@ -77,6 +77,9 @@ class Audits:
 
 
 EVERY = {stage.value for stage in Stage}
+WHOLE = [(None, EVERY)]
+OF_DATES = EVERY - {"bronze"}
+SNAPSHOT = (None, {"source"})
 
 
 @pytest.fixture
@@ -88,15 +91,10 @@ def audits(catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_first_audit_is_whole_and_the_next_looks_at_what_a_run_has_touched_since(audits: Audits) -> None:
     audits.rows.touch("orders", OLD_DAY, NOW - timedelta(days=40))
-    assert audits.run() == {"all": (None, EVERY)}
+    assert audits.run() == {"all": WHOLE}
     audits.clock.advance(days=1)
     audits.rows.touch("orders", DAY, NOW + timedelta(hours=2))
-    assert audits.run() == {
-        "events": (None, {"bronze"}),
-        "orders": (DAY, EVERY),
-        "restaurants": (None, {"bronze"}),
-        "users": (None, {"source", "bronze"}),
-    }
+    assert audits.run() == {"orders": [(DateRange(DAY, DAY), OF_DATES)], "users": [SNAPSHOT]}
     assert (audits.kept.at, audits.kept.whole_at) == (NOW + timedelta(days=1), NOW)
     # What was not looked at again is as it was.
     assert len(audits.kept.stages) == len(audits.catalog) * len(Stage)
@@ -105,8 +103,11 @@ def test_the_first_audit_is_whole_and_the_next_looks_at_what_a_run_has_touched_s
 def test_a_correction_of_an_old_date_is_audited_and_so_is_what_changed_while_an_audit_ran(audits: Audits) -> None:
     audits.run()
     audits.rows.touch("orders", OLD_DAY, NOW - timedelta(minutes=1))  # of a host whose clock is behind
+    for day in (DAY, DAY - timedelta(days=1)):
+        audits.rows.touch("orders", day, NOW)
     audits.clock.advance(days=1)
-    assert audits.run()["orders"] == (OLD_DAY, EVERY)
+    ranges = (DateRange(OLD_DAY, OLD_DAY), DateRange(DAY - timedelta(days=1), DAY))
+    assert audits.run()["orders"] == [(dates, OF_DATES) for dates in ranges], "and no date between"
 
 
 def test_a_domain_that_was_not_clean_is_audited_wholly_until_it_is(audits: Audits) -> None:
@@ -115,10 +116,10 @@ def test_a_domain_that_was_not_clean_is_audited_wholly_until_it_is(audits: Audit
     audits.answers["users", Stage.BRONZE] = StageResult(Stage.BRONZE, "users", not_checked="Kafka did not answer.")
     audits.run()
     audits.answers = {}
-    for expected in ((None, EVERY), (None, {"bronze"})):
-        audits.clock.advance(days=1)
-        asked = audits.run()
-        assert asked["orders"] == expected
+    audits.clock.advance(days=1)
+    assert audits.run() == {"orders": WHOLE, "users": WHOLE}
+    audits.clock.advance(days=1)
+    assert audits.run() == {"users": [SNAPSHOT]}
     assert all(each.checked and not each.problems for each in audits.kept.stages)
 
 
@@ -126,8 +127,44 @@ def test_everything_is_audited_once_a_week_and_after_an_update_from_a_version_th
     audits.run()
     audits.clock.advance(days=6)
     assert "all" not in audits.run()
-    audits.clock.advance(days=1)
-    assert audits.run() == {"all": (None, EVERY)}
+    audits.clock.advance(hours=23, minutes=58)
+    assert audits.run() == {"all": WHOLE}
+    audits.clock.advance(days=-30)  # the clock was wrong before
+    assert audits.run() == {"all": WHOLE}
     old = audits.kept.model_dump_json(exclude={"began_at", "whole_at"})
     (Path(audits.lake.root) / Lake.last_audit).write_text(old)
-    assert audits.run() == {"all": (None, EVERY)}
+    assert audits.run() == {"all": WHOLE}
+
+
+def test_an_idle_day_is_an_audit_and_a_domain_that_broke_is_audited_wholly_when_it_is_mended(audits: Audits) -> None:
+    whole = audits.catalog
+    audits.catalog = Catalog([whole["events"], whole["orders"]], {})
+    audits.run()
+    audits.clock.advance(days=1)
+    audits.catalog = Catalog([whole["events"]], {"orders": "`key` is missing."})
+    assert audits.run() == {}
+    assert audits.kept.at == NOW + timedelta(days=1)
+    assert {each.domain for each in audits.kept.stages if not each.checked} == {"orders"}
+    audits.clock.advance(days=1)
+    audits.catalog = Catalog([whole["orders"]], {})
+    assert audits.run() == {"orders": WHOLE}
+    assert {each.domain for each in audits.kept.stages} == {"orders"}, "a domain that is gone has no outcome"
+
+
+def test_what_a_person_audited_meanwhile_is_kept(audits: Audits) -> None:
+    audits.run()
+    audits.clock.advance(days=1)
+    audits.rows.touch("orders", DAY, audits.clock.now())
+    compare = audits.compare
+    seen = AuditReport(
+        (StageResult(Stage.BRONZE, "events", problems=(Problem(Stage.BRONZE, "events", DAY, Kind.LOST, 1),)),)
+    )
+
+    def meanwhile(*args: Any, **options: Any) -> AuditReport:
+        last_audit.save(audits.lake, seen, audits.clock.now(), began_at=audits.clock.now())
+        return compare(*args, **options)
+
+    audits.compare = meanwhile  # type: ignore[method-assign]
+    what_changed.audit = meanwhile  # type: ignore[assignment]
+    audits.run()
+    assert [each.problems for each in audits.kept.stages if each.domain == "events"] == [1]
