@@ -151,20 +151,17 @@ def test_an_idle_day_is_an_audit_and_a_domain_that_broke_is_audited_wholly_when_
     assert {each.domain for each in audits.kept.stages} == {"orders"}, "a domain that is gone has no outcome"
 
 
-def test_what_a_person_audited_meanwhile_is_kept(audits: Audits) -> None:
+def test_what_a_person_audited_meanwhile_is_kept(audits: Audits, monkeypatch: pytest.MonkeyPatch) -> None:
     audits.run()
     audits.clock.advance(days=1)
     audits.rows.touch("orders", DAY, audits.clock.now())
-    compare = audits.compare
-    seen = AuditReport(
-        (StageResult(Stage.BRONZE, "events", problems=(Problem(Stage.BRONZE, "events", DAY, Kind.LOST, 1),)),)
-    )
+    lost = Problem(Stage.BRONZE, "events", DAY, Kind.LOST, 1)
+    seen = AuditReport((StageResult(Stage.BRONZE, "events", problems=(lost,)),))
 
     def meanwhile(*args: Any, **options: Any) -> AuditReport:
         last_audit.save(audits.lake, seen, audits.clock.now(), began_at=audits.clock.now())
-        return compare(*args, **options)
+        return audits.compare(*args, **options)
 
-    audits.compare = meanwhile  # type: ignore[method-assign]
-    what_changed.audit = meanwhile  # type: ignore[assignment]
+    monkeypatch.setattr(what_changed, "audit", meanwhile)
     audits.run()
     assert [each.problems for each in audits.kept.stages if each.domain == "events"] == [1]
