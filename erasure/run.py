@@ -20,6 +20,8 @@ from erasure.topics import Topics
 from platform_core.clock import Clock
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
+from platform_core.lake.lake_errors import answering
+from platform_core.lake.working_copies import working_copies
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.partition_meta import Change, Partition, PartitionMetaStore
 from platform_core.partitions.partition_state import Event, State
@@ -104,6 +106,7 @@ class Erasure:
         self._refuse_live(before)
         outcome = Outcome(before, before)
         for holder in self._held:
+            self._forget_copies(holder)
             self._forget_in_source(before, holder)
             self._forget_in_kafka(before, holder)
             for day, files in sorted(before.dates(holder.domain.name).items()):
@@ -125,6 +128,15 @@ class Erasure:
                 " their next change; delete them there first, wait until `pdp lag` shows none, and run the command"
                 " again. Nothing was changed.",
             )
+
+    def _forget_copies(self, holder: Holder) -> None:
+        """Remove copies of Bronze files that killed jobs have left; a date in flight removes its own."""
+        for day, path in working_copies(self._lake, holder.domain.name):
+            row = self._partitions.get(holder.domain.name, day)
+            if row is None or row.status is not State.IN_FLIGHT:
+                self._progress(f"{holder.domain.name} {day}: removing a copy that a killed job has left")
+                with answering(path, "removed"):
+                    self._lake.filesystem.delete_file(path)
 
     def _forget_in_source(self, before: Survey, holder: Holder) -> None:
         found = before.sources.get(holder.domain.name)

@@ -30,7 +30,7 @@ from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.corrections import Correction, CorrectionLedger, RowChange, correction_id, difference
 from platform_core.lake.delta_date import read_date
 from platform_core.lake.key_versions import KeyVersions, Moves
-from platform_core.lake.lake_errors import answering
+from platform_core.lake.lake_errors import answering, in_one_line, outage
 from platform_core.partitions.partition_state import State
 from processing.claim import Claimed, Claims, Skipped, gold_versions
 from processing.context import RunContext
@@ -300,6 +300,8 @@ class Processor:
         try:
             before = self._gold(gold.table, day, version)
         except (OSError, DeltaError) as error:
+            if kind := outage(error):
+                raise kind(f"The lake did not give version {version} of {gold.table}: {in_one_line(error)}") from error
             # A date may wait for its correction for longer than Delta keeps versions; it is loaded by now.
             log.warning("correction_unknown table=%s version=%s error=%s", gold.table, version, error)
             return [RowChange("unknown", "{}", None, None)]

@@ -23,6 +23,7 @@ from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Contract
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
+from platform_core.lake.lake_errors import outage
 from platform_kafka.formats.bronze_footer import BronzeFooter
 
 FOOTERS_AT_ONCE = 8
@@ -78,7 +79,8 @@ def bronze_size(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> 
 
     Raises:
         PermanentError: a file does not exist, is no Parquet file, or is not what the sink has written.
-        TransientError: the store did not answer.
+        ServiceDownError: the store does not answer at all.
+        TransientError: the store failed.
     """
 
     def size(name: str) -> BronzeSize:
@@ -89,7 +91,8 @@ def bronze_size(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> 
             raise PermanentError(f"{about} does not exist. Bronze is immutable: restore it.") from error
         except (OSError, pa.ArrowException) as error:
             if isinstance(error, OSError) and "thrift" not in str(error):
-                raise TransientError(f"{about} could not be read: {error}. It is tried again.") from error
+                kind = outage(error) or TransientError
+                raise kind(f"{about} could not be read: {error}. It is tried again.") from error
             raise PermanentError(
                 f"{about} is damaged: {error}. Nothing was written. Restore it from the store's versions, or read its"
                 " offsets again with `pdp offsets reset` and remove it."

@@ -36,7 +36,7 @@ from platform_core.errors import PermanentError
 from platform_core.lake.key_versions import KeyVersions, Moves, version_columns
 from platform_core.lake.lake import Lake
 from spark_jobs import cli, steps, tables
-from spark_jobs.bronze import bronze_size, read_bronze, unreadable_file
+from spark_jobs.bronze import BronzeSize, bronze_size, read_bronze, unreadable_file
 from spark_jobs.failures import engine_is_gone, translate_engine_errors
 from spark_jobs.odd_keys import DividedRows, divided
 from spark_jobs.rule_arithmetic import without_overflow
@@ -119,7 +119,7 @@ def run(
         suit(spark, size.rows, size.uncompressed_bytes)
         with in_few_files(lake, domain, day, files, size) as few:
             bronze = read_bronze(spark, lake, domain, day, few)
-            counts = _replaced(bronze, lake, domain, day, size.rows, on_moves)
+            counts = _replaced(bronze, lake, domain, day, size, on_moves)
     result = replace(counts, seconds=round(time.monotonic() - started, 3))
     log.info(
         "silver_%s domain=%s date=%s bronze_rows=%d silver_rows=%d withheld=%d moved=%d quarantined=%d seconds=%.1f",
@@ -137,14 +137,14 @@ def run(
 
 
 def _replaced(
-    bronze: DataFrame, lake: Lake, domain: Domain, day: date, expected: int, on_moves: Callable[[Moves], object]
+    bronze: DataFrame, lake: Lake, domain: Domain, day: date, size: BronzeSize, on_moves: Callable[[Moves], object]
 ) -> SilverResult:
     transformed = _transformed(bronze, domain, day)
     rules = without_overflow(transformed, domain.quality.rules)
     judged = _judged(transformed, rules, domain, day)
     # Evaluating the rules again, and only where the tally says, is cheaper than a cache of them. Sail has none.
     try:
-        counts, few_bad, rows = _counted(judged, domain, day, bronze, expected)
+        counts, few_bad, rows = _counted(judged, domain, day, bronze, size)
     except PySparkException as error:
         if engine_is_gone(error):
             raise
@@ -152,7 +152,7 @@ def _replaced(
         if not unevaluable:
             raise
         judged = _judged(transformed, rules, domain, day, unevaluable)
-        counts, few_bad, rows = _counted(judged, domain, day, bronze, expected)
+        counts, few_bad, rows = _counted(judged, domain, day, bronze, size)
     _write_quarantine(judged, few_bad, lake, domain, day, sum(counts.quarantined.values()))
     # Audit before publishing: a refused date leaves Silver as it was, and its bad rows in the quarantine.
     if not counts.published:
@@ -213,19 +213,19 @@ def _refuse_lost_columns(given: Sequence[str], returned: Sequence[str], domain: 
 
 
 def _counted(
-    judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, expected: int
+    judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, size: BronzeSize
 ) -> tuple[SilverResult, pa.Table | None, DividedRows]:
     """Return the counts, the bad rows where there are some and they are few, and all rows divided."""
     tally = steps.tally(judged, domain.silver.primary_key).toArrow()
     lines = _by_rule(tally)
     total = sum(line["rows"] for line in lines)
-    if total != expected:
+    if total != size.rows:
         read = bronze.count()
         cause = (
             f"`{domain.folder / 'transform.py'}`: {read} Bronze rows became {total}. `Transform` must neither drop nor"
             " multiply rows"
-            if read == expected
-            else f"the engine read {read} rows of Bronze files whose footers count {expected}. Look for a damaged file"
+            if read == size.rows
+            else f"the engine read {read} rows of Bronze files whose footers count {size.rows}. Look for a damaged file"
             f" with `pdp audit --domain {domain.name} --date {day} --stage bronze`"
         )
         raise PermanentError(f"Domain `{domain.name}`, date {day.isoformat()}: {cause}; nothing was written.")
@@ -237,7 +237,7 @@ def _counted(
         for name in filter(None, line["warnings"].split(",")):
             warned[name] += line["warned"]
     records = sum(line["records"] for line in lines)
-    rows = divided(judged, domain.silver, tally)
+    rows = divided(judged, domain.silver, tally, size.uncompressed_bytes / max(1, size.rows))
     few_bad = _bad_rows(rows.suspects, domain).toArrow() if 0 < sum(bad.values()) < FEW_BAD_ROWS else None
     withheld = _count_withheld(rows.suspects, few_bad, domain.silver) if bad else 0
     silver_rows = sum(line["keys"] for line in lines if not line["rule"]) - withheld

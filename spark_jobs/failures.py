@@ -33,7 +33,7 @@ _PERHAPS_FILE = re.compile(r"FAILED_READ_FILE\.NO_HINT")  # Spark says so of a d
 # An engine that was started again knows neither the session nor the query that the client asks about.
 _PASSES = re.compile(
     r"DELTA_CONCURRENT|ConcurrentModification|transaction conflict|INVALID_HANDLE|(?:operation|session) not found"
-    r"|[Oo]bject.?[Ss]tore"
+    r"|[Oo]bject.?[Ss]tore|Generic (?:S3|GCS|LocalFileSystem) error"  # delta-rs of a page that the store did not give
 )
 _QUOTED, _HIDDEN = re.compile(r"'[^'\n]*'"), "'…'"
 _UNREACHABLE = re.compile(

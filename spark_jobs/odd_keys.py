@@ -17,7 +17,11 @@ from platform_core.domain.catalog import Silver
 from spark_jobs import steps
 
 FEW_ROWS = 20_000
-"""Up to so many rows come here and go back with each query; they are about 10 MB."""
+FEW_BYTES = 32 << 20
+"""Up to so much comes here and goes back with each query; both clients end at messages of 128 MiB."""
+
+_COPIES = 2
+"""A row has its columns and is in `_record` again."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +45,28 @@ class DividedRows:
         return latest if self.plain is None else self.plain.unionByName(latest.coalesce(1))
 
 
-def divided(judged: DataFrame, silver: Silver, tally: pa.Table) -> DividedRows:
+def divided(judged: DataFrame, silver: Silver, tally: pa.Table, row_bytes: float) -> DividedRows:
     """Return judged rows divided by what `steps.tally` has counted of them.
+
+    Args:
+        row_bytes: An average row of Bronze as the footers have it; texts that are the same are in there once.
 
     Raises:
         PySparkException: the odd rows cannot be had.
     """
     odd = tally.filter(pc.is_valid(tally["slice"]))
     slices, rows = set(odd["slice"].to_pylist()), sum(odd["rows"].to_pylist())
-    if rows + _rows_beside(tally, len(slices)) > FEW_ROWS:
+    rows += _rows_beside(tally, len(slices))
+    many = rows > FEW_ROWS or rows * row_bytes * _COPIES > FEW_BYTES
+    is_odd = _is_in(slices, silver)
+    fetched = judged.where(is_odd).toArrow() if slices and not many else None
+    if many or (fetched is not None and fetched.nbytes > FEW_BYTES):
         bad = set(odd.filter(pc.not_equal(odd["rule"], ""))["slice"].to_pylist())
         few_bad = 0 < len(bad) <= FEW_ROWS
         return DividedRows(None, judged, judged.where(_is_in(bad, silver)) if few_bad else judged)
-    if not slices:
+    if fetched is None:
         return DividedRows(judged, judged.limit(0), judged.limit(0))
-    is_odd = _is_in(slices, silver)
-    local = judged.sparkSession.createDataFrame(judged.where(is_odd).toArrow(), judged.schema)
+    local = judged.sparkSession.createDataFrame(fetched, judged.schema)
     return DividedRows(judged.where(~is_odd), local, local)
 
 

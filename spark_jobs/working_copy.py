@@ -9,20 +9,20 @@ judged before, from its footer, in `spark_jobs.bronze`; what is copied is what t
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
+from platform_core.lake.lake_errors import in_one_line
+from platform_core.lake.working_copies import new_name, working_copies
 from spark_jobs.bronze import FOOTERS_AT_ONCE, BronzeSize
 
 log = logging.getLogger(__name__)
@@ -52,17 +52,15 @@ def in_few_files(
         size: What the files hold together.
     """
     names = sorted(set(files))
-    mine = f"{domain.name}-{day.isoformat()}-"
-    _remove_left_behind(lake, mine)  # whatever is read now: it may have rows of a person who is being erased
+    _remove_left_behind(lake, domain, day)  # whatever is read now: it may have rows of a person who is being erased
     if len(names) < 2 or size.rows > SMALL_FILE_ROWS * len(names) or size.uncompressed_bytes > MOST_BYTES:
         yield names
         return
-    copy = f"{lake.working_copies}/{mine}{uuid.uuid4().hex}.parquet"
+    copy = new_name(lake, domain.name, day)
     try:
         yield [copy] if _copied(lake, domain, names, size, copy) else names
     finally:
-        with suppress(OSError):
-            lake.filesystem.delete_file(lake.path(copy))
+        _remove(lake, lake.path(copy))
 
 
 def _copied(lake: Lake, domain: Domain, names: Sequence[str], size: BronzeSize, copy: str) -> bool:
@@ -100,10 +98,17 @@ def _typed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _remove_left_behind(lake: Lake, mine: str) -> None:
+def _remove_left_behind(lake: Lake, domain: Domain, day: date) -> None:
     """Remove what a killed job of the same date has left; its session was ended before this one began."""
-    with suppress(OSError):
-        selector = pafs.FileSelector(lake.path(lake.working_copies), allow_not_found=True)
-        for info in lake.filesystem.get_file_info(selector):
-            if info.base_name.startswith(mine):
-                lake.filesystem.delete_file(info.path)
+    for copy in working_copies(lake, domain.name):
+        if copy.day == day:
+            _remove(lake, copy.path)
+
+
+def _remove(lake: Lake, path: str) -> None:
+    try:
+        lake.filesystem.delete_file(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # the next job of the date tries again
+        log.warning("working_copy_stays path=%s error=%s", path, in_one_line(error))

@@ -13,7 +13,11 @@ from contextlib import contextmanager
 
 from platform_core.errors import ServiceDownError, TransientError
 
-_IS_AWAY = re.compile(r"[Cc]onnection refused|timed out|[Tt]imeout|dns error|lookup address|CURLE_COULDNT")
+_IS_AWAY = re.compile(
+    r"[Cc]onnection refused|timed out|[Tt]imeout|dns error|lookup address"
+    r"|CURLE_COULDNT|NETWORK_CONNECTION|[Cc]ould(?:n't| not) connect"  # pyarrow's, of gs:// and of s3://
+)
+_FAILED = re.compile(r"Generic (?:S3|GCS|LocalFileSystem) error|AWS Error|google::cloud::Status")
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
@@ -22,6 +26,15 @@ def is_of_the_lake(error: BaseException) -> bool:
     # Not imported for its class: it costs 0.2 CPU seconds, and the sink never opens a table.
     delta = sys.modules.get("deltalake.exceptions")
     return isinstance(error, OSError) or (delta is not None and isinstance(error, delta.DeltaError))
+
+
+def outage(error: BaseException) -> type[ServiceDownError] | type[TransientError] | None:
+    """Return what a client's error says of the store: it does not answer, it failed, or (None) nothing.
+
+    What is not there, a version of a table say, is no outage.
+    """
+    text = str(error)
+    return ServiceDownError if _IS_AWAY.search(text) else TransientError if _FAILED.search(text) else None
 
 
 def in_one_line(error: BaseException) -> str:
@@ -47,7 +60,7 @@ def answering(uri: str, done: str) -> Iterator[None]:
     except Exception as error:
         if not is_of_the_lake(error) or type(error).__name__ == "TableNotFoundError":
             raise
-        kind = ServiceDownError if _IS_AWAY.search(str(error)) else TransientError
+        kind = outage(error) or TransientError
         raise kind(
             f"The lake did not answer: `{uri}` could not be {done}: {in_one_line(error)}. Check that the store runs,"
             " `LAKE_URI` and its variables (`S3_*`, `GCS_*`), then try again; runs and sensors do so by themselves."

@@ -166,6 +166,7 @@ def sink_pipeline_rig(
         **sail.env(),
         **warehouse.env(),
         "PARTITION_SETTLE_SECONDS": "0",
+        "PARTITION_READY_HOUR_UTC": "0",  # before 06:00 UTC yesterday is not due
         "SNOWFLAKE_DATABASE": f"T{uuid.uuid4().hex[:10]}",
     }
     sink_rig.create_topics()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from datetime import date
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -152,11 +153,15 @@ def test_the_command_counts_and_asks_and_says_what_waits(rig: PipelineRig, sink_
     refused = run(app, ["erase", "user", str(USER)], input="n\n")
     assert refused.exit_code == 1
     assert len(sink_rig.rows()) == 10
+    copies = Path(rig.lake.path(rig.lake.working_copies))
+    copies.mkdir(parents=True, exist_ok=True)
+    (left := copies / "events-2026-01-05-0a1b.parquet").write_bytes(b"cut off")
     first = run(app, ["erase", "user", str(USER), "--yes", "--json"])
     assert first.exit_code == 1, first.output
     document = json.loads(first.stdout)
     assert (document["complete"], document["rewritten_files"], len(document["waiting"])) == (False, 1, 1)
     assert date.fromisoformat(document["waiting"][0]["date"])
+    assert not left.exists()
     process_all(rig)
     done = run(app, ["erase", "user", str(USER), "--yes"])
     assert done.exit_code == 0, done.output

@@ -6,6 +6,7 @@ from datetime import date
 
 import pyspark.errors as pe
 import pytest
+from deltalake.exceptions import DeltaError
 from pyspark.errors.exceptions.connect import SparkConnectGrpcException
 
 from platform_core.domain.catalog import Domain, load_catalog
@@ -25,6 +26,11 @@ def users() -> Domain:
     ("error", "kind", "says"),
     [
         (pe.ArithmeticException("[ARITHMETIC_OVERFLOW] long overflow"), PermanentError, "met a value"),
+        (
+            DeltaError("Generic DeltaTable error: Parquet error: External: Generic S3 error: connection reset"),
+            TransientError,
+            "engine failed",
+        ),
         (
             pe.SparkRuntimeException("Cast error: Cannot cast string 'Jane' to Int32"),
             PermanentError,
