@@ -19,8 +19,10 @@ from tests.rigs.faults.sink_faults import SinkFaults
     ],
 )
 def test_kill_9_finds(make_fault_rig, mutant, complaint):
+    # Whether a kill meets what a mutant would lose is chance: `commit_beyond_dates` escaped three kills once in five.
     with pytest.raises(AssertionError, match=complaint):
-        killed(make_fault_rig(mutant=mutant), 3)
+        for _ in range(3):
+            killed(make_fault_rig(mutant=mutant), 3)
 
 
 def test_an_outage_finds_dead_letters(make_fault_rig, s3_lake, faulty_s3):

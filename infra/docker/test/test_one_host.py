@@ -260,7 +260,7 @@ def test_the_host_shows_two_ports_beyond_loopback() -> None:
     expected = {variables.get("UI_PORT", "8080"), variables.get("STORE_CONSOLE_PORT", "9001")}
     assert shown == expected
     outside = next(ip for ip in docker_host_addresses() if not ip.startswith("127."))
-    for port in ("9000", "5432", "8081", "7077", "18080", "8082", "8083", "9090", "9093", "3000"):
+    for port in ("9000", "5432", "8081", "7077", "18080", "8082", "8083", "9090", "3000"):
         with pytest.raises(OSError):
             socket.create_connection((outside, int(port)), timeout=2).close()
     for port in expected:

@@ -61,7 +61,7 @@ def up(config: Settings, seed: int, store: StoreKind | None = None) -> int:
             workers.run("producers", "provision", kafka_user=ADMIN)
             workers.start("sink", "sink", kafka_user=SINK, endpoint=True)
             _first_history(workers, seed, reporter)
-            workers.start("shop", "simulation", "simulate-shop", kafka_user=SIMULATION)
+            workers.start("shop", "simulation", "simulate-shop")
             catalog = configured_catalog(settings())
             for name, error in catalog.broken.items():
                 reporter.line(f"`{name}` does not run: {error}")
