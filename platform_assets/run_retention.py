@@ -60,8 +60,13 @@ def _forget_logs(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
     for chunk in _chunks(run_ids):
         logged = SqlEventLogStorageTable.c
         no_result = sa.or_(logged.dagster_event_type.is_(None), logged.dagster_event_type.not_in(_RESULTS))
+        mine = sa.and_(logged.run_id.in_(chunk), no_result)
         with _index(instance) as connection:
-            connection.execute(SqlEventLogStorageTable.delete().where(logged.run_id.in_(chunk), no_result))
+            with_log = connection.execute(sa.select(logged.run_id).distinct().where(mine)).scalars().all()
+        for run_id in with_log:  # what they printed goes first: without their log nobody would look for it again
+            instance.compute_log_manager.delete_logs(prefix=[run_id])
+        with _index(instance) as connection:
+            connection.execute(SqlEventLogStorageTable.delete().where(mine))
     for run_id in run_ids:
         log = _log_file(instance, run_id)
         if log is not None and log.exists() and log.stat().st_size > EMPTY_LOG_BYTES:
