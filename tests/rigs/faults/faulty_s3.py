@@ -39,7 +39,8 @@ ANSWERS: Mapping[str, tuple[int, str]] = {
 class FaultyS3:
     """The proxy; `rate` is the share of write requests that fail while `fault` is set, to one or to several by lot.
 
-    Which of them is by lot too, and never further apart than twice the mean: so many writes have a fault for sure.
+    Each of several strikes before one strikes again. Which write is struck is by lot too, and never further apart than
+    twice the mean: so many writes have a fault for sure.
     """
 
     answers = ANSWERS
@@ -52,6 +53,7 @@ class FaultyS3:
         self.counts: Counter[str] = Counter()
         self._draw = random.Random(seed)
         self._lot, self._spared = self._draw.random(), 0
+        self._bag: list[str] = []
         self._lock = threading.Lock()
         proxy = self
 
@@ -73,9 +75,14 @@ class FaultyS3:
         with self._lock:
             if self.fault is None or method not in ("PUT", "POST", "DELETE") or not self._strikes(path):
                 return None
-            fault = self.fault if isinstance(self.fault, str) else self._draw.choice(self.fault)
+            fault = self.fault if isinstance(self.fault, str) else self._one_of(self.fault)
             self.counts[fault] += 1
             return fault
+
+    def _one_of(self, faults: Sequence[str]) -> str:
+        if not set(self._bag) <= set(faults) or not self._bag:
+            self._bag = self._draw.sample(faults, len(faults))
+        return self._bag.pop()
 
     def _strikes(self, path: str) -> bool:
         self._spared += 1
