@@ -20,6 +20,7 @@ from pathlib import Path
 from benchmarks.history.age import age
 from benchmarks.years.dagster_past import repeat_runs
 from benchmarks.years.platform import LATE_RECORDS, RECORDS, YearsPlatform, days_from
+from benchmarks.years.stopped_clock import StoppedClock
 from maintenance.delta_table import maintain
 from platform_core.domain.catalog import Domain
 from platform_core.lake.alerts import Alert, AlertKind, AlertLog
@@ -39,19 +40,6 @@ LONG_AGO = timedelta(days=200)
 
 MAINTAINED_EVERY = 25 * WEEK
 _REMOVED_AT = re.compile(rb'"deletionTimestamp":(\d+)')
-
-
-class _Stopped:
-    """A clock that stands."""
-
-    def __init__(self, at: datetime) -> None:
-        self._at = at
-
-    def now(self) -> datetime:
-        return self._at
-
-    def seconds(self) -> float:
-        return self._at.timestamp()
 
 
 def live(platform: YearsPlatform, days: Sequence[date]) -> None:
@@ -118,7 +106,7 @@ def _states(platform: YearsPlatform, domain: Domain, days: Sequence[date]) -> No
                 Change(domain.name, day, State.PENDING, Event.RUN_STARTED, run_id=run_id, detail={"files": 1}),
                 Change(domain.name, day, State.IN_FLIGHT, Event.SUCCEEDED, run_id=run_id, set=done),
             ]
-        DeltaPartitionMeta(platform.lake, _Stopped(at)).apply(changes)
+        DeltaPartitionMeta(platform.lake, StoppedClock(at)).apply(changes)
 
 
 def _alert(platform: YearsPlatform, *days: date) -> None:
@@ -126,7 +114,7 @@ def _alert(platform: YearsPlatform, *days: date) -> None:
     at = datetime.combine(days[-1], time_of_day(6, 30), UTC)
     kind, what = AlertKind.SLA_MISSED, "It is not delivered, and its deadline has passed."
     alerts = [Alert(f"{kind}/orders/{day}", kind, "orders", day, what, "orders", "pdp partitions", at) for day in days]
-    log = AlertLog(platform.lake, _Stopped(at))
+    log = AlertLog(platform.lake, StoppedClock(at))
     log.new(alerts)
     log.delivered(alerts[-1].key, "kafka")
 

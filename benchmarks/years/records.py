@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
+from benchmarks.years.stopped_clock import StoppedClock
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
 from platform_kafka.formats.wire_format import header
@@ -106,17 +107,6 @@ MADE: dict[str, Callable[[int, str], dict[str, Any]]] = {
 """The record of a domain with a number; number 0 breaks a rule, so that each date has a row in quarantine."""
 
 
-class _FlushClock:
-    def __init__(self, at: datetime) -> None:
-        self._at = at
-
-    def now(self) -> datetime:
-        return self._at
-
-    def seconds(self) -> float:
-        return self._at.timestamp()
-
-
 def write_file(lake: Lake, domain: Domain, day: date, first: int, records: int) -> str:
     """Write one Bronze file of a date and return its name.
 
@@ -136,7 +126,7 @@ def write_file(lake: Lake, domain: Domain, day: date, first: int, records: int) 
         offset = day.toordinal() * _OFFSETS_A_DATE + number
         buffer.add(Rows.of_record(0, offset, int(at.timestamp() * 1_000_000), record, len(value)))
     file = PendingFile(buffer, SealReason.AGE)
-    writer = Writer(lake, [domain], _FlushClock(at + timedelta(seconds=first + records)))
+    writer = Writer(lake, [domain], StoppedClock(at + timedelta(seconds=first + records)))
     name = writer.new_name(file)
     _, data = writer.encode(file, name)
     Path(lake.uri(name)).parent.mkdir(parents=True, exist_ok=True)
