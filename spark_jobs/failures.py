@@ -15,7 +15,7 @@ import pyspark.errors as pe
 
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, ServiceDownError, TransientError
-from platform_core.lake.lake_errors import in_one_line, is_of_the_lake
+from platform_core.lake.lake_errors import FAILED_REQUEST, in_one_line, is_of_the_lake
 
 _REFUSED_PLAN = (pe.AnalysisException, pe.ParseException, pe.IllegalArgumentException, pe.UnsupportedOperationException)
 _REFUSED_VALUE = (pe.ArithmeticException, pe.NumberFormatException, pe.DateTimeException)
@@ -33,7 +33,7 @@ _PERHAPS_FILE = re.compile(r"FAILED_READ_FILE\.NO_HINT")  # Spark says so of a d
 # An engine that was started again knows neither the session nor the query that the client asks about.
 _PASSES = re.compile(
     r"DELTA_CONCURRENT|ConcurrentModification|transaction conflict|INVALID_HANDLE|(?:operation|session) not found"
-    r"|[Oo]bject.?[Ss]tore|Generic (?:S3|GCS|LocalFileSystem) error"  # delta-rs of a page that the store did not give
+    rf"|[Oo]bject.?[Ss]tore|{FAILED_REQUEST}"  # also of a page that the store did not give
 )
 _QUOTED, _HIDDEN = re.compile(r"'[^'\n]*'"), "'…'"
 _UNREACHABLE = re.compile(

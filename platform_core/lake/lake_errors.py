@@ -17,7 +17,10 @@ _IS_AWAY = re.compile(
     r"[Cc]onnection refused|timed out|[Tt]imeout|dns error|lookup address"
     r"|CURLE_COULDNT|NETWORK_CONNECTION|[Cc]ould(?:n't| not) connect"  # pyarrow's, of gs:// and of s3://
 )
-_FAILED = re.compile(r"Generic (?:S3|GCS|LocalFileSystem) error|AWS Error|google::cloud::Status")
+FAILED_REQUEST = r"Generic (?:S3|GCS|LocalFileSystem) error"
+"""How delta-rs and Sail name a request that the store did not answer well."""
+
+_FAILED = re.compile(rf"{FAILED_REQUEST}|AWS Error|google::cloud::Status")
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
