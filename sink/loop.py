@@ -78,7 +78,7 @@ class Sink:
         clock: Clock,
     ) -> None:
         self.drain_seconds = DRAIN_SECONDS
-        self.metrics = SinkMetrics(clock.seconds())
+        self.metrics = SinkMetrics(clock.seconds(), settings.sink_flush_interval_seconds)
         self._broker = broker
         self._publisher = publisher
         self._clock = clock

@@ -45,7 +45,9 @@ HELP = {
     "pdp_sink_commit_failures": "Failed offset commits. The sink tries again; if they go on, look at the brokers.",
     "pdp_sink_lag_records": "Records waiting in Kafka. If it grows, start another sink, or mend what pauses this one.",
     "pdp_sink_oldest_unflushed_seconds": "Age of the oldest buffered record, 0 without one. Above"
-    " SINK_FLUSH_INTERVAL_SECONDS the store takes nothing: see pdp_sink_store_failures_total.",
+    " pdp_sink_flush_interval_seconds the store takes nothing: see pdp_sink_store_failures_total.",
+    "pdp_sink_flush_interval_seconds": "SINK_FLUSH_INTERVAL_SECONDS, the age at which a buffer is written. It is what"
+    " the age of the oldest record is compared with.",
     "pdp_sink_buffered_records": "Records in memory.",
     "pdp_sink_buffered_bytes": "Estimated bytes in memory. At SINK_MAX_BUFFERED_BYTES the sink takes nothing more: see"
     " pdp_sink_store_failures_total.",
@@ -64,9 +66,10 @@ class SinkMetrics:
 
     Args:
         now: Where the first progress line's period begins, in seconds of a clock that never steps back.
+        flush_interval: The age in seconds at which a buffer is written.
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, flush_interval: float) -> None:
         self.registry = CollectorRegistry()
         counter, gauge = self._counter, self._gauge
         self.records = counter("pdp_sink_records", "topic")
@@ -83,6 +86,8 @@ class SinkMetrics:
         self.commit_failures = counter("pdp_sink_commit_failures")
         self.lag = gauge("pdp_sink_lag_records", "topic", "partition")
         self.oldest = gauge("pdp_sink_oldest_unflushed_seconds")
+        self.flush_interval = gauge("pdp_sink_flush_interval_seconds")
+        self.flush_interval.set(flush_interval)
         self.buffered_records = gauge("pdp_sink_buffered_records")
         self.buffered_bytes = gauge("pdp_sink_buffered_bytes")
         self.open_dead_letters = gauge("pdp_sink_open_dead_letters")

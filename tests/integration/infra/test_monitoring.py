@@ -47,7 +47,7 @@ class WatchedPlatform:
 
     catalog: Catalog
     wrong: bool = True
-    sink: SinkMetrics = field(default_factory=lambda: SinkMetrics(0.0))
+    sink: SinkMetrics = field(default_factory=lambda: SinkMetrics(0.0, 60.0))
     producer: SourceProbe = field(default_factory=lambda: SourceProbe("orders", 30.0))
 
     def __post_init__(self) -> None:

@@ -47,7 +47,7 @@ def _labels(registry: CollectorRegistry) -> Iterator[tuple[str, set[str]]]:
 
 KNOWN: dict[str, set[str]] = {
     **OF_PROMETHEUS,
-    **dict(_labels(SinkMetrics(0.0).registry)),
+    **dict(_labels(SinkMetrics(0.0, 60.0).registry)),
     **dict(_labels(ProducerMetrics("orders").registry)),
     **{name: {*labels, "job", "instance"} for name, (labels, _) in METRICS.items()},
 }

@@ -23,12 +23,12 @@ def documented() -> dict[str, set[str]]:
 def defined():
     return {
         metric.name + ("_total" if metric.type == "counter" else ""): metric
-        for metric in SinkMetrics(0.0).registry.collect()
+        for metric in SinkMetrics(0.0, 60.0).registry.collect()
     }
 
 
 def test_the_documentation_has_every_metric_and_its_labels(defined):
-    metrics = SinkMetrics(0.0)
+    metrics = SinkMetrics(0.0, 60.0)
     labels = {
         collector._name + ("_total" if collector._type == "counter" else ""): set(collector._labelnames)
         for collector in vars(metrics).values()
@@ -60,3 +60,8 @@ def test_the_metrics_say_what_happened(rig):
     rig.step(seconds=1)
     assert get("pdp_sink_flushes_total", {"reason": "age"}) == 1
     assert get("pdp_sink_oldest_unflushed_seconds") == 0
+
+
+def test_the_interval_that_the_alert_compares_with_is_the_one_that_is_set(make_rig):
+    registry = make_rig(sink_flush_interval_seconds=900).sink.metrics.registry
+    assert registry.get_sample_value("pdp_sink_flush_interval_seconds") == 900

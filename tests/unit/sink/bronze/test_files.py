@@ -25,7 +25,7 @@ P0, P1 = ("raw-events", 0), ("raw-events", 1)
 class Rig:
     def __init__(self, catalog, settings) -> None:
         self.store, self.publisher = MemoryStore(), MemoryPublisher()
-        self.metrics = SinkMetrics(0.0)
+        self.metrics = SinkMetrics(0.0, 60.0)
         domain, lake, clock = catalog["events"], Lake(settings), FakeClock(NOW)
         self._decoder = Decoder(domain, settings.sink_max_record_bytes, timedelta(days=1))
         journal = Journal(self.store, lake.sink_journal, clock)
