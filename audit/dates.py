@@ -7,18 +7,20 @@ of docs/architecture.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from datetime import date
 from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
+from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PlatformError, TransientError
 from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import in_one_line, is_of_the_lake
+from platform_core.partitions.date_range import EVERY_DATE, DateRange
 from platform_core.partitions.partition_meta import Partition, PartitionMetaReader
 from platform_core.partitions.partition_state import State
 
@@ -32,6 +34,9 @@ COMPARABLE = frozenset({State.DONE, State.LATE})
 LOOKS = 3
 """How often a date is read again that changed its state meanwhile; a run takes minutes, a look seconds."""
 
+
+ASKED_FOR = 31
+"""Dates of a range that are asked for one by one: each is a request or two, a history of years is thousands of rows."""
 
 UNAVAILABLE = (PlatformError, DeltaError, OSError, pa.ArrowException, duckdb.Error, ValueError, ArithmeticError)
 """What a look raises when a store does not answer, or holds what cannot be compared: the stage is not checked."""
@@ -56,26 +61,45 @@ def why(error: Exception) -> str:
     )
 
 
-def dates_of(lake: Lake, domain: Domain, partitions: PartitionMetaReader, more: Collection[date] = ()) -> list[date]:
-    """Return every date that Bronze, Silver, Gold or partition_meta know, sorted.
+def dates_of(
+    lake: Lake,
+    domain: Domain,
+    partitions: PartitionMetaReader,
+    more: Collection[date] = (),
+    within: DateRange = EVERY_DATE,
+) -> list[date]:
+    """Return every date of a range that Bronze, Silver, Gold or partition_meta know, sorted.
 
     Args:
         lake: The lake.
         domain: The domain.
         partitions: The partition states.
         more: Dates that another layer knows.
+        within: The range; in a short one each date is asked for, and no layer lists its history.
 
     Raises:
         TransientError: the store did not answer.
     """
+    asked = within.days(ASKED_FOR)
+    if asked is not None:
+        return [day for day in asked if day in more or _is_known(lake, domain, partitions, day)]
     days = {*more, *lake.list_dates(domain), *(row.partition_date for row in partitions.rows(domain.name))}
+    for table in _tables(lake, domain):
+        listed: list[dict[str, Any]] = table.partitions()
+        days.update(date.fromisoformat(str(each[domain.partition_key])) for each in listed)
+    return sorted(day for day in days if day in within)
+
+
+def _is_known(lake: Lake, domain: Domain, partitions: PartitionMetaReader, day: date) -> bool:
+    if lake.list_date(domain, day) or partitions.get(domain.name, day) is not None:
+        return True
+    of_day = [(domain.partition_key, "=", day.isoformat())]
+    return any(table.file_uris(file_pruning_predicate=of_day) for table in _tables(lake, domain))
+
+
+def _tables(lake: Lake, domain: Domain) -> Iterator[DeltaTable]:
     names = [lake.silver(domain), lake.quarantine(domain), *(lake.gold(domain, table) for table in domain.gold.tables)]
-    for name in names:
-        table = lake.delta_or_none(name)
-        if table is not None:
-            listed: list[dict[str, Any]] = table.partitions()
-            days.update(date.fromisoformat(str(each[domain.partition_key])) for each in listed)
-    return sorted(days)
+    yield from (table for name in names if (table := lake.delta_or_none(name)) is not None)
 
 
 def while_unchanged(

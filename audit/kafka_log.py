@@ -64,6 +64,11 @@ class AuditLog:
         """Return a topic's id and bounds, None if there is no such topic."""
         return self.topics([name]).get(name)
 
+    def never_had_a_record(self, name: str) -> bool:
+        """Return whether a topic exists and has given out no offset; one that retention has emptied has."""
+        topic = self.topic(name)
+        return topic is not None and not any(high for _, high in topic.bounds.values())
+
     def committed(self, name: str, partitions: Collection[int]) -> dict[int, int]:
         """Return what the sink has committed, by partition; one without a commit is left out."""
         with self._asking("committed offsets") as admin:

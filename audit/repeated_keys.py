@@ -22,12 +22,15 @@ def count_repeated_keys(lake: Lake, domain: Domain, days: Sequence[date]) -> Ite
 
     A domain whose records are dated by their extraction has every key on many dates, and is not looked at.
     """
+    if len(days) < 2 or domain.silver.global_key or not is_dated(domain):
+        return
     table = lake.delta_or_none(lake.silver(domain))
-    if table is None or len(days) < 2 or domain.silver.global_key or not is_dated(domain):
+    if table is None:
         return
     keys, day = names(domain.silver.primary_key), f'"{domain.partition_key}"'
+    of_days = [(domain.partition_key, ">=", min(days).isoformat()), (domain.partition_key, "<=", max(days).isoformat())]
     with database() as connection:
-        connection.register("silver", table.to_pyarrow_dataset())
+        connection.register("silver", table.to_pyarrow_dataset(file_pruning_predicate=of_days))
         [repeated] = one(
             connection,
             # By a number a key: of millions of keys it is a third of the memory.

@@ -11,10 +11,10 @@ from contextlib import ExitStack, closing
 from datetime import date
 from functools import cached_property, partial
 
-from audit.dates import COMPARABLE, UNAVAILABLE, dates_of, while_unchanged, why
+from audit.dates import ASKED_FOR, COMPARABLE, UNAVAILABLE, dates_of, while_unchanged, why
 from audit.kafka_log import AuditLog
 from audit.repeated_keys import count_repeated_keys
-from audit.report import AuditReport, Reason, Stage, StageResult
+from audit.report import AuditReport, Equation, Reason, Stage, StageResult
 from audit.source_database import SourceUnavailableError
 from audit.stages import bronze_to_silver, gold_to_warehouse, kafka_to_bronze, silver_to_gold, source_to_silver
 from audit.stages.in_transit import SourceAccess
@@ -117,9 +117,18 @@ class _Checks:
             yield StageResult(stage, domain.name, not_checked=why(error))
             return
         if not results:
-            dates = "no date" if self._dates.is_open else "none of these dates"
-            text = f"there is nothing to look at: `{self._lake.root}` has {dates} of the domain. Check `LAKE_URI`"
-            yield StageResult(stage, domain.name, not_checked=text)
+            yield self._of_no_date(stage, domain)
+
+    def _of_no_date(self, stage: Stage, domain: Domain) -> StageResult:
+        """Return that nothing is to be proven of a domain whose topic has never had a record, or that data is away."""
+        dates = "no date" if self._dates.is_open else "none of these dates"
+        not_checked = f"there is nothing to look at: `{self._lake.root}` has {dates} of the domain. Check `LAKE_URI`"
+        try:
+            if self._dates.is_open and self._kafka.never_had_a_record(domain.topic.name):
+                return StageResult(stage, domain.name, equations=(Equation("dates", 0, {}),))
+        except UNAVAILABLE as error:
+            not_checked += f", and whether a record ever came is not known: {why(error)}"
+        return StageResult(stage, domain.name, not_checked=not_checked)
 
     def _of(self, stage: Stage, domain: Domain) -> Iterable[StageResult]:
         lake = self._lake
@@ -135,7 +144,10 @@ class _Checks:
             case Stage.WAREHOUSE:
                 tables = WarehouseTables(self._warehouse, self._settings.snowflake_database, domain)
                 return self._each_processed_date(
-                    stage, domain, lambda day: gold_to_warehouse.compare(lake, domain, day, tables), tables.dates()
+                    stage,
+                    domain,
+                    lambda day: gold_to_warehouse.compare(lake, domain, day, tables),
+                    tables.dates(self._dates),
                 )
 
     def _of_silver(self, domain: Domain) -> Iterator[StageResult]:
@@ -163,11 +175,18 @@ class _Checks:
         access = SourceAccess(dsn, position, lambda: self._kafka, self._partitions)
         if not source_to_silver.is_dated(domain):
             return [source_to_silver.compare(lake, domain, None, access)]
-        known = dates_of(lake, domain, self._partitions)
-        more = source_to_silver.dates_to_compare(known, SystemClock().now().date())
+        more = self._dates_of_source(domain, SystemClock().now().date())
         return self._each_date(
             Stage.SOURCE, domain, lambda day, _: source_to_silver.compare(lake, domain, day, access), more
         )
+
+    def _dates_of_source(self, domain: Domain, today: date) -> Collection[date]:
+        """Return the dates that the source may have: every one from the first that any layer knows."""
+        asked = [day for day in self._dates.days(ASKED_FOR) or () if day <= today]
+        if asked and asked == dates_of(self._lake, domain, self._partitions, within=DateRange(asked[0], asked[-1])):
+            return asked
+        # One that no layer knows is the source's alone, unless all that they know is later.
+        return source_to_silver.dates_to_compare(dates_of(self._lake, domain, self._partitions), today)
 
     def _each_processed_date(
         self, stage: Stage, domain: Domain, compare: Callable[[date], StageResult], more: Collection[date] = ()
@@ -188,7 +207,7 @@ class _Checks:
         look: Callable[[date, Partition | None], StageResult],
         more: Collection[date] = (),
     ) -> Iterator[StageResult]:
-        days = [day for day in dates_of(self._lake, domain, self._partitions, more) if day in self._dates]
+        days = dates_of(self._lake, domain, self._partitions, more, self._dates)
         for number, day in enumerate(days, start=1):
             self._progress(f"{domain.name}: {stage} {day} ({number} of {len(days)})")
             try:

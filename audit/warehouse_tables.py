@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from platform_core.domain.catalog import Domain
+from platform_core.partitions.date_range import DateRange
 from warehouse import ddl
 from warehouse.load import Connection, WarehouseUnavailableError
 from warehouse.totals import Totals, scales, totals_of_warehouse
@@ -43,15 +44,17 @@ class WarehouseTables:
         """Return a table's columns but those that the load adds; none if there is no such table."""
         return frozenset(self._types.get(ddl.name(table), {}))
 
-    def dates(self) -> set[date]:
-        """Return the dates that the domain's tables have rows of."""
+    def dates(self, within: DateRange) -> set[date]:
+        """Return the dates of a range that the domain's tables have rows of."""
         key = ddl.identifier(self._domain.partition_key)
+        ends = ((">=", within.first), ("<=", within.last))
+        of_range = " AND ".join(f"{key} {sign} '{day.isoformat()}'" for sign, day in ends if day is not None)
+        condition = of_range or f"{key} IS NOT NULL"
         return {
             day
             for table in self._domain.gold.tables
             if self.columns(table)
-            for (day,) in self._query(f"SELECT DISTINCT {key} FROM {self._name(table)}")
-            if day is not None
+            for (day,) in self._query(f"SELECT DISTINCT {key} FROM {self._name(table)} WHERE {condition}")
         }
 
     def totals(self, table: str, day: date, gold: pa.Schema) -> Totals:

@@ -6,7 +6,7 @@ Only the value belongs here; parsing what a person types belongs to `pdp`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,16 @@ class DateRange:
             return False
         return (self.first is None or day >= self.first) and (self.last is None or day <= self.last)
 
+    def days(self, most: int) -> list[date] | None:
+        """Return each date of the range, None when an end is open or it has more than `most`."""
+        if self.first is None or self.last is None or (self.last - self.first).days >= most:
+            return None
+        return [self.first + timedelta(days=number) for number in range((self.last - self.first).days + 1)]
+
     @property
     def is_open(self) -> bool:
         """Whether neither end was given."""
         return self.first is None and self.last is None
+
+
+EVERY_DATE = DateRange()

@@ -13,6 +13,7 @@ from audit.warehouse_tables import WarehouseTables
 from infra.embedded.services.warehouse import WarehouseService
 from pdp.actions import leftovers
 from platform_core.domain.catalog import load_catalog
+from platform_core.partitions.date_range import DateRange
 from platform_core.settings import REPOSITORY
 from tests.rigs.settings_of import settings_of
 from warehouse.connection import connect
@@ -47,7 +48,7 @@ def test_schemas_tables_and_columns_may_be_words_of_sql(warehouse: WarehouseServ
         assert load(gold).changed == 0
         assert (load(gold.slice(1)).deleted, load(gold).inserted) == (1, 1)
         in_warehouse = WarehouseTables(connection, settings.snowflake_database, domain)
-        assert in_warehouse.dates() == {DAY}
+        assert in_warehouse.dates(DateRange()) == {DAY}
         assert in_warehouse.totals("group", DAY, gold.schema).sums == {"SELECT": Decimal("3.30")}
         [row] = in_warehouse.group("group", {"order": "b"})
         assert row["select"] == Decimal("2.20")
