@@ -1,19 +1,22 @@
-"""A turn of maintenance: every table of a domain, or the platform's own.
+"""A turn of maintenance: the tables of a domain, or the platform's own, that were written since the last one.
 
-What is done with one table is `delta_table`; Dagster's runs are ended by `platform_assets`.
+What is done with one table is `delta_table`, what is remembered of it `marks`; Dagster's runs are ended by
+`platform_assets`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from deltalake.exceptions import TableNotFoundError
 
-from maintenance.delta_table import TableMaintenance, maintain
+from maintenance.delta_table import TableMaintenance, maintain_opened
 from maintenance.held_versions import held_versions
+from maintenance.marks import Marks, TableMark
+from platform_core.clock import Clock, SystemClock
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import answering
@@ -22,11 +25,25 @@ from platform_core.settings import Settings
 
 
 def maintain_domain(
-    lake: Lake, domain: Domain, partitions: PartitionMetaReader, settings: Settings
+    lake: Lake,
+    domain: Domain,
+    partitions: PartitionMetaReader,
+    settings: Settings,
+    *,
+    whole: bool = False,
+    clock: Clock | None = None,
 ) -> Iterator[TableMaintenance]:
     """Maintain Silver, key versions, the quarantine and the Gold tables of a domain; what does not exist is left out.
 
     Nobody else may write them meanwhile.
+
+    Args:
+        lake: Where the tables lie.
+        domain: The domain.
+        partitions: The partition states, for the versions that corrections wait for.
+        settings: How long replaced files stay.
+        whole: Look at every file now, and not once a week.
+        clock: The time.
 
     Raises:
         TransientError: the store did not answer.
@@ -35,24 +52,57 @@ def maintain_domain(
     names = {lake.silver(domain): (), lake.key_versions(domain): (), lake.quarantine(domain): ()} | {
         lake.gold(domain, table): held.get(table, ()) for table in domain.gold.tables
     }
-    yield from _maintained(lake, names, settings, {lake.silver(domain): domain.silver.z_order_by})
+    order = {lake.silver(domain): domain.silver.z_order_by}
+    turn = _Turn(lake, domain.name, settings, (clock or SystemClock()).now(), whole=whole)
+    yield from turn.maintained(names, order)
 
 
-def maintain_platform(lake: Lake, settings: Settings) -> Iterator[TableMaintenance]:
+def maintain_platform(
+    lake: Lake, settings: Settings, *, whole: bool = False, clock: Clock | None = None
+) -> Iterator[TableMaintenance]:
     """Maintain the platform's own ledgers; partition_meta does it by itself, every some commits.
 
     Others may write them meanwhile.
     """
-    yield from _maintained(lake, dict.fromkeys((lake.corrections, lake.alerts, lake.erasures), ()), settings)
+    turn = _Turn(lake, "platform", settings, (clock or SystemClock()).now(), whole=whole)
+    yield from turn.maintained(dict.fromkeys((lake.corrections, lake.alerts, lake.erasures), ()))
 
 
-def _maintained(
-    lake: Lake,
-    tables: Mapping[str, Collection[int]],
-    settings: Settings,
-    z_order_by: Mapping[str, Sequence[str]] = MappingProxyType({}),
-) -> Iterator[TableMaintenance]:
-    keep = timedelta(days=settings.maintenance_keep_days)
-    for name, held in tables.items():
-        with suppress(TableNotFoundError), answering(lake.uri(name), "maintained"):
-            yield maintain(lake, name, keep, held, z_order_by.get(name, ()))
+class _Turn:
+    def __init__(self, lake: Lake, owner: str, settings: Settings, now: datetime, *, whole: bool) -> None:
+        self._lake = lake
+        self._marks = Marks(lake, owner)
+        self._keep = timedelta(days=settings.maintenance_keep_days)
+        self._now = now
+        self._whole = whole
+
+    def maintained(
+        self, tables: Mapping[str, Collection[int]], z_order_by: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> Iterator[TableMaintenance]:
+        """Maintain tables, each with its held versions; of one without a new version the last turn's figures."""
+        for name, held in tables.items():
+            with suppress(TableNotFoundError), answering(self._lake.uri(name), "maintained"):
+                yield self._maintain(name, held, z_order_by.get(name, ()))
+
+    def _maintain(self, name: str, held: Collection[int], z_order_by: Sequence[str]) -> TableMaintenance:
+        mark = self._marks.get(name)
+        whole = self._whole or mark is None or mark.is_whole_due(self._now)
+        if mark is not None and not whole and mark.is_unchanged(self._lake, name, z_order_by):
+            return TableMaintenance(name, mark.files, mark.files, mark.bytes, 0, tuple(sorted(held)))
+        table = self._lake.delta(name)
+        table_id = str(table.metadata().id)
+        whole = whole or mark is None or mark.table_id != table_id
+        done = maintain_opened(table, name, self._keep, held, z_order_by, whole=whole)
+        whole_at = self._now if whole or mark is None else mark.whole_at
+        self._marks.set(
+            name,
+            TableMark(
+                table_id=table_id,
+                version=table.version(),
+                whole_at=whole_at,
+                z_order_by=list(z_order_by),
+                files=done.files,
+                bytes=done.bytes,
+            ),
+        )
+        return done

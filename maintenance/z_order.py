@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 FILE_BYTES = 32 * 1024 * 1024
@@ -19,6 +20,8 @@ DATES_A_COMMIT = 31
 
 ORDERED = "pdp.zOrdered"
 """Property of a table: the columns, and when the newest file was written that was looked at. Later ones are new."""
+
+_DAY, _BYTES, _AT = "day", "bytes", "at"
 
 
 def arrange(table: DeltaTable, columns: Sequence[str], file_bytes: int = FILE_BYTES) -> None:
@@ -34,13 +37,12 @@ def arrange(table: DeltaTable, columns: Sequence[str], file_bytes: int = FILE_BY
         CommitFailedError: another writer replaced one of the files.
     """
     [partition] = table.metadata().partition_columns
+    files = _files(table, partition)
+    new = files.filter(pc.field(_AT) > _since(table, columns))[_DAY]
     sizes: defaultdict[str, list[int]] = defaultdict(list)
-    written: defaultdict[str, int] = defaultdict(int)
-    for day, size, at in _files(table, partition):
-        sizes[day].append(size)
-        written[day] = max(written[day], at)
-    since = _since(table, columns)
-    changed = sorted(day for day, at in written.items() if at > since)
+    for row in files.filter(pc.is_in(files[_DAY], new)).to_pylist():
+        sizes[str(row[_DAY])].append(row[_BYTES])
+    changed = sorted(sizes)
     large = [day for day in changed if sum(sizes[day]) > file_bytes]
     small = [day for day in changed if day not in large and len(sizes[day]) > 1]
     for days in _chunks(small):
@@ -49,15 +51,14 @@ def arrange(table: DeltaTable, columns: Sequence[str], file_bytes: int = FILE_BY
         table.optimize.z_order(columns, partition_filters=[(partition, "in", days)], target_size=file_bytes)
     if changed:
         table.update_incremental()
-        newest = max(at for _, _, at in _files(table, partition))
+        newest = pc.max(_files(table, partition)[_AT]).as_py()
         table.alter.set_table_properties({ORDERED: _marker(columns, newest)}, raise_if_not_exists=False)
 
 
-def _files(table: DeltaTable, partition: str) -> Iterator[tuple[str, int, int]]:
-    """Yield date, bytes and time of each file."""
+def _files(table: DeltaTable, partition: str) -> pa.Table:
+    """Return date, bytes and time of each file, in columns: a history of years is many."""
     names = [f"partition.{partition}", "size_bytes", "modification_time"]
-    for row in pa.table(table.get_add_actions(flatten=True)).select(names).to_pylist():
-        yield str(row[names[0]]), row["size_bytes"], row["modification_time"]
+    return pa.table(table.get_add_actions(flatten=True)).select(names).rename_columns([_DAY, _BYTES, _AT])
 
 
 def _marker(columns: Sequence[str], at: int) -> str:

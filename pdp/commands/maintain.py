@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from pdp import arguments, output
 from pdp.arguments import AnyDomainName
@@ -21,16 +23,23 @@ if TYPE_CHECKING:
     from platform_core.domain.catalog import Domain
 
 
-def maintain(platform: Platform, domain: AnyDomainName = None) -> None:
+def maintain(
+    platform: Platform,
+    domain: AnyDomainName = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="List every file, as once a week; not only what changed")
+    ] = False,
+) -> None:
     """Merge small files of a domain's tables and end the files of replaced versions; without a domain, of all tables.
 
-    No row changes. The asset `maintenance` of each domain does the same once a day.
+    No row changes. The asset `maintenance` of each domain does the same once a day; a table that nobody has written
+    since is passed over.
     """
     domains = arguments.domains(platform.catalog, domain)
     for chosen in domains:
         _refuse_while_at_work(platform, chosen)
     turns = []
-    for turn in _turns(platform, domains, everything=domain is None):
+    for turn in _turns(platform, domains, everything=domain is None, whole=whole):
         output.note(f"{turn.table}: done")
         turns.append(turn)
     output.answer(
@@ -48,13 +57,13 @@ def maintain(platform: Platform, domain: AnyDomainName = None) -> None:
     )
 
 
-def _turns(platform: Platform, domains: list[Domain], *, everything: bool) -> Iterator[TableMaintenance]:
+def _turns(platform: Platform, domains: list[Domain], *, everything: bool, whole: bool) -> Iterator[TableMaintenance]:
     from maintenance.run import maintain_domain, maintain_platform
 
     for domain in domains:
-        yield from maintain_domain(platform.lake, domain, platform.partitions, platform.settings)
+        yield from maintain_domain(platform.lake, domain, platform.partitions, platform.settings, whole=whole)
     if everything:
-        yield from maintain_platform(platform.lake, platform.settings)
+        yield from maintain_platform(platform.lake, platform.settings, whole=whole)
 
 
 def _refuse_while_at_work(platform: Platform, domain: Domain) -> None:

@@ -73,6 +73,9 @@ class Lake:
     last_audit = f"{paths.METADATA}/last_audit.json"
     """What the last whole audit found, one JSON object."""
 
+    maintenance = f"{paths.METADATA}/maintenance"
+    """Folder of what maintenance remembers of its tables, one JSON object a domain."""
+
     sink_journal = f"{paths.METADATA}/sink_journal"
     """Folder of what the sinks were about to put, one JSON object an entry."""
 
