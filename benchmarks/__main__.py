@@ -20,9 +20,10 @@ from benchmarks.cluster import case as cluster
 from benchmarks.day import case as day
 from benchmarks.frame import Case, DifferentResultsError, compete
 from benchmarks.history import case as history
+from benchmarks.live import first_done, latency
 from benchmarks.machine import circumstances
 from benchmarks.picture import drawn
-from benchmarks.report import amounts_table, report_of, save, table
+from benchmarks.report import report_of, save, table, tables_beside
 from benchmarks.sink import case as sink
 from benchmarks.sink import memory as sink_memory
 from benchmarks.summary import summarise
@@ -44,6 +45,8 @@ CASES: dict[str, Callable[[Path, int | None], AbstractContextManager[Case]]] = {
     "cdc": change_capture.prepared,
     "tick": discovery_tick.prepared,
     "years": years.prepared,
+    "latency": latency.prepared,
+    "up": first_done.prepared,
 }
 """Name to what prepares a case in a folder, at a size or its own; services and data go when the block ends."""
 
@@ -56,7 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--rounds", type=_positive, default=3, help="how often each contestant does the work (default 3)"
     )
     parser.add_argument(
-        "--events", type=int, help="events, orders, files a date for `tick`, dates for `years`; default: the case's own"
+        "--events",
+        type=int,
+        help="events, orders, files a date for `tick`, dates for `years`, late records a round for `latency`;"
+        " default: the case's own",
     )
     parser.add_argument("--result", type=Path, help="where the JSON goes (default benchmarks/results/CASE.json)")
     parser.add_argument("--picture", type=Path, help="draw the result as SVG there")
@@ -78,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(str(error), style="red", markup=False)
             return 1
     console.print(table(report))
-    if report.amounts:
-        console.print(amounts_table(report))
+    for beside in tables_beside(report):
+        console.print(beside)
     return 0
 
 

@@ -7,7 +7,7 @@ together to `summary`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,25 @@ class Amount:
 
 
 @dataclass(frozen=True)
+class Measures:
+    """What was measured besides what the contestants used: a row a thing, the same columns of each.
+
+    Attributes:
+        thing: What a row is.
+        columns: What each of a row's values is, with its unit.
+        rows: Name of the thing to its values.
+    """
+
+    thing: str
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[float]]
+
+
+def _nothing() -> Sequence[Measures]:
+    return ()
+
+
+@dataclass(frozen=True)
 class Case:
     """The same work, done by several contestants.
 
@@ -61,6 +80,7 @@ class Case:
         unit: What they are, in the plural.
         differences: Compares what two contestants left in their folders and returns each difference in words.
         amounts: What was counted while the case was prepared.
+        measures: Returns what was measured in the rounds so far.
     """
 
     name: str
@@ -71,6 +91,7 @@ class Case:
     unit: str = ""
     differences: Callable[[Path, Path], list[str]] = _equal
     amounts: Sequence[Amount] = ()
+    measures: Callable[[], Sequence[Measures]] = _nothing
 
     @property
     def peers(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.frame import Amount, Case
+from benchmarks.frame import Amount, Case, Measures
 from benchmarks.machine import Circumstances
 from benchmarks.summary import Line, Spread
 
@@ -32,6 +32,7 @@ class Report:
         lines: One a contestant; the first is the peer.
         circumstances: Machine and commit.
         amounts: What was counted once.
+        measures: What was measured besides.
     """
 
     case: str
@@ -41,11 +42,13 @@ class Report:
     lines: Sequence[Line]
     circumstances: Circumstances
     amounts: Sequence[Amount] = ()
+    measures: Sequence[Measures] = ()
 
 
 def report_of(case: Case, lines: Sequence[Line], circumstances: Circumstances) -> Report:
     """Return what is known of a case that was run."""
-    return Report(case.name, case.title, case.size, case.unit, lines, circumstances, case.amounts)
+    measures = case.measures()
+    return Report(case.name, case.title, case.size, case.unit, lines, circumstances, case.amounts, measures)
 
 
 def save(report: Report, path: Path) -> None:
@@ -60,6 +63,7 @@ def load(path: Path) -> Report:
     values["circumstances"] = Circumstances(**values["circumstances"])
     values["lines"] = [_line(line) for line in values["lines"]]
     values["amounts"] = tuple(Amount(**amount) for amount in values.get("amounts", ()))
+    values["measures"] = tuple(Measures(**measures) for measures in values.get("measures", ()))
     return Report(**values)
 
 
@@ -92,14 +96,26 @@ def table(report: Report) -> Table:
     return rendered
 
 
-def amounts_table(report: Report) -> Table:
-    """Return the table of what was counted."""
+def tables_beside(report: Report) -> list[Table]:
+    """Return the tables of what was counted and measured besides what the contestants used."""
+    counted = {amount.name: (amount.peer, amount.other, amount.ratio) for amount in report.amounts}
+    amounts = [Measures("counted", ("peer", "other", "ratio"), counted)] if counted else []
+    return [_table_of(measures) for measures in (*amounts, *report.measures)]
+
+
+def _table_of(measures: Measures) -> Table:
     rendered = Table()
-    rendered.add_column("counted")
-    for name in ("peer", "other", "ratio"):
+    rendered.add_column(measures.thing)
+    for name in measures.columns:
         rendered.add_column(name, justify="right")
-    for amount in report.amounts:
-        rendered.add_row(amount.name, f"{amount.peer:,.1f}", f"{amount.other:,.1f}", f"{amount.ratio:.2f}")
+    for name, values in measures.rows.items():
+        rendered.add_row(
+            name,
+            *(
+                f"{value:,.{2 if column == 'ratio' else 1}f}"
+                for column, value in zip(measures.columns, values, strict=True)
+            ),
+        )
     return rendered
 
 

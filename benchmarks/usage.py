@@ -120,13 +120,36 @@ def resident_bytes(pid: int, *, children_only: bool = False) -> int:
     return total
 
 
+def proportional_bytes(pid: int) -> int:
+    """Return what a process and its children have resident, a page that several share divided among them (PSS)."""
+    total = 0
+    for member in _tree(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            total += _kibibytes(Path(f"/proc/{member}/smaps_rollup").read_text(), "Pss") * 1024
+    return total
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that run."""
+    started: list[int] = []
+    with suppress(FileNotFoundError):  # it ended while its threads were listed
+        for thread in list(Path(f"/proc/{pid}/task").iterdir()):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                started += map(int, (thread / "children").read_text().split())
+    return started
+
+
 def _most_resident(pid: int) -> int:
     """The most that a process has had resident; `ru_maxrss` is its parent's of before the fork, if that was more."""
     try:
         text = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("VmHWM:")), 0)
+    return _kibibytes(text, "VmHWM") * 1024
+
+
+def _kibibytes(text: str, name: str) -> int:
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name}:")), 0)
 
 
 def _command(pid: int) -> bytes:
@@ -135,10 +158,5 @@ def _command(pid: int) -> bytes:
 
 def _tree(pid: int) -> Iterator[int]:
     yield pid
-    children: list[str] = []
-    with suppress(FileNotFoundError):  # it ended while its threads were listed
-        for thread in list(Path(f"/proc/{pid}/task").iterdir()):
-            with suppress(FileNotFoundError, ProcessLookupError):
-                children += (thread / "children").read_text().split()
-    for child in children:
-        yield from _tree(int(child))
+    for child in children(pid):
+        yield from _tree(child)

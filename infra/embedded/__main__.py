@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from pathlib import Path
 
 from platform_core.errors import ConfigurationError, PlatformError
 from platform_core.settings import Settings, settings
@@ -36,6 +37,9 @@ def main() -> int:
     up.add_argument("--workers", type=_workers, help=_WORKERS)
     up.add_argument("--store", choices=STORES, help="where the lake is; by default where the first start put it")
     up.add_argument("--seed", type=int, default=7)
+    up.add_argument("--folder", type=Path, help="of the platform; by default that of `make up` and `make down`")
+    up.add_argument("--days", type=_days, default=2, help="of the history that the first start makes")
+    up.add_argument("--events-per-day", type=_positive, default=20_000)
     commands.add_parser("down", help="end what `up` started")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
@@ -58,7 +62,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "up":
         from infra.embedded.commands import up
 
-        return up.up(config, arguments.seed, arguments.store)
+        past = up.ShortHistory(arguments.days, arguments.events_per_day, arguments.seed)
+        return up.up(config, past, arguments.store, arguments.folder or up.ROOT)
     from infra.embedded.commands import demo
 
     return demo.run(

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,38 +30,52 @@ from platform_core.settings import Settings, settings
 from platform_kafka.access import SIMULATION, SINK, producer_user
 
 ROOT = REPOSITORY / ".platform" / "up"
-HISTORY = ROOT / "state" / "history.json"
-SUPERVISOR = ROOT / "supervisor.json"
+HISTORY, SUPERVISOR = Path("state", "history.json"), Path("supervisor.json")
+"""Below the platform's folder."""
 
 # Yesterday may be looked at now, not at 06:00: on a laptop nobody waits for the night.
 LIVE_SETTINGS = {"PARTITION_READY_HOUR_UTC": "0"}
 
-HISTORY_DAYS = 2
-HISTORY_EVENTS_PER_DAY = 20_000
+
+@dataclass(frozen=True)
+class ShortHistory:
+    """The past that the first start makes.
+
+    Attributes:
+        days: Dates before today.
+        events_per_day: Clickstream events of each.
+        seed: Seed of the shop and of its past.
+    """
+
+    days: int = 2
+    events_per_day: int = 20_000
+    seed: int = 7
 
 
-def up(config: Settings, seed: int, store: StoreKind | None = None) -> int:
+def up(config: Settings, past: ShortHistory, store: StoreKind | None = None, root: Path = ROOT) -> int:
     """Start everything, print where to look, and stay; return the exit code.
 
     Args:
         config: Settings with the engine and its size.
-        seed: Seed of the shop and of the short history that the first start makes.
+        past: What the first start makes.
         store: Where the lake is, a folder or a bucket; by default where the first start put it, in a folder.
+        root: The platform's folder.
     """
     reporter = Reporter()
-    services = services_with(store_of(ROOT, store))
+    services = services_with(store_of(root, store))
     with Stack(
-        ROOT, services=services, engine=config.spark_engine, reporter=reporter, durable=True, config=config
+        root, services=services, engine=config.spark_engine, reporter=reporter, durable=True, config=config
     ) as stack:
-        SUPERVISOR.write_text(json.dumps({"pid": os.getpid(), "start": _start_time(os.getpid())}))
-        opening = datetime.now(UTC).date() - timedelta(days=HISTORY_DAYS)
-        env = {**stack.env(), **LIVE_SETTINGS, **first_date_of(HISTORY, opening)}
-        workers = Workers(ROOT, env, stack.kafka_logins())
+        supervisor = root / SUPERVISOR
+        supervisor.write_text(json.dumps({"pid": os.getpid(), "start": _start_time(os.getpid())}))
+        opening = datetime.now(UTC).date() - timedelta(days=past.days)
+        env = {**stack.env(), **LIVE_SETTINGS, **first_date_of(root / HISTORY, opening)}
+        workers = Workers(root, env, stack.kafka_logins())
         try:
             reporter.line("Preparing topics, schemas and the shop")
             workers.run("producers", "provision", kafka_user=ADMIN)
             workers.start("sink", "sink", kafka_user=SINK, endpoint=True)
-            _first_history(workers, seed, reporter)
+            _first_history(workers, root / HISTORY, past, reporter)
             workers.start("shop", "simulation", "simulate-shop")
             catalog = configured_catalog(settings())
             for name, error in catalog.broken.items():
@@ -80,19 +95,19 @@ def up(config: Settings, seed: int, store: StoreKind | None = None) -> int:
         finally:
             reporter.line("Ending everything")
             workers.stop()
-            SUPERVISOR.unlink(missing_ok=True)
+            supervisor.unlink(missing_ok=True)
 
 
 def down() -> int:
     """End what `up` started; return 0 when it is gone."""
     try:
-        state = json.loads(SUPERVISOR.read_text())
+        state = json.loads((ROOT / SUPERVISOR).read_text())
     except FileNotFoundError:
         print("Nothing runs: `make up` starts the platform.")
         return 0
     pid = int(state["pid"])
     if _start_time(pid) != state["start"]:
-        SUPERVISOR.unlink(missing_ok=True)
+        (ROOT / SUPERVISOR).unlink(missing_ok=True)
         print("Nothing runs; the last `make up` did not end in good order.")
         return 0
     os.kill(pid, signal.SIGTERM)
@@ -106,19 +121,19 @@ def down() -> int:
     return 0
 
 
-def _first_history(workers: Workers, seed: int, reporter: Reporter) -> None:
+def _first_history(workers: Workers, made: Path, past: ShortHistory, reporter: Reporter) -> None:
     """Give a new platform a past, so that the first look at the UI shows something."""
-    if HISTORY.exists():
+    if made.exists():
         return
-    reporter.line(f"First start: {HISTORY_DAYS} days of history")
-    workers.run("simulation", "shop-init", "--seed", str(seed), kafka_user=SIMULATION)
+    reporter.line(f"First start: {past.days} days of history")
+    workers.run("simulation", "shop-init", "--seed", str(past.seed), kafka_user=SIMULATION)
     summary = workers.run(
         "simulation",
         "replay",
-        *("--days", str(HISTORY_DAYS), "--events-per-day", str(HISTORY_EVENTS_PER_DAY), "--seed", str(seed)),
+        *("--days", str(past.days), "--events-per-day", str(past.events_per_day), "--seed", str(past.seed)),
         kafka_user=SIMULATION,
     )
-    HISTORY.write_text(json.dumps(summary))
+    made.write_text(json.dumps(summary))
 
 
 def _report(reporter: Reporter, stack: Stack, workers: Workers, env: dict[str, str]) -> None:
@@ -131,7 +146,7 @@ def _report(reporter: Reporter, stack: Stack, workers: Workers, env: dict[str, s
     reporter.line(f"  Schema Registry {env['SCHEMA_REGISTRY_URL']}")
     ports = ", ".join(f"{name.removeprefix('producer-')} {port}" for name, port in workers.metrics_ports.items())
     reporter.line(f"  Metrics         http://{LOOPBACK}:PORT/metrics and /healthz; PORT: {ports}")
-    reporter.line(f"  Logs            {ROOT / 'logs'}")
+    reporter.line(f"  Logs            {stack.root / 'logs'}")
     reporter.line(f"  Variables       {workers.write_env()} (for a shell of your own: `set -a; . FILE`)")
     reporter.line("")
     reporter.line("Live. Ctrl-C here or `make down` elsewhere ends everything.")
@@ -144,7 +159,7 @@ def _supervise(stack: Stack, workers: Workers, reporter: Reporter) -> int:
         time.sleep(1)
         if not stack.alive():
             gone = [name for name, service in stack.services.items() if service.pid is None]
-            reporter.line(f"Service {', '.join(gone)} ended by itself; its log is in {ROOT}. Ending everything.")
+            reporter.line(f"Service {', '.join(gone)} ended by itself; its log is in {stack.root}. Ending everything.")
             return 1
         dead = {process.name: process for process in workers.dead()} | stack.dead_parts()
         for name, process in dead.items():

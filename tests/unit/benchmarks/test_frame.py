@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from benchmarks import machine
-from benchmarks.frame import Amount, Case, Contestant, DifferentResultsError, compete
+from benchmarks.frame import Amount, Case, Contestant, DifferentResultsError, Measures, compete
 from benchmarks.machine import Circumstances
 from benchmarks.picture import drawn
-from benchmarks.report import Report, amounts_table, load, report_of, save, table
+from benchmarks.report import Report, load, report_of, save, table, tables_beside
 from benchmarks.summary import Spread, summarise
 from benchmarks.usage import ProgramFailedError, Usage, of_program
 
@@ -83,14 +83,19 @@ def test_a_contestant_can_have_a_peer_of_its_own() -> None:
     assert [line.ratio.median for line in summarise(used, peers=compared.peers)] == [1, 2, 1, 3]
 
 
-def test_what_was_counted_is_saved_and_shown(tmp_path: Path) -> None:
-    counted = replace(report(), amounts=(Amount("files", 4, 6), Amount("logs", 0, 2)))
-    save(counted, tmp_path / "toy.json")
-    assert load(tmp_path / "toy.json") == counted
+def test_what_was_counted_and_measured_is_saved_and_shown(tmp_path: Path) -> None:
+    waits = Measures("wait", ("p50 s", "samples"), {"event to Bronze": (30.25, 1_200)})
+    measured = report_of(
+        replace(case(), measures=lambda: (waits,), amounts=(Amount("files", 4, 6), Amount("logs", 0, 2))),
+        report().lines,
+        MACHINE,
+    )
+    save(measured, tmp_path / "toy.json")
     console = Console(width=80)
     with console.capture() as captured:
-        console.print(amounts_table(counted))
-    assert "1.50" in captured.get() and "files" in captured.get()
+        for beside in tables_beside(load(tmp_path / "toy.json")):
+            console.print(beside)
+    assert all(shown in captured.get() for shown in ("files", "1.50", "event to Bronze", "30.2", "1,200"))
 
 
 @pytest.mark.parametrize("units", [0, 6])

@@ -31,6 +31,7 @@ class Platform:
         self.parts = {"spark/worker-2": Dead("spark_worker")}
         self.running = {"sink": object(), "shop": object()}
         self.services: dict[str, object] = {}
+        self.root = Path("/platform")
         self.started: list[str] = []
 
     def alive(self) -> bool:
