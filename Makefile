@@ -86,7 +86,7 @@ test-fast: $(STAMP) ## Run the unit tests, and one record through every stage (3
 	@$(BIN)/python -m pytest -m "unit or fast" tests/unit tests/integration/test_one_record.py
 
 .PHONY: bench
-bench: $(STAMP) ## Measure a case beside its peers (CASE=day|day-sail|cluster|history|backfill|correction|sink|sink-memory|cdc|tick|years, ROUNDS, EVENTS, PICTURE)
+bench: $(STAMP) ## Measure a case beside its peers (CASE=day|day-sail|cluster|history|backfill|correction|sink|sink-memory|cdc|tick|years|latency|up, ROUNDS, EVENTS, PICTURE)
 	@$(BIN)/python -m benchmarks $(or $(CASE),day) --rounds $(or $(ROUNDS),3) $(if $(EVENTS),--events $(EVENTS)) $(if $(PICTURE),--picture $(PICTURE))
 
 .PHONY: check

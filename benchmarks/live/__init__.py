@@ -1,1 +1,1 @@
-"""The platform as `make up` starts it, at default settings: how soon it is ready, what it uses, how soon it shows data."""
+"""The platform as `make up` starts it, at default settings: how soon it is ready and shows data, and what it uses."""
