@@ -30,7 +30,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return 0
 
     monkeypatch.setattr(demo, "run", run)
-    monkeypatch.setattr(up, "up", lambda config, _seed, _store: run(1, 1, 1, config))
+    monkeypatch.setattr(up, "up", lambda config, *_: run(1, 1, 1, config))
     settings.cache_clear()
     yield engines
     settings.cache_clear()
