@@ -27,6 +27,7 @@ class SealReason(StrEnum):
     AGE = "age"
     MEMORY = "memory"
     DRAIN = "drain"
+    RECREATED = "recreated"
 
 
 @dataclass(eq=False)
@@ -136,6 +137,11 @@ class Buffers:
         """Seal every buffer."""
         for key in list(self._open):
             self._seal(key, SealReason.DRAIN)
+
+    def seal_topic(self, topic: str) -> None:
+        """Seal every buffer of a topic that was recreated."""
+        for key in [key for key in self._open if key[0] == topic]:
+            self._seal(key, SealReason.RECREATED)
 
     def revoke(self, partitions: Collection[TopicPartition]) -> None:
         """Take out the rows of partitions that this process no longer owns."""

@@ -32,6 +32,7 @@ from sink.bronze.writer import Writer
 from sink.buffer import Buffers
 from sink.commits import Commits
 from sink.flush_requests import FlushRequests
+from sink.incarnations import Run, incarnations
 from sink.ledger import Ledger
 from sink.membership import Membership
 from sink.metrics import SinkMetrics
@@ -277,18 +278,22 @@ class Sink:
             self._files.store_answered(None, now)
 
     def _take_all(self, messages: Sequence[Message], now: float) -> None:
-        by_topic: dict[str, list[tuple[TopicPartition, list[Message]]]] = {}
+        by_topic: dict[str, list[Run]] = {}
         for tp, run in groupby(messages, key=lambda message: (message.topic(), message.partition())):
             if tp[0] not in self.paused_topics and tp in self._offsets.owned:
                 by_topic.setdefault(tp[0], []).append((tp, list(run)))
         wall = self._clock.now()
         for topic, runs in by_topic.items():
-            self._take(topic, runs, wall, now)
+            first, *recreated = incarnations(runs, self._offsets.positions)
+            self._take(topic, first, wall, now)
+            for part in recreated:
+                self._buffers.seal_topic(topic)  # its date would refuse a file that has an offset twice
+                self._take(topic, part, wall, now)
 
-    def _take(
-        self, topic: str, runs: Sequence[tuple[TopicPartition, list[Message]]], wall: datetime, now: float
-    ) -> None:
+    def _take(self, topic: str, runs: Sequence[Run], wall: datetime, now: float) -> None:
         """Take messages of one topic, each run of one Kafka partition; none if too many of them are refused."""
+        if topic in self.paused_topics:
+            return
         messages = [message for _, run in runs for message in run]
         unknown = self._recovery.unknown(messages)
         decoded = self._decoders[topic].decode(unknown, wall)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from platform_core.errors import PermanentError, TransientError
 from platform_kafka.publishing import RecordTooLargeError
+from sink.broker import Batch
 from sink.health import sink_health
 from tests.rigs.sink.loop import BAD, SinkLoopCases
 from tests.rigs.sink.samples import ORDER, encoded
@@ -452,3 +453,18 @@ def _assert_safe(rig, bad):
     for partition, end in rig.committed.items():
         missing = {(partition, offset) for offset in range(end)} - stored - letters
         assert not missing, f"committed to {end} without {sorted(missing)}"
+
+
+def test_a_file_never_has_an_offset_of_a_recreated_topic_twice(rig, monkeypatch):
+    for partition in (0, 1):
+        rig.event(partition=partition)
+    rig.step()
+    (first,) = rig.broker.logs["raw-events", 0]
+    with monkeypatch.context() as recreated:  # twice while the sink was busy: both begin in one poll
+        recreated.setattr(rig.broker, "consume", lambda *_: Batch([first, first]))
+        rig.step()
+    rig.step(seconds=60)
+    files = [pq.read_table(pa.BufferReader(data)).to_pydict() for data in rig.store.files.values()]
+    origins = [list(zip(file["_partition"], file["_offset"], strict=True)) for file in files]
+    assert sorted(origins) == [[(0, 0)], [(0, 0)], [(0, 0), (1, 0)]]
+    assert rig.committed == {0: 1, 1: 1}
