@@ -1,7 +1,8 @@
 """A subject's rows in Bronze: where they are, and the same file without them.
 
-Bronze is immutable except for this: a file that has rows of the subject is replaced by one that has all others, whose
-footer names the erased offsets, so that the audit can explain them. Nothing else ever rewrites a Bronze file.
+Rows of Bronze are immutable except for this: a file that has rows of the subject is replaced by one that has all
+others, whose footer names the erased offsets, so that the audit can explain them. Nothing else ever removes a row of
+Bronze; compaction puts the same rows into fewer files.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from audit.file_offsets import UnreadableFileError, reading
 from erasure.subject import Holder
 from platform_core.clock import Clock
 from platform_core.errors import PermanentError, TransientError
+from platform_core.lake.bronze_compaction import Ending, end_compaction, open_compactions
 from platform_core.lake.lake import Lake
 from platform_kafka.formats.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges
@@ -65,13 +67,14 @@ class Rewritten:
 
 
 def search(lake: Lake, holder: Holder) -> Iterator[FileRows]:
-    """Yield every Bronze file of the holder's domain with its rows counted.
+    """Yield every Bronze file of the holder's domain with its rows counted, also one that was replaced and is there.
 
     Raises:
         PermanentError: a file is no Parquet, so that nobody can say what is in it.
         TransientError: the store did not answer.
     """
-    files = [(day, file.name) for day, listed in lake.list_bronze(holder.domain).items() for file in listed]
+    domain = holder.domain
+    files = [(day, file.name) for day in lake.list_dates(domain) for file in lake.list_folder(domain, day)[0]]
     with ThreadPoolExecutor(PARALLEL_READS, "erasure") as pool:
         yield from pool.map(partial(_count, lake, holder), files)
 
@@ -134,6 +137,24 @@ def delete(lake: Lake, name: str) -> None:
         TransientError: the store did not answer.
     """
     LakeStore(lake).delete(name)
+
+
+def end_compactions(lake: Lake, holder: Holder, clock: Clock) -> int:
+    """Remove what compactions have left of the holder's domain, whoever may still read it, and return how many files.
+
+    Raises:
+        TransientError: one is under way, or the store did not answer.
+    """
+    removed = 0
+    for day in open_compactions(lake, holder.domain):
+        ending, files = end_compaction(lake, holder.domain, day, clock, "erasure", at_once=True)
+        if ending is Ending.WAITS:
+            raise TransientError(
+                f"Maintenance is compacting Bronze of `{holder.domain.name}` {day}, or was killed there within the"
+                " last hour. Run the command again in an hour.",
+            )
+        removed += files
+    return removed
 
 
 def noted_by_sinks(lake: Lake, clock: Clock) -> frozenset[str]:

@@ -102,6 +102,9 @@ class Erasure:
             PermanentError: the source still has the subject.
             TransientError: a service did not answer, or the sink has not read everything yet.
         """
+        for holder in self._held:
+            if removed := bronze.end_compactions(self._lake, holder, self._clock):
+                self._progress(f"{holder.domain.name}: removed {removed} Bronze files that others have replaced")
         before = self.survey()
         self._refuse_live(before)
         outcome = Outcome(before, before)
@@ -157,6 +160,7 @@ class Erasure:
                 self._topics.forget_dead_letters(found, holder)
 
     def _rewrite_date(self, holder: Holder, day: date, files: Sequence[FileRows]) -> int:
+        bronze.end_compactions(self._lake, holder, self._clock)  # one that has begun since has copies of the rows
         row = self._partitions.get(holder.domain.name, day)
         if row is not None and row.status is State.IN_FLIGHT:
             raise TransientError(
@@ -218,6 +222,7 @@ class Erasure:
             row.partition_date,
             row.status,
             Event.RESET,
+            made_of=row.file_hash,
             set={"retry_count": 0, "error_message": None, "source_files": files, "file_hash": file_hash(files)},
             detail={"cause": "erasure", "by": self._operator, "erasure_id": self._erasure_id},
         )

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from deltalake.exceptions import TableNotFoundError
 
+from maintenance.cold_bronze.dates import compact_cold_dates
 from maintenance.delta_table import TableMaintenance, maintain_opened
 from maintenance.held_versions import held_versions
 from maintenance.marks import Marks, TableMark
@@ -20,14 +21,14 @@ from platform_core.clock import Clock, SystemClock
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import answering
-from platform_core.partitions.partition_meta import PartitionMetaReader
+from platform_core.partitions.partition_meta import PartitionMetaStore
 from platform_core.settings import Settings
 
 
 def maintain_domain(
     lake: Lake,
     domain: Domain,
-    partitions: PartitionMetaReader,
+    partitions: PartitionMetaStore,
     settings: Settings,
     *,
     whole: bool = False,
@@ -35,12 +36,14 @@ def maintain_domain(
 ) -> Iterator[TableMaintenance]:
     """Maintain Silver, key versions, the quarantine and the Gold tables of a domain; what does not exist is left out.
 
+    Cold dates of Bronze come last, and count as one table.
+
     Nobody else may write them meanwhile.
 
     Args:
         lake: Where the tables lie.
         domain: The domain.
-        partitions: The partition states, for the versions that corrections wait for.
+        partitions: The partition states: which versions corrections wait for, which dates are cold.
         settings: How long replaced files stay.
         whole: Look at every file now, and not once a week.
         clock: The time.
@@ -53,8 +56,11 @@ def maintain_domain(
         lake.gold(domain, table): held.get(table, ()) for table in domain.gold.tables
     }
     order = {lake.silver(domain): domain.silver.z_order_by}
-    turn = _Turn(lake, domain.name, settings, (clock or SystemClock()).now(), whole=whole)
+    clock = clock or SystemClock()
+    turn = _Turn(lake, domain.name, settings, clock.now(), whole=whole)
     yield from turn.maintained(names, order)
+    if (cold := compact_cold_dates(lake, domain, partitions, clock)) is not None:
+        yield TableMaintenance(lake.bronze(domain), cold.files_before, cold.files, cold.bytes, cold.removed, ())
 
 
 def maintain_platform(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from platform_core.counted import counted
 from platform_core.domain.catalog import Domain
 from platform_core.domain.code_version import code_version
-from platform_core.errors import PermanentError, ServiceDownError
+from platform_core.errors import PermanentError, ServiceDownError, TransientError
 from platform_core.lake.lake import Lake
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.partition_meta import (
@@ -115,6 +115,10 @@ class Claims:
         row = self._run.partitions.get(name, day)  # before the listing: what another run pins meanwhile is not lost
         files = tuple(file.name for file in self._run.lake.list_date(self._domain, day))
         if gone := sorted(set(row.source_files if row else ()) - set(files)):
+            if self._run.partitions.get(name, day) != row:
+                raise TransientError(
+                    f"Domain `{name}` {day} has changed while its files were listed. It is tried again."
+                )
             raise PermanentError(
                 f"Bronze of domain `{name}`, {day}, has lost {counted(len(gone), 'file')},"
                 f" first `{self._run.lake.uri(gone[0])}`."

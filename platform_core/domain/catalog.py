@@ -49,6 +49,14 @@ class Bronze(Entry):
     prefix: str = Field(pattern=FOLDER)
     partition_key: str = Field(pattern=NAME, description="Name of the Hive partition column")
     timestamp_col: str = Field(description="Contract field whose UTC date is the partition")
+    # It changes no row, so it is no part of the code version.
+    compact_after_days: int | None = Field(
+        None,
+        strict=True,
+        ge=1,
+        exclude=True,
+        description="How old a date must be before maintenance replaces its small files by few; never by default",
+    )
 
 
 class Silver(Entry):

@@ -88,6 +88,12 @@ class Lake:
     working_copies = f"{paths.METADATA}/working_copies"
     """Folder of copies of small Bronze files in one, each for as long as a job reads it."""
 
+    bronze_compactions = f"{paths.METADATA}/bronze_compactions"
+    """Folder of empty objects that name the dates of Bronze whose compaction has not ended."""
+
+    compaction_note = "_compaction.json"
+    """The file in a date's folder that says what replaces what, see `platform_core.lake.bronze_compaction`."""
+
     def __init__(self, settings: Settings) -> None:
         if not settings.lake_uri:
             raise ConfigurationError(
@@ -185,20 +191,35 @@ class Lake:
         return sorted(day for name in names if (day := _date(name)) is not None)
 
     def list_date(self, domain: Domain, day: date) -> list[BronzeFile]:
-        """List the Bronze files of one date, sorted by name.
+        """List the Bronze files of one date, sorted by name; while some replace others, those that count.
+
+        Raises:
+            TransientError: the store did not answer.
+        """
+        for last in (False, False, True):
+            files, note = self.list_folder(domain, day)
+            if note is None:
+                return files
+            from platform_core.lake.bronze_compaction import counting  # it stands on the lake, and is rarely needed
+
+            counted = counting(self, domain, day, files)
+            # A compaction may have ended, or made its files count, since the listing.
+            if counted is not None and (counted[1] or last):
+                return counted[0]
+        raise TransientError(
+            f"Bronze of domain `{domain.name}`, {day}, changed during each of three listings. Try again."
+        )
+
+    def list_folder(self, domain: Domain, day: date) -> tuple[list[BronzeFile], BronzeFile | None]:
+        """List every Bronze file in the folder of a date, whether it counts or not, and the note that would say so.
 
         Raises:
             TransientError: the store did not answer.
         """
         folder = self.bronze_partition(domain, day)
-        return sorted(
-            (
-                BronzeFile(f"{folder}/{info.base_name}", info.size, info.mtime)
-                for info in self._listed(domain, folder, pafs.FileType.File)
-                if is_bronze_file(info.base_name)
-            ),
-            key=lambda file: file.name,
-        )
+        infos = self._listed(domain, folder, pafs.FileType.File)
+        listed = {info.base_name: BronzeFile(f"{folder}/{info.base_name}", info.size, info.mtime) for info in infos}
+        return [listed[name] for name in sorted(listed) if is_bronze_file(name)], listed.get(self.compaction_note)
 
     def list_bronze(self, domain: Domain) -> dict[date, list[BronzeFile]]:
         """List all Bronze files of the domain by date; its cost grows with the history.

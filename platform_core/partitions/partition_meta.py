@@ -66,6 +66,8 @@ class Change:
         event: What happened.
         run_id: The run that caused it; for `RENEWED`, `SUCCEEDED` and `RUN_FAILED` the row must still carry it, so
             that a run that lost its claim cannot write.
+        made_of: The `file_hash` that the row must have; None where any will do. A date that is DONE stays so when its
+            files are compacted, so its state alone does not tell that they are still those that were compared.
         set: Columns to change besides status and updated_at.
         detail: What to remember in the history, JSON-serialisable.
     """
@@ -75,6 +77,7 @@ class Change:
     expected: State
     event: Event
     run_id: str | None = None
+    made_of: str | None = None
     set: dict[str, Any] = field(default_factory=dict)
     detail: dict[str, Any] = field(default_factory=dict)
 
@@ -91,7 +94,7 @@ class Change:
             now: The time of the change, UTC.
 
         Raises:
-            StateConflictError: the row is not in the expected state, or belongs to another run.
+            StateConflictError: the row is not in the expected state, belongs to another run, or has other files.
             PermanentError: the transition is illegal.
         """
         state = row.status if row else State.UNDISCOVERED
@@ -100,6 +103,12 @@ class Change:
             raise StateConflictError(
                 f"Partition `{self.domain}` {self.day} is {state} (run {owner}), not {self.expected}"
                 f" (run {self.run_id}): `{self.event}` is refused. Another process was first; look at its history.",
+                state,
+            )
+        if self.made_of is not None and (row is None or row.file_hash != self.made_of):
+            raise StateConflictError(
+                f"Partition `{self.domain}` {self.day} is made of other files than were compared: `{self.event}` is"
+                " refused. Another process was first; look at its history.",
                 state,
             )
         base = row or Partition(self.domain, self.day, State.UNDISCOVERED, created_at=now)

@@ -41,6 +41,7 @@ class Event(StrEnum):
     RETRY = "retry"
     RETRIES_EXHAUSTED = "retries_exhausted"
     FILES_CHANGED = "files_changed"
+    FILES_COMPACTED = "files_compacted"
     ROWS_MOVED = "rows_moved"
     QUEUED = "queued"
     RESET = "reset"
@@ -58,6 +59,7 @@ TRANSITIONS: MappingProxyType[tuple[State, Event], State] = MappingProxyType(
         (State.FAILED, Event.RETRY): State.RETRYING,
         (State.FAILED, Event.RETRIES_EXHAUSTED): State.DEAD,
         (State.DONE, Event.FILES_CHANGED): State.LATE,
+        (State.DONE, Event.FILES_COMPACTED): State.DONE,
         (State.DONE, Event.ROWS_MOVED): State.LATE,
         (State.LATE, Event.QUEUED): State.REPROCESSING,
         **{(state, Event.RESET): State.PENDING for state in State if state is not State.UNDISCOVERED},

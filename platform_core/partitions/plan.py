@@ -257,7 +257,7 @@ def _by_listing(
         pinned = {"source_files": tuple(file.name for file in files), "file_hash": fingerprint}
         return Change(domain.name, day, State.UNDISCOVERED, Event.FILES_FOUND, set=pinned, detail=detail)
     if row.status is State.DONE and row.file_hash != fingerprint:
-        return Change(domain.name, day, State.DONE, Event.FILES_CHANGED, detail=detail)
+        return Change(domain.name, day, State.DONE, Event.FILES_CHANGED, made_of=row.file_hash, detail=detail)
     return None
 
 
