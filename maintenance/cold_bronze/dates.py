@@ -99,11 +99,11 @@ def compact_cold_dates(
     noted = _noted_by_sinks(lake, clock)
     for row in sorted(partitions.rows(domain.name), key=lambda row: row.partition_date):
         day = row.partition_date
-        if row.status is not State.DONE or day >= before or day in waiting:
+        if row.status is not State.DONE or day >= before:
             continue
         files = lake.list_date(domain, day)
         after: Sequence[BronzeFile] = files
-        if dates > 0 and _may_be_compacted(row, files, noted):
+        if dates > 0 and day not in waiting and _may_be_compacted(row, files, noted):
             compaction = _Compaction(lake, domain, partitions, clock, row)
             if compaction.run(files):
                 dates -= 1

@@ -29,6 +29,7 @@ DESIGN = {
     ("FAILED", "retry"): "RETRYING",
     ("FAILED", "retries_exhausted"): "DEAD",
     ("DONE", "files_changed"): "LATE",
+    ("DONE", "files_compacted"): "DONE",
     ("DONE", "rows_moved"): "LATE",
     ("LATE", "queued"): "REPROCESSING",
 }

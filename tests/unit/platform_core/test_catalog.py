@@ -98,6 +98,8 @@ def test_a_mistake_names_file_domain_and_key(tmp_path: Path, change: dict[str, o
         ("bronze", {"bucket": "pipeline-metadata"}, "key `bronze.bucket`: `pipeline-metadata` is the platform's own"),
         ("bronze", {"prefix": "../x"}, r"key `bronze\.prefix`"),
         ("bronze", {"prefix": ""}, r"key `bronze\.prefix`"),
+        ("bronze", {"compact_after_days": 0}, r"key `bronze\.compact_after_days`: .*greater than or equal to 1"),
+        ("bronze", {"compact_after_days": "90"}, r"key `bronze\.compact_after_days`: .*valid integer"),
         ("silver", {"primary_key": ["nope"]}, "key `silver.primary_key`: `nope` is no column"),
         ("silver", {"order_by": ["nope"]}, "key `silver.order_by`: `nope` is no column"),
         ("silver", {"z_order_by": ["nope"]}, "key `silver.z_order_by`: `nope` is no column"),
@@ -175,10 +177,12 @@ def test_a_domain_is_not_within_the_place_of_another(tmp_path: Path) -> None:
         load_catalog(path)
 
 
-def test_an_order_of_rows_is_no_change_of_the_domain_s_code(tmp_path: Path) -> None:
+def test_an_order_of_rows_and_fewer_files_are_no_change_of_the_domain_s_code(tmp_path: Path) -> None:
     plain = load_catalog(write(tmp_path, "couriers_z", ENTRY))["couriers_z"]
     ordered = plain.model_copy(update={"silver": plain.silver.model_copy(update={"z_order_by": ("id",)})})
     assert code_version(ordered) == code_version(plain)
+    compacted = plain.model_copy(update={"bronze": plain.bronze.model_copy(update={"compact_after_days": 90})})
+    assert code_version(compacted) == code_version(plain)
     renamed = plain.model_copy(update={"silver": plain.silver.model_copy(update={"order_by": ("at",)})})
     assert code_version(renamed) != code_version(plain)
 
