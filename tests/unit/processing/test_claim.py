@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from platform_core.domain.catalog import load_catalog
 from platform_core.errors import PermanentError, PlatformError, ServiceDownError, TransientError
-from platform_core.lake.lake import Lake
+from platform_core.lake.lake import BronzeFile, Lake
 from platform_core.partitions.partition_meta import Change, StateConflictError
 from platform_core.partitions.partition_state import Event, State
 from platform_core.partitions.plan import plan
@@ -54,6 +55,23 @@ class ClaimRig:
 @pytest.fixture
 def rig(tmp_path: Path) -> ClaimRig:
     return ClaimRig(tmp_path)
+
+
+def test_files_that_were_exchanged_during_a_claim_are_no_loss(rig: ClaimRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.tick()
+    listed = Lake.list_date
+
+    def exchanged(*args: Any) -> list[BronzeFile]:
+        Path(rig.lake.uri(rig.files[0])).unlink(missing_ok=True)
+        rig.clock.advance(seconds=1)
+        rig.meta.apply([Change("events", DAY, State.PENDING, Event.RESET, set={"source_files": tuple(rig.files[1:])})])
+        return listed(*args)
+
+    with monkeypatch.context() as patched, pytest.raises(TransientError, match="has changed while"):
+        patched.setattr(Lake, "list_date", exchanged)
+        rig.claims().claim(DAY)
+    claim = rig.claims().claim(DAY)
+    assert isinstance(claim, Claimed) and list(claim.files) == rig.files[1:]
 
 
 def test_a_date_that_lost_a_file_is_refused_and_stays_as_it_is(rig: ClaimRig) -> None:
