@@ -109,14 +109,14 @@ def _table_of(measures: Measures) -> Table:
     for name in measures.columns:
         rendered.add_column(name, justify="right")
     for name, values in measures.rows.items():
-        rendered.add_row(
-            name,
-            *(
-                f"{value:,.{2 if column == 'ratio' else 1}f}"
-                for column, value in zip(measures.columns, values, strict=True)
-            ),
-        )
+        cells = (_in_digits(column, value) for column, value in zip(measures.columns, values, strict=True))
+        rendered.add_row(name, *cells)
     return rendered
+
+
+def _in_digits(column: str, value: float) -> str:
+    digits = 0 if isinstance(value, int) else 2 if column == "ratio" else 1
+    return f"{value:,.{digits}f}"
 
 
 def _in_words(spread: Spread, digits: int) -> str:

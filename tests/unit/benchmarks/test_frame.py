@@ -95,7 +95,7 @@ def test_what_was_counted_and_measured_is_saved_and_shown(tmp_path: Path) -> Non
     with console.capture() as captured:
         for beside in tables_beside(load(tmp_path / "toy.json")):
             console.print(beside)
-    assert all(shown in captured.get() for shown in ("files", "1.50", "event to Bronze", "30.2", "1,200"))
+    assert all(shown in captured.get() for shown in ("files", "1.50", "event to Bronze", "30.2", " 1,200 "))
 
 
 @pytest.mark.parametrize("units", [0, 6])
