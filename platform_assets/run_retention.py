@@ -3,6 +3,9 @@
 Dagster deletes a run with its events, and what the UI shows of a partition is its newest event; so age alone would
 empty the calendar. An old run that is shown keeps its results, and its log goes. What the platform remembers of a date
 (transitions, corrections) is not Dagster's and stays.
+
+A night looks at the runs that have become old since the one before, and once a week at all: an old run that was shown
+is shown no more when its date was processed again.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,10 +23,21 @@ from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from pydantic import BaseModel, ValidationError
+
+from platform_core.clock import SystemClock
 
 Value = TypeVar("Value", str, int)
 
 AT_ONCE = 500
+
+WHOLE_EVERY = timedelta(days=7) - timedelta(hours=1)
+"""A little less than a week, because a run of a daily schedule begins some minutes earlier or later."""
+
+OVERLAP = timedelta(hours=1)
+"""How much further back a night looks: runs bear the times of several hosts."""
+
+_CURSOR = "pdp_run_retention"
 
 EMPTY_LOG_BYTES = 16_384
 """A run's log on SQLite is a file of 135,000 bytes before its first line; smaller is one that was emptied here."""
@@ -31,19 +45,56 @@ EMPTY_LOG_BYTES = 16_384
 _RESULTS = [kind.value for kind in (*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS)]
 
 
-def forget_old_runs(instance: dg.DagsterInstance, before: datetime) -> int:
+class _LastTurn(BaseModel):
+    """What is remembered of the last turn, beside Dagster's own cursors.
+
+    Attributes:
+        before: The runs that were last touched before it have been looked at.
+        whole_at: When all old runs were looked at.
+    """
+
+    before: datetime
+    whole_at: datetime
+
+
+def forget_old_runs(instance: dg.DagsterInstance, before: datetime, now: datetime | None = None) -> int:
     """Delete finished runs that were last touched before a time, and the logs of those among them that are shown.
 
+    Killed at any point it leaves what the next turn ends.
+
     Args:
+        instance: Dagster's.
         before: Aware, UTC.
+        now: The present time.
 
     Returns:
         How many runs were deleted.
     """
-    old = instance.get_run_ids(dg.RunsFilter(statuses=FINISHED_STATUSES, updated_before=before))
+    now = now or SystemClock().now()
+    last = _last_turn(instance)
+    whole = last is None or not timedelta() <= now - last.whole_at < WHOLE_EVERY
+    since = None if whole or last is None else last.before - OVERLAP
+    forgotten = _forget(instance, before, since)
+    turn = _LastTurn(before=before, whole_at=now if whole or last is None else last.whole_at)
+    instance.daemon_cursor_storage.set_cursor_values({_CURSOR: turn.model_dump_json()})
+    return forgotten
+
+
+def _last_turn(instance: dg.DagsterInstance) -> _LastTurn | None:
+    text = instance.daemon_cursor_storage.get_cursor_values({_CURSOR}).get(_CURSOR)
+    try:
+        return None if text is None else _LastTurn.model_validate_json(text)
+    except ValidationError:
+        return None
+
+
+def _forget(instance: dg.DagsterInstance, before: datetime, since: datetime | None) -> int:
+    filters = dg.RunsFilter(statuses=FINISHED_STATUSES, updated_before=before, updated_after=since)
+    old = instance.get_run_ids(filters)
     if not old:
         return 0
-    shown = _shown_runs(instance)
+    # What is newer than a run's first event decides whether the run is shown; what is older does not.
+    shown = _shown_runs(instance, None if since is None else _first_event(instance, old))
     forgotten = sorted(set(old) - shown)
     for run_id in forgotten:
         instance.delete_run(run_id)
@@ -93,15 +144,31 @@ def _log_file(instance: dg.DagsterInstance, run_id: str) -> Path | None:
     return Path(storage.path_for_shard(run_id)) if isinstance(storage, SqliteEventLogStorage) else None
 
 
-def _shown_runs(instance: dg.DagsterInstance) -> set[str]:
-    """Return the runs whose events the UI shows as the newest of an asset or of one of its partitions."""
+def _first_event(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> int | None:
+    """Return the id of the first event of some runs, None if they have none."""
+    logged, ids = SqlEventLogStorageTable.c, []
+    for chunk in _chunks(run_ids):
+        with _index(instance) as connection:
+            ids.append(connection.execute(sa.select(sa.func.min(logged.id)).where(logged.run_id.in_(chunk))).scalar())
+    return min((each for each in ids if each is not None), default=None)
+
+
+def _shown_runs(instance: dg.DagsterInstance, first: int | None) -> set[str]:
+    """Return the runs whose events the UI shows as the newest of an asset or of one of its partitions.
+
+    Args:
+        instance: Dagster's.
+        first: Only by events from this id on; by all without.
+    """
+    after = None if first is None else first - 1
     shown: set[str] = set()
     events, kind = instance.event_log_storage, dg.DagsterEventType.ASSET_MATERIALIZATION
     for key in instance.get_asset_keys():
-        failed = events.get_latest_asset_partition_materialization_attempts_without_materializations(key)
+        failed = events.get_latest_asset_partition_materialization_attempts_without_materializations(key, after)
         shown |= {run_id for run_id, _ in failed.values()}
         # Not by Dagster's records: to read an event costs a hundred times what its run's id does.
-        for chunk in _chunks(list(events.get_latest_storage_id_by_partition(key, kind).values())):
+        newest = events.get_latest_storage_id_by_partition(key, kind, after_cursor=after)
+        for chunk in _chunks(list(newest.values())):
             logged = SqlEventLogStorageTable.c
             with _index(instance) as connection:
                 found = connection.execute(sa.select(logged.run_id).distinct().where(logged.id.in_(chunk)))

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.runs.schema import RunsTable
 
+from platform_assets import run_retention
 from platform_assets.run_retention import forget_old_runs
 
 DAYS = dg.StaticPartitionsDefinition(["a", "b"])
@@ -67,3 +69,42 @@ def test_a_run_in_a_storage_of_one_table_loses_its_log_too(monkeypatch: pytest.M
         assert len(instance.all_logs(newest)) < before
         assert dg.DagsterEventType.ASSET_MATERIALIZATION in kinds and dg.DagsterEventType.STEP_SUCCESS not in kinds
         assert instance.get_materialized_partitions(table.key) == {"a"}
+
+
+def test_a_night_looks_at_what_became_old_and_a_week_at_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = datetime.now(UTC)
+    with dg.DagsterInstance.ephemeral() as instance:
+        shown_once, replaced, newest = run(instance, "a"), run(instance, "b"), run(instance, "b")
+        for run_id in (shown_once, replaced, newest):  # one became old long ago, the others between two nights
+            days = 40 if run_id == shown_once else 10
+            runs = instance.run_storage
+            with runs.connect() as connection:  # type: ignore[attr-defined]
+                at = (begun - timedelta(days=days)).replace(tzinfo=None)
+                connection.execute(RunsTable.update().where(RunsTable.c.run_id == run_id).values(update_timestamp=at))
+        assert forget_old_runs(instance, begun - timedelta(days=20), begun) == 0, "the first turn looks at everything"
+        again = run(instance, "a")
+        looked_at: list[set[str]] = []
+        shown = run_retention._shown_runs
+
+        def noted(of: dg.DagsterInstance, first: int | None) -> set[str]:
+            looked_at.append(shown(of, first))
+            return looked_at[-1]
+
+        monkeypatch.setattr(run_retention, "_shown_runs", noted)
+        assert forget_old_runs(instance, begun - timedelta(days=9), begun + timedelta(days=1)) == 1
+        assert {each.run_id for each in instance.get_runs()} == {shown_once, newest, again}
+        assert instance.get_run_by_id(replaced) is None and newest in looked_at[0]
+        assert forget_old_runs(instance, begun - timedelta(days=8), begun + timedelta(days=2)) == 0
+        assert len(looked_at) == 1, "nothing became old, and no history was read"
+        assert forget_old_runs(instance, begun - timedelta(days=2), begun + timedelta(days=7)) == 1
+        assert {each.run_id for each in instance.get_runs()} == {newest, again}
+
+
+def test_a_failed_attempt_that_is_shown_is_kept_by_a_night_too() -> None:
+    begun = datetime.now(UTC)
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = run(instance, "a")
+        assert forget_old_runs(instance, begun - timedelta(days=1), begun) == 0
+        failed = run(instance, "a", fail="yes")
+        assert forget_old_runs(instance, datetime.now(UTC) + timedelta(hours=1), begun + timedelta(days=1)) == 0
+        assert {each.run_id for each in instance.get_runs()} == {done, failed}
