@@ -301,7 +301,7 @@ class Sink:
         if (problem := self._limit.exceeded(topic, reasons)) is not None:
             self.paused_topics.add(topic, problem)
             return
-        self.metrics.took(topic, len(messages), sum(len(message.value() or b"") for message in messages))
+        self.metrics.took(topic, len(messages), sum(len(value) for message in messages if (value := message.value())))
         for tp, run in runs:
             self._offsets.advance(tp, *(message.offset() for message in run))
         for message, refusal in decoded.refused:

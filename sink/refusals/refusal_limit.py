@@ -36,10 +36,10 @@ class RefusalLimit:
         """
         window = self._windows[topic]
         window.extend(reasons)
-        refused = Counter(reason for reason in window if reason is not None)
-        total = refused.total()
+        total = len(window) - window.count(None)
         if self._max_ratio >= 1 or len(window) < WINDOW_RECORDS or total < self._max_ratio * WINDOW_RECORDS:
             return None
+        refused = Counter(reason for reason in window if reason is not None)
         counts = ", ".join(f"{reason} {count}" for reason, count in refused.most_common())
         return (
             f"Topic `{topic}`: {total} of the last {WINDOW_RECORDS} records were refused ({counts}), and"
