@@ -100,11 +100,11 @@ def _quarantine_ratio(domain: Domain, result: SilverResult) -> CheckOutcome:
 
 def _volume(domain: Domain, day: date, result: SilverResult, partitions: PartitionMetaReader) -> CheckOutcome:
     limits = domain.quality.volume
-    first = day - timedelta(days=limits.days)
+    compared = [day - timedelta(days=ago) for ago in range(1, limits.days + 1)]
     before = [
         row.silver_records
-        for row in partitions.rows(domain.name)
-        if first <= row.partition_date < day and row.status is State.DONE and row.silver_records is not None
+        for row in partitions.rows(domain.name, compared)
+        if row.status is State.DONE and row.silver_records is not None
     ]
     verdict = volume_verdict(limits, result.silver_rows, before)
     facts = {

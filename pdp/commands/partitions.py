@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
 from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,15 +56,17 @@ def list_partitions(
     legal = [state.value for state in State if state is not State.UNDISCOVERED]
     statuses = {State(arguments.one_of("status", text.upper(), legal)) for text in status or ()}
     days = arguments.date_range(first, last)
-    rows = [
-        row
-        for row in platform.partitions.rows(name)
-        if row.partition_date in days and (not statuses or row.status in statuses)
-    ]
-    summary = Counter(row.status.value for row in rows)
+    snapshot = platform.partitions.snapshot()
+    states = {
+        key: state
+        for key, state in snapshot.states(name).items()
+        if key[1] in days and (not statuses or state in statuses)
+    }
+    summary = Counter(state.value for state in states.values())
     chosen = everything or bool(statuses) or not days.is_open
-    shown = rows if chosen else _recent_or_not_done(rows)
-    left_out = len(rows) - len(shown)
+    keys = states.keys() if chosen else _recent_or_not_done(states)
+    shown = [row for row in snapshot.rows(name, {day for _, day in keys}) if (row.domain, row.partition_date) in keys]
+    left_out = len(states) - len(shown)
     output.answer(
         {
             "partitions": [output.record(row, without=["source_files"]) for row in shown],
@@ -82,18 +85,17 @@ def list_partitions(
             TableColumn("updated (UTC)", "updated_at"),
             TableColumn("error", "error_message", output.first_line),
         ),
-        _summary(len(rows), summary),
+        _summary(len(states), summary),
         notes=[f"{counted(left_out, 'older date')} DONE and not shown: `--all` or `--from` shows them."]
         * bool(left_out),
         nothing=f"No partition matches in {platform.lake.root}.",
     )
 
 
-def _recent_or_not_done(rows: list[Partition]) -> list[Partition]:
-    """Return the rows that a person looks for, in their order."""
-    newest = [key for _, of_domain in groupby(rows, lambda row: row.domain) for key in [*of_domain][-DATES_SHOWN:]]
-    recent = {(row.domain, row.partition_date) for row in newest}
-    return [row for row in rows if row.status is not State.DONE or (row.domain, row.partition_date) in recent]
+def _recent_or_not_done(states: Mapping[tuple[str, date], State]) -> set[tuple[str, date]]:
+    """Return the domains and dates that a person looks for."""
+    newest = {key for _, of_domain in groupby(states, itemgetter(0)) for key in [*of_domain][-DATES_SHOWN:]}
+    return newest | {key for key, state in states.items() if state is not State.DONE}
 
 
 def _summary(total: int, counts: Counter[str]) -> Text:

@@ -106,31 +106,42 @@ def tick(
     lake_seen = require_marked(lake, cursor.lake_seen)
     news = ledger.since(cursor.ledger) if ledger else None
     announced = cursor.relist | {day for name, day in (news.dates if news else ()) if name == domain.name}
+    # Whole rows are read of dates that a tick decides about: the states of all are two short columns.
+    snapshot = partitions.snapshot()
     # Dates before the domain's start concern only themselves: no partition of Dagster stands for them.
-    stored = [row for row in partitions.rows(domain.name) if row.partition_date >= domain.start_date]
+    states = {day: state for (_, day), state in snapshot.states(domain.name).items() if day >= domain.start_date}
+    stored = snapshot.rows(domain.name, [day for day, state in states.items() if state is not State.DONE])
     sightings = cursor.sighted(stored, seconds, seconds_since())
     expired = expired_leases(stored, sightings, seconds, settings)
-    partition_rows = [failed_by_our_clock(row, sightings, now, seconds) for row in stored]
     present = [day for day in lake.list_dates(domain) if day >= domain.start_date]
-    rows = {row.partition_date: row for row in partition_rows}
+    rows = {row.partition_date: failed_by_our_clock(row, sightings, now, seconds) for row in stored}
     active = _unfinished(domain, instance)
-    idle = _idle(active, partition_rows, cursor.idle if seconds_since() == cursor.sighted_since else {}, seconds)
+    idle = _idle(active, stored, cursor.idle if seconds_since() == cursor.sighted_since else {}, seconds)
     limit = IDLE_LEASES * settings.partition_lease_seconds
     lost = {run_id for run_id, since in idle.items() if seconds - since > limit}
     lost |= {str(rows[day].run_id) for day in expired}
     _end_lost_runs(instance, lost)
-    claimed = _claimed([run for run in active if run.run_id not in lost], rows)
+
+    def read(days: Iterable[date]) -> None:
+        more = [day for day in days if states.get(day) is State.DONE and day not in rows]
+        rows.update((row.partition_date, row) for row in snapshot.rows(domain.name, more))
+
+    alive = [run for run in active if run.run_id not in lost]
+    read({day for run in alive for day in days_of(run)})
+    claimed = _claimed(alive, rows)
     listing = list_bronze(
         lambda day: lake.list_date(domain, day),
         present,
-        rows,
+        states.keys(),
         waiting(domain, rows, now, settings, claimed),
         announced,
         cursor.swept,
         settings.discovery_scan_files,
     )
     # A date without a folder is not listed, and has lost all its files if it had any.
-    gone = sorted((day for day in rows.keys() - set(present) if rows[day].file_hash), reverse=True)[:GONE_DATES]
+    without_folder = states.keys() - set(present)
+    read([*listing.bronze, *without_folder])
+    gone = sorted((day for day in without_folder if rows[day].file_hash), reverse=True)[:GONE_DATES]
     before = dict(rows)
 
     @cache  # read when somebody asks, and once a tick
@@ -143,7 +154,7 @@ def tick(
     decided = plan(
         domain,
         {**dict.fromkeys(gone, ()), **by_our_clock(lake, domain.name, listing.bronze, clock)},
-        partition_rows,
+        list(before.values()),
         now,
         settings,
         lambda run_id: is_running(instance, run_id),

@@ -58,7 +58,7 @@ class DiscoveryCursor:
         here: after a move every row counts as first seen now.
 
         Args:
-            rows: All rows of the domain.
+            rows: The domain's rows; DONE dates may be left out.
             seconds: The present one of the clock that looks.
             since: What these seconds are counted from.
         """
@@ -107,7 +107,7 @@ class Listing:
 def list_bronze(
     list_date: Callable[[date], list[BronzeFile]],
     dates: Sequence[date],
-    rows: Mapping[date, Partition],
+    known: Collection[date],
     waiting: Iterable[date],
     announced: Collection[date],
     swept: date | None,
@@ -118,7 +118,7 @@ def list_bronze(
     Args:
         list_date: Lists one date's files.
         dates: The dates that have a folder in Bronze.
-        rows: The domain's rows of partition_meta by date.
+        known: The dates that have a row in partition_meta.
         waiting: Dates that a run may be launched for, the most urgent first.
         announced: Dates that the ledger named, or that an earlier tick left.
         swept: Where the moving slice stands.
@@ -132,7 +132,7 @@ def list_bronze(
             result.bronze[day] = list_date(day)
             result.files += len(result.bronze[day])
 
-    certain = [*sorted(announced), *waiting, *sorted((day for day in present if day not in rows), reverse=True)]
+    certain = [*sorted(announced), *waiting, *sorted((day for day in present if day not in known), reverse=True)]
     for day in certain:
         if result.files >= budget * CERTAIN_BUDGETS:
             break

@@ -8,7 +8,7 @@ Readers (sensors, checks, the operator's views) get a `PartitionMetaReader`; onl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
@@ -161,8 +161,17 @@ class PartitionMetaReader(Protocol):
         """Return one row with its file list, or None."""
         ...
 
-    def rows(self, domain: str | None = None) -> list[Partition]:
-        """Return rows by domain and date, without their file lists (those are large)."""
+    def rows(self, domain: str | None = None, days: Collection[date] | None = None) -> list[Partition]:
+        """Return rows by domain and date, without their file lists (those are large).
+
+        Args:
+            domain: Of this one; of all by default.
+            days: Of these dates; of all by default, and then its cost grows with the history.
+        """
+        ...
+
+    def states(self, domain: str | None = None) -> dict[tuple[str, date], State]:
+        """Return the state of each date, by domain and date: what may be read of the whole history at any time."""
         ...
 
     def history(

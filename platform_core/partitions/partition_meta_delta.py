@@ -1,16 +1,16 @@
 """partition_meta on two Delta tables of the lake, written and read through delta-rs.
 
-Only storage lives here: schema, reading, the atomic commit. delta-rs refuses a commit whose snapshot is stale, on
-a local disk by atomic rename and on an object store by conditional PUT, and no JVM starts for a sensor's tick.
+Only storage lives here: the atomic commit, and the history; rows are read by `partition_rows`. delta-rs refuses a
+commit whose snapshot is stale, on a local disk by atomic rename and on an object store by conditional PUT, and no JVM
+starts for a sensor's tick.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
-from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
@@ -23,14 +23,12 @@ from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import answering
 from platform_core.lake.row_schema import schema_of
 from platform_core.partitions.partition_meta import Change, Partition, Transition, fold
+from platform_core.partitions.partition_rows import META_SCHEMA, PartitionRows
 from platform_core.partitions.partition_state import State
 
 log = logging.getLogger(__name__)
 
-META_SCHEMA = schema_of(Partition)
 HISTORY_SCHEMA = schema_of(Transition)
-
-LEGAL = [state.value for state in State if state not in (State.UNDISCOVERED, State.ILLEGAL)]
 
 ATTEMPTS = 12
 STORE_ATTEMPTS = 3
@@ -51,16 +49,21 @@ class DeltaPartitionMeta:
         self._clock = clock or SystemClock()
         self._unwritten: list[Transition] = []
 
+    def snapshot(self) -> PartitionRows:
+        """Return the rows of this moment: however often they are read, the table is opened once."""
+        return PartitionRows(self._meta, self._meta.open())
+
     def get(self, domain: str, day: date) -> Partition | None:
         """Return one row with its file list, or None."""
-        rows = self._meta.rows(("domain", "=", domain), ("partition_date", "=", day))
-        return _partition(rows[0]) if rows else None
+        return self.snapshot().get(domain, day)
 
-    def rows(self, domain: str | None = None) -> list[Partition]:
+    def rows(self, domain: str | None = None, days: Collection[date] | None = None) -> list[Partition]:
         """Return rows by domain and date, without their file lists."""
-        columns = [name for name in META_SCHEMA.names if name != "source_files"]
-        rows = self._meta.rows(("domain", "=", domain), columns=columns)
-        return sorted((_partition(row) for row in rows), key=lambda p: (p.domain, p.partition_date))
+        return self.snapshot().rows(domain, days)
+
+    def states(self, domain: str | None = None) -> dict[tuple[str, date], State]:
+        """Return the state of each date, by domain and date."""
+        return self.snapshot().states(domain)
 
     def dates(self) -> dict[str, int]:
         """Return how many dates each domain has; no row becomes an object for it."""
@@ -114,8 +117,7 @@ class DeltaPartitionMeta:
         return table is not None and self._current(table, changes) == expected
 
     def _current(self, table: DeltaTable, changes: Sequence[Change]) -> dict[tuple[str, date], Partition]:
-        domains, days = sorted({c.domain for c in changes}), sorted({c.day for c in changes})
-        rows = map(_partition, self._meta.rows(("domain", "in", domains), ("partition_date", "in", days), table=table))
+        rows = PartitionRows(self._meta, table).whole({c.domain for c in changes}, {c.day for c in changes})
         return {(row.domain, row.partition_date): row for row in rows}
 
     def _merge(self, table: DeltaTable, rows: Mapping[tuple[str, date], Partition]) -> None:
@@ -164,19 +166,3 @@ class DeltaPartitionMeta:
     def _is_remembered(self, transitions: Sequence[Transition]) -> bool:
         first = transitions[0]
         return first in self.history(first.domain, first.partition_date, since=first.at)
-
-
-def _partition(row: dict[str, Any]) -> Partition:
-    status, message = row["status"], row["error_message"]
-    if status not in LEGAL:
-        message = f"Its status is `{status}`; legal are {', '.join(LEGAL)}. Reset the date, or correct it by SQL."
-        status = State.ILLEGAL
-    return Partition(
-        **{
-            **row,
-            "status": State(status),
-            "error_message": message,
-            "source_files": tuple(row.get("source_files") or ()),
-            "retry_count": row["retry_count"] or 0,
-        }
-    )

@@ -108,7 +108,7 @@ def expired_leases(
     and either may be set. No two of them are compared.
 
     Args:
-        rows: All rows of the domain.
+        rows: The domain's rows of partition_meta; DONE dates may be left out.
         sightings: See `DiscoveryCursor.sighted`.
         seconds: The present one.
     """
@@ -173,7 +173,7 @@ def plan(
 
     Args:
         bronze: The dates that this tick listed, with their files; a date that is not here is not compared.
-        partitions: All rows of the domain in partition_meta.
+        partitions: The domain's rows of partition_meta: of each date that is not DONE or that this tick listed.
         now: The tick's time, UTC.
         settings: Readiness, settle interval, backoff, and dates a run.
         is_running: Whether the run with this id is queued or running.

@@ -18,7 +18,8 @@ from platform_core.lake import contended_table
 from platform_core.lake.lake import Lake
 from platform_core.partitions import partition_meta_delta
 from platform_core.partitions.partition_meta import Change, StateConflictError
-from platform_core.partitions.partition_meta_delta import META_SCHEMA, DeltaPartitionMeta
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_rows import META_SCHEMA
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import REPOSITORY, Settings
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 
 from platform_core.clock import Clock
 from platform_core.partitions.partition_meta import Change, Partition, Transition, fold
+from platform_core.partitions.partition_state import State
 
 
 class InMemoryPartitionMeta:
@@ -22,9 +23,17 @@ class InMemoryPartitionMeta:
         """Return one row, or None."""
         return self._rows.get((domain, day))
 
-    def rows(self, domain: str | None = None) -> list[Partition]:
+    def rows(self, domain: str | None = None, days: Collection[date] | None = None) -> list[Partition]:
         """Return rows by domain and date."""
-        return [replace(r, source_files=()) for k, r in sorted(self._rows.items()) if domain in (None, k[0])]
+        return [
+            replace(r, source_files=())
+            for k, r in sorted(self._rows.items())
+            if domain in (None, k[0]) and (days is None or k[1] in days)
+        ]
+
+    def states(self, domain: str | None = None) -> dict[tuple[str, date], State]:
+        """Return the state of each date."""
+        return {(row.domain, row.partition_date): row.status for row in self.rows(domain)}
 
     def history(
         self, domain: str | None = None, day: date | None = None, since: datetime | None = None
