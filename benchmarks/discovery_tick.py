@@ -43,15 +43,19 @@ class SyntheticLake(Lake):
     def __init__(self, config: Settings, days: Sequence[date], files_a_day: int) -> None:
         super().__init__(config)
         self._days = days
-        self._files = files_a_day
+        self._files_a_day = files_a_day
 
-    def _listed(self, domain: Domain, folder: str, kind: pafs.FileType) -> list[pafs.FileInfo]:
-        if kind is pafs.FileType.Directory:
-            return [pafs.FileInfo(f"{folder}/{domain.partition_key}={day}", kind) for day in self._days]
+    def list_dates(self, domain: Domain) -> list[date]:
+        """Return the same dates for each domain."""
+        return list(self._days)
+
+    def _files(self, domain: Domain, folder: str) -> list[pafs.FileInfo]:
         day = datetime.fromisoformat(f"{folder.rpartition('=')[2]}T12:00:00+00:00")
         return [
-            pafs.FileInfo(f"{folder}/part-{n:05}-{day:%Y%m%d}T000000000000Z.parquet", kind, size=20_000, mtime=day)
-            for n in range(self._files)
+            pafs.FileInfo(
+                f"{folder}/part-{n:05}-{day:%Y%m%d}T000000000000Z.parquet", pafs.FileType.File, size=20_000, mtime=day
+            )
+            for n in range(self._files_a_day)
         ]
 
 

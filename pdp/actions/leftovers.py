@@ -104,7 +104,7 @@ def _folders(lake: Lake, owned: Collection[str]) -> Iterator[Leftover]:
 
 def _children(lake: Lake, folder: str) -> list[str]:
     try:
-        return sorted(info.base_name for info in lake.folders(folder))
+        return sorted(lake.folders(folder))
     except OSError as error:
         raise TransientError(f"The lake could not be listed under `{lake.uri(folder)}`: {error}.") from error
 

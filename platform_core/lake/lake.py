@@ -8,7 +8,8 @@ committed to Delta.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -187,9 +188,10 @@ class Lake:
             TransientError: the store did not answer.
         """
         prefix = f"{domain.partition_key}="
-        folders = self._listed(domain, self.bronze(domain), pafs.FileType.Directory)
-        names = [info.base_name.removeprefix(prefix) for info in folders if info.base_name.startswith(prefix)]
-        return sorted(day for name in names if (day := _date(name)) is not None)
+        with self._listing(domain, self.bronze(domain)):
+            names = self.folders(self.bronze(domain))
+        days = (_date(name.removeprefix(prefix)) for name in names if name.startswith(prefix))
+        return sorted(day for day in days if day is not None)
 
     def list_date(self, domain: Domain, day: date) -> list[BronzeFile]:
         """List the Bronze files of one date, sorted by name; while some replace others, those that count.
@@ -218,7 +220,7 @@ class Lake:
             TransientError: the store did not answer.
         """
         folder = self.bronze_partition(domain, day)
-        infos = self._listed(domain, folder, pafs.FileType.File)
+        infos = self._files(domain, folder)
         listed = {info.base_name: BronzeFile(f"{folder}/{info.base_name}", info.size, info.mtime) for info in infos}
         return [listed[name] for name in sorted(listed) if is_bronze_file(name)], listed.get(self.compaction_note)
 
@@ -231,20 +233,23 @@ class Lake:
         listed = {day: self.list_date(domain, day) for day in self.list_dates(domain)}
         return {day: files for day, files in listed.items() if files}
 
-    def _listed(self, domain: Domain, folder: str, kind: pafs.FileType) -> list[pafs.FileInfo]:
-        try:
-            if kind is pafs.FileType.Directory:
-                return self.folders(folder)
+    def _files(self, domain: Domain, folder: str) -> list[pafs.FileInfo]:
+        with self._listing(domain, folder):
             infos = self.filesystem.get_file_info(pafs.FileSelector(self.path(folder), allow_not_found=True))
+        return [info for info in infos if info.type is pafs.FileType.File]
+
+    @contextmanager
+    def _listing(self, domain: Domain, folder: str) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise TransientError(
                 f"Listing Bronze of domain `{domain.name}` under `{self.uri(folder)}` failed: {error}."
                 " The next tick tries again."
             ) from error
-        return [info for info in infos if info.type == kind]
 
-    def folders(self, name: str) -> list[pafs.FileInfo]:
-        """List the folders directly below a folder, none if it does not exist.
+    def folders(self, name: str) -> list[str]:
+        """Return the names of the folders directly below a folder, none if it does not exist.
 
         Raises:
             OSError: the store did not answer.
@@ -254,13 +259,13 @@ class Lake:
         view = self._folder_view
         selector = pafs.FileSelector(name if view else self.path(name), allow_not_found=True)
         infos = (view or self.filesystem).get_file_info(selector)
-        return [info for info in infos if info.type is pafs.FileType.Directory]
+        return [info.base_name for info in infos if info.type is pafs.FileType.Directory]
 
-    def _local_folders(self, name: str) -> list[pafs.FileInfo]:
+    def _local_folders(self, name: str) -> list[str]:
         """See `folders`; pyarrow asks for the size of each entry, which is most of a tick over years of dates."""
         try:
             with os.scandir(self.path(name)) as entries:
-                return [pafs.FileInfo(each.path, pafs.FileType.Directory) for each in entries if each.is_dir()]
+                return [each.name for each in entries if each.is_dir()]
         except FileNotFoundError:
             return []
 

@@ -7,6 +7,7 @@ partition's state is decided by `plan`.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -132,7 +133,7 @@ def list_bronze(
             result.bronze[day] = list_date(day)
             result.files += len(result.bronze[day])
 
-    certain = [*sorted(announced), *waiting, *sorted((day for day in present if day not in known), reverse=True)]
+    certain = [*sorted(announced), *waiting, *sorted(present.difference(known), reverse=True)]
     for day in certain:
         if result.files >= budget * CERTAIN_BUDGETS:
             break
@@ -152,7 +153,7 @@ def list_bronze(
 
 def _onwards(newest_first: Sequence[date], swept: date | None) -> list[date]:
     """Return every date once, beginning after `swept` and going round."""
-    start = next((n for n, day in enumerate(newest_first) if swept is not None and day < swept), 0)
+    start = 0 if swept is None else bisect_right(newest_first, -swept.toordinal(), key=lambda day: -day.toordinal())
     return [*newest_first[start:], *newest_first[:start]]
 
 

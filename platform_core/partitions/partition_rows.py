@@ -6,13 +6,14 @@ changing it belong to `partition_meta_delta`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import date
 from typing import Any
 
+import pyarrow as pa
 from deltalake import DeltaTable
 
-from platform_core.lake.contended_table import ContendedTable
+from platform_core.lake.contended_table import ContendedTable, python_values
 from platform_core.lake.row_schema import schema_of
 from platform_core.partitions.partition_meta import Partition
 from platform_core.partitions.partition_state import State
@@ -61,16 +62,27 @@ class PartitionRows:
 
     def states(self, domain: str | None = None) -> dict[tuple[str, date], State]:
         """Return the state of each date, by domain and date; see `rows`."""
-        read = self._read(("domain", "=", domain), columns=["domain", "partition_date", "status"])
-        return {
-            (row["domain"], row["partition_date"]): LEGAL.get(row["status"], State.ILLEGAL)
-            for row in sorted(read, key=lambda row: (row["domain"], row["partition_date"]))
-        }
+        if self._table is None:
+            return {}
+        read = self._meta.read(
+            ("domain", "=", domain), columns=["domain", "partition_date", "status"], table=self._table
+        )
+        read = read.sort_by([("domain", "ascending"), ("partition_date", "ascending")])
+        keys = zip(_repeated(read["domain"]), python_values(read["partition_date"]), strict=True)
+        states = _repeated(read["status"], lambda status: LEGAL.get(status, State.ILLEGAL))
+        return dict(zip(keys, states, strict=True))
 
     def _read(self, *filters: tuple[str, str, Any], columns: Collection[str] = ()) -> list[dict[str, Any]]:
         if self._table is None:
             return []
         return self._meta.rows(*filters, columns=list(columns), table=self._table)
+
+
+def _repeated(column: pa.ChunkedArray, of: Callable[[str], Any] = str) -> list[Any]:
+    """Return a column of few values, each made once: a text of its own for each of years of dates costs more."""
+    encoded = column.combine_chunks().dictionary_encode()
+    values = [of(value) for value in encoded.dictionary.to_pylist()]
+    return [values[index] for index in encoded.indices.to_pylist()]
 
 
 def _partition(row: dict[str, Any]) -> Partition:
