@@ -160,11 +160,11 @@ def _answer(table: DeltaTable, query: str) -> pa.Table:
         OSError: a file of the table could not be read.
         DeltaError: the query is none of this table's.
     """
-    stream = QueryBuilder().register("t", table).execute(query)
     try:
-        return pa.RecordBatchReader.from_stream(stream).read_all()
+        return pa.RecordBatchReader.from_stream(QueryBuilder().register("t", table).execute(query)).read_all()
     except Exception as error:
-        if type(error) is Exception:  # so arro3 raises what the store or the Parquet reader says
+        # So Arrow's stream raises what the store or the Parquet reader says, by a class that depends on its text.
+        if isinstance(error, pa.ArrowException) or type(error) is Exception:
             raise OSError(str(error)) from error
         raise
 

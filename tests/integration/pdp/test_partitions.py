@@ -14,8 +14,9 @@ from typer.testing import Result
 
 from pdp.commands.partitions import DATES_SHOWN
 from platform_core.lake.lake import Lake
-from platform_core.partitions.partition_meta import Change
+from platform_core.partitions.partition_meta import Change, Partition
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_rows import PartitionRows
 from platform_core.partitions.partition_state import Event, State
 
 Run = Callable[..., Result]
@@ -59,7 +60,7 @@ def test_list_can_be_narrowed(pdp_json: Callable[..., Any], arguments: list[str]
 
 
 def test_list_shows_the_newest_dates_and_those_in_trouble_until_it_is_asked_for_more(
-    pdp: Run, pdp_json: Callable[..., Any], meta: DeltaPartitionMeta
+    pdp: Run, pdp_json: Callable[..., Any], meta: DeltaPartitionMeta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, changes = date(2026, 1, 1), []
     for number in range(DATES_SHOWN + 9):
@@ -71,7 +72,11 @@ def test_list_shows_the_newest_dates_and_those_in_trouble_until_it_is_asked_for_
             Change("orders", day, State.IN_FLIGHT, Event.SUCCEEDED if number else Event.RUN_FAILED, run_id="r"),
         ]
     meta.apply(changes)
-    listed = pdp_json("partitions", "list")
+    rows, read = PartitionRows.rows, list[Partition]()
+    with monkeypatch.context() as patched:
+        patched.setattr(PartitionRows, "rows", lambda *arguments: read.extend(rows(*arguments)) or read)
+        listed = pdp_json("partitions", "list")
+    assert len(read) == DATES_SHOWN + 1, "of what is not shown the state alone is read"
     assert [row["status"] for row in listed["partitions"]] == ["FAILED", *["DONE"] * DATES_SHOWN]
     assert (listed["left_out"], sum(listed["summary"].values())) == (8, DATES_SHOWN + 9)
     assert "8 older dates DONE and not shown" in pdp("partitions", "list").stderr

@@ -6,6 +6,7 @@ import os
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -18,8 +19,9 @@ from platform_core.clock import SystemClock
 from platform_core.lake.alerts import AlertKind, AlertLog
 from platform_core.lake.mount import LakeNotMountedError, open_lake
 from platform_core.partitions.fingerprint import file_hash
-from platform_core.partitions.listing import DiscoveryCursor
-from platform_core.partitions.partition_meta import Change
+from platform_core.partitions.listing import FILES_A_REQUEST, DiscoveryCursor
+from platform_core.partitions.partition_meta import Change, Partition
+from platform_core.partitions.partition_rows import PartitionRows
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import settings
 from tests.rigs.fake_clock import FakeClock
@@ -68,6 +70,38 @@ def test_a_date_that_lost_bronze_stays_done_and_the_alert_names_the_file(
     assert logged.alert.kind is AlertKind.FILE_MISSING
     assert min(lost, other) if everything else lost in logged.alert.what
     assert logged.alert.command == f"pdp partitions reset events {DAY} --accept-loss"
+
+
+def test_a_quiet_tick_reads_as_many_rows_after_a_season_as_after_a_fortnight(
+    tick_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, counted, days = PartitionRows.rows, list[int](), [DAY - timedelta(days=ago) for ago in range(100)]
+
+    def noted(self: PartitionRows, *arguments: Any) -> list[Partition]:
+        counted.append(len(read := rows(self, *arguments)))
+        return read
+
+    monkeypatch.setattr(PartitionRows, "rows", noted)
+    domain = tick_rig.events.model_copy(update={"start_date": days[-1]})
+    read = []
+    for some in (days[:14], days[14:]):
+        changes = []
+        for day in some:
+            file = Path(tick_rig.lake.uri(tick_rig.lake.bronze_partition(domain, day))) / "part-1.parquet"
+            file.parent.mkdir(parents=True)
+            file.write_bytes(b"x")
+            pinned = {"file_hash": file_hash(each.name for each in tick_rig.lake.list_date(domain, day))}
+            changes += [
+                Change("events", day, State.UNDISCOVERED, Event.FILES_FOUND, set=pinned),
+                Change("events", day, State.PENDING, Event.RUN_STARTED, run_id="r", set={"run_id": "r"}),
+                Change("events", day, State.IN_FLIGHT, Event.SUCCEEDED, run_id="r"),
+            ]
+        tick_rig.partitions.apply(changes)
+        counted.clear()
+        quiet = tick(domain, MetadataStore(), tick_rig.instance, DiscoveryCursor(), settings())
+        assert (quiet.run_requests, quiet.bronze) == ([], [])
+        read.append(sum(counted))
+    assert read == [settings().discovery_scan_files // FILES_A_REQUEST] * 2
 
 
 def test_a_lake_that_is_not_mounted_is_no_domain_without_dates(tick_rig: PipelineRig) -> None:
