@@ -6,8 +6,9 @@ the next run. What the columns mean is the contract's business.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import NamedTuple
@@ -26,7 +27,11 @@ from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import outage
 from platform_kafka.formats.bronze_footer import BronzeFooter
 
-FOOTERS_AT_ONCE = 8
+FILES_AT_ONCE = 8
+"""A store answers slowly and many at once; a disk is read by as many threads as there are cores."""
+
+_MOST_KEPT_FOOTERS = 5_000
+"""Of 20 KB each."""
 
 _DAMAGED = re.compile(r"[Cc]orrupt|deserialize|decompress|[Ee]nd of (?:stream|file)")
 """What pyarrow says of a damaged page under the class of an outage."""
@@ -61,10 +66,17 @@ class BronzeSize(NamedTuple):
     Attributes:
         rows: Their rows.
         uncompressed_bytes: Their columns, encoded, as a reader has them before it makes rows.
+        footers: Of each file, so that who reads it next need not parse it again; none where files are very many.
     """
 
     rows: int
     uncompressed_bytes: int
+    footers: Mapping[str, pq.FileMetaData] = {}
+
+
+def files_at_once(lake: Lake) -> int:
+    """Return how many threads read files: of a disk, more than cores only take CPU from one another."""
+    return min(FILES_AT_ONCE, os.cpu_count() or 1) if lake.is_local else FILES_AT_ONCE
 
 
 def bronze_size(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> BronzeSize:
@@ -82,8 +94,9 @@ def bronze_size(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> 
         ServiceDownError: the store does not answer at all.
         TransientError: the store failed.
     """
+    names = sorted(set(files))
 
-    def size(name: str) -> BronzeSize:
+    def footer_of(name: str) -> pq.FileMetaData:
         about = f"Domain `{domain.name}`, date {day.isoformat()}: Bronze file `{lake.uri(name)}`"
         try:
             footer = pq.read_metadata(lake.path(name), filesystem=lake.filesystem)
@@ -102,17 +115,21 @@ def bronze_size(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> 
                 f"{about} {problem}. Nothing was written. Restore it from the store's versions; remove it if it was"
                 " never the sink's."
             )
-        groups = range(footer.num_row_groups)
-        return BronzeSize(footer.num_rows, sum(footer.row_group(group).total_byte_size for group in groups))
+        return footer
 
-    with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
-        sizes = list(pool.map(size, sorted(set(files))))
-    return BronzeSize(sum(each.rows for each in sizes), sum(each.uncompressed_bytes for each in sizes))
+    rows, uncompressed_bytes, footers = 0, 0, dict[str, pq.FileMetaData]()
+    with ThreadPoolExecutor(files_at_once(lake)) as pool:
+        for name, footer in zip(names, pool.map(footer_of, names), strict=True):
+            rows += footer.num_rows
+            uncompressed_bytes += sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
+            if len(names) <= _MOST_KEPT_FOOTERS:
+                footers[name] = footer
+    return BronzeSize(rows, uncompressed_bytes, footers)
 
 
 def _not_of_the_sink(name: str, footer: pq.FileMetaData) -> str:
     """Return why the Parquet file of this name is not as the sink wrote it; empty when nothing tells so."""
-    columns = set(footer.schema.to_arrow_schema().names)
+    columns = set(footer.schema.names)
     if missing := [column.name for column in OFFSET_COLUMNS if column.name not in columns]:
         return f"is none of the sink's: it has no column `{missing[0]}`"
     try:
