@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 if __name__ == "__main__":
     # A script's own folder is on the path instead of the project, and would offer `schema` and `session` as
@@ -38,7 +37,7 @@ from platform_core.lake.lake import Lake
 from spark_jobs import cli, steps, tables
 from spark_jobs.bronze import BronzeSize, bronze_size, read_bronze, unreadable_file
 from spark_jobs.failures import engine_is_gone, translate_engine_errors
-from spark_jobs.odd_keys import DividedRows, divided
+from spark_jobs.odd_keys import DividedRows, counted
 from spark_jobs.rule_arithmetic import without_overflow
 from spark_jobs.session import suit
 from spark_jobs.unevaluable_rows import unevaluable_rows
@@ -216,8 +215,7 @@ def _counted(
     judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, size: BronzeSize
 ) -> tuple[SilverResult, pa.Table | None, DividedRows]:
     """Return the counts, the bad rows where there are some and they are few, and all rows divided."""
-    tally = steps.tally(judged, domain.silver.primary_key).toArrow()
-    lines = _by_rule(tally)
+    lines, rows = counted(judged, domain.silver, size.uncompressed_bytes / max(1, size.rows))
     total = sum(line["rows"] for line in lines)
     if total != size.rows:
         read = bronze.count()
@@ -237,7 +235,6 @@ def _counted(
         for name in filter(None, line["warnings"].split(",")):
             warned[name] += line["warned"]
     records = sum(line["records"] for line in lines)
-    rows = divided(judged, domain.silver, tally, size.uncompressed_bytes / max(1, size.rows))
     few_bad = _bad_rows(rows.suspects, domain).toArrow() if 0 < sum(bad.values()) < FEW_BAD_ROWS else None
     withheld = _count_withheld(rows.suspects, few_bad, domain.silver) if bad else 0
     silver_rows = sum(line["keys"] for line in lines if not line["rule"]) - withheld
@@ -253,12 +250,6 @@ def _counted(
         published=not refusals(domain.quality, records, bad),
     )
     return counts, few_bad, rows
-
-
-def _by_rule(tally: pa.Table) -> list[dict[str, Any]]:
-    counts = ("rows", "records", "keys", "warned")
-    summed = tally.group_by(["rule", "warnings"]).aggregate([(name, "sum") for name in counts])
-    return summed.rename_columns({f"{name}_sum": name for name in counts}).to_pylist()  # type: ignore[no-any-return]
 
 
 def _count_withheld(suspects: DataFrame, few_bad: pa.Table | None, silver: Silver) -> int:

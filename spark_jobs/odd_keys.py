@@ -7,7 +7,9 @@ asked is in `spark_jobs.steps`; nothing here changes a row.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -45,34 +47,51 @@ class DividedRows:
         return latest if self.plain is None else self.plain.unionByName(latest.coalesce(1))
 
 
-def divided(judged: DataFrame, silver: Silver, tally: pa.Table, row_bytes: float) -> DividedRows:
-    """Return judged rows divided by what `steps.tally` has counted of them.
+def counted(judged: DataFrame, silver: Silver, row_bytes: float) -> tuple[list[dict[str, Any]], DividedRows]:
+    """Return the counts of judged rows, a line for each rule and `warnings` as of `steps.tally`, and the rows divided.
 
     Args:
         row_bytes: An average row of Bronze as the footers have it; texts that are the same are in there once.
 
     Raises:
-        PySparkException: the odd rows cannot be had.
+        PySparkException: the rows cannot be had.
     """
-    odd = tally.filter(pc.is_valid(tally["slice"]))
+    survey = steps.survey(judged, silver.primary_key).toArrow()
+    odd = survey.filter(pc.is_valid(survey["slice"]))
+    plain = [_plain_line(line) for line in survey.filter(pc.is_null(survey["slice"])).to_pylist()]
     slices, rows = set(odd["slice"].to_pylist()), sum(odd["rows"].to_pylist())
-    rows += _rows_beside(tally, len(slices))
-    many = rows > FEW_ROWS or rows * row_bytes * _COPIES > FEW_BYTES
+    if not slices:
+        return plain, DividedRows(judged, judged.limit(0), judged.limit(0))
+    rows += _rows_beside(survey, len(slices))
     is_odd = _is_in(slices, silver)
-    fetched = judged.where(is_odd).toArrow() if slices and not many else None
-    if many or (fetched is not None and fetched.nbytes > FEW_BYTES):
-        bad = set(odd.filter(pc.not_equal(odd["rule"], ""))["slice"].to_pylist())
+    many = rows > FEW_ROWS or rows * row_bytes * _COPIES > FEW_BYTES
+    fetched = None if many else judged.where(is_odd).toArrow()
+    if fetched is None or fetched.nbytes > FEW_BYTES:
+        tally = steps.tally(judged, silver.primary_key).toArrow()
+        bad = set(tally.filter(pc.not_equal(tally["rule"], ""))["slice"].to_pylist())
         few_bad = 0 < len(bad) <= FEW_ROWS
-        return DividedRows(None, judged, judged.where(_is_in(bad, silver)) if few_bad else judged)
-    if fetched is None:
-        return DividedRows(judged, judged.limit(0), judged.limit(0))
+        return _by_rule(tally), DividedRows(None, judged, judged.where(_is_in(bad, silver)) if few_bad else judged)
     local = judged.sparkSession.createDataFrame(fetched, judged.schema)
-    return DividedRows(judged.where(~is_odd), local, local)
+    # Keys that are not odd are in these slices, too, and counted already.
+    tally = steps.tally(steps.of_odd_keys(local, silver.primary_key), silver.primary_key).toArrow()
+    return [*plain, *_by_rule(tally)], DividedRows(judged.where(~is_odd), local, local)
 
 
-def _rows_beside(tally: pa.Table, slices: int) -> int:
+def _plain_line(line: Mapping[str, Any]) -> dict[str, Any]:
+    rows, warnings = line["rows"], line["warnings"]
+    warned = rows if warnings else 0
+    return {"rule": "", "warnings": warnings, "rows": rows, "records": rows, "keys": rows, "warned": warned}
+
+
+def _by_rule(tally: pa.Table) -> list[dict[str, Any]]:
+    counts = ("rows", "records", "keys", "warned")
+    summed = tally.group_by(["rule", "warnings"]).aggregate([(name, "sum") for name in counts])
+    return summed.rename_columns({f"{name}_sum": name for name in counts}).to_pylist()  # type: ignore[no-any-return]
+
+
+def _rows_beside(survey: pa.Table, slices: int) -> int:
     """Return about how many rows of other keys these slices have."""
-    return int(sum(tally["rows"].to_pylist()) * slices // steps.SLICES)
+    return int(sum(survey["rows"].to_pylist()) * slices // steps.SLICES)
 
 
 def _is_in(slices: set[int], silver: Silver) -> Column:
