@@ -131,7 +131,12 @@ def test_the_registrys_login_is_given_to_who_asks_for_contracts_alone() -> None:
     secret = COMPOSE["x-registry-client"]["SCHEMA_REGISTRY_PASSWORD"]
     has = {name for name, service in SERVICES.items() if secret in service.get("environment", {}).values()}
     producers = {name for name in SERVICES if name.startswith("producer-")}
-    assert has == producers | {"registry", "provision", "shop-init", "shop-simulator", "s3-sink-consumer"}
+    assert has == producers | {"registry", "provision", "shop-init", "s3-sink-consumer"}
+
+
+def test_the_shop_that_lives_has_no_login_but_its_databases() -> None:
+    environment = SERVICES["shop-simulator"]["environment"]
+    assert {variable for variable in environment if variable not in COMPOSE["x-settings"]} == {"POSTGRES_DSN"}
 
 
 def test_only_the_orchestrator_is_on_all_networks() -> None:
