@@ -17,7 +17,7 @@ FILE = REPOSITORY / "docker-compose.yml"
 DOCKER = REPOSITORY / "infra" / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-ONE_SHOTS = {"store-init", "kafka-access", "provision", "shop-init", "pdp"}
+ONE_SHOTS = {"store-init", "kafka-access", "provision", "shop-init", "pdp", "erase"}
 PUBLISHED = {"ui-proxy": "8080", "store": "9001"}
 # What others than the platform's Settings read: the images' programs, and the JVMs of Spark and Kafka.
 NO_SETTINGS = re.compile(
