@@ -78,6 +78,7 @@ class Reason(StrEnum):
     ON_SEVERAL_DATES = "on_several_dates"
     QUARANTINED = "quarantined"
     ERASED = "erased"
+    BEFORE_START_DATE = "before_start_date"
 
 
 NEXT_STEPS: Mapping[Kind, str] = {

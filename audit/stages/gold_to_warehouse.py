@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from audit.report import CheckOutcome, Equation, Kind, Problem, Stage, StageResult, problems_of
+from audit.report import CheckOutcome, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from audit.warehouse_tables import WarehouseTables
 from platform_core.domain.catalog import Domain
 from platform_core.lake.delta_date import read_date
@@ -38,14 +38,20 @@ def of_loads(domain: Domain, day: date, loads: Sequence[TableLoad]) -> StageResu
 def compare(lake: Lake, domain: Domain, day: date, warehouse: WarehouseTables) -> StageResult:
     """Compare one date of the Gold tables with the warehouse's.
 
+    What was loaded of a date before the domain's first one outlives a lake that was lost: nothing makes it again.
+
     Raises:
         TransientError: the warehouse or the store did not answer.
     """
+    of_day = {table: _gold(lake, domain, table, day) for table in domain.gold.tables}
+    if day < domain.start_date and not any(gold.num_rows for gold in of_day.values()):
+        kept = sum(warehouse.totals(table, day, gold.schema).rows for table, gold in of_day.items())
+        of_the_warehouse = Equation("warehouse rows", kept, {Reason.BEFORE_START_DATE: kept})
+        return StageResult(Stage.WAREHOUSE, domain.name, day, (Equation("gold rows", 0, {}), of_the_warehouse))
     problems: list[Problem] = []
     in_gold = in_warehouse = missing = surplus = 0
     for table, keys in domain.gold.tables.items():
-        delta = lake.delta_or_none(lake.gold(domain, table))
-        gold = read_date(delta, domain.partition_key, day) if delta else pa.table({})
+        gold = of_day[table]
         totals = warehouse.totals(table, day, gold.schema)
         in_gold, in_warehouse = in_gold + gold.num_rows, in_warehouse + totals.rows
         if totals == totals_of_gold(gold):
@@ -65,6 +71,11 @@ def compare(lake: Lake, domain: Domain, day: date, warehouse: WarehouseTables) -
         problems += problems_of(Stage.WAREHOUSE, domain.name, day, described)
     equations = _equations(in_gold, in_warehouse, missing, surplus)
     return StageResult(Stage.WAREHOUSE, domain.name, day, equations, problems=tuple(problems))
+
+
+def _gold(lake: Lake, domain: Domain, table: str, day: date) -> pa.Table:
+    delta = lake.delta_or_none(lake.gold(domain, table))
+    return read_date(delta, domain.partition_key, day) if delta else pa.table({})
 
 
 def _differences(

@@ -139,6 +139,25 @@ def test_a_load_whose_sums_would_differ_from_gold_is_rolled_back(loaded):
     assert {problem.kind.value for problem in loaded.look().problems} == {"missing"}
 
 
+def test_what_a_lost_lake_has_loaded_of_dates_before_its_first_one_is_counted_and_no_problem(loaded):
+    whole = loaded.look().summary()[0].equations[1].count
+    for table in loaded.made.domain.gold.tables:
+        loaded.made.lake.delta(loaded.made.lake.gold(loaded.made.domain, table)).delete(f"order_date = '{FIRST_DAY}'")
+    assert {problem.kind.value for problem in loaded.look().problems} == {"phantom"}
+
+    first = {"start_date": FIRST_DAY + timedelta(days=1)}
+    loaded.made.domain = loaded.made.domain.model_copy(update=first)
+    report = loaded.look()
+    assert report.clean
+    [_, of_the_warehouse] = report.summary()[0].equations
+    assert of_the_warehouse.count == whole
+    assert of_the_warehouse.parts["before_start_date"] == whole - of_the_warehouse.parts["gold"]
+
+    # What Gold has of such a date is compared as ever.
+    loaded.made.write_gold(FIRST_DAY, "orders", lambda rows: rows[:1])
+    assert {problem.kind.value for problem in loaded.look().problems} == {"phantom"}
+
+
 def test_a_value_that_changed_in_gold_after_the_load_differs_and_no_warehouse_is_not_checked(loaded):
     def dearer(rows):
         return [{**rows[0], "net_revenue": rows[0]["net_revenue"] + Decimal("0.01")}, *rows[1:]]
