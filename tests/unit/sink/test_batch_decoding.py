@@ -168,19 +168,26 @@ def test_ordinary_messages_are_not_decoded_one_by_one(decoders, monkeypatch):
 def test_a_sink_writes_files_without_pandas():
     program = """
 import sys
-from datetime import UTC, datetime
-import sink.__main__
-from platform_core.domain.bronze_schema import bronze_schema
-from platform_core.domain.catalog import load_catalog
-from platform_core.settings import REPOSITORY
-from sink.bronze.arrow import leave_pandas_out, to_table
-from tests.rigs.sink.samples import EVENT, NOW, encoded, rows_of
-from sink.decoding import Decoder
 from datetime import timedelta
+import sink.__main__
+from platform_core.clock import SystemClock
+from platform_core.domain.catalog import load_catalog
+from platform_core.lake.lake import Lake
+from platform_core.settings import REPOSITORY, Settings
+from sink.bronze.arrow import leave_pandas_out
+from sink.bronze.file import PendingFile
+from sink.bronze.writer import Writer
+from sink.buffer import Buffer, SealReason
+from sink.decoding import Decoder
+from tests.rigs.sink.samples import EVENT, NOW, encoded, rows_of
 leave_pandas_out()
 domain = load_catalog(REPOSITORY / "domains" / "domains.yaml")["events"]
 record = Decoder(domain, 2_000, timedelta(hours=24)).decode(b"7", encoded(EVENT), NOW)
-assert to_table(domain.contract, bronze_schema(domain.contract), "t", rows_of((0, 0, record)), NOW).num_rows == 1
+buffer = Buffer(domain.topic.name, NOW.date(), 0.0)
+buffer.add(rows_of((0, 0, record), (0, 1, record)))
+file = PendingFile(buffer, SealReason.ROWS)
+said, _ = Writer(Lake(Settings(lake_uri="/nowhere")), [domain], SystemClock()).encode(file, "bronze/a.parquet")
+assert said.rows == 2
 assert "pandas" not in sys.modules, "0.3 CPU s and 45 MB"
 """
     subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True)
