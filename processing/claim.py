@@ -225,7 +225,11 @@ class Claims:
             return [Change(name, day, State.LATE, Event.QUEUED)], State.REPROCESSING
         cause = {"cause": "backfill", "by": f"run {self._run.run_id}"}
         if row.status is not State.IN_FLIGHT:
-            return [Change(name, day, row.status, Event.RESET, set={"retry_count": 0}, detail=cause)], State.PENDING
+            # A date that is DONE stays so while its files are compacted: those that were listed may be replaced.
+            again = Change(
+                name, day, row.status, Event.RESET, made_of=row.file_hash, set={"retry_count": 0}, detail=cause
+            )
+            return [again], State.PENDING
         if row.run_id is not None and row.run_id != self._run.run_id and self._is_running(row.run_id):
             raise StateConflictError(
                 f"Domain `{name}` {day} is being processed by run {row.run_id}. Wait for it or cancel it first.",

@@ -161,6 +161,8 @@ class _Compaction:
             return False
         note = self._note(groups)
         pairs = [(group, self._path(name)) for group, name in zip(groups, sorted(note.files), strict=True)]
+        if read_note(self._lake, self._domain, self._day) is not None:
+            return False  # another turn has come to the date since this one has listed it
         self._store.put(pointer_name(self._lake, self._domain, self._day), pa.py_buffer(b"{}"))
         self._put(note)
         try:
@@ -173,7 +175,8 @@ class _Compaction:
             self._left(error)
             if not is_swapped(self._lake, self._domain, self._day, note):
                 remove_files(self._lake, self._domain, self._day, note.files)
-                forget_note(self._lake, self._domain, self._day)
+                if read_note(self._lake, self._domain, self._day) == note:
+                    forget_note(self._lake, self._domain, self._day)
             return False
         self._put(replace(note, decided=True))
         log.info(
@@ -199,6 +202,8 @@ class _Compaction:
             TransientError: nothing more may be written; the next turn ends what was begun.
         """
         own = read_note(self._lake, self._domain, self._day)
+        if own != note:  # what is there now does not name these files, and only this turn could make them count
+            remove_files(self._lake, self._domain, self._day, note.files)
         if own != note or self._clock.seconds() - self._began > HOUR.total_seconds() / 2:
             raise TransientError(
                 f"Compacting Bronze of domain `{self._domain.name}`, {self._day}, took too long or was ended by another"

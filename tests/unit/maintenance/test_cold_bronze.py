@@ -16,7 +16,7 @@ from audit.report import Kind, Reason
 from audit.stages import bronze_to_silver
 from erasure import bronze as erasure
 from erasure.subject import Holder
-from maintenance.cold_bronze import grouping, merging
+from maintenance.cold_bronze import dates, grouping, merging
 from maintenance.cold_bronze.dates import ColdDates
 from platform_core.errors import TransientError
 from platform_core.lake import bronze_compaction
@@ -222,6 +222,62 @@ def test_a_run_that_claimed_the_date_meanwhile_keeps_its_files(rig: ColdRig, mon
     monkeypatch.setattr("maintenance.cold_bronze.dates.merge", claimed_meanwhile)
     rig.turn()
     assert rig.names == before and rig.on_disk == FILES
+
+
+def test_a_run_that_listed_the_date_before_the_swap_does_not_claim_replaced_files(
+    rig: ColdRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunContext(rig.made.settings, rig.lake, rig.domain, rig.meta, "run-2", False, rig.clock)
+    claims = Claims(run, lambda _: False, lambda _: None)
+    compare = claims._difference
+
+    def swapped_meanwhile(*args: Any) -> Any:
+        rig.turn()
+        return compare(*args)
+
+    with monkeypatch.context() as patched, pytest.raises(StateConflictError, match="other files than were compared"):
+        patched.setattr(claims, "_difference", swapped_meanwhile)
+        claims.claim(FIRST_DAY)
+    assert rig.decide() == TickPlan()
+    claim = claims.claim(FIRST_DAY)
+    assert isinstance(claim, Claimed) and list(claim.files) == rig.names
+
+
+@pytest.mark.parametrize("at", ["describe", "merge"])
+def test_two_turns_at_once_leave_the_rows_once(rig: ColdRig, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    before, real, turns = rig.rows(), getattr(dates, at), 0
+
+    def other_turn(*args: Any) -> Any:
+        nonlocal turns
+        turns += 1
+        result = real(*args)
+        if turns == 1:
+            # By the other turn's listing of notes there was none at the date.
+            with monkeypatch.context() as patched:
+                patched.setattr(dates, "open_compactions", lambda *_: [])
+                rig.turn()
+        return result
+
+    monkeypatch.setattr(dates, at, other_turn)
+    rig.turn()
+    assert rig.rows().equals(before) and rig.decide() == TickPlan()
+    rig.turn(hours=2)
+    assert rig.on_disk == len(rig.names) == 2 and rig.rows().equals(before)
+
+
+def test_a_turn_whose_note_was_replaced_leaves_no_file(rig: ColdRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = dates.merge
+
+    def replaced(*args: Any) -> None:
+        real(*args)
+        note = bronze_compaction.CompactionNote("another", frozenset(), frozenset())
+        name = bronze_compaction.note_name(rig.lake, rig.domain, FIRST_DAY)
+        LakeStore(rig.lake).put(name, pa.py_buffer(note.to_json()))
+
+    monkeypatch.setattr(dates, "merge", replaced)
+    with pytest.raises(TransientError, match="another process"):
+        rig.turn()
+    assert rig.on_disk == FILES and rig.decide() == TickPlan()
 
 
 def test_files_by_which_a_sink_recognises_records_stay(rig: ColdRig) -> None:
