@@ -200,8 +200,11 @@ class Lake:
             TransientError: the store did not answer.
         """
         for last in (False, False, True):
+            noted = self._has_note(domain, day)
             files, note = self.list_folder(domain, day)
             if note is None:
+                if noted or self._has_note(domain, day):
+                    continue  # it came or went while the folder was read, and so may have what it hides
                 return files
             from platform_core.lake.bronze_compaction import counting  # it stands on the lake, and is rarely needed
 
@@ -211,6 +214,12 @@ class Lake:
                 return counted[0]
         raise TransientError(
             f"Bronze of domain `{domain.name}`, {day}, changed during each of three listings. Try again."
+        )
+
+    def _has_note(self, domain: Domain, day: date) -> bool:
+        """See `list_date`; a bucket needs no look of its own, as each page of its listing is of one moment."""
+        return (
+            self.is_local and Path(self.path(f"{self.bronze_partition(domain, day)}/{self.compaction_note}")).exists()
         )
 
     def list_folder(self, domain: Domain, day: date) -> tuple[list[BronzeFile], BronzeFile | None]:

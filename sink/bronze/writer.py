@@ -27,6 +27,9 @@ from sink.bronze.file import PendingFile
 # of the parallel writes, however large the buffer is.
 ROW_GROUP_ROWS = 20_000
 
+TAKEN_BYTES = 1 << 30
+"""Arrow orders a column of texts up to 2 GiB; JSON text in a column may be longer than it was in the record."""
+
 
 class Writer:
     """Names and encodes files of any domain; safe to call from several threads, for different files.
@@ -61,7 +64,7 @@ class Writer:
         footer = BronzeFooter(domain.name, file.topic, offsets).named(name).to_metadata()
         sink = pa.BufferOutputStream()
         with pq.ParquetWriter(sink, schema.with_metadata(footer), compression="snappy") as parquet:
-            if len(rows) <= ROW_GROUP_ROWS:
+            if len(rows) <= ROW_GROUP_ROWS and sum(rows.sizes) <= TAKEN_BYTES:
                 # Ordered in Arrow, five times as fast as lists. An order without a type would import pandas.
                 table = to_table(domain.contract, schema, file.topic, rows, now)
                 parquet.write_table(table.take(pa.array(order, pa.int64())))

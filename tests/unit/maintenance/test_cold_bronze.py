@@ -20,6 +20,7 @@ from maintenance.cold_bronze import dates, grouping, merging
 from maintenance.cold_bronze.dates import ColdDates
 from platform_core.errors import TransientError
 from platform_core.lake import bronze_compaction
+from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import Change, StateConflictError
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
@@ -278,6 +279,29 @@ def test_a_turn_whose_note_was_replaced_leaves_no_file(rig: ColdRig, monkeypatch
     with pytest.raises(TransientError, match="another process"):
         rig.turn()
     assert rig.on_disk == FILES and rig.decide() == TickPlan()
+
+
+@pytest.mark.parametrize("meanwhile", ["begun", "ended"])
+def test_a_folder_whose_note_came_or_went_while_it_was_read_is_read_again(
+    rig: ColdRig, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    before, read = rig.rows(), Lake.list_folder
+    if meanwhile == "ended":
+        rig.turn()
+
+    def changing(*args: Any) -> Any:
+        """Files of two moments, as a folder is read entry by entry."""
+        with monkeypatch.context() as patched:
+            patched.setattr(Lake, "list_folder", read)
+            old = read(*args)[0]
+            rig.turn(hours=2)
+            both = {file.name: file for file in [*old, *read(*args)[0]]}
+        monkeypatch.setattr(Lake, "list_folder", read)
+        return list(both.values()), None
+
+    monkeypatch.setattr(Lake, "list_folder", changing)
+    assert len(rig.names) == 2
+    assert rig.rows().equals(before) and rig.decide() == TickPlan()
 
 
 def test_files_by_which_a_sink_recognises_records_stay(rig: ColdRig) -> None:

@@ -7,6 +7,7 @@ import pytest
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
+from sink.bronze import writer
 from sink.bronze.file import FileState
 from sink.bronze.files import PARALLEL_WRITES, PendingFiles
 from sink.bronze.journal import Journal
@@ -170,3 +171,18 @@ def test_a_full_queue_to_the_ledger_loses_no_announcement(rig):
     rig.publisher.full = False
     rig.announce()
     assert len(rig.publisher.records["processed-events"]) == 2 and rig.files.unannounced == 0
+
+
+def test_texts_beyond_what_arrow_orders_are_ordered_before_they_are_arrow(rig, monkeypatch):
+    ordered, to_table = [], writer.to_table
+
+    def noted(contract, schema, topic, rows, now):
+        ordered.append(list(rows.offsets))
+        return to_table(contract, schema, topic, rows, now)
+
+    monkeypatch.setattr(writer, "to_table", noted)
+    monkeypatch.setattr(writer, "TAKEN_BYTES", 250, raising=False)
+    rig.seal((0, 1), (0, 0))
+    rig.seal((0, 3), (0, 4), (0, 2))
+    rig.files.put(0.0)
+    assert sorted(ordered) == [[1, 0], [2, 3, 4]]
