@@ -267,7 +267,7 @@ def test_two_turns_at_once_leave_the_rows_once(rig: ColdRig, monkeypatch: pytest
 
 
 def test_a_turn_whose_note_was_replaced_leaves_no_file(rig: ColdRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = dates.merge
+    real = merging.merge
 
     def replaced(*args: Any) -> None:
         real(*args)

@@ -8,6 +8,7 @@ from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from sink.bronze import writer
+from sink.bronze.arrow import to_table
 from sink.bronze.file import FileState
 from sink.bronze.files import PARALLEL_WRITES, PendingFiles
 from sink.bronze.journal import Journal
@@ -174,7 +175,7 @@ def test_a_full_queue_to_the_ledger_loses_no_announcement(rig):
 
 
 def test_texts_beyond_what_arrow_orders_are_ordered_before_they_are_arrow(rig, monkeypatch):
-    ordered, to_table = [], writer.to_table
+    ordered = []
 
     def noted(contract, schema, topic, rows, now):
         ordered.append(list(rows.offsets))
