@@ -129,7 +129,7 @@ class ContendedTable:
         )
 
     def tidy(self, table: DeltaTable) -> None:
-        """After each 10th commit write a checkpoint, after each 200th merge small files and remove replaced ones.
+        """After each 10th commit write a checkpoint, after each 50th merge small files and remove replaced ones.
 
         A writer who comes in between, or a store that fails, makes it a later turn's work: the commit stands.
 
