@@ -24,7 +24,6 @@ from tests.rigs.spark.server import SparkServer
 
 IDLE = ["before Silver", "between Silver and Gold", "before DONE"]
 STEPS = [*IDLE, "inside the MERGE"]
-PROGRAM = REPOSITORY / "tests" / "rigs" / "killed_run.py"
 
 
 def rows_of(pipeline_rig: PipelineRig) -> dict[str, Any]:
@@ -72,7 +71,7 @@ def instance_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def start(step: str, output: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, str(PROGRAM), step, DAY.isoformat()],
+        [sys.executable, "-m", "tests.rigs.killed_run", step, DAY.isoformat()],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=output.open("wb"),
