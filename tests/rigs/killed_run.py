@@ -1,7 +1,8 @@
 """A program: runs one date of events as a run worker does, and is killed by SIGKILL at a chosen step.
 
-`python -m tests.rigs.killed_run STEP DATE`; the environment has the platform's settings and DAGSTER_HOME. Killing itself is as
-sudden as being killed, and hits the step exactly. With `slow` it does not: Silver takes an hour, and the test ends it.
+`python -m tests.rigs.killed_run STEP DATE`; the environment has the platform's settings and DAGSTER_HOME. Killing
+itself is as sudden as being killed, and hits the step exactly. With `slow` it does not: Silver takes an hour, and the
+test ends it.
 """
 
 from __future__ import annotations
