@@ -324,10 +324,12 @@ def _through_grafana(query: str) -> list[Any]:
 
 
 def test_a_person_is_erased_from_every_layer() -> None:
-    [user] = _shop("select user_id from orders group by 1 order by count(*) desc limit 1")
-    _shop(f"delete from order_items where order_id in (select order_id from orders where user_id = {user})")
-    _shop(f"delete from orders where user_id = {user}")
-    _shop(f"delete from users where user_id = {user}")
+    catalog = load_catalog(settings().domains_file)
+    tables = [(each.source_table, each.subjects["user"]) for each in catalog if each.source_table and each.subjects]
+    table, column = tables[0]
+    [user] = _shop(f"select {column} from {table} group by 1 order by count(*) desc limit 1")
+    for table, column in tables:
+        _shop(f"delete from {table} where {column} = {user}")
     deadline = time.monotonic() + DONE_SECONDS
     while True:  # it is refused while tombstones are on their way, and waits for the dates that are processed again
         answer = compose("run", "--rm", "-T", "erase", "user", user, "--yes", "--json", check=False)
