@@ -124,7 +124,9 @@ class _Checks:
         dates = "no date" if self._dates.is_open else "none of these dates"
         not_checked = f"there is nothing to look at: `{self._lake.root}` has {dates} of the domain. Check `LAKE_URI`"
         try:
-            if self._dates.is_open and self._kafka.never_had_a_record(domain.topic.name):
+            # A source may have rows of which no record was ever made: its dates are its own to name.
+            is_provable = stage is not Stage.SOURCE and self._dates.is_open
+            if is_provable and self._kafka.never_had_a_record(domain.topic.name):
                 return StageResult(stage, domain.name, equations=(Equation("dates", 0, {}),))
         except UNAVAILABLE as error:
             not_checked += f", and whether a record ever came is not known: {why(error)}"
@@ -173,12 +175,17 @@ class _Checks:
             return self._each_processed_date(Stage.SOURCE, domain, compare_totals)
         position = source_to_silver.watermark(self._settings, domain)
         access = SourceAccess(dsn, position, lambda: self._kafka, self._partitions)
-        if not source_to_silver.is_dated(domain):
+        if not source_to_silver.is_dated(domain) or self._is_empty(domain):
             return [source_to_silver.compare(lake, domain, None, access)]
         more = self._dates_of_source(domain, SystemClock().now().date())
         return self._each_date(
             Stage.SOURCE, domain, lambda day, _: source_to_silver.compare(lake, domain, day, access), more
         )
+
+    def _is_empty(self, domain: Domain) -> bool:
+        """Tell whether no layer knows a date: from which one on the source may have rows is not known either."""
+        lake, partitions = self._lake, self._partitions
+        return self._dates.is_open and not lake.list_dates(domain) and not dates_of(lake, domain, partitions)
 
     def _dates_of_source(self, domain: Domain, today: date) -> Collection[date]:
         """Return the dates that the source may have: every one from the first that any layer knows."""

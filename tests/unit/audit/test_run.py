@@ -14,6 +14,7 @@ from audit.dates import dates_of
 from audit.kafka_log import AuditLog, KafkaTopic
 from audit.report import AuditReport, Stage
 from audit.run import audit
+from audit.stages import source_to_silver
 from platform_core.domain.catalog import Catalog
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
@@ -123,3 +124,18 @@ def test_a_domain_without_dates_whose_topic_had_records_or_does_not_answer_is_no
     assert {"Check `LAKE_URI`" in result.not_checked for result in of_nothing().results} == {True}
     topic.is_away = True
     assert {"Kafka does not answer" in result.not_checked for result in of_nothing().results} == {True}
+
+
+def test_a_source_whose_rows_have_never_been_sent_is_not_complete_because_its_topic_is_empty(
+    topic: type[Topic], catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows(_: str, __: str, day: date | None) -> list[list[tuple[str, ...]]]:
+        columns = source_to_silver._compared_columns(catalog["orders"])
+        values = {"order_id": "1", "total": "1.00", "updated_at": "2026-11-20 10:00:00+00"}
+        # Of a shop that closed: a date that no layer knows is asked for by nobody.
+        return [] if day else [[tuple(values.get(name) for name in columns)]]  # type: ignore[misc]
+
+    monkeypatch.setattr(source_to_silver, "read_rows", rows)
+    settings = Settings(lake_uri=str(tmp_path / "lake"), state_dir=tmp_path / "state", state_in_lake=False)
+    [result] = audit(settings, catalog, Lake(settings), domains=["orders"], stages={Stage.SOURCE}).results
+    assert result.not_checked and "1 rows are not in Silver" in result.not_checked
