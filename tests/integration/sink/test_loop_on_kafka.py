@@ -63,7 +63,9 @@ def test_the_endpoint_says_how_the_sink_is_and_flushes_on_request(sink_rig):
     assert metric(process, "pdp_sink_records_total") == 5 and not sink_rig.files()
     with urlopen(Request(f"{url}/flush", method="POST"), timeout=30) as answer:
         assert json.load(answer)["drained"] is True
-    assert len(sink_rig.offsets()) == 5 and sink_rig.committed() == sink_rig.ends()
+    assert len(sink_rig.offsets()) == 5
+    # A partition without records is committed when Kafka has said that it has none, before the flush or after it.
+    sink_rig.wait(lambda: sink_rig.committed() == sink_rig.ends())
     assert metric(process, "pdp_sink_flushes_total") == len(sink_rig.files())
     sink_rig.stop(process)
 
