@@ -193,6 +193,6 @@ def _of_file(
     except ValueError:
         return columns.num_rows, ranges, False, {}
     # A file without a footer says nothing false; one with it has no offset twice.
-    named = footer is None or sum(each.count for each in footer.offsets.values()) == columns.num_rows
+    named = footer is None or footer.offset_count == columns.num_rows
     honest = footer is None or (named and footer.is_of(name) and footer.by_topic_partition == collect(ranges))
     return columns.num_rows, ranges, honest, footer.erased_by_topic_partition if footer else {}

@@ -211,7 +211,7 @@ class _Compaction:
             )
 
     def _swap(self, files: Sequence[BronzeFile], note: CompactionNote) -> None:
-        kept = [file.name for file in files if file.name.rpartition("/")[2] not in note.replaced]
+        kept = [file.name for file in files if file.base_name not in note.replaced]
         names = tuple(sorted([*kept, *map(self._path, note.files)]))
         self._partitions.apply(
             [

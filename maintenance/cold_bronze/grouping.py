@@ -66,9 +66,7 @@ def _described(lake: Lake, name: str) -> SmallFile | None:
         footer = BronzeFooter.from_metadata(metadata.metadata)
     except ValueError:
         return None
-    if footer is None or not footer.is_of(name):
-        return None
-    if sum(ranges.count for ranges in footer.offsets.values()) != metadata.num_rows:
+    if footer is None or not footer.is_of(name) or footer.offset_count != metadata.num_rows:
         return None
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
     return SmallFile(name, metadata.num_rows, sum(group.total_byte_size for group in groups), columns, footer)

@@ -146,8 +146,8 @@ def counting(
         return None
     swapped = is_swapped(lake, domain, day, note)
     hidden = note.replaced if swapped else note.files
-    names = {_base(file) for file in files}
-    return [file for file in files if _base(file) not in hidden], not swapped or note.files <= names
+    names = {file.base_name for file in files}
+    return [file for file in files if file.base_name not in hidden], not swapped or note.files <= names
 
 
 def open_compactions(lake: Lake, domain: Domain) -> list[date]:
@@ -187,7 +187,7 @@ def end_compaction(
     if note is None:
         forget_note(lake, domain, day)
         return Ending.UNDONE, 0
-    present = {_base(file) for file in files}
+    present = {file.base_name for file in files}
     if swapped and not note.files <= present:
         log.error("compaction_lost_files domain=%s date=%s files=%d", domain.name, day, len(note.files - present))
         return Ending.WAITS, 0  # the old ones are all that is left of their rows
@@ -237,7 +237,3 @@ def _remove(lake: Lake, name: str) -> None:
         return
     except OSError as error:
         raise TransientError(f"Removing `{lake.uri(name)}` failed: {error}. The next turn tries again.") from error
-
-
-def _base(file: BronzeFile) -> str:
-    return file.name.rpartition("/")[2]

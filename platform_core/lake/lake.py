@@ -45,6 +45,11 @@ class BronzeFile:
     size: int
     modified_at: datetime
 
+    @property
+    def base_name(self) -> str:
+        """The name without the folder."""
+        return self.name.rpartition("/")[2]
+
 
 def is_bronze_file(base_name: str) -> bool:
     """Return whether a file's name says that it is data: Parquet, and neither hidden nor temporary (`.` or `_`)."""

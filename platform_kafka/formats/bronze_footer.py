@@ -46,6 +46,11 @@ class BronzeFooter:
         return not self.file or f"/{path}".endswith(f"/{self.file}")
 
     @property
+    def offset_count(self) -> int:
+        """How many offsets it names: as many as the file has rows, because a file holds no offset twice."""
+        return sum(ranges.count for ranges in self.offsets.values())
+
+    @property
     def by_topic_partition(self) -> dict[TopicPartition, OffsetRanges]:
         """The offsets by topic and partition."""
         return {(self.topic, partition): ranges for partition, ranges in self.offsets.items()}

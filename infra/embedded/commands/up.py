@@ -47,9 +47,9 @@ class ShortHistory:
         seed: Seed of the shop and of its past.
     """
 
-    days: int = 2
-    events_per_day: int = 20_000
-    seed: int = 7
+    days: int
+    events_per_day: int
+    seed: int
 
 
 def up(config: Settings, past: ShortHistory, store: StoreKind | None = None, root: Path = ROOT) -> int:
