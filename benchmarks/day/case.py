@@ -46,7 +46,10 @@ def prepared(
         lake, load_catalog(REPOSITORY / "domains" / "domains.yaml")["events"], DAY, events, seconds_a_file
     )
     bronze = Path(lake.uri("bronze"))
-    contestants = [Contestant("DuckDB", partial(_in_lake, bronze, _peer))]
+    contestants = [
+        Contestant("DuckDB", partial(_in_lake, bronze, partial(_peer, "duckdb_peer"))),
+        Contestant("Polars", partial(_in_lake, bronze, partial(_peer, "polars_peer"))),
+    ]
     with ExitStack() as services:
         for engine in engines:
             service = services.enter_context(SparkConnect(folder / engine, engine=engine))
@@ -75,8 +78,8 @@ def _in_lake(bronze: Path, work: Callable[[Path], Usage], folder: Path) -> Usage
     return work(lake)
 
 
-def _peer(lake: Path) -> Usage:
-    program = (sys.executable, "-m", "benchmarks.day.duckdb_peer", str(lake), DAY.isoformat())
+def _peer(module: str, lake: Path) -> Usage:
+    program = (sys.executable, "-m", f"benchmarks.day.{module}", str(lake), DAY.isoformat())
     return of_program(program, lake.with_name("log"), {})
 
 

@@ -14,25 +14,26 @@ from itertools import pairwise
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
-from deltalake import DeltaTable, WriterProperties, write_deltalake
+
+from benchmarks.day.by_hand import (
+    CONTRACT,
+    DEVICE_TYPES,
+    EVENT_TYPES,
+    EVENTS_KEYS,
+    FUNNEL,
+    FUNNEL_KEYS,
+    OF_EVERY_DOMAIN,
+    ORDER_EVENTS,
+    PLATFORM,
+    REASONS,
+    TIMES,
+    bronze_files,
+    merge,
+    refuse_other_count,
+    replace,
+)
 
 BATCH_ROWS = 100_000
-SNAPPY = WriterProperties(compression="SNAPPY")
-
-CONTRACT = (
-    "event_id", "event_type", "event_timestamp", "user_id", "session_id", "device_type", "city", "restaurant_id",
-    "order_id", "properties",
-)  # fmt: skip
-PLATFORM = (
-    "_topic", "_partition", "_offset", "_kafka_timestamp", "_key", "_schema_id", "_ingested_at", "_extra",
-)  # fmt: skip
-TIMES = ("event_timestamp", "_kafka_timestamp", "_ingested_at")
-EVENT_TYPES = (
-    "app_open", "search", "restaurant_view", "menu_item_view", "add_to_cart", "remove_from_cart", "checkout_start",
-    "payment_attempt", "order_placed", "order_tracked", "app_close",
-)  # fmt: skip
-FUNNEL = ("app_open", "restaurant_view", "add_to_cart", "checkout_start", "order_placed")
 
 DAY_OF_DATA = "(event_timestamp AT TIME ZONE 'UTC')::date"
 LATEST = "epoch_us(coalesce(_kafka_timestamp, _ingested_at)) + 86400000000"
@@ -43,42 +44,32 @@ WHOLE_NUMBERS = " and ".join(
 TEXTS = " and ".join(
     f"coalesce(json_type(properties, '$.{name}') in ('VARCHAR', 'NULL'), true)" for name in ("query", "payment_method")
 )
-READABLE = f"json_valid(properties) and json_type(properties) = 'OBJECT' and {WHOLE_NUMBERS} and {TEXTS}"
-NOT_READABLE = "properties is no JSON object, or query, menu_item_id, quantity or payment_method in it is unreadable"
-OF_EVERY_DOMAIN = "('primary_key_present', 'in_partition', 'version_not_ahead')"
+# Not by `and`, whose sides are all evaluated: a text that is no JSON would end the query.
+READABLE = (
+    "case when not json_valid(properties) then false when json_type(properties) <> 'OBJECT' then false"
+    f" else {WHOLE_NUMBERS} and {TEXTS} end"
+)
 
 
-def rules(day: str) -> list[tuple[str, str, str]]:
-    """Return name, condition and reason of each rule, in the order in which the first broken one counts."""
-    types = ", ".join(f"'{name}'" for name in EVENT_TYPES)
-    return [
-        ("primary_key_present", "event_id is not null", "event_id must not be null"),
-        ("in_partition", f"{DAY_OF_DATA} = date '{day}'", "the UTC date of event_timestamp is not the partition's"),
-        (
-            "version_not_ahead",
-            f"event_timestamp is null or epoch_us(event_timestamp) <= {LATEST}",
-            "event_timestamp lies more than 24 hours after the record",
-        ),
-        ("known_event_type", f"event_type in ({types})", "the event type is not one of the eleven"),
-        (
-            "known_device_type",
-            "device_type in ('ios', 'android', 'web')",
-            "the device type is not ios, android or web",
-        ),
-        ("properties_readable", f"properties is null or ({READABLE})", NOT_READABLE),
-        (
-            "order_has_an_id",
-            "event_type not in ('order_placed', 'order_tracked') or order_id is not null",
-            "an order event without order_id cannot be joined to its order",
-        ),
-    ]
+def conditions(day: str) -> dict[str, str]:
+    """Return the SQL condition of each rule."""
+    return {
+        "primary_key_present": "event_id is not null",
+        "in_partition": f"{DAY_OF_DATA} = date '{day}'",
+        "version_not_ahead": f"event_timestamp is null or epoch_us(event_timestamp) <= {LATEST}",
+        "known_event_type": f"event_type in {EVENT_TYPES}",
+        "known_device_type": f"device_type in {DEVICE_TYPES}",
+        "properties_readable": f"properties is null or ({READABLE})",
+        "order_has_an_id": f"event_type not in {ORDER_EVENTS} or order_id is not null",
+    }
 
 
 def judged(files: Sequence[str], day: str) -> str:
     """Return SQL for every Bronze row with its hash and the rules that it breaks."""
+    met = conditions(day)
     broken = ", ".join(
-        f"case when not coalesce({condition}, false) then '{name}: {_quoted(reason)}' end"
-        for name, condition, reason in rules(day)
+        f"case when not coalesce({met[name]}, false) then '{name}: {_quoted(reason)}' end"
+        for name, reason in REASONS.items()
     )
     inputs = " || ".join(
         f"coalesce(length({text})::varchar || ':' || {text}, '-')"
@@ -153,55 +144,20 @@ def main(arguments: Sequence[str]) -> None:
     lake, day = Path(arguments[0]), arguments[1]
     connection = duckdb.connect()
     connection.execute(f"set threads = {os.cpu_count()}; set preserve_insertion_order = false; set timezone = 'UTC'")
-    files = sorted(str(path) for path in (lake / "bronze" / "events" / f"event_date={day}").glob("*.parquet"))
+    files = bronze_files(lake, day)
     [(in_footers,)] = connection.execute(f"select sum(num_rows) from parquet_file_metadata({files!r})").fetchall()
     connection.execute(f"create temp table judged as {judged(files, day)}")
     counts = connection.execute(TALLY).fetchall()
-    _refuse_other_count("rows of Bronze", sum(copies for _, copies, _ in counts), in_footers)
+    refuse_other_count("rows of Bronze", sum(copies for _, copies, _ in counts), in_footers)
     bad = sum(records for rule, _, records in counts if rule)
-    _refuse_other_count(
-        "quarantined rows", _replace(connection, lake / "silver/events_quarantine", quarantine(day), day), bad
-    )
+    quarantined = connection.sql(quarantine(day)).to_arrow_reader(BATCH_ROWS)
+    refuse_other_count("quarantined rows", replace(lake / "silver/events_quarantine", quarantined, day), bad)
     connection.execute(f"create temp table silver as {silver(day)}")
     [(latest,)] = connection.execute("select count(*) from silver").fetchall()
-    _refuse_other_count("rows of Silver", _replace(connection, lake / "silver/events", "from silver", day), latest)
-    _merge(connection, lake / "gold/events", EVENTS, ("event_date", "event_hour", "city", "device_type"), day)
-    _merge(connection, lake / "gold/events_funnel", funnel(), ("event_date", "city"), day)
-
-
-def _replace(connection: duckdb.DuckDBPyConnection, path: Path, query: str, day: str) -> int:
-    """Replace a date of a table in one commit and return the rows that the commit says it wrote."""
-    rows: pa.RecordBatchReader = connection.sql(query).to_arrow_reader(BATCH_ROWS)
-    table = _table(path, rows.schema, "event_date")
-    write_deltalake(table, rows, mode="overwrite", predicate=f"event_date = '{day}'", writer_properties=SNAPPY)
-    return int(DeltaTable(path).history(1)[0]["operationMetrics"]["num_added_rows"])
-
-
-def _merge(connection: duckdb.DuckDBPyConnection, path: Path, query: str, keys: Sequence[str], day: str) -> None:
-    """Make a date of a Gold table equal to a query by one MERGE."""
-    rows = connection.sql(query).to_arrow_table()
-    values = [name for name in rows.column_names if name not in keys]
-    same = " and ".join(f"(t.{key} is not distinct from s.{key})" for key in keys)
-    differs = " or ".join(f"(t.{name} is distinct from s.{name})" for name in values)
-    (
-        _table(path, rows.schema, keys[0])
-        .merge(rows, f"t.{keys[0]} = date'{day}' and {same}", source_alias="s", target_alias="t")
-        .when_matched_update({name: f"s.{name}" for name in values}, differs)
-        .when_not_matched_insert({name: f"s.{name}" for name in rows.column_names})
-        .when_not_matched_by_source_delete(f"t.{keys[0]} = date'{day}'")
-        .execute()
-    )
-
-
-def _table(path: Path, schema: pa.Schema, partition_column: str) -> DeltaTable:
-    if DeltaTable.is_deltatable(str(path)):
-        return DeltaTable(path)
-    return DeltaTable.create(path, schema, partition_by=[partition_column])
-
-
-def _refuse_other_count(what: str, counted: int, expected: int) -> None:
-    if counted != expected:
-        raise ValueError(f"{counted} {what} where {expected} were counted before")
+    rows = connection.sql("from silver").to_arrow_reader(BATCH_ROWS)
+    refuse_other_count("rows of Silver", replace(lake / "silver/events", rows, day), latest)
+    merge(lake / "gold/events", connection.sql(EVENTS).to_arrow_table(), EVENTS_KEYS, day)
+    merge(lake / "gold/events_funnel", connection.sql(funnel()).to_arrow_table(), FUNNEL_KEYS, day)
 
 
 def _quotient(part: str, whole: str) -> str:

@@ -1,4 +1,4 @@
-"""The DuckDB peer of the case `day` does the very same work as the platform's jobs, and a difference is seen."""
+"""The peers of the case `day` do the very same work as the platform's jobs, and a difference is seen."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from benchmarks.day.equality import TABLES, differences
 from benchmarks.frame import compete
 
 
-def test_the_peer_s_tables_equal_those_of_the_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peers_tables_equal_those_of_the_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(day, "WARM_UPS", 0)
     with day.prepared(tmp_path / "data", 12_000, engines=["sail"], seconds_a_file=3600) as case:
+        assert [each.name for each in case.contestants] == ["DuckDB", "Polars", "Sail"]
         assert len(list(compete(case, 1, tmp_path / "rounds", report=lambda _: None))) == 1
     peer, ours = (tmp_path / "rounds" / "round-0" / name / "lake" for name in ("DuckDB", "Sail"))
     rows = {name: DeltaTable(ours / name).count() for name in TABLES}
