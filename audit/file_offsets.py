@@ -15,13 +15,13 @@ from functools import partial
 from itertools import chain
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from audit.collected_offsets import collect
 from platform_core.domain.bronze_schema import OFFSET_COLUMNS
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PlatformError, TransientError
 from platform_core.lake.lake import BronzeFile, Lake
+from platform_core.lake.parquet_files import opened
 from platform_kafka.formats.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges, Range
 from platform_kafka.records import TopicPartition
@@ -139,11 +139,14 @@ def read_columns(lake: Lake, name: str, schema: pa.Schema = OFFSETS) -> pa.Table
         TransientError: the store did not answer.
     """
     with reading(lake, name):
-        with pq.ParquetFile(lake.path(name), filesystem=lake.filesystem) as file:
-            fields = [field for field in schema if field.name in {*file.schema_arrow.names, *OFFSETS.names}]
-            table = file.read([field.name for field in fields])
-            metadata = file.schema_arrow.metadata
-        table = table.select([field.name for field in fields]).cast(pa.schema(fields)).replace_schema_metadata(metadata)
+        with opened(lake, name) as file:
+            of_file = file.schema_arrow
+            present = {*of_file.names, *OFFSETS.names}
+            wanted = pa.schema([field for field in schema if field.name in present])
+            # In this thread: others read other files.
+            table = file.read(wanted.names, use_threads=False).select(wanted.names)
+        table = table if table.schema.types == wanted.types else table.cast(wanted)
+        table = table.replace_schema_metadata(of_file.metadata)
     if any(table.column(name).null_count for name in OFFSETS.names):
         raise UnreadableFileError("a row has no topic, partition or offset")
     return table

@@ -6,10 +6,8 @@ the next run. What the columns mean is the contract's business.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import NamedTuple
 
@@ -25,10 +23,8 @@ from platform_core.domain.contract import Contract
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import outage
+from platform_core.lake.parquet_files import of_each, opened
 from platform_kafka.formats.bronze_footer import BronzeFooter
-
-FILES_AT_ONCE = 8
-"""A store answers slowly and many at once; a disk is read by as many threads as there are cores."""
 
 _MOST_KEPT_FOOTERS = 5_000
 """Of 20 KB each."""
@@ -74,11 +70,6 @@ class BronzeSize(NamedTuple):
     footers: Mapping[str, pq.FileMetaData] = {}
 
 
-def files_at_once(lake: Lake) -> int:
-    """Return how many threads read files: of a disk, more than cores only take CPU from one another."""
-    return min(FILES_AT_ONCE, os.cpu_count() or 1) if lake.is_local else FILES_AT_ONCE
-
-
 def bronze_size(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> BronzeSize:
     """Return the size of Bronze files as their footers have it, whatever the engine makes of the files.
 
@@ -99,7 +90,8 @@ def bronze_size(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> 
     def footer_of(name: str) -> pq.FileMetaData:
         about = f"Domain `{domain.name}`, date {day.isoformat()}: Bronze file `{lake.uri(name)}`"
         try:
-            footer = pq.read_metadata(lake.path(name), filesystem=lake.filesystem)
+            with opened(lake, name) as file:
+                footer = file.metadata
         except FileNotFoundError as error:
             raise PermanentError(f"{about} does not exist. Bronze is immutable: restore it.") from error
         except (OSError, pa.ArrowException) as error:
@@ -118,12 +110,11 @@ def bronze_size(lake: Lake, domain: Domain, day: date, files: Sequence[str]) -> 
         return footer
 
     rows, uncompressed_bytes, footers = 0, 0, dict[str, pq.FileMetaData]()
-    with ThreadPoolExecutor(files_at_once(lake)) as pool:
-        for name, footer in zip(names, pool.map(footer_of, names), strict=True):
-            rows += footer.num_rows
-            uncompressed_bytes += sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
-            if len(names) <= _MOST_KEPT_FOOTERS:
-                footers[name] = footer
+    for name, footer in zip(names, of_each(lake, names, footer_of), strict=True):
+        rows += footer.num_rows
+        uncompressed_bytes += sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
+        if len(names) <= _MOST_KEPT_FOOTERS:
+            footers[name] = footer
     return BronzeSize(rows, uncompressed_bytes, footers)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -22,8 +21,9 @@ from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import in_one_line
+from platform_core.lake.parquet_files import of_each, opened
 from platform_core.lake.working_copies import new_name, working_copies
-from spark_jobs.bronze import BronzeSize, files_at_once
+from spark_jobs.bronze import BronzeSize
 
 log = logging.getLogger(__name__)
 
@@ -70,28 +70,22 @@ def _copied(lake: Lake, domain: Domain, names: Sequence[str], size: BronzeSize, 
     step = max(1, _GROUP_ROWS * len(names) // max(1, size.rows))
 
     def rows(name: str) -> pa.Table:
-        # All of a small file at once is one request of a store, and half the CPU of its 18 columns one by one.
-        with lake.filesystem.open_input_file(lake.path(name)) as stored:
-            content = pa.BufferReader(stored.read_buffer())
-        with pq.ParquetFile(content, metadata=size.footers.get(name), pre_buffer=False) as file:
+        with opened(lake, name, size.footers.get(name)) as file:
             return _typed(file.read(use_threads=False), schema)
 
     try:
         if lake.is_local:
             Path(lake.path(copy)).parent.mkdir(parents=True, exist_ok=True)
-        with (
-            ThreadPoolExecutor(files_at_once(lake)) as pool,
-            # Read three times and by no filter: without statistics, and with dictionaries only where they stay small.
-            pq.ParquetWriter(
-                lake.path(copy),
-                schema,
-                filesystem=lake.filesystem,
-                write_statistics=False,
-                dictionary_pagesize_limit=_DICTIONARY_BYTES,
-            ) as writer,
-        ):
+        # Read three times and by no filter: without statistics, and with dictionaries only where they stay small.
+        with pq.ParquetWriter(
+            lake.path(copy),
+            schema,
+            filesystem=lake.filesystem,
+            write_statistics=False,
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+        ) as writer:
             for start in range(0, len(names), step):
-                group = pa.concat_tables(pool.map(rows, names[start : start + step]))
+                group = pa.concat_tables(of_each(lake, names[start : start + step], rows))
                 writer.write_table(group.combine_chunks())  # a writer pays for a chunk, too
     except (OSError, pa.ArrowException) as error:
         log.warning("bronze_not_copied domain=%s files=%d error=%s", domain.name, len(names), type(error).__name__)

@@ -52,14 +52,13 @@ def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str], *, is_l
         TransientError: a store did not answer.
     """
     silver, quarantine = lake.delta_or_none(lake.silver(domain)), lake.delta_or_none(lake.quarantine(domain))
-    listed = {file.name for file in lake.list_date(domain, day)}
-    gone, newer = [name for name in files if name not in listed], sorted(listed.difference(files))
+    listed = {file.name: file for file in lake.list_date(domain, day)}
+    gone, newer = [name for name in files if name not in listed], sorted(listed.keys() - set(files))
     keys, order = domain.silver.primary_key, domain.silver.order_by
     schema = bronze_schema(domain.contract)
     with database() as connection:
-        unreadable = load_bronze(
-            connection, "bronze", lake, domain, sorted(listed.intersection(files)), [*keys, *order]
-        )
+        present = [listed[name] for name in sorted(set(files)) if name in listed]
+        unreadable = load_bronze(connection, "bronze", lake, domain, present, [*keys, *order])
         kept = {name: schema.field(name).type for name in dict.fromkeys([*keys, *order, *ORIGIN])}
         load_delta(connection, "silver", silver, domain.partition_key, day, kept)
         origin = {

@@ -136,14 +136,14 @@ class OnTheWay:
         domain = self._domain
         partition = self._access.partitions.get(domain.name, day)
         processed = partition.source_files if partition is not None and partition.status in COMPARABLE else ()
-        listed = [file.name for file in self._lake.list_date(domain, day)]
+        listed = self._lake.list_date(domain, day)
         origin = {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64()}
         quarantine = self._lake.delta_or_none(self._lake.quarantine(domain))
         load_delta(connection, "quarantine", quarantine, domain.partition_key, day, origin)
         keys = pa.table({"key": [row.key for row in rows]})
         version, found = python_time(f'b."{self._version}"'), []
         for is_processed in (False, True):
-            files = [name for name in listed if (name in processed) is is_processed]
+            files = [file for file in listed if (file.name in processed) is is_processed]
             load_bronze(connection, "bronze", self._lake, domain, files, [self._key, self._version])
             connection.register("behind", keys)
             rows_of_files = fetch(

@@ -170,7 +170,7 @@ def _load_extracted(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: D
         connection.execute(f'create temp view extracted as select "{version}" from silver_rows')
         return
     # Nothing of a young platform is processed yet: its first date in Bronze has what was extracted first.
-    files = [file.name for first in lake.list_dates(domain)[:1] for file in lake.list_date(domain, first)]
+    files = [file for first in lake.list_dates(domain)[:1] for file in lake.list_date(domain, first)]
     load_bronze(connection, "extracted", lake, domain, files, [version])
 
 
