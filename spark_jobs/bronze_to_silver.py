@@ -54,6 +54,13 @@ KEPT_PLATFORM_COLUMNS = tuple(field.name for field in PLATFORM_COLUMNS if field.
 FEW_BAD_ROWS = 10_000
 """Up to so many quarantined rows of a date come to this process, which writes them for less than the engine would."""
 
+FEW_SILVER_ROWS = 100_000
+FEW_SILVER_BYTES = 32 << 20
+"""Up to so many rows of Bronze, and so many of their bytes without compression, Silver is written by this process.
+
+Of 20,000 rows it takes 0.1 CPU seconds of it and 0.5 of Spark instead of 2.2. They are three times as large here.
+"""
+
 
 @dataclass(frozen=True)
 class SilverResult:
@@ -163,7 +170,8 @@ def _replaced(
         on_moves(moves)
         outdated, moved = moves.outdated, moves.outdated.num_rows
         counts = replace(counts, silver_rows=counts.silver_rows - moved, moved=moved)
-    _write_silver(rows.silver(domain.silver), lake, domain, day, counts.silver_rows, outdated)
+    few = size.rows <= FEW_SILVER_ROWS and size.uncompressed_bytes <= FEW_SILVER_BYTES
+    _write_silver(rows.silver(domain.silver), lake, domain, day, counts.silver_rows, outdated, few=few)
     return counts
 
 
@@ -293,14 +301,14 @@ def _write_quarantine(
 
 
 def _write_silver(
-    rows: DataFrame, lake: Lake, domain: Domain, day: date, expected: int, outdated: pa.Table | None
+    rows: DataFrame, lake: Lake, domain: Domain, day: date, expected: int, outdated: pa.Table | None, *, few: bool
 ) -> None:
     rows = rows.drop(steps.RECORD, steps.REASON, steps.WARNINGS)
     if outdated is not None and outdated.num_rows:
         rows = rows.join(rows.sparkSession.createDataFrame(outdated), list(domain.silver.primary_key), "left_anti")
     silver = silver_columns(rows, rows.columns)
     name = lake.silver(domain)
-    written = tables.replace_partition(silver, lake, name, domain.partition_key, day)
+    written = tables.replace_partition(silver, lake, name, domain.partition_key, day, few=few)
     _refuse_other_count(lake.uri(name), domain, day, written, expected)
 
 

@@ -54,17 +54,22 @@ def prepare(lake: Lake, name: str, schema: str, partition_column: str) -> None:
         log.info("delta_columns_added table=%s columns=%s", name, ",".join(field.name for field in missing))
 
 
-def replace_partition(df: DataFrame, lake: Lake, name: str, partition_column: str, day: date) -> int:
+def replace_partition(
+    df: DataFrame, lake: Lake, name: str, partition_column: str, day: date, *, few: bool = False
+) -> int:
     """Replace one date of a table by `df` in one commit, also by nothing.
 
     Args:
         df: All columns but the partition's.
         name: The table's path below the lake's root.
         partition_column: The date column; it becomes the last one.
+        few: Whether the rows are so few that they come to this process, which writes them for less.
 
     Returns:
-        The rows that the commit says it wrote.
+        The rows that the commit wrote.
     """
+    if few:
+        return replace_small_partition(df.drop(partition_column).toArrow(), lake, name, partition_column, day)
     # The literal is the last step, because Sail writes a row of another date where it belongs and does not refuse
     # it as Delta on Spark does.
     dated = df.drop(partition_column).withColumn(partition_column, F.lit(day))

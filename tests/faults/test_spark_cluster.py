@@ -76,7 +76,8 @@ def pipeline_lake(object_store: ObjectStore, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def failing_store(store_of_the_cluster: FaultyS3) -> Iterator[FaultyS3]:
+def failing_store(store_of_the_cluster: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
+    monkeypatch.setattr(bronze_to_silver, "FEW_SILVER_ROWS", 0)  # the cluster writes, and not the run's process
     store_of_the_cluster.fault = (Fault.UNAVAILABLE, Fault.RESET, Fault.REPLY_LOST)
     yield store_of_the_cluster
     store_of_the_cluster.fault = None

@@ -23,7 +23,7 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bronze_to_silver, "_refuse_other_count", lambda *_: None)
 
 
-def appended(df: Any, lake: Lake, name: str, partition_column: str, day: date) -> int:
+def appended(df: Any, lake: Lake, name: str, partition_column: str, day: date, *, few: bool = False) -> int:
     dated = df.drop(partition_column).withColumn(partition_column, F.lit(day))
     tables.prepare(lake, name, dated.schema.json(), partition_column)
     tables.aligned(dated, lake, name).write.format("delta").mode("append").partitionBy(partition_column).save(

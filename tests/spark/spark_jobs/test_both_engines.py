@@ -231,6 +231,7 @@ def test_another_file_order_and_a_second_run_in_the_ways_of_a_large_date_change_
     monkeypatch.setattr(working_copy, "SMALL_FILE_ROWS", 0)
     monkeypatch.setattr(odd_keys, "FEW_ROWS", 0)
     monkeypatch.setattr(bronze_to_silver, "FEW_BAD_ROWS", 0)
+    monkeypatch.setattr(bronze_to_silver, "FEW_SILVER_ROWS", 0)
     names = [lake.silver(domain), lake.quarantine(domain), *(lake.gold(domain, t) for t in domain.gold.tables)]
     before = {name: rows(lake, name) for name in names}
     files = bronze_days.write(lake, domain, DAY, bronze_days.orders(), files=5, seed=1)

@@ -74,8 +74,14 @@ def spark(
 
 
 def test_spark_on_a_bucket_that_loses_replies_writes_the_rows_of_sail_on_a_folder(
-    filled: dict[str, Engine], spark: SparkSession, bucket: Lake, bucket_proxy: FaultyS3, catalog: Catalog
+    filled: dict[str, Engine],
+    spark: SparkSession,
+    bucket: Lake,
+    bucket_proxy: FaultyS3,
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(bronze_to_silver, "FEW_SILVER_ROWS", 0)  # it is Spark's commits that are meant
     for domain in catalog:
         files = bronze_days.write(bucket, domain, DAY, bronze_days.RECORDS[domain.name]())
         bucket_proxy.fault, bucket_proxy.rate = Fault.REPLY_LOST, 0.2

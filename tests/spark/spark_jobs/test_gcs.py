@@ -26,7 +26,7 @@ def lake(gcs: GcsService, engine: Engine) -> Lake:
 
 
 def test_a_date_in_a_bucket_has_the_rows_of_one_in_a_folder(
-    gcs: GcsService, engine: Engine, lake: Lake, catalog: Catalog
+    gcs: GcsService, engine: Engine, lake: Lake, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     domain = catalog["orders"]
     files = bronze_days.write(lake, domain, DAY, bronze_days.RECORDS["orders"]())
@@ -43,6 +43,8 @@ def test_a_date_in_a_bucket_has_the_rows_of_one_in_a_folder(
         assert types(lake, table) == types(engine.lake, table), table
 
     # Every table's next version is taken by another writer in the moment in which the job commits it.
+    # The engine's of Silver; delta-rs commits to the others.
+    monkeypatch.setattr(bronze_to_silver, "FEW_SILVER_ROWS", 0)
     before = {table: version(lake, table) for table in tables}
     gcs.precede_commits(
         *(f"{engine.name}/{table}/_delta_log/{number + 1:020}.json" for table, number in before.items())

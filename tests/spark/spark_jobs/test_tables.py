@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -17,17 +18,19 @@ DAY, NEXT = date(2026, 11, 20), date(2026, 11, 21)
 TABLE = "silver/thing"
 
 
-def test_a_replaced_date_evolves_and_leaves_the_other_date(empty_engine: Engine) -> None:
+@pytest.mark.parametrize("few", [False, True], ids=["by the engine", "by this process"])
+def test_a_replaced_date_evolves_and_leaves_the_other_date(empty_engine: Engine, few: bool) -> None:
     spark, lake = empty_engine.spark, empty_engine.lake
+    replace = partial(tables.replace_partition, lake=lake, name=TABLE, partition_column="day", few=few)
     lines = "from_json('[{\"a\": 1}]', 'array<struct<a: bigint>>')"
     first = spark.sql(f"select 1L as id, 'ab' as text, {lines} as items union all select 2L, null, null")
-    assert tables.replace_partition(first, lake, TABLE, "day", DAY) == 2
-    assert tables.replace_partition(first, lake, TABLE, "day", NEXT) == 2
+    assert replace(first, day=DAY) == 2
+    assert replace(first, day=NEXT) == 2
     # Neither engine minds what maintenance has done to the table: the files of delta-rs, and a property of ours.
     arrange(lake.delta(TABLE), ("id", "text"), file_bytes=1)
     assert spark.read.format("delta").load(lake.spark_uri(TABLE)).where("id = 2").count() == 2
     wider = spark.sql(f"select 3L as id, 'x' as text, {lines} as items, 1.50BD as price, struct(1L as b) as more")
-    assert tables.replace_partition(wider, lake, TABLE, "day", DAY) == 1
+    assert replace(wider, day=DAY) == 1
     assert set(types(lake, TABLE)) == {"id", "text", "items", "day", "price", "more"}
     [row] = rows(lake, TABLE, "day", DAY)
     assert (row["id"], row["price"], row["more"], row["items"]) == (3, Decimal("1.50"), {"b": 1}, [{"a": 1}])
@@ -35,11 +38,11 @@ def test_a_replaced_date_evolves_and_leaves_the_other_date(empty_engine: Engine)
         (1, "ab", None),
         (2, None, None),
     ]
-    assert tables.replace_partition(spark.sql("select 4L as id"), lake, TABLE, "day", DAY) == 1
+    assert replace(spark.sql("select 4L as id"), day=DAY) == 1
     [row] = rows(lake, TABLE, "day", DAY)
     assert (row["id"], row["text"], row["more"]) == (4, None, None)
     assert tables.has_partition(lake, TABLE, "day", DAY)
-    assert tables.replace_partition(first.where("false"), lake, TABLE, "day", DAY) == 0
+    assert replace(first.where("false"), day=DAY) == 0
     assert not tables.has_partition(lake, TABLE, "day", DAY)
     assert len(rows(lake, TABLE)) == 2
 
