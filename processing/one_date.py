@@ -139,6 +139,7 @@ class Processor:
         self._claims = claims
         self._spark = spark
         self._warehouse = warehouse
+        self._prepared: set[str] = set()
 
     def process(self, day: date) -> Iterator[Step]:
         """Process one date, yielding each step as it is finished.
@@ -249,6 +250,7 @@ class Processor:
                 day=day,
                 run_id=run.run_id,
                 partitions=partitions,
+                prepared=self._prepared,
             )
         for each in moves:
             # The other dates first: after a kill in between, this date runs again and finds the same ones.

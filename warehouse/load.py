@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,6 +95,7 @@ def load_date(
     day: date,
     run_id: str,
     partitions: Sequence[GoldPartition],
+    prepared: set[str] | None = None,
 ) -> list[TableLoad]:
     """Make the warehouse's rows of one date equal to Gold's, for all of a domain's tables at once.
 
@@ -104,6 +106,7 @@ def load_date(
         domain: The domain's name, for the ledger.
         run_id: The run, for the ledger and the rows' `_RUN_ID`.
         partitions: The date's rows of each Gold table.
+        prepared: The DDL that a run's earlier dates have sent, which is not sent again; a load that fails forgets it.
 
     Returns:
         What happened, a table each.
@@ -113,39 +116,67 @@ def load_date(
     """
     for part in partitions:
         _refuse_null_keys(part, day)
-    cursor = connection.cursor()
+        _refuse_duplicates(part, day)
+    prepared = set() if prepared is None else prepared
+    try:
+        return _load_date(connection.cursor(), database, schema, domain, day, run_id, partitions, prepared)
+    except BaseException:
+        prepared.clear()  # somebody may have dropped a table
+        raise
+
+
+def _load_date(
+    cursor: Any,
+    database: str,
+    schema: str,
+    domain: str,
+    day: date,
+    run_id: str,
+    partitions: Sequence[GoldPartition],
+    prepared: set[str],
+) -> list[TableLoad]:
     tag = hashlib.sha256(f"{run_id}/{day}".encode()).hexdigest()[:12].upper()
     ledger = ddl.identifier(database, ddl.LEDGER_SCHEMA, ddl.LEDGER_TABLE)
     stage = ddl.identifier(database, schema, "PDP_STAGE")
-    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {ddl.identifier(database, schema)}")
-    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {ddl.identifier(database, ddl.LEDGER_SCHEMA)}")
-    cursor.execute(f"CREATE TABLE IF NOT EXISTS {ledger} ({ddl.LEDGER_COLUMNS})")
-    cursor.execute(f"CREATE STAGE IF NOT EXISTS {stage}")
+    for statement in (
+        f"CREATE SCHEMA IF NOT EXISTS {ddl.identifier(database, schema)}",
+        f"CREATE SCHEMA IF NOT EXISTS {ddl.identifier(database, ddl.LEDGER_SCHEMA)}",
+        f"CREATE TABLE IF NOT EXISTS {ledger} ({ddl.LEDGER_COLUMNS})",
+        f"CREATE STAGE IF NOT EXISTS {stage}",
+    ):
+        _once(cursor, statement, prepared)
     staged: list[tuple[GoldPartition, str, str, str]] = []
     try:
         for part in partitions:
             target = ddl.identifier(database, schema, part.table)
             staging = ddl.identifier(database, schema, f"STG_{part.table}_{tag}")
             # All DDL comes before BEGIN: in Snowflake a DDL statement commits the open transaction.
-            cursor.execute(ddl.create_table(target, part.data.schema, part.keys))
-            for statement in ddl.add_columns(target, part.data.schema):
-                cursor.execute(statement)
+            if _once(cursor, ddl.create_table(target, part.data.schema, part.keys), prepared):
+                present = {row[0] for row in cursor.execute(ddl.describe_table(target)).fetchall()}
+                for statement in ddl.add_columns(target, part.data.schema, present):
+                    cursor.execute(statement)
             cursor.execute(f"CREATE OR REPLACE TRANSIENT TABLE {staging} LIKE {target}")
             staged.append((part, target, staging, fingerprint(part)))
             # A path of the run's own: COPY remembers the files it has loaded and would skip a second one.
             _stage(cursor, f"@{stage}/{part.table}/{day}/{tag}/", staging, part, day)
-            _refuse_duplicates(cursor, staging, part, day)
         with _transaction(cursor):
             loads = []
             for part, target, staging, digest in staged:
-                load = _merge(cursor, part, target, staging, digest, day, run_id)
-                if load.changed:
-                    _write_ledger(cursor, ledger, domain, day, run_id, load)
-                loads.append(load)
-            return loads
+                loads.append(_merge(cursor, part, target, staging, digest, day, run_id))
+            _write_ledger(cursor, ledger, domain, day, run_id, [load for load in loads if load.changed])
+        return loads
     finally:
         for _, _, staging, _ in staged:
             cursor.execute(f"DROP TABLE IF EXISTS {staging}")
+
+
+def _once(cursor: Any, statement: str, prepared: set[str]) -> bool:
+    """Execute DDL that changes nothing a second time, and return whether it was to be; no date of a run repeats it."""
+    if statement in prepared:
+        return False
+    cursor.execute(statement)
+    prepared.add(statement)
+    return True
 
 
 def fingerprint(part: GoldPartition) -> str:
@@ -184,14 +215,14 @@ def _refuse_null_keys(part: GoldPartition, day: date) -> None:
         )
 
 
-def _refuse_duplicates(cursor: Any, staging: str, part: GoldPartition, day: date) -> None:
-    keys = ", ".join(ddl.identifier(key) for key in part.keys)
-    twice = cursor.execute(
-        f"SELECT {keys}, COUNT(*) FROM {staging} GROUP BY {keys} HAVING COUNT(*) > 1 LIMIT 1"
-    ).fetchone()
-    if twice:
+def _refuse_duplicates(part: GoldPartition, day: date) -> None:
+    """Refuse a key that occurs twice before its rows are staged: MERGE would insert both."""
+    keys = _naive_utc(part.data.select(list(part.keys)))
+    counted = Counter(zip(*(column.to_pylist() for column in keys.columns), strict=True))
+    key, times = next(iter(counted.most_common(1)), ((), 1))
+    if times > 1:
         raise LoadMismatchError(
-            f"Gold `{part.table}` {day} has the key {tuple(twice[:-1])} {twice[-1]} times; nothing was loaded."
+            f"Gold `{part.table}` {day} has the key {key} {times} times; nothing was loaded."
             " Mend the aggregation, its merge keys must be unique."
         )
 
@@ -236,12 +267,19 @@ def _merge(
     return result
 
 
-def _write_ledger(cursor: Any, ledger: str, domain: str, day: date, run_id: str, load: TableLoad) -> None:
-    values = (
-        *(domain, load.table, day.isoformat(), load.fingerprint),
-        *(load.rows, load.deleted, load.inserted, load.updated, run_id),
-    )
-    cursor.execute(f"INSERT INTO {ledger} SELECT {', '.join(['%s'] * len(values))}, CURRENT_TIMESTAMP()", values)
+def _write_ledger(cursor: Any, ledger: str, domain: str, day: date, run_id: str, loads: Sequence[TableLoad]) -> None:
+    if not loads:
+        return
+    lines = [
+        (
+            *(domain, load.table, day.isoformat(), load.fingerprint),
+            *(load.rows, load.deleted, load.inserted, load.updated, run_id),
+        )
+        for load in loads
+    ]
+    line = f"SELECT {', '.join(['%s'] * len(lines[0]))}, CURRENT_TIMESTAMP()"
+    values = [value for each in lines for value in each]
+    cursor.execute(f"INSERT INTO {ledger} {' UNION ALL '.join([line] * len(lines))}", values)
 
 
 def _compare(cursor: Any, part: GoldPartition, target: str, dated: str, day: date) -> None:
