@@ -69,9 +69,9 @@ def merge_partition(
         PermanentError: a column has another type in the table.
     """
     dated = tables.with_date(rows, keys[0], day)
-    tables.prepare(lake, name, Schema.from_arrow(dated.schema).to_json(), keys[0])
+    table = tables.prepare(lake, name, Schema.from_arrow(dated.schema).to_json(), keys[0])
     if dated.num_rows < ENGINE_MERGE_ROWS:
-        return _merge_few_rows(dated, lake.delta(name), keys, day)
+        return _merge_few_rows(dated, table, keys, day)
     return _merge_in_engine(spark, dated, lake, name, keys, day)
 
 

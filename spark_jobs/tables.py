@@ -22,8 +22,8 @@ from platform_core.lake.lake import Lake
 log = logging.getLogger(__name__)
 
 
-def prepare(lake: Lake, name: str, schema: str, partition_column: str) -> None:
-    """Create the table, or add the columns that it lacks.
+def prepare(lake: Lake, name: str, schema: str, partition_column: str) -> DeltaTable:
+    """Create the table, or add the columns that it lacks, and return it as it is then.
 
     One writer a table is assumed, as everywhere: two at once would both commit version 0, of which one fails.
 
@@ -38,9 +38,11 @@ def prepare(lake: Lake, name: str, schema: str, partition_column: str) -> None:
     wanted = Schema.from_json(json.dumps(_nullable(json.loads(schema))))
     table = lake.delta_or_none(name)
     if table is None:
-        DeltaTable.create(lake.uri(name), wanted, partition_by=[partition_column], storage_options=lake.storage_options)
+        table = DeltaTable.create(
+            lake.uri(name), wanted, partition_by=[partition_column], storage_options=lake.storage_options
+        )
         log.info("delta_table_created table=%s columns=%d", name, len(wanted.fields))
-        return
+        return table
     present = {field.name: field for field in table.schema().fields}
     for field in wanted.fields:
         if field.name in present and field.type != present[field.name].type:
@@ -49,9 +51,11 @@ def prepare(lake: Lake, name: str, schema: str, partition_column: str) -> None:
                 f" {field.type}. Give the new type a new column name, or delete the table and backfill it."
             )
     missing = [field for field in wanted.fields if field.name not in present]
-    if missing:
-        table.alter.add_columns(missing)
-        log.info("delta_columns_added table=%s columns=%s", name, ",".join(field.name for field in missing))
+    if not missing:
+        return table
+    table.alter.add_columns(missing)
+    log.info("delta_columns_added table=%s columns=%s", name, ",".join(field.name for field in missing))
+    return lake.delta(name)
 
 
 def replace_partition(
@@ -91,8 +95,7 @@ def replace_small_partition(rows: pa.Table, lake: Lake, name: str, partition_col
     A commit of some rows costs Spark 10 CPU seconds, whatever their number, Sail 2, and delta-rs 0.02.
     """
     dated = with_date(rows, partition_column, day)
-    prepare(lake, name, Schema.from_arrow(dated.schema).to_json(), partition_column)
-    table = lake.delta(name)
+    table = prepare(lake, name, Schema.from_arrow(dated.schema).to_json(), partition_column)
     predicate = f"\"{partition_column}\" = '{day.isoformat()}'"
     write_deltalake(table, aligned_rows(dated, table), mode="overwrite", predicate=predicate)
     return len(rows)
