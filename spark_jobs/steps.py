@@ -203,10 +203,11 @@ def survey(df: DataFrame, primary_key: Sequence[str]) -> DataFrame:
     """
     keys = df.groupBy(*primary_key).agg(
         F.count(F.lit(1)).alias("rows"),
-        F.max(F.col(REASON) != "").alias("is_bad"),
+        # As a number: for the greatest of booleans Sail makes an accumulator for each key, 0.4 µs a row.
+        F.max((F.col(REASON) != "").cast("int")).alias("is_bad"),
         F.max(F.col(WARNINGS)).alias("warnings"),
     )
-    is_odd = F.col("is_bad") | (F.col("rows") > 1)
+    is_odd = (F.col("is_bad") == 1) | (F.col("rows") > 1)
     return keys.groupBy("warnings", F.when(is_odd, slice_of(primary_key)).alias("slice")).agg(
         F.sum("rows").alias("rows")
     )
