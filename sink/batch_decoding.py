@@ -7,9 +7,10 @@ might be odd is left to it. A message by itself costs 6.7 µs, one of a hundred 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ from msgspec import UNSET
 from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Column, ColumnType
 from platform_kafka.formats.wire_format import HEADER_BYTES, schema_id_of
-from platform_kafka.records import Message, kafka_timestamp
+from platform_kafka.records import LATEST_MICROSECONDS, Message, kafka_timestamp
 from sink.decoding import Decoder, Refusal, RefusedError, key_text, scalar_text
 from sink.record_struct import record_struct
 from sink.rows import Rows
@@ -39,15 +40,18 @@ class DecodedMessages:
         by_day: The rows of each date, in order of arrival.
         refused: The messages that are none, and why.
         reasons: For each message, in order, the class of its error; None for a row.
+        size: Bytes of all their values.
     """
 
     by_day: dict[date, Rows] = field(default_factory=dict)
     refused: list[tuple[Message, Refusal]] = field(default_factory=list)
     reasons: list[str | None] = field(default_factory=list)
+    size: int = 0
 
     def add(self, days: Sequence[date], rows: Rows) -> None:
         """Add rows and their dates."""
         self.reasons += [None] * len(rows)
+        self.size += sum(rows.sizes)
         if len(set(days)) == 1:
             self.by_day.setdefault(days[0], Rows()).extend(rows)
             return
@@ -60,6 +64,7 @@ class DecodedMessages:
     def refuse(self, message: Message, refusal: Refusal) -> None:
         """Add a message that is no row."""
         self.reasons.append(refusal.reason)
+        self.size += len(message.value() or b"")
         self.refused.append((message, refusal))
 
 
@@ -125,8 +130,8 @@ class BatchDecoder:
         rows = Rows(
             partitions=[message.partition() for message in messages],
             offsets=[message.offset() for message in messages],
-            timestamps=list(map(kafka_timestamp, messages)),
-            keys=list(map(key_text, keys)),
+            timestamps=_timestamps(messages),
+            keys=_key_texts(keys),
             schema_ids=[schema_id] * len(messages),
             extras=[None] * len(messages),
             sizes=sizes,
@@ -168,17 +173,34 @@ def _lines(values: list[bytes]) -> tuple[int | None, bytes]:
     schema_id = schema_id_of(values[0])
     if schema_id is not None:
         header = values[0][:HEADER_BYTES]
-        if not all(value.startswith(header) for value in values):
+        if [value[:HEADER_BYTES] for value in values].count(header) != len(values):
             raise _MaybeOddError
         bodies = [value[HEADER_BYTES:] for value in values]
     # No JSON text has a `}` and a `{` with nothing but a line break between them, and no string has a line break. So
     # each line break ends a record, and none of a wrong record goes on in the next line.
-    if any(body[:1] != b"{" or body[-1:] != b"}" for body in bodies):
-        raise _MaybeOddError
     text = b"\n".join(bodies)
-    if text.count(b"\n") >= len(bodies):
+    breaks = len(bodies) - 1
+    if text[:1] != b"{" or text[-1:] != b"}" or not text.count(b"\n") == text.count(b"}\n{") == breaks:
         raise _MaybeOddError
     return schema_id, text
+
+
+def _key_texts(keys: list[bytes]) -> list[str]:
+    """Return what `key_text` makes of each; all at once costs a quarter."""
+    with suppress(UnicodeDecodeError):
+        texts = b"\n".join(keys).decode().split("\n")
+        if len(texts) == len(keys):  # no key has a line break
+            return texts
+    return list(map(key_text, keys))
+
+
+def _timestamps(messages: Sequence[Message]) -> list[int | None]:
+    """Return what `kafka_timestamp` makes of each; all at once costs half."""
+    stamps = [message.timestamp() for message in messages]
+    moments = [milliseconds * 1000 for kind, milliseconds in stamps if kind]
+    if len(moments) == len(stamps) and min(moments) >= 0 and max(moments) <= LATEST_MICROSECONDS:
+        return cast("list[int | None]", moments)
+    return list(map(kafka_timestamp, messages))
 
 
 def _refuse_doubled_names(text: bytes, names: int) -> None:
@@ -200,7 +222,7 @@ def _nested_texts(
     column: Column, raws: Sequence[Any], decoder: msgspec.json.Decoder[Any]
 ) -> tuple[list[str | None], int]:
     """Return nested values as they were written, and how many names are in them, each counted once an object."""
-    text = b"\n".join(b"null" if raw is None else raw for raw in raws)
+    text = b"\n".join([b"null" if raw is None else raw for raw in raws] if column.nullable else raws)
     documents = decoder.decode_lines(text)
     texts: list[str | None] = list(text.decode().split("\n"))
     if column.nullable:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
 
 from platform_kafka.records import TopicPartition
 from sink.offsets import lowest
@@ -53,10 +55,11 @@ class Buffer:
         """Append rows."""
         self.rows.extend(rows)
         self.size += _memory(rows)
-        for partition, offset in zip(rows.partitions, rows.offsets, strict=True):
+        for partition, of_partition in groupby(zip(rows.partitions, rows.offsets, strict=True), key=itemgetter(0)):
             # Offsets ascend unless the topic was recreated under the running sink.
-            if offset < self.firsts.setdefault(partition, offset):
-                self.firsts[partition] = offset
+            first = min(of_partition)[1]
+            if first < self.firsts.setdefault(partition, first):
+                self.firsts[partition] = first
 
     def drop(self, partitions: Collection[int]) -> bool:
         """Take out the rows of some Kafka partitions.

@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
 
 from platform_core.clock import Clock
 from platform_core.domain.catalog import Domain
@@ -32,19 +31,21 @@ from sink.bronze.writer import Writer
 from sink.buffer import Buffers
 from sink.commits import Commits
 from sink.flush_requests import FlushRequests
-from sink.incarnations import Run, incarnations
+from sink.incarnations import Run, incarnations, runs_of
 from sink.ledger import Ledger
 from sink.membership import Membership
 from sink.metrics import SinkMetrics
 from sink.offsets import Offsets, lowest
 from sink.refusals.dead_letters import DeadLetters
 from sink.refusals.paused_topics import PausedTopics
-from sink.refusals.refusal_limit import RefusalLimit
+from sink.refusals.refusal_limit import WINDOW_RECORDS, RefusalLimit
 from sink.unusable_topics import UnusableTopics
 
 log = logging.getLogger(__name__)
 
-MAX_POLL_MESSAGES = 1_000
+# A backlog fills four files of the default size, which share a journal entry and a commit: a quarter less CPU than with
+# one file a poll.
+MAX_POLL_MESSAGES = 4_000
 POLL_SECONDS = 0.25
 
 # A stop or a rebalance may use this long to empty the buffers: less than the 30 s that Kubernetes waits
@@ -148,7 +149,8 @@ class Sink:
         now = self._clock.seconds()
         if self._recovery.pending and not self._files.backoff.waiting(now):
             self._recover(now)
-        self._take_all(batch.messages, now)
+        for start in range(0, len(batch.messages), WINDOW_RECORDS):  # so that the limit judges each of them
+            self._take_all(batch.messages[start : start + WINDOW_RECORDS], now)
         for tp, end in batch.ends.items():
             if tp[0] not in self.paused_topics:  # what was skipped lies before the end
                 self._offsets.reached(tp, end)
@@ -279,9 +281,9 @@ class Sink:
 
     def _take_all(self, messages: Sequence[Message], now: float) -> None:
         by_topic: dict[str, list[Run]] = {}
-        for tp, run in groupby(messages, key=lambda message: (message.topic(), message.partition())):
-            if tp[0] not in self.paused_topics and tp in self._offsets.owned:
-                by_topic.setdefault(tp[0], []).append((tp, list(run)))
+        for run in runs_of(messages):
+            if run.tp[0] not in self.paused_topics and run.tp in self._offsets.owned:
+                by_topic.setdefault(run.tp[0], []).append(run)
         wall = self._clock.now()
         for topic, runs in by_topic.items():
             first, *recreated = incarnations(runs, self._offsets.positions)
@@ -294,16 +296,17 @@ class Sink:
         """Take messages of one topic, each run of one Kafka partition; none if too many of them are refused."""
         if topic in self.paused_topics:
             return
-        messages = [message for _, run in runs for message in run]
+        messages = [message for run in runs for message in run.messages]
         unknown = self._recovery.unknown(messages)
         decoded = self._decoders[topic].decode(unknown, wall)
         reasons = [None] * (len(messages) - len(unknown)) + decoded.reasons
         if (problem := self._limit.exceeded(topic, reasons)) is not None:
             self.paused_topics.add(topic, problem)
             return
-        self.metrics.took(topic, len(messages), sum(len(value) for message in messages if (value := message.value())))
-        for tp, run in runs:
-            self._offsets.advance(tp, *(message.offset() for message in run))
+        size = decoded.size if unknown is messages else sum(len(message.value() or b"") for message in messages)
+        self.metrics.took(topic, len(messages), size)
+        for run in runs:
+            self._offsets.advance(run.tp, run.offsets[0], run.offsets[-1])
         for message, refusal in decoded.refused:
             self.metrics.refuse(message, refusal)
             self._dead_letters.send(message, refusal)

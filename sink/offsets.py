@@ -48,8 +48,11 @@ class Offsets:
             self._positions.pop(tp, None)
             self._committed.pop(tp, None)
 
-    def advance(self, tp: TopicPartition, *offsets: int) -> bool:
-        """Note that the records at some offsets were taken, in this order.
+    def advance(self, tp: TopicPartition, first: int, last: int | None = None) -> bool:
+        """Note that the records from one offset to another were taken.
+
+        Args:
+            last: By default `first`.
 
         Returns:
             False if the partition is not owned: its new owner reads the records, and this process must not
@@ -58,16 +61,14 @@ class Offsets:
         if tp not in self._positions:
             return False
         position = self._positions[tp]
-        for offset in offsets:
-            if position is None:
-                self._committed.setdefault(tp, offset)  # the group starts here, so this much is committed
-            elif offset < position:
-                # The topic was deleted and recreated, or its log was truncated. Holding the old offset would
-                # leave the new records uncommitted until the old number is passed, maybe days later.
-                log.warning("offset_went_back topic=%s partition=%d from=%d to=%d", *tp, position, offset)
-                self._committed.pop(tp, None)
-            position = offset + 1
-        self._positions[tp] = position
+        if position is None:
+            self._committed.setdefault(tp, first)  # the group starts here, so this much is committed
+        elif first < position:
+            # The topic was deleted and recreated, or its log was truncated. Holding the old offset would
+            # leave the new records uncommitted until the old number is passed, maybe days later.
+            log.warning("offset_went_back topic=%s partition=%d from=%d to=%d", *tp, position, first)
+            self._committed.pop(tp, None)
+        self._positions[tp] = (first if last is None else last) + 1
         return True
 
     def reached(self, tp: TopicPartition, end: int) -> None:

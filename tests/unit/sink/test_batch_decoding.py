@@ -113,6 +113,7 @@ def assert_equal(decoders, batch, domain: str = "events") -> None:
     assert (rows_by_day(decoded), decoded.refused) == each_by_itself(one, batch)
     reasons = {id(message): refusal.reason for message, refusal in decoded.refused}
     assert decoded.reasons == [reasons.get(id(message)) for message in batch]
+    assert decoded.size == sum(len(message.value() or b"") for message in batch)
 
 
 @given(st.lists(st.sampled_from(ODD), min_size=1, max_size=5))
