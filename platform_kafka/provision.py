@@ -34,7 +34,8 @@ from platform_core.domain.released_contracts import ReleasedContract, require_co
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
 from platform_kafka.clients import connect_admin, connect_producer
-from platform_kafka.registry import connect_registry, registered_versions
+from platform_kafka.registered_versions import registered_versions
+from platform_kafka.registry import connect_registry
 from platform_kafka.topic_reader import TopicReader, reading_range
 from platform_kafka.topics import SCHEMA_CHANGES, TopicSpec, subject_name, topic_specs
 
@@ -84,8 +85,8 @@ def provision(
     outcome.topics = ensure_topics(admin, topic_specs(catalog), settings.kafka_replication_factor, lower=lower)
     registry = connect_registry(settings, wait_seconds=wait_seconds)
     for domain in catalog:
-        outcome.subjects[subject_name(domain)] = register(registry, domain)
-    announce(settings, registry, catalog, outcome, clock or SystemClock())
+        outcome.subjects[subject_name(domain)] = register(settings, registry, domain)
+    announce(settings, catalog, outcome, clock or SystemClock())
     return outcome
 
 
@@ -193,7 +194,7 @@ def _describe(admin: AdminClient, resource: ConfigResource) -> dict[str, str | N
             time.sleep(0.1)
 
 
-def register(registry: SchemaRegistryClient, domain: Domain) -> dict[str, int]:
+def register(settings: Settings, registry: SchemaRegistryClient, domain: Domain) -> dict[str, int]:
     """Register a domain's contract and hold its subject to full transitive compatibility.
 
     Returns:
@@ -206,7 +207,7 @@ def register(registry: SchemaRegistryClient, domain: Domain) -> dict[str, int]:
     """
     subject = subject_name(domain)
     # Before the registry's own check: that one names no field, and Apicurio's takes a typed optional property.
-    require_compatible(domain, registered_versions(registry, subject))
+    require_compatible(domain, registered_versions(settings, subject))
     schema = Schema(domain.contract.schema_text, "JSON")
     try:
         registry.register_schema(subject, schema)
@@ -224,9 +225,7 @@ def register(registry: SchemaRegistryClient, domain: Domain) -> dict[str, int]:
     return {"version": int(found.version or 0), "schema_id": int(found.schema_id or 0)}
 
 
-def announce(
-    settings: Settings, registry: SchemaRegistryClient, catalog: Catalog, outcome: ProvisionOutcome, clock: Clock
-) -> None:
+def announce(settings: Settings, catalog: Catalog, outcome: ProvisionOutcome, clock: Clock) -> None:
     """Send each registered version that `schema-changes` does not know yet, in order, keyed by subject.
 
     Compared with the topic and not with what was just registered: a crash in between loses no announcement, and a
@@ -243,7 +242,7 @@ def announce(
         if last.get(subject, 0) >= outcome.subjects[subject]["version"]:
             continue
         before: ReleasedContract | None = None
-        for version in registered_versions(registry, subject):
+        for version in registered_versions(settings, subject):
             if version.number > last.get(subject, 0):
                 change = _announcement(domain, before, version, clock)
                 producer.produce(SCHEMA_CHANGES, json.dumps(change).encode(), subject.encode())

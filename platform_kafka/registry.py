@@ -1,12 +1,12 @@
-"""What the schema registry knows of a domain's contract: its versions, the schema id, and a compiled validator.
+"""What the schema registry knows of a domain's contract: the schema id, and a compiled validator.
 
-Connecting, looking up and validating belong here; registering belongs to `platform_kafka.provision`, so that a running
-producer can never change a contract. How a contract changes is explained in docs/operations.md.
+Connecting, looking up and validating belong here, the versions of a subject to `platform_kafka.registered_versions`;
+registering belongs to `platform_kafka.provision`, so that a running producer can never change a contract. How a
+contract changes is explained in docs/operations.md.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +16,14 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from platform_core.domain.catalog import Domain
-from platform_core.domain.released_contracts import ReleasedContract, require_compatible
+from platform_core.domain.released_contracts import require_compatible
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
+from platform_kafka.registered_versions import ANSWER_SECONDS, no_answer, registered_versions
 from platform_kafka.tls import registry_fault
 from platform_kafka.topics import subject_name
 
 NOT_FOUND = 404
-ANSWER_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class RegisteredContract:
         return f"`{path}`: {error.message} (`{error.schema_path[-1]}`)"
 
 
-def registry_client(settings: Settings, *, retries: int = 2) -> SchemaRegistryClient:
+def registry_client(settings: Settings) -> SchemaRegistryClient:
     """Return a registry client that has not asked anything yet."""
     config: dict[str, Any] = {
         "url": settings.schema_registry_url,
-        "max.retries": retries,
+        "max.retries": 2,
         "timeout": ANSWER_SECONDS,
     }
     if settings.schema_registry_ca_file is not None:
@@ -108,7 +108,7 @@ def compile_contract(domain: Domain, schema_id: int) -> RegisteredContract:
     return RegisteredContract(domain, schema_id, validator)
 
 
-def find_contract(client: SchemaRegistryClient, domain: Domain) -> RegisteredContract:
+def find_contract(settings: Settings, client: SchemaRegistryClient, domain: Domain) -> RegisteredContract:
     """Return the domain's contract as the registry knows it.
 
     Raises:
@@ -121,46 +121,10 @@ def find_contract(client: SchemaRegistryClient, domain: Domain) -> RegisteredCon
         registered = client.lookup_schema(subject, Schema(domain.contract.schema_text, "JSON"))
     except SchemaRegistryError as error:
         if error.http_status_code == NOT_FOUND:
-            require_compatible(domain, registered_versions(client, subject))
+            require_compatible(domain, registered_versions(settings, subject))
             raise ConfigurationError(
                 f"Domain `{domain.name}`: `{domain.contract.path}` is not registered under subject `{subject}`."
                 " Run `python -m producers provision`.",
             ) from None
-        raise _unreachable(subject, error) from error
+        raise no_answer(subject, error) from error
     return compile_contract(domain, int(registered.schema_id or 0))
-
-
-def registered_versions(client: SchemaRegistryClient, subject: str) -> list[ReleasedContract]:
-    """Return a subject's versions in their order; none for an unknown subject.
-
-    Raises:
-        TransientError: the registry does not answer, or with something else than a version.
-    """
-    try:
-        numbers = client.get_versions(subject)
-        # None: a person deleted it between the two requests.
-        return [version for number in numbers if (version := _version(client, subject, number)) is not None]
-    except SchemaRegistryError as error:
-        if error.http_status_code == NOT_FOUND:
-            return []
-        raise _unreachable(subject, error) from error
-    except Exception as error:  # the client lets its HTTP library's own errors through
-        raise _unreachable(subject, error) from error
-
-
-def _version(client: SchemaRegistryClient, subject: str, number: int) -> ReleasedContract | None:
-    try:
-        registered = client.get_version(subject, number)
-    except SchemaRegistryError as error:
-        if error.http_status_code == NOT_FOUND:
-            return None
-        raise
-    schema = json.loads(registered.schema.schema_str or "{}")
-    return ReleasedContract(number, schema, f"{subject} version {number}", int(registered.schema_id or 0))
-
-
-def _unreachable(subject: str, error: Exception) -> TransientError:
-    return TransientError(
-        f"The schema registry cannot look up subject `{subject}`: {error or type(error).__name__}."
-        " Check `SCHEMA_REGISTRY_URL` and that it runs. It is tried again.",
-    )

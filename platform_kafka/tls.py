@@ -133,6 +133,11 @@ def kafka_files(settings: Settings) -> TlsFiles:
     )
 
 
+def registry_files(settings: Settings) -> TlsFiles:
+    """Return what the registry is verified by."""
+    return TlsFiles("SCHEMA_REGISTRY", "SCHEMA_REGISTRY_URL", settings.schema_registry_ca_file)
+
+
 def kafka_fault(settings: Settings) -> str | None:
     """Return why no broker can be spoken to over TLS, or None: it can, none answers, or TLS is not asked for."""
     if not settings.kafka_security_protocol.endswith("SSL"):
@@ -145,8 +150,7 @@ def registry_fault(settings: Settings) -> str | None:
     url = urlsplit(settings.schema_registry_url)
     if url.scheme != "https":
         return None
-    files = TlsFiles("SCHEMA_REGISTRY", "SCHEMA_REGISTRY_URL", settings.schema_registry_ca_file)
-    return files.fault([(url.hostname or "", url.port or 443)])
+    return registry_files(settings).fault([(url.hostname or "", url.port or 443)])
 
 
 def _hear(connection: ssl.SSLSocket) -> None:

@@ -150,7 +150,7 @@ class Delivery:
             ConfigurationError: the contract is not registered, or the credentials are refused.
             TransientError: a service does not answer.
         """
-        contract = find_contract(registry or connect_registry(settings), domain)
+        contract = find_contract(settings, registry or connect_registry(settings), domain)
         return cls(
             lambda failed: connect_producer(settings, on_failed_delivery=failed, bulk=bulk),
             contract,

@@ -10,17 +10,17 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
 
 from platform_core.clock import Clock, SystemClock
-from platform_core.lake.contended_table import ContendedTable
 from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import answering
 from platform_core.lake.row_schema import schema_of
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 ATTEMPTS = 8
 
@@ -112,6 +112,8 @@ class AlertLog:
     """
 
     def __init__(self, lake: Lake, clock: Clock | None = None) -> None:
+        from platform_core.lake.contended_table import ContendedTable  # here: who only raises alerts opens no table
+
         self._table = ContendedTable(lake, lake.alerts, SCHEMA)
         self._clock = clock or SystemClock()
 
@@ -184,6 +186,8 @@ class AlertLog:
 
     def _merge(self, table: DeltaTable, entries: Sequence[LoggedAlert]) -> bool:
         """Store entries by key; False when another writer was first, and nothing is stored."""
+        from deltalake.exceptions import CommitFailedError
+
         rows = [{**asdict(e.alert), "raised_at": e.raised_at, "channels": e.channels} for e in entries]
         source = pa.Table.from_pylist(rows, schema=SCHEMA)
         merge = table.merge(source, "t.key = s.key", source_alias="s", target_alias="t")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from itertools import groupby
+from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -22,6 +24,7 @@ from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from sink.bronze.arrow import to_table
 from sink.bronze.file import PendingFile
+from sink.rows import Rows
 
 # Rows become Arrow columns and a row group so many at a time: the copy that encoding needs is about 20 MB for each
 # of the parallel writes, however large the buffer is.
@@ -44,6 +47,7 @@ class Writer:
         self._lake = lake
         self._clock = clock
         self._domains = {domain.topic.name: (domain, bronze_schema(domain.contract)) for domain in domains}
+        self._repeated = {topic: _repeated(*each) for topic, each in self._domains.items()}
 
     def new_name(self, file: PendingFile) -> str:
         """Return a name that no other file has."""
@@ -56,22 +60,43 @@ class Writer:
         domain, schema = self._domains[file.topic]
         now = self._clock.now()
         rows = file.rows
-        order = sorted(range(len(rows)), key=list(zip(rows.partitions, rows.offsets, strict=True)).__getitem__)
-        offsets = {
-            partition: OffsetRanges.from_offsets(rows.offsets[number] for number in of_partition)
-            for partition, of_partition in groupby(order, key=rows.partitions.__getitem__)
-        }
+        order = np.lexsort((np.array(rows.offsets, np.int64), np.array(rows.partitions, np.int32)))
+        offsets = _offset_ranges(rows, order)
         footer = BronzeFooter(domain.name, file.topic, offsets).named(name).to_metadata()
         sink = pa.BufferOutputStream()
-        with pq.ParquetWriter(sink, schema.with_metadata(footer), compression="snappy") as parquet:
+        named, repeated = schema.with_metadata(footer), self._repeated[file.topic]
+        with pq.ParquetWriter(sink, named, compression="snappy", use_dictionary=repeated) as parquet:
             if len(rows) <= ROW_GROUP_ROWS and sum(rows.sizes) <= TAKEN_BYTES:
-                # Ordered in Arrow, five times as fast as lists. An order without a type would import pandas.
+                # Ordered in Arrow, five times as fast as lists.
                 table = to_table(domain.contract, schema, file.topic, rows, now)
-                parquet.write_table(table.take(pa.array(order, pa.int64())))
+                parquet.write_table(table.take(pa.array(order)))
             else:
                 for start in range(0, len(rows), ROW_GROUP_ROWS):
-                    chunk = rows.pick(order[start : start + ROW_GROUP_ROWS])
+                    chunk = rows.pick(order[start : start + ROW_GROUP_ROWS].tolist())
                     parquet.write_table(to_table(domain.contract, schema, file.topic, chunk, now))
         data = sink.getvalue()
         record = LedgerRecord(domain.name, file.topic, file.day, name, len(rows), data.size, offsets, now)
         return record, data
+
+
+def _repeated(domain: Domain, schema: pa.Schema) -> list[str]:
+    """Return the columns that a dictionary makes smaller; of the others it costs 7 % of a file and 15 % of its CPU."""
+    key = domain.silver.primary_key
+    unique = {"_offset", key[0] if len(key) == 1 else ""}
+    differing = {each.name for each in schema if pa.types.is_timestamp(each.type)} - {"_ingested_at"}
+    return [name for name in schema.names if name not in unique | differing]
+
+
+def _offset_ranges(rows: Rows, order: npt.NDArray[np.int64]) -> dict[int, OffsetRanges]:
+    """Return the offsets of each Kafka partition of rows.
+
+    Args:
+        order: The numbers of the rows, by partition and offset.
+    """
+    partitions = np.array(rows.partitions, np.int32)[order]
+    offsets = np.array(rows.offsets, np.int64)[order]
+    bounds = [0, *(np.flatnonzero(np.diff(partitions)) + 1).tolist(), len(order)]
+    return {
+        int(partitions[start]): OffsetRanges.from_offsets(offsets[start:stop].tolist())
+        for start, stop in pairwise(bounds)
+    }

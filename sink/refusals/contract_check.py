@@ -14,7 +14,7 @@ from platform_core.domain.catalog import Domain
 from platform_core.domain.released_contracts import require_compatible
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.settings import Settings
-from platform_kafka.registry import registered_versions, registry_client
+from platform_kafka.registered_versions import registered_versions
 from platform_kafka.topics import subject_name
 
 log = logging.getLogger(__name__)
@@ -27,11 +27,10 @@ def check_contracts(settings: Settings, domains: Iterable[Domain]) -> dict[str, 
         Why a domain's records must not be read, by its name; the message names the properties.
     """
     unreadable: dict[str, ConfigurationError] = {}
-    # Without a second try: a registry that is away must not hold up the start.
-    registry = registry_client(settings, retries=0)
     for domain in domains:
         try:
-            versions = registered_versions(registry, subject_name(domain))
+            # Without a second try: a registry that is away must not hold up the start.
+            versions = registered_versions(settings, subject_name(domain))
         except TransientError as error:
             log.warning("contracts_unchecked domain=%s error=%s", domain.name, error)
             break

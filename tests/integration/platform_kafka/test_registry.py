@@ -17,7 +17,8 @@ from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.domain.contract_compatibility import breaches
 from platform_core.errors import TransientError
 from platform_core.settings import Settings
-from platform_kafka.registry import registered_versions, registry_client
+from platform_kafka.registered_versions import registered_versions
+from platform_kafka.registry import registry_client
 from sink.refusals.contract_check import check_contracts
 from tests.rigs.contract_changes import BASE, CHANGES, users_version, write_domains
 from tests.rigs.settings_of import settings_of
@@ -65,7 +66,7 @@ def test_a_process_may_be_older_or_newer_than_the_producers(
     topic = f"raw-{uuid.uuid4().hex}"
     for number in (1, 2, 3):
         assert takes(client, f"{topic}-value", users_version(number))
-    versions = registered_versions(client, f"{topic}-value")
+    versions = registered_versions(configured, f"{topic}-value")
     assert [version.number for version in versions] == [1, 2, 3]
     assert [version.schema for version in versions] == [users_version(n) for n in (1, 2, 3)]
     assert len({version.schema_id for version in versions}) == 3
@@ -89,8 +90,8 @@ def test_a_contract_that_cannot_read_a_registered_version_is_refused_by_field(
     assert "version 1 " in broken["users"].message
 
 
-def test_an_unknown_subject_has_no_versions(client: SchemaRegistryClient) -> None:
-    assert registered_versions(client, "nobody-value") == []
+def test_an_unknown_subject_has_no_versions(configured: Settings) -> None:
+    assert registered_versions(configured, "nobody-value") == []
 
 
 def test_an_absent_registry_is_an_outage_and_does_not_keep_a_sink_from_starting(
@@ -98,6 +99,6 @@ def test_an_absent_registry_is_an_outage_and_does_not_keep_a_sink_from_starting(
 ) -> None:
     absent = Settings(schema_registry_url="http://127.0.0.1:1")
     with pytest.raises(TransientError, match="SCHEMA_REGISTRY_URL"):
-        registered_versions(registry_client(absent), "any-value")
+        registered_versions(absent, "any-value")
     check_contracts(absent, [domain(tmp_path, users_version(1), "any")])
     assert "contracts_unchecked domain=users" in caplog.text

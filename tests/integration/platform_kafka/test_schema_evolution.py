@@ -71,10 +71,12 @@ def test_a_version_that_a_crash_left_unannounced_is_announced_by_the_next_run(
     catalogs = {number: users(producers_rig, tmp_path / f"v{number}", users_version(number)) for number in (1, 2, 3)}
     provision(producers_rig.settings, catalogs[1])
     registry = registry_client(producers_rig.settings)
-    register(registry, catalogs[2]["users"])
-    outcome = ProvisionOutcome(subjects={subject_name(catalogs[3]["users"]): register(registry, catalogs[3]["users"])})
+    register(producers_rig.settings, registry, catalogs[2]["users"])
+    outcome = ProvisionOutcome(
+        subjects={subject_name(catalogs[3]["users"]): register(producers_rig.settings, registry, catalogs[3]["users"])}
+    )
     for _ in range(2):
-        announce(producers_rig.settings, registry, catalogs[3], outcome, SystemClock())
+        announce(producers_rig.settings, catalogs[3], outcome, SystemClock())
     assert [(one["version"], one["added"]) for one in announcements(producers_rig)][1:] == [
         (2, ["nickname"]),
         (3, ["birthday"]),
