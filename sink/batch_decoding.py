@@ -179,8 +179,10 @@ def _lines(values: list[bytes]) -> tuple[int | None, bytes]:
     # No JSON text has a `}` and a `{` with nothing but a line break between them, and no string has a line break. So
     # each line break ends a record, and none of a wrong record goes on in the next line.
     text = b"\n".join(bodies)
-    breaks = len(bodies) - 1
-    if text[:1] != b"{" or text[-1:] != b"}" or not text.count(b"\n") == text.count(b"}\n{") == breaks:
+    count = len(bodies)
+    if not count == [body[:1] for body in bodies].count(b"{") == [body[-1:] for body in bodies].count(b"}"):
+        raise _MaybeOddError
+    if np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")) >= count:  # a tenth of what `bytes.count` costs
         raise _MaybeOddError
     return schema_id, text
 

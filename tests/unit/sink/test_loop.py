@@ -13,8 +13,9 @@ from platform_core.errors import PermanentError, TransientError
 from platform_kafka.publishing import RecordTooLargeError
 from sink.broker import Batch
 from sink.health import sink_health
+from sink.refusals.refusal_limit import WINDOW_RECORDS
 from tests.rigs.sink.loop import BAD, SinkLoopCases
-from tests.rigs.sink.samples import ORDER, encoded
+from tests.rigs.sink.samples import EVENT, ORDER, encoded
 
 
 class TestOnMemory(SinkLoopCases):
@@ -324,6 +325,15 @@ def test_one_bad_record_among_many_does_not_stop_it_and_neither_does_a_ratio_of_
         for _ in range(10):
             rig.step()
         assert len(rig.publisher.records["dlq-raw-events"]) == bad
+
+
+def test_a_poll_of_several_windows_is_judged_window_by_window(make_rig):
+    rig = make_rig(sink_flush_buffer_size=1_000).start()
+    for value in [b"{broken"] * WINDOW_RECORDS + [encoded(EVENT)] * WINDOW_RECORDS:
+        rig.broker.append("raw-events", value)
+    rig.step()
+    assert list(rig.sink.paused_topics.problems) == ["raw-events"]
+    assert not rig.publisher.records["dlq-raw-events"] and not rig.store.files
 
 
 def test_a_flush_on_request_commits_what_was_buffered(rig):

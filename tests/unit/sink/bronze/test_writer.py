@@ -48,6 +48,12 @@ def test_a_file_lies_where_the_lake_finds_it_and_has_the_columns_of_the_schema(c
     assert metadata.metadata[b"pdp.domain"] == b"events"
     assert metadata.metadata[b"pdp.file"].decode() == "/".join(file.name.split("/")[-2:])
     assert metadata.row_group(0).column(0).compression == "SNAPPY"
+    group = metadata.row_group(0)
+    columns = {
+        column.path_in_schema: column.has_dictionary_page for column in map(group.column, range(group.num_columns))
+    }
+    assert not columns["event_id"] and not columns["_offset"] and not columns["event_timestamp"]
+    assert columns["event_type"] and columns["_partition"] and columns["_ingested_at"] and columns["_topic"]
     first, second = table.to_pylist()
     assert first | dict.fromkeys(EVENT) == dict.fromkeys(EVENT) | {
         "_topic": "raw-events",
