@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -300,6 +300,7 @@ class Lake:
             Path(self.root).mkdir(parents=True, exist_ok=True)
 
 
+@lru_cache(maxsize=20_000)  # each tick asks again for every date: years of them cost it as much as its other reads
 def _date(text: str) -> date | None:
     """Return the date of a folder that the sink may have made; `20261125` is a date in ISO 8601 too, and is not."""
     try:

@@ -118,7 +118,7 @@ def list_bronze(
 
     Args:
         list_date: Lists one date's files.
-        dates: The dates that have a folder in Bronze.
+        dates: The dates that have a folder in Bronze, sorted.
         known: The dates that have a row in partition_meta.
         waiting: Dates that a run may be launched for, the most urgent first.
         announced: Dates that the ledger named, or that an earlier tick left.
@@ -141,7 +141,7 @@ def list_bronze(
     result.unlisted = {day for day in announced if day in present and day not in result.bronze}
 
     spent = 0
-    for day in _onwards(sorted(present, reverse=True), swept):
+    for day in _onwards(dates[::-1], swept):
         if spent >= budget:
             break
         if day not in result.bronze:
