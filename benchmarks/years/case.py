@@ -85,12 +85,24 @@ def _work(last: dict[YearsPlatform, date]) -> dict[str, Callable[[YearsPlatform]
         stages = (part for stage in ("silver", "gold", "warehouse") for part in ("--stage", stage))
         return platform.command("audit", "--domain", "events", "--date", last[platform].isoformat(), *stages)
 
+    def listed(platform: YearsPlatform) -> str:
+        newest = last[platform]
+        chosen = ("--from", (newest - timedelta(days=WEEK - 1)).isoformat(), "--to", newest.isoformat())
+        return platform.command("partitions", "list", *chosen)
+
     return {
         "tick": lambda platform: [platform.tick(name) for name in platform.catalog.names],
         "one date": lambda platform: platform.process("events", next(days[platform])),
-        "pdp partitions list": lambda platform: platform.command("partitions", "list"),
+        # As many dates on either side: without a range the first week has seven of a domain to show, not fourteen.
+        "pdp partitions list of a week": listed,
         "pdp partitions show": lambda platform: platform.command(
             "partitions", "show", "events", last[platform].isoformat()
+        ),
+        "pdp partitions history": lambda platform: platform.command(
+            "partitions", "history", "events", last[platform].isoformat()
+        ),
+        "pdp quarantine list of a date": lambda platform: platform.command(
+            "quarantine", "list", "events", last[platform].isoformat()
         ),
         "pdp audit of a date": audited,
         "pdp domains": lambda platform: platform.command("domains"),

@@ -11,6 +11,7 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ Values = dict[str, Any]
 
 
 def repeat_runs(home: Path, template: date, days: Sequence[date]) -> None:
-    """Copy the first run of each domain's date to other dates.
+    """Copy the first run of each domain's date to other dates, in their order.
 
     Args:
         home: DAGSTER_HOME; nobody has it open.
@@ -32,33 +33,59 @@ def repeat_runs(home: Path, template: date, days: Sequence[date]) -> None:
         found = runs.execute(
             "select min(id) from runs where partition = ? group by pipeline_name", (template.isoformat(),)
         )
-        for (number,) in found.fetchall():
-            [row] = _rows(runs, "runs", "id", number)
-            tags = _rows(runs, "run_tags", "run_id", row["run_id"])
-            events = _rows(index, "event_logs", "run_id", row["run_id"])
-            event_tags = {each["id"]: _rows(index, "asset_event_tags", "event_id", each["id"]) for each in events}
-            checks = _rows(index, "asset_check_executions", "run_id", row["run_id"])
-            for day in days:
+        templates = [_Run.read(runs, index, number) for (number,) in found.fetchall()]
+        for day in days:  # as they came: an event of an older date has a lower number in every domain
+            ago = days[-1] - day + timedelta(days=1)
+            for run in templates:
                 new = str(uuid.uuid4())
-                ago = days[-1] - day + timedelta(days=1)
-                moved = _mover({row["run_id"]: new, template.isoformat(): day.isoformat()}, ago)
-                _insert(runs, "runs", moved(row))
-                for tag in tags:
-                    _insert(runs, "run_tags", moved(tag))
-                ids = {}
-                for event in events:
-                    ids[event["id"]] = _insert(index, "event_logs", moved(event))
-                    for tag in event_tags[event["id"]]:
-                        _insert(index, "asset_event_tags", {**moved(tag), "event_id": ids[event["id"]]})
-                for check in checks:
-                    ids_of_check: Values = {
-                        key: ids.get(check[key], check[key])
-                        for key in ("evaluation_event_storage_id", "materialization_event_storage_id")
-                        if key in check
-                    }
-                    _insert(index, "asset_check_executions", {**moved(check), **ids_of_check})
-                shutil.copy(history / "runs" / f"{row['run_id']}.db", history / "runs" / f"{new}.db")
-                shutil.copytree(home / "storage" / row["run_id"], home / "storage" / new)
+                run.repeat(runs, index, _mover({run.run_id: new, template.isoformat(): day.isoformat()}, ago))
+                shutil.copy(history / "runs" / f"{run.run_id}.db", history / "runs" / f"{new}.db")
+                shutil.copytree(home / "storage" / run.run_id, home / "storage" / new)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Every row that Dagster has of one run."""
+
+    row: Values
+    tags: list[Values]
+    events: list[Values]
+    event_tags: dict[int, list[Values]]
+    checks: list[Values]
+
+    @classmethod
+    def read(cls, runs: sqlite3.Connection, index: sqlite3.Connection, number: int) -> _Run:
+        [row] = _rows(runs, "runs", "id", number)
+        run_id = row["run_id"]
+        events = _rows(index, "event_logs", "run_id", run_id)
+        return cls(
+            row,
+            _rows(runs, "run_tags", "run_id", run_id),
+            events,
+            {each["id"]: _rows(index, "asset_event_tags", "event_id", each["id"]) for each in events},
+            _rows(index, "asset_check_executions", "run_id", run_id),
+        )
+
+    @property
+    def run_id(self) -> str:
+        return str(self.row["run_id"])
+
+    def repeat(self, runs: sqlite3.Connection, index: sqlite3.Connection, moved: Callable[[Values], Values]) -> None:
+        _insert(runs, "runs", moved(self.row))
+        for tag in self.tags:
+            _insert(runs, "run_tags", moved(tag))
+        ids = {}
+        for event in self.events:
+            ids[event["id"]] = _insert(index, "event_logs", moved(event))
+            for tag in self.event_tags[event["id"]]:
+                _insert(index, "asset_event_tags", {**moved(tag), "event_id": ids[event["id"]]})
+        for check in self.checks:
+            ids_of_check: Values = {
+                key: ids.get(check[key], check[key])
+                for key in ("evaluation_event_storage_id", "materialization_event_storage_id")
+                if key in check
+            }
+            _insert(index, "asset_check_executions", {**moved(check), **ids_of_check})
 
 
 @contextmanager
