@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 from dagster._core.storage.runs.schema import RunsTable
 
 from platform_assets import run_retention
@@ -86,8 +88,8 @@ def test_a_night_looks_at_what_became_old_and_a_week_at_everything(monkeypatch: 
         looked_at: list[set[str]] = []
         shown = run_retention._shown_runs
 
-        def noted(of: dg.DagsterInstance, first: int | None) -> set[str]:
-            looked_at.append(shown(of, first))
+        def noted(of: dg.DagsterInstance, run_ids: Sequence[str]) -> set[str]:
+            looked_at.append(shown(of, run_ids))
             return looked_at[-1]
 
         monkeypatch.setattr(run_retention, "_shown_runs", noted)
@@ -98,6 +100,37 @@ def test_a_night_looks_at_what_became_old_and_a_week_at_everything(monkeypatch: 
         assert len(looked_at) == 1, "nothing became old, and no history was read"
         assert forget_old_runs(instance, begun - timedelta(days=2), begun + timedelta(days=7)) == 1
         assert {each.run_id for each in instance.get_runs()} == {newest, again}
+
+
+def test_the_last_run_of_an_asset_without_partitions_is_kept() -> None:
+    @dg.asset
+    def whole() -> None: ...
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        replaced, newest = (dg.materialize([whole], instance=instance).run_id for _ in range(2))
+        assert forget_old_runs(instance, datetime.now(UTC) + timedelta(hours=1)) == 1
+        assert instance.get_run_by_id(replaced) is None
+        assert {each.run_id for each in instance.get_runs()} == {newest}
+
+
+def test_what_is_shown_is_found_by_an_index_however_many_dates_there_are(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        newest = run(instance, "a")
+        statements: list[tuple[str, Any]] = []
+
+        def noted(_: Any, __: Any, statement: str, parameters: Any, *more: Any) -> None:
+            statements.append((statement, parameters))
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", noted)
+        try:
+            assert run_retention._shown_runs(instance, [newest]) == {newest}
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", noted)
+        [(statement, parameters)] = [each for each in statements if "EXISTS" in each[0]]
+        with run_retention._index(instance) as connection:
+            plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+        of_newer = [step for step in plan if "AS newer" in step or " newer " in step]
+        assert of_newer and all("partition=?" in step and "id>?" in step for step in of_newer), plan
 
 
 def test_a_failed_attempt_that_is_shown_is_kept_by_a_night_too() -> None:
