@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from audit.report import AuditReport, Stage
 from platform_core.lake.lake import Lake
-from sink.bronze.store import LakeStore
+from platform_core.lake.store import LakeStore
 
 log = logging.getLogger(__name__)
 

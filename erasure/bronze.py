@@ -25,10 +25,10 @@ from platform_core.clock import Clock
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.bronze_compaction import Ending, end_compaction, open_compactions
 from platform_core.lake.lake import Lake
+from platform_core.lake.store import LakeStore
 from platform_kafka.formats.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges
 from sink.bronze.journal import Journal
-from sink.bronze.store import LakeStore
 
 PARALLEL_READS = 8
 ROW_GROUP_ROWS = 20_000

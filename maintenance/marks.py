@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ValidationError
 
 from platform_core.lake.lake import Lake
-from sink.bronze.store import LakeStore
+from platform_core.lake.store import LakeStore
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from platform_core.clock import Clock
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import Lake
+from platform_core.lake.store import Store
 from platform_core.settings import Settings
 from platform_kafka.records import Message, TopicPartition
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
@@ -26,7 +27,6 @@ from sink.broker import Broker, Publisher
 from sink.bronze.files import PendingFiles
 from sink.bronze.journal import Journal
 from sink.bronze.recovery import Recovery
-from sink.bronze.store import Store
 from sink.bronze.writer import Writer
 from sink.buffer import Buffers
 from sink.commits import Commits

@@ -17,10 +17,10 @@ from pydantic import BaseModel, ValidationError
 
 from audit.kafka_log import KafkaTopic
 from platform_core.lake.lake import Lake
+from platform_core.lake.store import LakeStore
 from platform_kafka.formats.json_ranges import JsonRanges
 from platform_kafka.offset_ranges import OffsetRanges
 from platform_kafka.records import TopicPartition
-from sink.bronze.store import LakeStore
 
 log = logging.getLogger(__name__)
 

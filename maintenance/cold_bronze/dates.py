@@ -35,11 +35,11 @@ from platform_core.lake.bronze_compaction import (
     remove_files,
 )
 from platform_core.lake.lake import BronzeFile, Lake
+from platform_core.lake.store import LakeStore
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.partition_meta import Change, Partition, PartitionMetaStore, StateConflictError
 from platform_core.partitions.partition_state import Event, State
 from sink.bronze.journal import Journal
-from sink.bronze.store import LakeStore
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from maintenance.cold_bronze.grouping import SmallFile
 from platform_core.errors import PermanentError
 from platform_core.lake.duckdb_memory import database
 from platform_core.lake.lake import Lake
+from platform_core.lake.store import LakeStore
 from platform_kafka.formats.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges
 from platform_kafka.records import TopicPartition
-from sink.bronze.store import LakeStore
 
 ROW_GROUP_ROWS = 20_000
 """As the sink has them; the rows are in the order of their offsets, so that who looks for one reads one of these."""

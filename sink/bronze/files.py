@@ -16,11 +16,11 @@ from functools import partial
 from typing import TypeVar
 
 from platform_core.errors import TransientError
+from platform_core.lake.store import Store
 from platform_kafka.records import TopicPartition
 from sink.backoff import Backoff
 from sink.bronze.file import FileState, PendingFile
 from sink.bronze.journal import Journal
-from sink.bronze.store import Store
 from sink.bronze.writer import Writer
 from sink.buffer import Buffer, SealReason
 from sink.ledger import Ledger

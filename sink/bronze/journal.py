@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from platform_core.clock import Clock
 from platform_core.errors import TransientError
-from sink.bronze.store import Store
+from platform_core.lake.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from platform_core.errors import TransientError
+from platform_core.lake.store import Store
 from platform_kafka.formats.bronze_footer import BronzeFooter
 from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.records import Message, TopicPartition, kafka_timestamp
 from sink.broker import Broker
 from sink.bronze.journal import Journal, JournalEntry
-from sink.bronze.store import Store
 from sink.decoding import key_text
 from sink.ledger import Ledger
 from sink.metrics import SinkMetrics

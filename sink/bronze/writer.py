@@ -1,7 +1,7 @@
 """What a file of Bronze is named, and its rows as Parquet with a footer.
 
-Columns belong to `sink.bronze.arrow`, the store to `sink.bronze.store`. A file keeps its name and its bytes until the
-store has them (`sink.bronze.file`), so that an answer lost on the way makes no second file.
+Columns belong to `sink.bronze.arrow`, the store to `platform_core.lake.store`. A file keeps its name and its bytes
+until the store has them (`sink.bronze.file`), so that an answer lost on the way makes no second file.
 """
 
 from __future__ import annotations

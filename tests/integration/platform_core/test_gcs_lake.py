@@ -23,11 +23,11 @@ from platform_core.domain.catalog import Catalog
 from platform_core.errors import TransientError
 from platform_core.lake.contended_table import ContendedTable
 from platform_core.lake.lake import Lake
+from platform_core.lake.store import LakeStore
 from platform_core.partitions.partition_meta import Change, StateConflictError
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import Settings
-from sink.bronze.store import LakeStore
 from tests.rigs.gcs.service import RIVAL, GcsService
 from tests.rigs.lake.audit_lake import AuditLake
 from tests.rigs.settings_of import settings_of

@@ -11,11 +11,11 @@ import sys
 
 import sink.kafka
 from platform_core.errors import TransientError
+from platform_core.lake.store import LakeStore
 from platform_kafka.formats.refusal_reason import RefusalReason
 from sink.__main__ import main
 from sink.bronze.files import PendingFiles
 from sink.bronze.recovery import Recovery
-from sink.bronze.store import LakeStore
 from sink.buffer import Buffers
 from sink.decoding import Refusal
 from sink.loop import Sink

@@ -21,6 +21,7 @@ from maintenance.cold_bronze.dates import ColdDates
 from platform_core.errors import TransientError
 from platform_core.lake import bronze_compaction
 from platform_core.lake.lake import Lake
+from platform_core.lake.store import LakeStore
 from platform_core.partitions.partition_meta import Change, StateConflictError
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
@@ -30,7 +31,6 @@ from platform_kafka.formats.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges
 from processing.claim import Claimed, Claims
 from processing.context import RunContext
-from sink.bronze.store import LakeStore
 from tests.rigs.lake.audit_lake import FIRST_DAY
 from tests.rigs.lake.cold_rig import FILES, REPLACED, ColdRig
 

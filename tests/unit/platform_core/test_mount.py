@@ -10,7 +10,7 @@ import pytest
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 from platform_core.lake.mount import MARKER, LakeNotMountedError, is_marked, open_lake, require_lake, require_marked
-from sink.bronze.store import LakeStore
+from platform_core.lake.store import LakeStore
 from tests.rigs.settings_of import settings_of
 
 

@@ -12,9 +12,9 @@ import pytest
 from platform_core.domain.bronze_schema import PLATFORM_COLUMNS, bronze_schema
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
+from platform_core.lake.store import LakeStore
 from platform_core.settings import Settings
 from platform_kafka.records import kafka_timestamp
-from sink.bronze.store import LakeStore
 from sink.loop import Sink
 from tests.rigs.fake_clock import FakeClock
 from tests.rigs.kafka.memory_kafka import MemoryBroker, MemoryMessage, MemoryPublisher
@@ -98,7 +98,7 @@ def test_a_file_is_on_the_disk_with_all_its_folders_before_the_put_returns(lake,
         synced.append((str(path.relative_to(tmp_path)), target.exists()))
         fsync(descriptor)
 
-    monkeypatch.setattr("sink.bronze.store.os.fsync", note)
+    monkeypatch.setattr("platform_core.lake.store.os.fsync", note)
     lake.prepare()
     LakeStore(lake).put("bronze/d=1/part-1.parquet", pa.py_buffer(b"1"))
     assert synced == [

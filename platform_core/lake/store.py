@@ -1,7 +1,7 @@
-"""The lake as the sink sees it: files that appear whole or not at all, and the few that it reads back.
+"""The lake as who writes whole files sees it: they appear entirely or not at all, and are read back by name.
 
-Names come from `sink.bronze.writer` and `sink.bronze.journal`; reading tables belongs to whoever reads them. An outage
-is a `TransientError`, so that the loop waits instead of giving records up.
+The sink, erasure, the audit and maintenance put files by it; what they are named and hold is theirs, reading tables
+belongs to `platform_core.lake.lake` and whoever reads them. An outage is a `TransientError`, so that who puts can wait.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
-from sink.bronze.store import LakeStore
+from platform_core.lake.store import LakeStore
 from tests.rigs.settings_of import settings_of
 
 FOLDER = "bronze/orders/created_date=2026-11-01"
@@ -20,7 +20,7 @@ KILLED = """
 import os, signal, sys
 import pyarrow as pa
 from platform_core.lake.lake import Lake
-from sink.bronze import store
+from platform_core.lake import store
 from tests.rigs.settings_of import settings_of
 
 def wait(descriptor):
