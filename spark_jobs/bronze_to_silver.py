@@ -6,6 +6,7 @@ its `Transform`. docs/architecture.md says what Silver promises.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sys
 import time
@@ -37,7 +38,9 @@ from platform_core.lake.lake import Lake
 from spark_jobs import cli, steps, tables
 from spark_jobs.bronze import BronzeSize, bronze_size, read_bronze, unreadable_file
 from spark_jobs.failures import engine_is_gone, translate_engine_errors
+from spark_jobs.framework_version import framework_version
 from spark_jobs.odd_keys import DividedRows, counted
+from spark_jobs.row_wise import RowWise, row_wise
 from spark_jobs.rule_arithmetic import without_overflow
 from spark_jobs.session import suit
 from spark_jobs.unevaluable_rows import unevaluable_rows
@@ -50,6 +53,7 @@ JOB = "bronze_to_silver"
 # The Kafka key is the text of a contract column, which Silver has.
 KEPT_PLATFORM_COLUMNS = tuple(field.name for field in PLATFORM_COLUMNS if field.name != "_key")
 
+_IDENTITY = ("_topic", "_partition", "_offset", "_ingested_at", steps.RECORD_HASH)
 
 FEW_BAD_ROWS = 10_000
 """Up to so many quarantined rows of a date come to this process, which writes them for less than the engine would."""
@@ -80,6 +84,8 @@ class SilverResult:
         published: Whether Silver was replaced; False when domains.yaml refuses a date with so many bad rows. Then
             `silver_rows` and `key_duplicates` are what would have been, and only the quarantine was written.
         seconds: Wall time of the job.
+        made_by: What made the rows, where it is proven that each row follows from its Bronze row alone: a date whose
+            rows were made by the same can be corrected by the keys of its new rows. Empty without a proof.
     """
 
     bronze_rows: int
@@ -93,6 +99,7 @@ class SilverResult:
     published: bool
     moved: int = 0
     seconds: float = 0.0
+    made_by: str = ""
 
 
 def run(
@@ -145,20 +152,20 @@ def run(
 def _replaced(
     bronze: DataFrame, lake: Lake, domain: Domain, day: date, size: BronzeSize, on_moves: Callable[[Moves], object]
 ) -> SilverResult:
-    transformed = _transformed(bronze, domain, day)
-    rules = without_overflow(transformed, domain.quality.rules)
-    judged = _judged(transformed, rules, domain, day)
+    transformed, rules, proof = transformed_rows(bronze, domain, day)
+    judged = judged_rows(transformed, rules, domain, day)
     # Evaluating the rules again, and only where the tally says, is cheaper than a cache of them. Sail has none.
     try:
-        counts, few_bad, rows = _counted(judged, domain, day, bronze, size)
+        counts, few_bad, rows = counted_rows(judged, domain, day, bronze, size)
     except PySparkException as error:
         if engine_is_gone(error):
             raise
         unevaluable = unevaluable_rows(bronze.sparkSession, transformed, rules, domain)
         if not unevaluable:
             raise
-        judged = _judged(transformed, rules, domain, day, unevaluable)
-        counts, few_bad, rows = _counted(judged, domain, day, bronze, size)
+        judged = judged_rows(transformed, rules, domain, day, unevaluable)
+        counts, few_bad, rows = counted_rows(judged, domain, day, bronze, size)
+    counts = replace(counts, made_by=made_by(bronze.sparkSession, proof))
     _write_quarantine(judged, few_bad, lake, domain, day, sum(counts.quarantined.values()))
     # Audit before publishing: a refused date leaves Silver as it was, and its bad rows in the quarantine.
     if not counts.published:
@@ -175,8 +182,8 @@ def _replaced(
     return counts
 
 
-def _transformed(bronze: DataFrame, domain: Domain, day: date) -> DataFrame:
-    """Return every Bronze row with the plugin's columns, `_record_hash` and `_record`.
+def transformed_rows(bronze: DataFrame, domain: Domain, day: date) -> tuple[DataFrame, list[Rule], RowWise]:
+    """Return every Bronze row with the plugin's columns, `_record_hash` and `_record`; its rules; what made both.
 
     An object or a property that the contract does not name in full may have anything in it, so addresses are masked
     there before anything is made of it.
@@ -192,10 +199,18 @@ def _transformed(bronze: DataFrame, domain: Domain, day: date) -> DataFrame:
     )
     transformed = load_transform(domain).transform(given, domain)
     _refuse_lost_columns(given.columns, transformed.columns, domain)
-    return transformed
+    rules = without_overflow(transformed, domain.quality.rules)
+    return transformed, rules, row_wise(given, transformed, rules, [*domain.silver.primary_key, *_IDENTITY])
 
 
-def _judged(
+def made_by(spark: SparkSession, proof: RowWise) -> str:
+    """Return what makes rows by a plan: its fingerprint, this code and the engine; empty without a proof."""
+    if not proof.fingerprint:
+        return ""
+    return hashlib.sha256(f"{proof.fingerprint} {framework_version()} {spark.version}".encode()).hexdigest()[:16]
+
+
+def judged_rows(
     transformed: DataFrame,
     rules: Sequence[Rule],
     domain: Domain,
@@ -219,7 +234,7 @@ def _refuse_lost_columns(given: Sequence[str], returned: Sequence[str], domain: 
         )
 
 
-def _counted(
+def counted_rows(
     judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, size: BronzeSize
 ) -> tuple[SilverResult, pa.Table | None, DividedRows]:
     """Return the counts, the bad rows where there are some and they are few, and all rows divided."""
@@ -243,7 +258,7 @@ def _counted(
         for name in filter(None, line["warnings"].split(",")):
             warned[name] += line["warned"]
     records = sum(line["records"] for line in lines)
-    few_bad = _bad_rows(rows.suspects, domain).toArrow() if 0 < sum(bad.values()) < FEW_BAD_ROWS else None
+    few_bad = bad_rows(rows.suspects, domain).toArrow() if 0 < sum(bad.values()) < FEW_BAD_ROWS else None
     withheld = _count_withheld(rows.suspects, few_bad, domain.silver) if bad else 0
     silver_rows = sum(line["keys"] for line in lines if not line["rule"]) - withheld
     counts = SilverResult(
@@ -266,7 +281,7 @@ def _count_withheld(suspects: DataFrame, few_bad: pa.Table | None, silver: Silve
     return steps.withheld(suspects, silver).count()
 
 
-def _bad_rows(judged: DataFrame, domain: Domain) -> DataFrame:
+def bad_rows(judged: DataFrame, domain: Domain) -> DataFrame:
     """Return the rows of the quarantine, and beside them whether they are versions of their key."""
     return steps.bad(judged).select(
         steps.first_broken_rule().alias("rule"),
@@ -289,13 +304,13 @@ def _write_quarantine(
     if expected == 0 and tables.exists(lake, name) and not tables.has_partition(lake, name, domain.partition_key, day):
         return
     if expected == 0:
-        few_bad = _bad_rows(judged.limit(0), domain).toArrow()  # the columns, for a table that is new
+        few_bad = bad_rows(judged.limit(0), domain).toArrow()  # the columns, for a table that is new
     if few_bad is not None:
         written = tables.replace_small_partition(
             few_bad.drop_columns(steps.BELONGS), lake, name, domain.partition_key, day
         )
     else:
-        bad = _bad_rows(judged, domain).drop(steps.BELONGS)
+        bad = bad_rows(judged, domain).drop(steps.BELONGS)
         written = tables.replace_partition(bad, lake, name, domain.partition_key, day)
     _refuse_other_count(lake.uri(name), domain, day, written, expected)
 
@@ -303,7 +318,6 @@ def _write_quarantine(
 def _write_silver(
     rows: DataFrame, lake: Lake, domain: Domain, day: date, expected: int, outdated: pa.Table | None, *, few: bool
 ) -> None:
-    rows = rows.drop(steps.RECORD, steps.REASON, steps.WARNINGS)
     if outdated is not None and outdated.num_rows:
         rows = rows.join(rows.sparkSession.createDataFrame(outdated), list(domain.silver.primary_key), "left_anti")
     silver = silver_columns(rows, rows.columns)

@@ -26,6 +26,9 @@ class BaseDomainTransform(ABC):
     def transform(self, df: DataFrame, cfg: Domain) -> DataFrame:
         """Cast, parse and derive columns; never drop, join, multiply or aggregate rows.
 
+        The columns of a row follow from that row alone, at any time. Where the plan proves that they do, few late rows
+        of a date are judged by their keys; otherwise the date is processed as a whole.
+
         A value that cannot be parsed becomes NULL, and a rule in domains.yaml says so: the row is then
         quarantined with its reason. Deduplication, rules and `record_hash` are the framework's.
 
