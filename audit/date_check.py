@@ -18,7 +18,12 @@ from platform_core.lake.lake import Lake
 
 
 def check_audit(
-    lake: Lake, domain: Domain, day: date, files: Sequence[str], compared: Sequence[StageResult]
+    lake: Lake,
+    domain: Domain,
+    day: date,
+    files: Sequence[str],
+    compared: Sequence[StageResult],
+    silver: StageResult | None = None,
 ) -> CheckOutcome:
     """Reconcile one date from its Bronze files to the warehouse.
 
@@ -26,12 +31,13 @@ def check_audit(
         day: The date, which the caller has claimed.
         files: The Bronze files that the date was made of.
         compared: The stages that the run has compared already, on its way to the warehouse.
+        silver: Bronze → Silver, where the run has compared that, too.
 
     Returns:
         A failure of severity ERROR when something is unexplained; a warning when a layer did not answer.
     """
     try:
-        report = AuditReport((bronze_to_silver.compare(lake, domain, day, files), *compared))
+        report = AuditReport((silver or bronze_to_silver.compare(lake, domain, day, files), *compared))
     except UNAVAILABLE as error:
         return CheckOutcome("snowflake", domain.name, "audit", False, {"not checked": why(error)}, "WARN")
     facts: dict[str, Any] = {

@@ -16,6 +16,9 @@ from infra.embedded.services.spark.connect import SparkConnect
 from infra.embedded.services.warehouse import WarehouseService
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake
+from platform_core.partitions.partition_meta import Change
+from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
+from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import REPOSITORY, Settings
 
 EVENTS = 860_000
@@ -56,7 +59,10 @@ def _full_day(services: Services, source: Path, folder: Path) -> Usage:
 
 
 def _correction(services: Services, source: Path, late: Path, name: str, folder: Path) -> Usage:
-    """Process the day, let the file come, and measure what follows."""
+    """Process the day, let the file come and discovery see it, and measure the run that follows."""
     _full_day(services, source, folder)
     (folder / "lake" / name).hardlink_to(late)
-    return services.run_of_dates(folder, [DAY])
+    partitions = DeltaPartitionMeta(Lake(Settings(lake_uri=str(folder / "lake"))))  # type: ignore[call-arg]
+    late_and_queued = ((State.DONE, Event.FILES_CHANGED), (State.LATE, Event.QUEUED))
+    partitions.apply([Change("events", DAY, state, event) for state, event in late_and_queued])
+    return services.run_of_dates(folder, [DAY], queued=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from platform_core.partitions.partition_meta import (
 from platform_core.partitions.partition_state import STARTABLE, Event, State
 from platform_core.partitions.plan import lost_run
 from processing.context import RunContext
+from processing.last_done import COUNTS, LastDone, last_done
 
 if TYPE_CHECKING:
     from spark_jobs.bronze_to_silver import SilverResult
@@ -69,6 +70,7 @@ class Claimed:
         fingerprint: md5 of the files.
         was: The state before the claim.
         reprocess: What has changed since the last success; None for a first time.
+        last_done: What a correction by touched keys may build on; why it may not, or nothing for a first time.
     """
 
     day: date
@@ -76,6 +78,7 @@ class Claimed:
     fingerprint: str
     was: State
     reprocess: Reprocess | None
+    last_done: LastDone | str = ""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,8 @@ class Claims:
         if self._run.discovered and (row is None or row.status not in STARTABLE):
             return Skipped(day, f"It is {row.status if row else State.UNDISCOVERED}: another run took care of it.")
         way, startable = self._way_to_startable(day, row)
-        reprocess, detail = self._difference(row, files)
+        history = self._history(row)
+        reprocess, detail = self._difference(row, files, history)
         fingerprint = file_hash(files)
         self._end_what_a_dead_run_left(row)
         self._run.partitions.apply(
@@ -147,7 +151,8 @@ class Claims:
                 ),
             ]
         )
-        return Claimed(day, files, fingerprint, row.status if row else State.UNDISCOVERED, reprocess)
+        before = last_done(self._run, row, files, history, self._code) if row is not None and reprocess else ""
+        return Claimed(day, files, fingerprint, row.status if row else State.UNDISCOVERED, reprocess, before)
 
     def finish(
         self, day: date, silver: SilverResult, gold_rows: int, unexplained: Sequence[Mapping[str, Any]] = ()
@@ -172,7 +177,8 @@ class Claims:
         }
         counts = {"bronze": silver.bronze_rows, "silver": silver.silver_rows, "gold": gold_rows}
         problems = ", ".join(f"{problem['stage']} {problem['kind']} {problem['count']}" for problem in unexplained)
-        detail = {**counts, "code": self._code, **({UNEXPLAINED: problems} if problems else {})}
+        whole = {name: value for name, value in asdict(silver).items() if name not in ("published", "seconds")}
+        detail = {**counts, "code": self._code, COUNTS: whole, **({UNEXPLAINED: problems} if problems else {})}
         self._run.partitions.apply([self._own(day, Event.SUCCEEDED, columns, detail)])
 
     def rows_moved(self, day: date, dates: Mapping[date, int]) -> None:
@@ -238,13 +244,20 @@ class Claims:
         reset = Change(name, day, State.FAILED, Event.RESET, set={"retry_count": 0}, detail=cause)
         return [lost_run(row, "another run took the date over"), reset], State.PENDING
 
-    def _difference(self, row: Partition | None, files: Sequence[str]) -> tuple[Reprocess | None, dict[str, Any]]:
+    def _history(self, row: Partition | None) -> Sequence[Transition]:
+        """Return the transitions of a date that was DONE before; of another one nobody asks."""
+        if row is None or row.processed_at is None:
+            return ()
+        return self._run.partitions.history(row.domain, row.partition_date)
+
+    def _difference(
+        self, row: Partition | None, files: Sequence[str], history: Sequence[Transition]
+    ) -> tuple[Reprocess | None, dict[str, Any]]:
         """Return what has changed since the last success, and the claim's detail for the history."""
         new, gone = len(set(files) - set(row.source_files if row else ())), 0
         detail: dict[str, Any] = {"files": len(files), "new_files": new, "gone_files": gone, "code": self._code}
         if row is None or row.processed_at is None:
             return None, detail
-        history = self._run.partitions.history(row.domain, row.partition_date)
         done, since = since_done(history)
         attempts = [t.facts for t in attempts_since_done(history)]
         if attempts:

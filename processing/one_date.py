@@ -35,6 +35,7 @@ from platform_core.partitions.partition_state import State
 from processing.claim import Claimed, Claims, Skipped, gold_versions
 from processing.context import RunContext
 from processing.lease import Lease
+from processing.touched_keys import ByTouchedKeys, by_touched_keys
 from warehouse.load import Connection, GoldPartition, TableLoad, load_date
 
 if TYPE_CHECKING:
@@ -55,11 +56,16 @@ class BlockingCheckFailedError(PermanentError):
 
 @dataclass(frozen=True)
 class SilverDone:
-    """Silver of the date is written, or refused, and checked."""
+    """Silver of the date is written, or refused, and checked.
+
+    Attributes:
+        way: How a date that was DONE was processed again, as a sentence; nothing for a first time.
+    """
 
     day: date
     result: SilverResult
     checks: list[CheckOutcome]
+    way: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,27 +184,39 @@ class Processor:
     def _layers(
         self, claim: Claimed, lease: Lease
     ) -> Generator[Step, None, tuple[SilverResult, list[TableLoad], CheckOutcome]]:
-        silver, moves = yield from self._silver(claim)
+        silver, audited_silver, moves = yield from self._silver(claim, lease)
         lease.check()
         gold, partitions = yield from self._merge_gold(claim.day)
         lease.check()
-        loads, audited = yield from self._load(claim, partitions, gold, moves)
+        loads, audited = yield from self._load(claim, partitions, audited_silver, gold, moves)
         if claim.reprocess is not None:
             yield self._record_correction(claim, silver, partitions)
         lease.check()
         return silver, loads, audited
 
-    def _silver(self, claim: Claimed) -> Generator[Step, None, tuple[SilverResult, list[Moves]]]:
+    def _silver(
+        self, claim: Claimed, lease: Lease
+    ) -> Generator[Step, None, tuple[SilverResult, StageResult | None, list[Moves]]]:
+        """Correct Silver by the keys of the new files where that is allowed and proven, else make the whole date."""
         from spark_jobs import bronze_to_silver
 
         day, domain, lake, moves = claim.day, self._domain, self._lake, list[Moves]()
-        silver = bronze_to_silver.run(self._spark, lake, domain, day, claim.files, moves.append)
+        way, silver, audited = "", None, None
+        if claim.reprocess is not None:
+            outcome = by_touched_keys(self._spark, lake, domain, claim, lease.check)
+            way = str(outcome)
+            log.info("date_corrected domain=%s date=%s way=%s", domain.name, day, way)
+            if isinstance(outcome, ByTouchedKeys):
+                silver, audited = outcome.silver, outcome.audited
+        if silver is None:
+            lease.check()
+            silver = bronze_to_silver.run(self._spark, lake, domain, day, claim.files, moves.append)
         dsn = self._run.settings.postgres_dsn.get_secret_value()
         with sql_of_the_domain(domain):
             checks = check_silver(lake, domain, day, silver, self._run.partitions, dsn)
-        yield SilverDone(day, silver, checks)
+        yield SilverDone(day, silver, checks, way)
         self._stop_if_blocked(checks)
-        return silver, moves
+        return silver, audited, moves
 
     def _merge_gold(self, day: date) -> Generator[Step, None, tuple[StageResult, list[GoldPartition]]]:
         """Merge what the checks have passed: whatever kills a run, Gold never has rows that they would refuse."""
@@ -237,7 +255,12 @@ class Processor:
                 )
 
     def _load(
-        self, claim: Claimed, partitions: list[GoldPartition], gold: StageResult, moves: Sequence[Moves]
+        self,
+        claim: Claimed,
+        partitions: list[GoldPartition],
+        silver: StageResult | None,
+        gold: StageResult,
+        moves: Sequence[Moves],
     ) -> Generator[Step, None, tuple[list[TableLoad], CheckOutcome]]:
         day, domain, run = claim.day, self._domain, self._run
         started = time.monotonic()
@@ -257,7 +280,7 @@ class Processor:
             self._claims.rows_moved(day, each.dates)
             KeyVersions(self._lake, domain).replace(day, each.versions)
         loaded = gold_to_warehouse.of_loads(domain, day, loads)
-        audited = check_audit(self._lake, domain, day, claim.files, (gold, loaded))
+        audited = check_audit(self._lake, domain, day, claim.files, (gold, loaded), silver)
         yield WarehouseDone(day, loads, [*loaded.checks, audited], time.monotonic() - started)
         return loads, audited
 

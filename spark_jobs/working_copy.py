@@ -71,7 +71,7 @@ def _copied(lake: Lake, domain: Domain, names: Sequence[str], size: BronzeSize, 
 
     def rows(name: str) -> pa.Table:
         with opened(lake, name, size.footers.get(name)) as file:
-            return _typed(file.read(use_threads=False), schema)
+            return typed(file.read(use_threads=False), schema)
 
     try:
         if lake.is_local:
@@ -95,7 +95,7 @@ def _copied(lake: Lake, domain: Domain, names: Sequence[str], size: BronzeSize, 
     return True
 
 
-def _typed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+def typed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return the columns of a schema; one that the file lacks is NULL, one of another type is the engine's to judge."""
     if rows.schema.equals(schema):
         return rows

@@ -14,13 +14,13 @@ from datetime import date
 import duckdb
 import pyarrow as pa
 
-from audit.duckdb_tables import ORIGIN, fetch, load_bronze, load_delta, names, one, same
+from audit.bronze_of_date import BronzeOfDate, bronze_of_date
+from audit.duckdb_tables import ORIGIN, fetch, load_delta, names, one, same
 from audit.file_offsets import count_rows
 from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.domain.quality import BUILTIN_RULES
-from platform_core.lake.duckdb_memory import database
 from platform_core.lake.key_versions import REFUSED, KeyVersions, version_columns
 from platform_core.lake.lake import Lake
 from platform_kafka.offset_ranges import OffsetRanges
@@ -51,32 +51,35 @@ def compare(lake: Lake, domain: Domain, day: date, files: Sequence[str], *, is_l
     Raises:
         TransientError: a store did not answer.
     """
+    with bronze_of_date(lake, domain, day, files) as bronze:
+        return compare_with(bronze, is_late=is_late)
+
+
+def compare_with(bronze: BronzeOfDate, *, is_late: bool = False) -> StageResult:
+    """Compare one date of Silver and the quarantine with its Bronze rows, see `compare`."""
+    connection, lake, domain, day = bronze.connection, bronze.lake, bronze.domain, bronze.day
     silver, quarantine = lake.delta_or_none(lake.silver(domain)), lake.delta_or_none(lake.quarantine(domain))
-    listed = {file.name: file for file in lake.list_date(domain, day)}
-    gone, newer = [name for name in files if name not in listed], sorted(listed.keys() - set(files))
     keys, order = domain.silver.primary_key, domain.silver.order_by
     schema = bronze_schema(domain.contract)
-    with database() as connection:
-        present = [listed[name] for name in sorted(set(files)) if name in listed]
-        unreadable = load_bronze(connection, "bronze", lake, domain, present, [*keys, *order])
-        kept = {name: schema.field(name).type for name in dict.fromkeys([*keys, *order, *ORIGIN])}
-        load_delta(connection, "silver", silver, domain.partition_key, day, kept)
-        origin = {
-            "rule": pa.string(),
-            "topic": pa.string(),
-            "partition": pa.int32(),
-            "offset": pa.int64(),
-            "record_hash": pa.string(),
-        }
-        load_delta(connection, "quarantine", quarantine, domain.partition_key, day, origin)
-        _expected_rows(connection, domain)
-        _moved_rows(connection, lake, domain, day)
-        _different_rows(connection, domain)
-        waiting, broken = count_rows(lake, newer)
-        result = _result(connection, domain, day, waiting, waits_for_moves=is_late and domain.silver.global_key)
+    kept = {name: schema.field(name).type for name in dict.fromkeys([*keys, *order, *ORIGIN])}
+    load_delta(connection, "silver", silver, domain.partition_key, day, kept)
+    origin = {
+        "rule": pa.string(),
+        "topic": pa.string(),
+        "partition": pa.int32(),
+        "offset": pa.int64(),
+        "record_hash": pa.string(),
+    }
+    load_delta(connection, "quarantine", quarantine, domain.partition_key, day, origin)
+    _expected_rows(connection, domain)
+    _moved_rows(connection, lake, domain, day)
+    _different_rows(connection, domain)
+    waiting, broken = count_rows(lake, bronze.newer)
+    result = _result(connection, domain, day, waiting, waits_for_moves=is_late and domain.silver.global_key)
     # Rows of Silver that came from such a file are no phantoms.
-    others = [problem for problem in result.problems if not (gone or unreadable) or problem.kind is not Kind.PHANTOM]
-    problems = (*_file_problems(domain, day, gone, unreadable | broken), *others)
+    some_left_out = bronze.gone or bronze.unreadable
+    others = [problem for problem in result.problems if not some_left_out or problem.kind is not Kind.PHANTOM]
+    problems = (*_file_problems(domain, day, bronze.gone, {**bronze.unreadable, **broken}), *others)
     return replace(result, problems=problems)
 
 

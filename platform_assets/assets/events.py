@@ -73,6 +73,8 @@ class Report:
                 self._log.info(f"{about}: {step.was} → IN_FLIGHT, {counted(len(step.files), 'file')} pinned")
                 yield from self._bronze(step)
             case SilverDone():
+                if step.way:
+                    self._log.info(f"{about}: {step.way}")
                 if step.result.published:
                     yield self._silver(step)
                 yield from self._evaluations(step)
@@ -117,6 +119,7 @@ class Report:
             "duplicates": silver.offset_duplicates + silver.key_duplicates,
             "quarantined": sum(silver.quarantined.values()),
             **({"moved": silver.moved} if domain.silver.global_key else {}),
+            **({"way": step.way} if step.way else {}),
             "late_records": max(silver.bronze_rows - why.records_before, 0) if why else 0,
             "seconds": round(silver.seconds, 2),
         }

@@ -31,3 +31,9 @@ def read_date(table: DeltaTable, partition_column: str, day: date, columns: Sequ
     return dataset.to_table(
         columns=None if columns is None else list(columns), filter=pc.field(partition_column) == pa.scalar(day)
     )
+
+
+def count_date(table: DeltaTable, partition_column: str, day: date) -> int:
+    """Return the number of rows of one date, from the footers of its files."""
+    dataset = table.to_pyarrow_dataset(file_pruning_predicate=[(partition_column, "=", day.isoformat())])
+    return int(dataset.count_rows(filter=pc.field(partition_column) == pa.scalar(day)))

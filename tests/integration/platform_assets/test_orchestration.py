@@ -83,8 +83,15 @@ def test_a_record_150_days_late_reruns_that_date_only(pipeline_rig: PipelineRig)
     assert '"new_records": 1' in late.detail
 
 
+def way(pipeline_rig: PipelineRig) -> Any:
+    """Return how the last date that was corrected was processed, as the UI shows it."""
+    event = pipeline_rig.instance.get_latest_materialization_event(dg.AssetKey(["silver", "events"]))
+    assert event is not None and event.asset_materialization is not None
+    return event.asset_materialization.metadata["way"].value
+
+
 def test_a_reprocess_leaves_its_correction(pipeline_rig: PipelineRig) -> None:
-    pipeline_rig.events_file(DAY, 10)
+    pipeline_rig.events_file(DAY, 50)
     assert pipeline_rig.run(DAY).success
     ledger = CorrectionLedger(pipeline_rig.lake)
     assert ledger.read() == [], "a first time corrects nothing"
@@ -97,14 +104,16 @@ def test_a_reprocess_leaves_its_correction(pipeline_rig: PipelineRig) -> None:
     assert (line.change, line.cause, line.new_files, line.record_difference) == ("inserted", "late files", 1, 4)
     assert '"city": "Rome"' in line.key
     assert '"events": 4' in str(line.after)
+    assert way(pipeline_rig) == "corrected by the keys of 4 rows in 1 new file, which 0 earlier rows had"
 
     assert pipeline_rig.run(DAY).success
+    assert way(pipeline_rig) == "processed as a whole: a person asked for the date"
     again = {line.cause: line.change for line in ledger.read("events", DAY)}
     assert again["backfill"] == "none", "a person's run over the same files changes nothing, and says so"
 
 
 def test_a_correction_survives_a_failed_attempt(pipeline_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    pipeline_rig.events_file(DAY, 10)
+    pipeline_rig.events_file(DAY, 50)
     assert pipeline_rig.run(DAY).success
     pipeline_rig.events_file(DAY, 4, city="Rome")
     pipeline_rig.sensor_tick()
@@ -115,6 +124,7 @@ def test_a_correction_survives_a_failed_attempt(pipeline_rig: PipelineRig, monke
     pipeline_rig.events_file(DAY, 1, city="Oslo")
     assert pipeline_rig.sensor_tick().run_requests
     assert pipeline_rig.run(DAY, discovered=True).success
+    assert way(pipeline_rig) == "processed as a whole: more has happened to the date than that files came"
     lines = [line for line in CorrectionLedger(pipeline_rig.lake).read("events", DAY) if line.gold_table == "events"]
     assert {line.change for line in lines} == {"inserted"}
     assert len(lines) == 2
