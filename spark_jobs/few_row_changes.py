@@ -92,8 +92,7 @@ def merge_into_many(changes: RowChanges, lake: Lake, name: str, partition_column
         return
     after = pa.concat_tables([changes.added, changes.replaced])
     dated = tables.with_date(after, partition_column, day)
-    tables.prepare(lake, name, Schema.from_arrow(dated.schema).to_json(), partition_column)
-    table = lake.delta(name)
+    table = tables.prepare(lake, name, Schema.from_arrow(dated.schema).to_json(), partition_column)
     gone = tables.with_date(changes.gone, partition_column, day)
     source = pa.concat_tables([_flagged(tables.aligned_rows(rows, table), n) for n, rows in enumerate((dated, gone))])
     on = [f"t.\"{partition_column}\" = date'{day.isoformat()}'", *[f't."{k}" = s."{k}"' for k in changes.identity]]

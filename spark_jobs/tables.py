@@ -104,8 +104,7 @@ def replace_small_partition(rows: pa.Table, lake: Lake, name: str, partition_col
 def append_small(rows: pa.Table, lake: Lake, name: str, partition_column: str, day: date) -> None:
     """Add few rows to one date of a table, by delta-rs in this process; no file of the table is read."""
     dated = with_date(rows, partition_column, day)
-    prepare(lake, name, Schema.from_arrow(dated.schema).to_json(), partition_column)
-    table = lake.delta(name)
+    table = prepare(lake, name, Schema.from_arrow(dated.schema).to_json(), partition_column)
     write_deltalake(table, aligned_rows(dated, table), mode="append")
 
 
