@@ -12,6 +12,10 @@ import os
 from platform_core.lake.store_access import store_access
 from platform_core.settings import settings
 
+BATCH_ROWS = 32_768
+"""Of a query's step. Sail compiles a regular expression once a batch: with its own 8,192 the survey and the writing of
+200,000 events cost up to a tenth more, in as much memory."""
+
 
 def main() -> None:
     """Serve until SIGTERM."""
@@ -20,6 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     os.environ.update(store_access(settings()).sail_environment())
+    os.environ.setdefault("SAIL_EXECUTION__BATCH_SIZE", str(BATCH_ROWS))
 
     from pysail.spark import SparkConnectServer
 
