@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 import grpc
 import pytest
 from pydantic import SecretStr
+from pyspark.sql.connect import functions
 from pyspark.sql.connect.proto import base_pb2
 
 from platform_core.errors import ServiceDownError
@@ -123,6 +126,26 @@ def test_a_query_may_take_its_time_and_a_lost_engine_may_not(server: tuple[_Conf
     assert 30 < waits < 70
     session.close(spark)
     assert handler.asked[-1] == "ReleaseSession"
+
+
+def test_no_call_of_a_session_searches_for_a_notebook(
+    server: tuple[_Config, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler, remote = server
+    handler.released.set()
+    searched = []
+
+    class Finder(MetaPathFinder):
+        def find_spec(self, name: str, *_: Any) -> None:
+            searched.append(name)
+
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    monkeypatch.setattr("pyspark.errors.utils._enable_debugging_cache", True)
+    spark = session.connect(remote)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    _ = functions.col("a") + 1
+    session.close(spark)
+    assert "IPython" not in searched
 
 
 def test_closing_a_session_does_not_wait_for_a_lost_engine(server: tuple[_Config, str]) -> None:
