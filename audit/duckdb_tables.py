@@ -7,6 +7,7 @@ like. What is compared belongs to the stages; DuckDB is asked because it is not 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from audit.dates import without_values
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
+from platform_core.lake.delta_rows import rows_of
 from platform_core.lake.lake import BronzeFile, Lake
 from platform_core.lake.parquet_files import SMALL_FILE_BYTES, of_each
 
@@ -40,6 +42,7 @@ class DateRows:
     def __init__(self, rows: pa.Table | ds.Dataset) -> None:
         self.schema: pa.Schema = rows.schema
         self._rows = rows
+        self._what = "The date"
 
     def query(self, *expressions: str) -> tuple[Any, ...]:
         """Evaluate SQL aggregates over the date's rows; inside a subquery they are called `audited`."""
@@ -47,8 +50,12 @@ class DateRows:
         return row
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a SQL query over the date's rows, which it calls `audited`."""
-        with duckdb.connect() as connection:
+        """Return the rows of a SQL query over the date's rows, which it calls `audited`.
+
+        Raises:
+            TransientError: a file could not be read.
+        """
+        with duckdb.connect() as connection, _outages(self._what):
             connection.register("audited", self._rows)
             return [tuple(row) for row in connection.execute(query).fetchall()]
 
@@ -68,8 +75,9 @@ class DeltaDate(DateRows):
 
     def __init__(self, lake: Lake, name: str, partition_key: str, day: date) -> None:
         table = lake.delta(name)
-        super().__init__(table.to_pyarrow_dataset(file_pruning_predicate=[(partition_key, "=", day.isoformat())]))
+        super().__init__(rows_of(lake, table, (partition_key, "=", day)))
         self.schema = pa.schema(table.schema().to_arrow())
+        self._what = f"`{lake.uri(name)}`"
 
 
 def names(columns: Sequence[str], alias: str = "") -> str:
@@ -184,6 +192,7 @@ def _load_large(
 def load_delta(
     connection: duckdb.DuckDBPyConnection,
     table: str,
+    lake: Lake,
     delta: DeltaTable | None,
     partition_key: str,
     day: date | None,
@@ -193,6 +202,7 @@ def load_delta(
 
     Args:
         connection: Where to.
+        lake: Of the Delta table.
         delta: The Delta table, at the version that it was opened with.
         partition_key: Its date column.
         day: The date; None for all dates.
@@ -206,10 +216,9 @@ def load_delta(
         _run(connection, f"{create} from _source", pa.schema(list(columns.items())).empty_table(), table)
         return
     present = {field.name for field in delta.schema().fields}
-    pruned = [(partition_key, "=", day.isoformat())] if day else None
     listed = ", ".join(f'"{name}"' if name in present else f'null as "{name}"' for name in columns)
     condition = f"where \"{partition_key}\" = date '{day}'" if day else ""
-    dated = delta.to_pyarrow_dataset(file_pruning_predicate=pruned)
+    dated = rows_of(lake, delta, (partition_key, "=", day)) if day else rows_of(lake, delta)
     _run(connection, f"{create} select {listed} from _source {condition}", dated, f"`{delta.table_uri}`")
 
 
@@ -225,17 +234,27 @@ def _run(connection: duckdb.DuckDBPyConnection, statement: str, source: pa.Table
     """
     connection.register("_source", source)
     try:
-        connection.execute(statement)
+        with _outages(what):
+            connection.execute(statement)
+    except (duckdb.Error, pa.ArrowException) as error:
+        raise PermanentError(
+            f"{what} holds what cannot be compared: {without_values(error)}. It is no outage: find the row with"
+            " `pdp trace`, mend it at the source, and process the date again."
+        ) from error
+    finally:
+        connection.unregister("_source")
+
+
+@contextmanager
+def _outages(what: str) -> Iterator[None]:
+    """Tell a file that could not be read from values that cannot be compared: DuckDB has one error for both."""
+    try:
+        yield
     except (duckdb.Error, OSError, pa.ArrowException) as error:
         first = without_values(error)
         if isinstance(error, (OSError, duckdb.IOException)) or "IOError" in first:
             raise TransientError(f"{what} could not be read: {first}. Run the audit again.") from error
-        raise PermanentError(
-            f"{what} holds what cannot be compared: {first}. It is no outage: find the row with `pdp trace`, mend it at"
-            " the source, and process the date again."
-        ) from error
-    finally:
-        connection.unregister("_source")
+        raise
 
 
 def one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from audit.duckdb_tables import names, one
 from audit.report import Reason, Stage, StageResult
 from audit.stages.source_to_silver import is_dated
 from platform_core.domain.catalog import Domain
+from platform_core.lake.delta_rows import rows_of
 from platform_core.lake.duckdb_memory import database
 from platform_core.lake.lake import Lake
 
@@ -28,9 +29,9 @@ def count_repeated_keys(lake: Lake, domain: Domain, days: Sequence[date]) -> Ite
     if table is None:
         return
     keys, day = names(domain.silver.primary_key), f'"{domain.partition_key}"'
-    of_days = [(domain.partition_key, ">=", min(days).isoformat()), (domain.partition_key, "<=", max(days).isoformat())]
+    of_days = ((domain.partition_key, ">=", min(days)), (domain.partition_key, "<=", max(days)))
     with database() as connection:
-        connection.register("silver", table.to_pyarrow_dataset(file_pruning_predicate=of_days))
+        connection.register("silver", rows_of(lake, table, *of_days))
         [repeated] = one(
             connection,
             # By a number a key: of millions of keys it is a third of the memory.

@@ -28,7 +28,7 @@ from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.contract import ColumnType
 from platform_core.errors import PermanentError
-from platform_core.lake.delta_date import read_date
+from platform_core.lake.delta_rows import read_date, rows_of
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaReader
 from platform_core.settings import Settings
@@ -282,7 +282,7 @@ class _Search:
             return
         if self.days:
             condition = pc.field(self.domain.partition_key).isin(sorted(self.days)) & condition
-        yield from table.to_pyarrow_dataset().to_table(filter=condition).to_pylist()
+        yield from rows_of(self.lake, table).to_table(filter=condition).to_pylist()
 
     def _groups(self) -> Iterator[tuple[str, Row]]:
         """Yield the tables and the part of their grain that the Silver rows have."""
@@ -296,7 +296,9 @@ class _Search:
             delta = self.lake.delta_or_none(self.lake.gold(self.domain, table))
             if delta is not None:
                 # Not a filter of the scan: a merge leaves files with string_view columns, which it cannot compare.
-                of_date = read_date(delta, self.domain.partition_key, group[self.domain.partition_key]).to_pylist()
+                of_date = read_date(
+                    self.lake, delta, self.domain.partition_key, group[self.domain.partition_key]
+                ).to_pylist()
                 known = {key: value for key, value in group.items() if value is not None}
                 rows += [{"table": table, **row} for row in of_date if known.items() <= row.items()]
         return rows

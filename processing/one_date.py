@@ -28,7 +28,7 @@ from audit.stages.silver_to_gold import compare as compare_gold
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.corrections import Correction, CorrectionLedger, RowChange, correction_id, difference
-from platform_core.lake.delta_date import read_date
+from platform_core.lake.delta_rows import read_date
 from platform_core.lake.key_versions import KeyVersions, Moves
 from platform_core.lake.lake_errors import answering, in_one_line, outage
 from platform_core.partitions.partition_state import State
@@ -334,7 +334,7 @@ class Processor:
 
     def _gold(self, table: str, day: date, version: int | None = None) -> pa.Table:
         delta = self._lake.delta(self._lake.gold(self._domain, table), version)
-        return read_date(delta, self._domain.partition_key, day)
+        return read_date(self._lake, delta, self._domain.partition_key, day)
 
     def _gold_partition(self, table: str, day: date) -> GoldPartition:
         return GoldPartition(table, self._domain.gold.tables[table], self._gold(table, day))

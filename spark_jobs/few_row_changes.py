@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from deltalake import Schema
 
-from platform_core.lake.delta_date import read_date
+from platform_core.lake.delta_rows import read_date
 from platform_core.lake.lake import Lake
 from spark_jobs import tables
 
@@ -67,7 +67,7 @@ def apply_to_few(changes: RowChanges, lake: Lake, name: str, partition_column: s
         if changes.added.num_rows:
             tables.append_small(changes.added, lake, name, partition_column, day)
         return
-    stored = read_date(lake.delta(name), partition_column, day)
+    stored = read_date(lake, lake.delta(name), partition_column, day)
     outdated = _by_identity(changes.replaced, changes.identity).keys() | _by_identity(changes.gone, changes.identity)
     kept = [n for key, (n, _) in _by_identity(stored, changes.identity).items() if key not in outdated]
     rows = [tables.aligned_rows(some, lake.delta(name)) for some in (changes.added, changes.replaced)]

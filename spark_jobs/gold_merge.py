@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from platform_core.lake.delta_date import read_date
+from platform_core.lake.delta_rows import read_date
 from platform_core.lake.lake import Lake
 from spark_jobs import tables
 
@@ -71,14 +71,14 @@ def merge_partition(
     dated = tables.with_date(rows, keys[0], day)
     table = tables.prepare(lake, name, Schema.from_arrow(dated.schema).to_json(), keys[0])
     if dated.num_rows < ENGINE_MERGE_ROWS:
-        return _merge_few_rows(dated, table, keys, day)
+        return _merge_few_rows(dated, lake, table, keys, day)
     return _merge_in_engine(spark, dated, lake, name, keys, day)
 
 
-def _merge_few_rows(rows: pa.Table, table: DeltaTable, keys: Sequence[str], day: date) -> MergeCounts:
+def _merge_few_rows(rows: pa.Table, lake: Lake, table: DeltaTable, keys: Sequence[str], day: date) -> MergeCounts:
     aligned = tables.aligned_rows(rows, table)
     schema = aligned.schema
-    vanished = _vanished_keys(aligned, table, keys, day)
+    vanished = _vanished_keys(aligned, lake, table, keys, day)
     columns = [field for field in schema if field.name not in keys]
     gone = pa.Table.from_arrays(
         [vanished[f.name] if f.name in keys else pa.nulls(vanished.num_rows, f.type) for f in schema], schema=schema
@@ -102,9 +102,9 @@ def _flagged(rows: pa.Table, *, vanished: bool) -> pa.Table:
     return rows.append_column(_VANISHED, pa.array([vanished] * rows.num_rows, pa.bool_()))
 
 
-def _vanished_keys(rows: pa.Table, table: DeltaTable, keys: Sequence[str], day: date) -> pa.Table:
+def _vanished_keys(rows: pa.Table, lake: Lake, table: DeltaTable, keys: Sequence[str], day: date) -> pa.Table:
     """Return the keys that the table's date has and `rows` have not; NULL equals NULL, which a join would not say."""
-    stored = read_date(table, keys[0], day, keys)
+    stored = read_date(lake, table, keys[0], day, keys)
     current = rows.select(list(keys))
     both = pa.concat_tables([stored.cast(current.schema), current])
     is_current = pa.array([0] * stored.num_rows + [1] * current.num_rows, pa.int8())

@@ -25,7 +25,7 @@ from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import ColumnType
 from platform_core.domain.quality import refusals
-from platform_core.lake.delta_date import count_date
+from platform_core.lake.delta_rows import count_date
 from platform_core.lake.lake import Lake
 from platform_core.lake.parquet_files import of_each, opened
 from platform_kafka.formats.bronze_footer import BronzeFooter
@@ -227,7 +227,7 @@ def run(
 def _refuse_other_rows(lake: Lake, domain: Domain, day: date, counts: SilverResult) -> None:
     expected = {lake.silver(domain): counts.silver_rows, lake.quarantine(domain): sum(counts.quarantined.values())}
     for name, rows in expected.items():
-        stored = count_date(lake.delta(name), domain.partition_key, day)
+        stored = count_date(lake, lake.delta(name), domain.partition_key, day)
         if stored != rows:
             raise WholeDateNeededError(f"`{lake.uri(name)}` has {stored} rows of the date and not {rows}")
 

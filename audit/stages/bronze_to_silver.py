@@ -62,7 +62,7 @@ def compare_with(bronze: BronzeOfDate, *, is_late: bool = False) -> StageResult:
     keys, order = domain.silver.primary_key, domain.silver.order_by
     schema = bronze_schema(domain.contract)
     kept = {name: schema.field(name).type for name in dict.fromkeys([*keys, *order, *ORIGIN])}
-    load_delta(connection, "silver", silver, domain.partition_key, day, kept)
+    load_delta(connection, "silver", lake, silver, domain.partition_key, day, kept)
     origin = {
         "rule": pa.string(),
         "topic": pa.string(),
@@ -70,7 +70,7 @@ def compare_with(bronze: BronzeOfDate, *, is_late: bool = False) -> StageResult:
         "offset": pa.int64(),
         "record_hash": pa.string(),
     }
-    load_delta(connection, "quarantine", quarantine, domain.partition_key, day, origin)
+    load_delta(connection, "quarantine", lake, quarantine, domain.partition_key, day, origin)
     _expected_rows(connection, domain)
     _moved_rows(connection, lake, domain, day)
     _different_rows(connection, domain)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from audit.report import CheckOutcome, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from audit.warehouse_tables import WarehouseTables
 from platform_core.domain.catalog import Domain
-from platform_core.lake.delta_date import read_date
+from platform_core.lake.delta_rows import read_date
 from platform_core.lake.lake import Lake
 from warehouse import ddl
 from warehouse.load import TableLoad
@@ -75,7 +75,7 @@ def compare(lake: Lake, domain: Domain, day: date, warehouse: WarehouseTables) -
 
 def _gold(lake: Lake, domain: Domain, table: str, day: date) -> pa.Table:
     delta = lake.delta_or_none(lake.gold(domain, table))
-    return read_date(delta, domain.partition_key, day) if delta else pa.table({})
+    return read_date(lake, delta, domain.partition_key, day) if delta else pa.table({})
 
 
 def _differences(

@@ -139,7 +139,7 @@ class OnTheWay:
         listed = self._lake.list_date(domain, day)
         origin = {"topic": pa.string(), "partition": pa.int32(), "offset": pa.int64()}
         quarantine = self._lake.delta_or_none(self._lake.quarantine(domain))
-        load_delta(connection, "quarantine", quarantine, domain.partition_key, day, origin)
+        load_delta(connection, "quarantine", self._lake, quarantine, domain.partition_key, day, origin)
         keys = pa.table({"key": [row.key for row in rows]})
         version, found = python_time(f'b."{self._version}"'), []
         for is_processed in (False, True):

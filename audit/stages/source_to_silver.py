@@ -142,7 +142,7 @@ def _load(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: Domain, day
     source, columns = _source(domain), _compared_columns(domain)
     types = {name: arrow_type(domain.contract.by_name[name]) for name in columns}
     silver = lake.delta_or_none(lake.silver(domain))
-    load_delta(connection, "silver_rows", silver, domain.partition_key, day, types)
+    load_delta(connection, "silver_rows", lake, silver, domain.partition_key, day, types)
     connection.execute(
         "create temp table silver as from silver_rows"
         f' qualify row_number() over (partition by "{source.key}" order by "{source.version}" desc nulls last) = 1'

@@ -103,13 +103,15 @@ def _counts(platform: Platform, domain: Domain, day: date | None) -> dict[tuple[
 
 def _read(platform: Platform, domain: Domain, columns: Sequence[str], day: date | None) -> list[dict[str, Any]]:
     """Return quarantined rows; none when nothing was ever quarantined."""
-    from platform_core.lake.delta_date import read_date
+    from platform_core.lake.delta_rows import read_date, rows_of
 
     table = platform.lake.delta_or_none(platform.lake.quarantine(domain))
     if table is None:
         return []
     rows = (
-        read_date(table, domain.partition_key, day, columns) if day else table.to_pyarrow_table(columns=list(columns))
+        read_date(platform.lake, table, domain.partition_key, day, columns)
+        if day
+        else rows_of(platform.lake, table).to_table(list(columns))
     )
     return cast("list[dict[str, Any]]", rows.to_pylist())
 

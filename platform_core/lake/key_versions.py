@@ -16,7 +16,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
-from platform_core.lake.delta_date import read_date
+from platform_core.lake.delta_rows import read_date, rows_of
 from platform_core.lake.duckdb_memory import comparable, database
 from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import answering
@@ -70,7 +70,7 @@ class KeyVersions:
         if table is None:
             return None
         with answering(self.uri, "read"):
-            rows = read_date(table, self._domain.partition_key, day)
+            rows = read_date(self._lake, table, self._domain.partition_key, day)
         return rows.drop_columns([_HASH, self._domain.partition_key])
 
     def compare(self, day: date, versions: pa.Table) -> Moves:
@@ -96,7 +96,7 @@ class KeyVersions:
             with database() as connection:
                 connection.register("present", _dated(versions, self._domain, day))
                 connection.register("before", _dated(before, self._domain, day))
-                connection.register("stored", table.to_pyarrow_dataset())
+                connection.register("stored", rows_of(self._lake, table))
                 self._load_others(connection, day, versions.schema)
                 for name in ("present", "before"):
                     connection.execute(self._latest_of(name))

@@ -36,6 +36,8 @@ def outage(error: BaseException) -> type[ServiceDownError] | type[TransientError
 
     What is not there, a version of a table say, is no outage.
     """
+    if isinstance(error, FileNotFoundError):
+        return None  # pyarrow's, of gs://, is a `google::cloud::Status` as a failed request is
     text = str(error)
     return ServiceDownError if _IS_AWAY.search(text) else TransientError if _FAILED.search(text) else None
 

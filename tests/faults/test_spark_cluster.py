@@ -25,7 +25,7 @@ from infra.embedded.services.spark.history import SparkHistory
 from infra.embedded.services.spark.jvm import SMALL_JVM, pyspark_home
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.errors import ServiceDownError
-from platform_core.lake.delta_date import read_date
+from platform_core.lake.delta_rows import read_date
 from platform_core.lake.lake import Lake
 from platform_core.lake.store_access import store_access
 from platform_core.partitions.partition_state import State
@@ -100,7 +100,7 @@ def process(rig: PipelineRig, day: date = DAY, seconds: float = 900) -> list[str
         else:
             time.sleep(1)
     assert (row.record_count, row.silver_records) == (ROWS, ROWS)
-    gold = read_date(rig.lake.delta("gold/events"), "event_date", day)
+    gold = read_date(rig.lake, rig.lake.delta("gold/events"), "event_date", day)
     assert pc.sum(gold["events"]).as_py() == ROWS
     return [transition.event for transition in rig.partitions.history("events", day)]
 
@@ -268,7 +268,7 @@ def test_spark_submit_runs_both_scripts_on_the_master(
         )
         assert done.returncode == 0, done.stderr[-3000:]
         assert '"outcome": "succeeded"' in done.stdout
-    gold = read_date(lake_in_a_folder.lake.delta("gold/events"), "event_date", DAY)
+    gold = read_date(lake_in_a_folder.lake, lake_in_a_folder.lake.delta("gold/events"), "event_date", DAY)
     assert pc.sum(gold["events"]).as_py() == ROWS
     completed = cluster.master.state()["completedapps"]
     assert {application["name"] for application in completed} >= {"bronze_to_silver-events", "silver_to_gold-events"}

@@ -31,6 +31,7 @@ from infra.embedded.toolchain.toolchain import REPOSITORY
 from pdp.actions.group_offsets import lags
 from pdp.commands.audit import show as show_audit
 from platform_core.domain.catalog import Catalog, Domain, configured_catalog
+from platform_core.lake.delta_rows import read_date
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import State
@@ -342,9 +343,7 @@ def _totals(config: Settings, catalog: Catalog, lake: Lake, day: date) -> dict[s
 
 
 def _gold_total(lake: Lake, domain: Domain, table: str, day: date, column: str) -> str:
-    rows = lake.delta(lake.gold(domain, table)).to_pyarrow_table(
-        columns=[column], filters=[(domain.partition_key, "=", day)]
-    )
+    rows = read_date(lake, lake.delta(lake.gold(domain, table)), domain.partition_key, day, [column])
     return str(pc.sum(rows.column(column)).as_py() or 0)
 
 

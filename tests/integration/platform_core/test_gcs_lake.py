@@ -22,7 +22,9 @@ from audit.run import audit
 from platform_core.domain.catalog import Catalog
 from platform_core.errors import TransientError
 from platform_core.lake.contended_table import ContendedTable
+from platform_core.lake.delta_rows import rows_of
 from platform_core.lake.lake import Lake
+from platform_core.lake.lake_errors import outage
 from platform_core.lake.store import LakeStore
 from platform_core.partitions.partition_meta import Change, StateConflictError
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
@@ -134,7 +136,17 @@ def test_a_version_that_another_writer_takes_a_moment_earlier_is_left_to_it(gcs:
     write_deltalake(uri, ROW, mode="append", storage_options=options)
     table = lake.delta("table")
     assert [commit["operation"] for commit in reversed(table.history())] == ["WRITE", RIVAL, "WRITE"]
-    assert table.to_pyarrow_table().num_rows == 2
+    assert rows_of(lake, table).count_rows() == 2
+
+
+def test_a_file_of_a_table_that_is_gone_is_no_outage(lake: Lake) -> None:
+    write_deltalake(lake.uri("table"), ROW, storage_options=lake.storage_options)
+    rows = rows_of(lake, lake.delta("table"))
+    assert rows.to_table().equals(ROW)
+    lake.filesystem.delete_file(lake.path(f"table/{rows.files[0]}"))
+    with pytest.raises(FileNotFoundError) as gone:
+        rows.to_table()
+    assert outage(gone.value) is None
 
 
 def test_one_of_the_claims_of_a_date_wins(settings: Settings, lake: Lake) -> None:
