@@ -145,9 +145,9 @@ def end_compactions(lake: Lake, holder: Holder, clock: Clock) -> int:
     Raises:
         TransientError: one is under way, or the store did not answer.
     """
-    removed = 0
+    removed, put = 0, LakeStore(lake).put
     for day in open_compactions(lake, holder.domain):
-        ending, files = end_compaction(lake, holder.domain, day, clock, "erasure", at_once=True)
+        ending, files = end_compaction(lake, holder.domain, day, clock, "erasure", put, at_once=True)
         if ending is Ending.WAITS:
             raise TransientError(
                 f"Maintenance is compacting Bronze of `{holder.domain.name}` {day}, or was killed there within the"

@@ -86,7 +86,7 @@ def compact_cold_dates(
     unfinished = open_compactions(lake, domain)
     waiting = set()
     for day in unfinished:
-        ending, removed = end_compaction(lake, domain, day, clock, CALLER)
+        ending, removed = end_compaction(lake, domain, day, clock, CALLER, LakeStore(lake).put)
         log.info("compaction_ended domain=%s date=%s as=%s files=%d", domain.name, day, ending, removed)
         if ending is Ending.WAITS:
             waiting.add(day)

@@ -11,14 +11,15 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Self
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from platform_core.clock import Clock
@@ -165,12 +166,23 @@ def open_compactions(lake: Lake, domain: Domain) -> list[date]:
 
 
 def end_compaction(
-    lake: Lake, domain: Domain, day: date, clock: Clock, caller: str, *, at_once: bool = False
+    lake: Lake,
+    domain: Domain,
+    day: date,
+    clock: Clock,
+    caller: str,
+    put: Callable[[str, pa.Buffer], None],
+    *,
+    at_once: bool = False,
 ) -> tuple[Ending, int]:
     """Remove what does not count of a date's files, then its note; killed anywhere, the next call goes on.
 
+    That the new files count is noted before the first old one goes: a partition_meta that is put back to an older
+    version must not decide otherwise once some are gone.
+
     Args:
         caller: Names the object by which the store's clock is asked.
+        put: Writes an object by its path below the lake's root, whole or not at all.
         at_once: Do not wait for who still reads the old files.
 
     Returns:
@@ -188,10 +200,13 @@ def end_compaction(
         forget_note(lake, domain, day)
         return Ending.UNDONE, 0
     present = {file.base_name for file in files}
-    if swapped and not note.files <= present:
-        log.error("compaction_lost_files domain=%s date=%s files=%d", domain.name, day, len(note.files - present))
-        return Ending.WAITS, 0  # the old ones are all that is left of their rows
-    gone = present & (note.replaced if swapped else note.files)
+    counted, hidden = (note.files, note.replaced) if swapped else (note.replaced, note.files)
+    if not counted <= present:
+        log.error("compaction_lost_files domain=%s date=%s files=%d", domain.name, day, len(counted - present))
+        return Ending.WAITS, 0  # the others are all that is left of their rows
+    gone = present & hidden
+    if swapped and not note.decided:
+        put(note_name(lake, domain, day), pa.py_buffer(replace(note, decided=True).to_json()))
     remove_files(lake, domain, day, gone)
     forget_note(lake, domain, day)
     return (Ending.REMOVED if swapped else Ending.UNDONE), len(gone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -128,6 +129,33 @@ def test_killed_anywhere_it_is_the_old_or_the_new_date_and_the_next_turns_end_it
         assert not [*Path(rig.lake.root).rglob("*compaction*.json")], kill_at
         kill_at += 1 if kill_at < 6 or kill_at > 16 else 11  # the files that go one after another are one case
     assert kill_at == 21, "two notes, a file, a compare-and-set, a note; 13 files and two notes that go"
+
+
+def test_a_state_that_is_put_back_between_two_killed_turns_loses_no_row(
+    rig: ColdRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, states = rig.rows(), rig.lake.path(rig.lake.partition_meta)
+    shutil.copytree(states, tmp_path / "older")
+    for _ in steps(monkeypatch, 4):
+        with suppress(KilledError):
+            rig.turn()  # the new files count, and the note does not say so yet
+    for _ in steps(monkeypatch, 3):
+        with suppress(KilledError):
+            rig.turn(hours=2)  # some of the old ones are gone
+    assert len(rig.names) == 2 < rig.on_disk < FILES + 1
+    shutil.rmtree(states)
+    shutil.copytree(tmp_path / "older", states)
+    rig.turn(hours=2)
+    assert rig.rows().equals(before) and rig.on_disk == 2
+
+
+def test_new_files_stay_when_an_old_one_is_gone(rig: ColdRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in steps(monkeypatch, 3):
+        with suppress(KilledError):
+            rig.turn()  # the new file is there, and does not count yet
+    Path(rig.lake.path(rig.names[0])).unlink()
+    rig.turn(hours=2)
+    assert rig.on_disk == FILES, "its rows are in the new file"
 
 
 def test_a_turn_that_may_be_at_work_is_not_undone_by_another(rig: ColdRig, monkeypatch: pytest.MonkeyPatch) -> None:
