@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 from pydantic import BaseModel, ValidationError
 
 from platform_core.lake.lake import Lake
@@ -29,6 +30,7 @@ class TableMark(BaseModel):
     Attributes:
         table_id: Delta's; a table that was dropped and created again has another.
         version: The version that the turn ended with.
+        commit: Of that version, see `commit_of`.
         whole_at: When the last turn began that listed every file.
         z_order_by: The columns by which large dates were ordered.
         files: Data files of that version.
@@ -37,6 +39,7 @@ class TableMark(BaseModel):
 
     table_id: str
     version: int
+    commit: str = ""
     whole_at: datetime
     z_order_by: list[str]
     files: int
@@ -47,13 +50,26 @@ class TableMark(BaseModel):
         return not timedelta() <= now - self.whole_at < WHOLE_EVERY
 
     def is_unchanged(self, lake: Lake, name: str, z_order_by: Sequence[str]) -> bool:
-        """Tell whether nobody has written a version since, and nothing else is asked for: one request.
+        """Tell by two looks at the log whether the newest version is still this one, and nothing else is asked for.
+
+        A table whose folder was put back to an earlier moment has not this version, or another one of its number.
 
         Raises:
-            TransientError: the store did not answer.
+            OSError: the store did not answer.
         """
-        following = f"{name}/_delta_log/{self.version + 1:020}.json"
-        return self.z_order_by == list(z_order_by) and LakeStore(lake).read(following) is None
+        if self.z_order_by != list(z_order_by):
+            return False
+        return commit_of(lake, name, self.version) == self.commit != "" == commit_of(lake, name, self.version + 1)
+
+
+def commit_of(lake: Lake, name: str, version: int) -> str:
+    """Return what tells a version of a table from another one of the same number; nothing if there is none.
+
+    Raises:
+        OSError: the store did not answer.
+    """
+    info = lake.filesystem.get_file_info(lake.path(f"{name}/_delta_log/{version:020}.json"))
+    return f"{info.size} bytes, {info.mtime_ns}" if info.type is pafs.FileType.File else ""
 
 
 class _Marks(BaseModel):

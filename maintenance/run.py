@@ -16,7 +16,7 @@ from deltalake.exceptions import TableNotFoundError
 from maintenance.cold_bronze.dates import compact_cold_dates
 from maintenance.delta_table import TableMaintenance, maintain_opened
 from maintenance.held_versions import held_versions
-from maintenance.marks import Marks, TableMark
+from maintenance.marks import Marks, TableMark, commit_of
 from platform_core.clock import Clock, SystemClock
 from platform_core.domain.catalog import Domain
 from platform_core.lake.lake import Lake
@@ -105,6 +105,7 @@ class _Turn:
             TableMark(
                 table_id=table_id,
                 version=table.version(),
+                commit=commit_of(self._lake, name, table.version()),
                 whole_at=whole_at,
                 z_order_by=list(z_order_by),
                 files=done.files,

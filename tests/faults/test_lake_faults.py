@@ -235,7 +235,7 @@ def test_the_warehouse_is_lost_in_the_middle_of_a_load(platform, rig, undisturbe
     rig.assert_clean("orders", undisturbed.late["orders"])
 
 
-def nothing_vanishes(rows: Any, _: object, keys: Any, *__: object) -> Any:
+def nothing_vanishes(rows: Any, _: object, __: object, keys: Any, *___: object) -> Any:
     return rows.select(list(keys)).slice(0, 0)
 
 

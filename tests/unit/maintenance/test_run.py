@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from maintenance import run
+from maintenance import marks, run
 from maintenance.delta_table import TableMaintenance, maintain
 from maintenance.marks import Marks
 from maintenance.run import maintain_domain
@@ -77,32 +78,51 @@ def let_time_pass(table: Path) -> None:
         log.write_text(earlier)
 
 
-def test_a_table_without_a_new_version_costs_one_request(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_without_a_new_version_costs_two_looks_at_its_log(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nights.write(SILVER, OLD, 1)
     nights.write(GOLD, OLD, 2)
     first = nights.pass_one()
     opened: list[str] = []
     asked: list[str] = []
-    delta, read = Lake.delta, LakeStore.read
+    delta, look = Lake.delta, marks.commit_of
 
     def opening(lake: Lake, name: str, version: int | None = None) -> DeltaTable:
         opened.append(name)
         return delta(lake, name, version)
 
-    def reading(store: LakeStore, name: str) -> pa.Buffer | None:
+    def looking(lake: Lake, name: str, version: int) -> str:
         asked.append(name)
-        return read(store, name)
+        return look(lake, name, version)
 
     monkeypatch.setattr(Lake, "delta", opening)
-    monkeypatch.setattr(LakeStore, "read", reading)
+    monkeypatch.setattr(marks, "commit_of", looking)
     assert nights.pass_one() == first
-    marks, *others = asked
-    assert marks.endswith("maintenance/orders.json")
-    assert [name.split("/_delta_log/")[0] for name in others] == [SILVER, GOLD]
+    assert asked == [SILVER, SILVER, GOLD, GOLD]
     assert {SILVER, GOLD}.isdisjoint(opened)
     nights.write(GOLD, NEW, 3)
     nights.pass_one()
     assert GOLD in opened and SILVER not in opened
+
+
+@pytest.mark.parametrize("written_since", [0, 1, 2])
+def test_a_table_that_was_put_back_to_an_earlier_moment_is_looked_at(
+    nights: Nights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written_since: int
+) -> None:
+    nights.write(SILVER, OLD, 1)
+    shutil.copytree(nights.lake.uri(SILVER), tmp_path / "backup")
+    nights.write(SILVER, OLD, 2)
+    nights.pass_one()
+    version = nights.lake.delta(SILVER).version()
+    shutil.rmtree(nights.lake.uri(SILVER))
+    shutil.copytree(tmp_path / "backup", nights.lake.uri(SILVER))
+    for number in range(written_since):
+        nights.write(SILVER, NEW, number)
+    assert nights.lake.delta(SILVER).version() <= version
+    assert nights.pass_one()[SILVER].files == 1 + bool(written_since)
+    mark = Marks(nights.lake, "orders").get(SILVER)
+    assert mark is not None and mark.version == nights.lake.delta(SILVER).version()
 
 
 def test_a_night_reads_and_lists_no_date_that_nobody_wrote(nights: Nights) -> None:
@@ -136,14 +156,14 @@ def test_once_a_week_everything_is_listed_whether_anybody_wrote_or_not(nights: N
 def test_everything_is_listed_when_nothing_is_known_of_the_table(nights: Nights, how: str) -> None:
     nights.write(SILVER, OLD, 1)
     nights.pass_one()
-    marks = Path(nights.lake.uri(f"{nights.lake.maintenance}/orders.json"))
+    stored = Path(nights.lake.uri(f"{nights.lake.maintenance}/orders.json"))
     if how == "lost":
-        marks.unlink()
+        stored.unlink()
     if how == "unreadable":
-        marks.write_text("{half")
+        stored.write_text("{half")
     if how == "another table":
-        marks.write_text(
-            marks.read_text().replace('"version":', '"version":-').replace('"table_id":"', '"table_id":"x')
+        stored.write_text(
+            stored.read_text().replace('"version":', '"version":-').replace('"table_id":"', '"table_id":"x')
         )
     left = Path(nights.lake.uri(SILVER), f"order_date={OLD}", "part-00000-left-by-a-killed-writer.parquet")
     left.write_bytes(b"never committed")
