@@ -175,25 +175,28 @@ class _Checks:
             return self._each_processed_date(Stage.SOURCE, domain, compare_totals)
         position = source_to_silver.watermark(self._settings, domain)
         access = SourceAccess(dsn, position, lambda: self._kafka, self._partitions)
-        if not source_to_silver.is_dated(domain) or self._is_empty(domain):
+        days = self._dates_of_source(domain, SystemClock().now().date()) if source_to_silver.is_dated(domain) else None
+        if days is None:
             return [source_to_silver.compare(lake, domain, None, access)]
-        more = self._dates_of_source(domain, SystemClock().now().date())
-        return self._each_date(
-            Stage.SOURCE, domain, lambda day, _: source_to_silver.compare(lake, domain, day, access), more
+        return self._each(
+            Stage.SOURCE, domain, lambda day, _: source_to_silver.compare(lake, domain, day, access), days
         )
 
-    def _is_empty(self, domain: Domain) -> bool:
-        """Tell whether no layer knows a date: from which one on the source may have rows is not known either."""
-        lake, partitions = self._lake, self._partitions
-        return self._dates.is_open and not lake.list_dates(domain) and not dates_of(lake, domain, partitions)
+    def _dates_of_source(self, domain: Domain, today: date) -> Sequence[date] | None:
+        """Return the dates that the source may have: every one from the first that any layer knows.
 
-    def _dates_of_source(self, domain: Domain, today: date) -> Collection[date]:
-        """Return the dates that the source may have: every one from the first that any layer knows."""
-        asked = [day for day in self._dates.days(ASKED_FOR) or () if day <= today]
-        if asked and asked == dates_of(self._lake, domain, self._partitions, within=DateRange(asked[0], asked[-1])):
-            return asked
+        None when all are asked for and no layer knows one: from which date on the source may have rows is not known.
+        """
+        if asked := [day for day in self._dates.days(ASKED_FOR) or () if day <= today]:
+            of_range = dates_of(self._lake, domain, self._partitions, within=self._dates)
+            if set(asked).issubset(of_range):
+                return of_range
+        known = dates_of(self._lake, domain, self._partitions)
+        if self._dates.is_open and not known:
+            return None
         # One that no layer knows is the source's alone, unless all that they know is later.
-        return source_to_silver.dates_to_compare(dates_of(self._lake, domain, self._partitions), today)
+        days = source_to_silver.dates_to_compare(known, today).union(known)
+        return sorted(day for day in days if day in self._dates)
 
     def _each_processed_date(
         self, stage: Stage, domain: Domain, compare: Callable[[date], StageResult], more: Collection[date] = ()
@@ -214,7 +217,15 @@ class _Checks:
         look: Callable[[date, Partition | None], StageResult],
         more: Collection[date] = (),
     ) -> Iterator[StageResult]:
-        days = dates_of(self._lake, domain, self._partitions, more, self._dates)
+        return self._each(stage, domain, look, dates_of(self._lake, domain, self._partitions, more, self._dates))
+
+    def _each(
+        self,
+        stage: Stage,
+        domain: Domain,
+        look: Callable[[date, Partition | None], StageResult],
+        days: Sequence[date],
+    ) -> Iterator[StageResult]:
         for number, day in enumerate(days, start=1):
             self._progress(f"{domain.name}: {stage} {day} ({number} of {len(days)})")
             try:

@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 from audit import run
 from audit.dates import dates_of
 from audit.kafka_log import AuditLog, KafkaTopic
-from audit.report import AuditReport, Stage
+from audit.report import AuditReport, Stage, StageResult
 from audit.run import audit
 from audit.stages import source_to_silver
 from platform_core.domain.catalog import Catalog
@@ -80,6 +80,15 @@ def test_a_date_before_the_first_one_is_the_sources_business_only_when_a_layer_k
         return day in checks._dates_of_source(made.domain, after + timedelta(days=1))
 
     assert not compared(before) and compared(FIRST_DAY) and compared(after)
+
+
+def test_the_dates_of_a_source_are_asked_for_once(made: AuditLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History(monkeypatch)
+    settings = made.settings.model_copy(update={"state_in_lake": True})
+    checks = run._Checks(settings, made.lake, DateRange(), None, print)  # type: ignore[arg-type]
+    monkeypatch.setattr(source_to_silver, "compare", lambda _, domain, *__: StageResult(Stage.SOURCE, domain.name))
+    assert len(list(checks._of_source(made.domain))) == 1
+    assert history.asked.count("list_dates") == history.asked.count("rows") == 1
 
 
 class Topic(AuditLog):
