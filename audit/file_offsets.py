@@ -23,7 +23,7 @@ from platform_core.errors import PlatformError, TransientError
 from platform_core.lake.lake import BronzeFile, Lake
 from platform_core.lake.parquet_files import opened
 from platform_kafka.formats.bronze_footer import BronzeFooter
-from platform_kafka.offset_ranges import OffsetRanges, Range
+from platform_kafka.offset_ranges import OffsetRanges, Range, united
 from platform_kafka.records import TopicPartition
 
 OFFSETS = pa.schema([(column.name, column.type) for column in OFFSET_COLUMNS])
@@ -86,8 +86,7 @@ class FileOffsets:
                 self.rows += rows
                 if not honest:
                     self.lying.append(name)
-                for tp, offsets in erased.items():
-                    self.erased[tp] = self.erased.get(tp, OffsetRanges()) | offsets
+                self.erased = united(self.erased, erased) if erased else self.erased
                 yield from ranges
         finally:
             pool.shutdown(cancel_futures=True)

@@ -27,7 +27,7 @@ from platform_core.lake.bronze_compaction import Ending, end_compaction, open_co
 from platform_core.lake.lake import Lake
 from platform_core.lake.store import LakeStore
 from platform_kafka.formats.bronze_footer import BronzeFooter
-from platform_kafka.offset_ranges import OffsetRanges
+from platform_kafka.offset_ranges import OffsetRanges, united
 from sink.bronze.journal import Journal
 
 PARALLEL_READS = 8
@@ -118,11 +118,8 @@ def rewrite(lake: Lake, holder: Holder, file: FileRows) -> Rewritten:
     before = BronzeFooter.from_metadata(schema.metadata) or BronzeFooter(
         holder.domain.name, holder.domain.topic.name, {}
     )
-    everything = {
-        partition: before.erased.get(partition, OffsetRanges()) | ranges for partition, ranges in erased.items()
-    }
     data, name = pa.BufferOutputStream(), _next_name(file.name)
-    footer = replace(before, offsets=_offsets(kept), erased={**before.erased, **everything}).named(name).to_metadata()
+    footer = replace(before, offsets=_offsets(kept), erased=united(before.erased, erased)).named(name).to_metadata()
     with pq.ParquetWriter(data, schema.with_metadata(footer), compression="snappy") as writer:
         writer.write_table(kept.replace_schema_metadata(footer), row_group_size=ROW_GROUP_ROWS)
     # As the sink does: whole or absent, and on the disk before the old file goes.

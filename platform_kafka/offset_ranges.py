@@ -6,10 +6,14 @@ Only arithmetic lives here; which topic and partition the offsets are of is know
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 Range = tuple[int, int]
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -142,3 +146,12 @@ def offsets_from_json(value: object) -> dict[int, OffsetRanges]:
     if not isinstance(value, dict):
         raise ValueError(f"{value!r} is not an object of offsets by partition")
     return {int(partition): OffsetRanges.from_json(ranges) for partition, ranges in value.items()}
+
+
+def united(*sets: Mapping[K, OffsetRanges]) -> dict[K, OffsetRanges]:
+    """Return the offsets that any of the sets has, by partition, or by topic and partition."""
+    ranges: defaultdict[K, list[Range]] = defaultdict(list)
+    for each in sets:
+        for key, some in each.items():
+            ranges[key] += some
+    return {key: OffsetRanges.of(*some) for key, some in ranges.items()}

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from audit.file_offsets import PARALLEL_READS, reading
 from platform_core.lake.lake import Lake
 from platform_kafka.formats.bronze_footer import BronzeFooter
-from platform_kafka.offset_ranges import OffsetRanges
+from platform_kafka.offset_ranges import OffsetRanges, united
 
 GROUP_BYTES = 128 * 1024 * 1024
 """Uncompressed bytes of a new file, about 30 MiB on the disk: who takes a file as a whole, as an erasure and this
@@ -100,14 +100,13 @@ class _Group:
     def has_room_for(self, file: SmallFile) -> bool:
         if self._rows + file.rows > GROUP_ROWS or self._bytes + file.uncompressed_bytes > GROUP_BYTES:
             return False
-        return not any(ranges & self._of(partition) for partition, ranges in file.footer.offsets.items())
+        held = self._offsets
+        return not any(
+            ranges & held.get(partition, OffsetRanges()) for partition, ranges in file.footer.offsets.items()
+        )
 
     def add(self, file: SmallFile) -> None:
         self.files.append(file)
         self._rows += file.rows
         self._bytes += file.uncompressed_bytes
-        for partition, ranges in file.footer.offsets.items():
-            self._offsets[partition] = self._of(partition) | ranges
-
-    def _of(self, partition: int) -> OffsetRanges:
-        return self._offsets.get(partition, OffsetRanges())
+        self._offsets = united(self._offsets, file.footer.offsets)

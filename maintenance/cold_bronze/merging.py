@@ -20,7 +20,7 @@ from platform_core.lake.duckdb_memory import database
 from platform_core.lake.lake import Lake
 from platform_core.lake.store import LakeStore
 from platform_kafka.formats.bronze_footer import BronzeFooter
-from platform_kafka.offset_ranges import OffsetRanges
+from platform_kafka.offset_ranges import OffsetRanges, united
 from platform_kafka.records import TopicPartition
 
 ROW_GROUP_ROWS = 20_000
@@ -74,12 +74,8 @@ def merge(lake: Lake, files: Sequence[SmallFile], name: str) -> None:
         tables.append(rows)
     rows = pa.concat_tables(tables)
     expected = content_of(rows)
-    offsets: dict[int, OffsetRanges] = {}
-    erased: dict[int, OffsetRanges] = {}
-    for file in files:
-        for together, of_file in ((offsets, file.footer.offsets), (erased, file.footer.erased)):
-            for partition, ranges in of_file.items():
-                together[partition] = together.get(partition, OffsetRanges()) | ranges
+    offsets = united(*(file.footer.offsets for file in files))
+    erased = united(*(file.footer.erased for file in files))
     merged = replace(files[0].footer, offsets=offsets, erased=erased).named(name)
     LakeStore(lake).put(name, _encoded(rows, merged))
     del tables, rows

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platform_kafka.offset_ranges import OffsetRanges
+from platform_kafka.offset_ranges import OffsetRanges, united
 
 sets = st.frozensets(st.integers(0, 40), max_size=40)
 pairs = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 8)).map(lambda p: (p[0], p[0] + p[1])), max_size=12)
@@ -43,6 +43,17 @@ def test_set_arithmetic(a, b):
         assert is_normal(result)
     assert all((offset in left) == (offset in a) for offset in range(-2, 50))
     assert "1" not in left
+
+
+@given(st.lists(st.dictionaries(st.integers(0, 2), sets, max_size=3), max_size=4))
+def test_many_sets_are_united_by_partition(given_sets):
+    found = united(*({key: OffsetRanges.from_offsets(some) for key, some in each.items()} for each in given_sets))
+    expected = {}
+    for each in given_sets:
+        for key, some in each.items():
+            expected[key] = expected.get(key, set()) | some
+    assert {key: plain(ranges) for key, ranges in found.items()} == expected
+    assert all(is_normal(ranges) for ranges in found.values())
 
 
 @given(sets, st.integers(-5, 45), st.integers(-5, 45))
