@@ -20,7 +20,6 @@ from maintenance.marks import Marks
 from maintenance.run import maintain_domain
 from platform_core.domain.catalog import Catalog
 from platform_core.lake.lake import Lake
-from platform_core.lake.store import LakeStore
 from platform_core.settings import Settings
 from tests.rigs.fake_clock import FakeClock
 from tests.rigs.lake.memory_partition_meta import InMemoryPartitionMeta
