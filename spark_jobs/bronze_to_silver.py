@@ -178,7 +178,11 @@ def _replaced(
         outdated, moved = moves.outdated, moves.outdated.num_rows
         counts = replace(counts, silver_rows=counts.silver_rows - moved, moved=moved)
     few = size.rows <= FEW_SILVER_ROWS and size.uncompressed_bytes <= FEW_SILVER_BYTES
-    _write_silver(rows.silver(domain.silver), lake, domain, day, counts.silver_rows, outdated, few=few)
+    good = rows.silver(domain.silver)
+    if outdated is not None and outdated.num_rows:
+        good = good.join(good.sparkSession.createDataFrame(outdated), list(domain.silver.primary_key), "left_anti")
+    # The columns of what was read: to ask for those of rows that came from here sends all of them once more.
+    _write_silver(silver_columns(good, judged.columns), lake, domain, day, counts.silver_rows, few=few)
     return counts
 
 
@@ -315,14 +319,9 @@ def _write_quarantine(
     _refuse_other_count(lake.uri(name), domain, day, written, expected)
 
 
-def _write_silver(
-    rows: DataFrame, lake: Lake, domain: Domain, day: date, expected: int, outdated: pa.Table | None, *, few: bool
-) -> None:
-    if outdated is not None and outdated.num_rows:
-        rows = rows.join(rows.sparkSession.createDataFrame(outdated), list(domain.silver.primary_key), "left_anti")
-    silver = silver_columns(rows, rows.columns)
+def _write_silver(rows: DataFrame, lake: Lake, domain: Domain, day: date, expected: int, *, few: bool) -> None:
     name = lake.silver(domain)
-    written = tables.replace_partition(silver, lake, name, domain.partition_key, day, few=few)
+    written = tables.replace_partition(rows, lake, name, domain.partition_key, day, few=few)
     _refuse_other_count(lake.uri(name), domain, day, written, expected)
 
 

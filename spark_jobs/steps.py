@@ -231,16 +231,14 @@ def tally(df: DataFrame, primary_key: Sequence[str]) -> DataFrame:
     A rule has one line for each combination of broken rules that warn, in `warnings`; `warned` counts its records. Of
     a key whose versions differ in it, the greatest text stands for all.
     """
-    identity = df.select(
-        first_broken_rule().alias("rule"),
-        *primary_key,
-        "_topic",
-        "_partition",
-        "_offset",
-        F.when(F.col(REASON) != "", F.col(RECORD_HASH)).alias("bad_hash"),
-        F.col(WARNINGS).alias("warnings"),
-    )
-    records = identity.groupBy(*identity.columns).agg(F.count(F.lit(1)).alias("rows"))
+    record = {
+        "rule": first_broken_rule(),
+        **{name: F.col(name) for name in (*primary_key, "_topic", "_partition", "_offset")},
+        "bad_hash": F.when(F.col(REASON) != "", F.col(RECORD_HASH)),
+        "warnings": F.col(WARNINGS),
+    }
+    identity = df.select(*[column.alias(name) for name, column in record.items()])
+    records = identity.groupBy(*record).agg(F.count(F.lit(1)).alias("rows"))
     keys = records.groupBy("rule", *primary_key).agg(
         F.sum("rows").alias("rows"),
         F.count(F.lit(1)).alias("records"),
