@@ -26,7 +26,7 @@ from platform_core.clock import Clock, SystemClock, seconds_since
 from platform_core.counted import counted
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
-from platform_core.lake.alerts import AlertLog
+from platform_core.lake.alert_log import AlertLog
 from platform_core.lake.lake import BronzeFile, Lake
 from platform_core.lake.mount import require_marked
 from platform_core.lake.store_clock import by_our_clock
@@ -71,12 +71,14 @@ class Tick:
         bronze: Dates whose Bronze is new or changed, as events for the catalog.
         summary: One line for the tick's log.
         cursor: Where the next tick goes on; None when this one changed nothing and must be repeated.
+        quiet_in: Seconds until the first date that waits for nothing but quiet has had it; None if none waits.
     """
 
     run_requests: list[dg.RunRequest]
     bronze: list[BronzeEvent]
     summary: str
     cursor: DiscoveryCursor | None
+    quiet_in: float | None = None
 
 
 def tick(
@@ -190,6 +192,7 @@ def tick(
             idle,
             lake_seen,
         ),
+        decided.quiet_in,
     )
 
 

@@ -50,6 +50,7 @@ class TickPlan:
         queue: Dates to launch runs for: corrections and the newest date first, then oldest first.
         changed: Dates whose Bronze content is new since the last tick that saw them, with their files.
         unsettled: Dates that are DONE with other files than Bronze's, and too young to judge.
+        quiet_in: Seconds until the first date that waits for nothing but quiet has had it; None if none waits.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -57,6 +58,7 @@ class TickPlan:
     changed: dict[date, list[BronzeFile]] = field(default_factory=dict)
     unsettled: set[date] = field(default_factory=set)
     missing: dict[date, list[str]] = field(default_factory=dict)
+    quiet_in: float | None = None
 
 
 def ready_at(day: date, settings: Settings) -> datetime:
@@ -82,10 +84,12 @@ def settle_seconds(partition: Partition | None, now: datetime, settings: Setting
     return min(settings.partition_quick_settle_seconds, settings.partition_settle_seconds)
 
 
-def is_settled(
+def seconds_until_quiet(
     files: Collection[BronzeFile], quiet: float, waits_since: datetime, now: datetime, settings: Settings
-) -> bool:
-    """Whether a date's files may be processed: none came lately, or the date has waited for that long enough.
+) -> float:
+    """In how many seconds a date's files may be processed: none came lately then, or it has waited long enough.
+
+    0 or less is now.
 
     What comes later is late data anyway, so a date that never rests waits for `PARTITION_SETTLE_MAX_SECONDS` at most.
 
@@ -96,7 +100,7 @@ def is_settled(
     """
     age = abs(now - max(file.modified_at for file in files))
     waited = abs(now - waits_since)
-    return age.total_seconds() >= quiet or (waited.total_seconds() >= settings.partition_settle_max_seconds)
+    return min(quiet - age.total_seconds(), settings.partition_settle_max_seconds - waited.total_seconds())
 
 
 def expired_leases(
@@ -188,6 +192,12 @@ def plan(
         result.changes.append(decided)
         rows[decided.day] = decided.apply(rows.get(decided.day), now)
 
+    def is_settled(files: Sequence[BronzeFile], row: Partition, waits_since: datetime) -> bool:
+        seconds = seconds_until_quiet(files, settle_seconds(row, now, settings), waits_since, now, settings)
+        if seconds > 0 and (result.quiet_in is None or seconds < result.quiet_in):
+            result.quiet_in = seconds
+        return seconds <= 0
+
     for row in partitions:
         if (decided := _without_listing(row, domain, now, settings, is_running, expired)) is not None:
             change(decided)
@@ -203,7 +213,7 @@ def plan(
             continue
         if known is not None and known.status is State.DONE and known.file_hash != fingerprint:
             came = min((file.modified_at for file in files if file.name not in before), default=now)
-            if not is_settled(files, settle_seconds(known, now, settings), came, now, settings):
+            if not is_settled(files, known, came):
                 result.unsettled.add(day)
                 continue
         if (decided := _by_listing(domain, day, known, files, fingerprint)) is not None:
@@ -213,8 +223,7 @@ def plan(
         if waiting_row.status not in WAITING or day in claimed or now < due:
             continue
         waits_since = max(due, waiting_row.updated_at or now)
-        quiet = settle_seconds(waiting_row, now, settings)
-        if waiting_row.status is State.LATE or is_settled(files, quiet, waits_since, now, settings):
+        if waiting_row.status is State.LATE or is_settled(files, waiting_row, waits_since):
             urgent = _is_urgent(day, waiting_row.status, now)
             ready.append(Ready(day, waiting_row.status, waiting_row.retry_count, urgent))
     ready.sort(key=lambda item: (not item.urgent, item.day))

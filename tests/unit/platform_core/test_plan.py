@@ -22,6 +22,7 @@ from platform_core.partitions.plan import (
     expired_leases,
     failed_by_our_clock,
     plan,
+    ready_at,
     waiting,
 )
 from platform_core.settings import REPOSITORY, Settings
@@ -201,7 +202,18 @@ def test_late_files_of_a_date_that_rested_are_corrected_at_once(events: Domain) 
     assert [r.reason for r in decide(events, grown, [done(11)]).queue] == [State.LATE]
     assert decide(events, grown, [done(9)]).unsettled == {DAY}, "a trickle is not a run a file"
     writing = [file("a"), file("b", NOON - timedelta(seconds=8))]
-    assert decide(events, writing, [done(11)]).unsettled == {DAY}
+    decided = decide(events, writing, [done(11)])
+    assert (decided.unsettled, decided.quiet_in) == ({DAY}, 2.0)
+
+
+def test_a_tick_says_when_what_waits_for_quiet_alone_has_had_it(events: Domain) -> None:
+    trickling, cap = [file("a", NOON - timedelta(seconds=45))], timedelta(seconds=SETTINGS.partition_settle_max_seconds)
+    fresh, nearly = (row(State.PENDING, trickling, updated_at=NOON - age) for age in (timedelta(0), cap * 0.99))
+    assert decide(events, trickling, [fresh]).quiet_in == SETTINGS.partition_settle_seconds - 45
+    assert decide(events, trickling, [nearly]).quiet_in == pytest.approx(cap.total_seconds() * 0.01)
+    assert decide(events, trickling, [fresh], claimed=frozenset({DAY})).quiet_in is None
+    assert decide(events, trickling, [fresh], now=ready_at(DAY, SETTINGS) - timedelta(seconds=1)).quiet_in is None
+    assert decide(events, [file("a")], [fresh]).quiet_in is None
 
 
 def test_bronze_that_lost_files_is_never_taken_for_data(events: Domain) -> None:
