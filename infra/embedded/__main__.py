@@ -61,8 +61,9 @@ def _run(arguments: argparse.Namespace) -> int:
     config = _sized(arguments.engine, arguments.workers)
     if arguments.command == "up":
         from infra.embedded.commands import up
+        from infra.embedded.commands.first_history import ShortHistory
 
-        past = up.ShortHistory(arguments.days, arguments.events_per_day, arguments.seed)
+        past = ShortHistory(arguments.days, arguments.events_per_day, arguments.seed)
         return up.up(config, past, arguments.store, arguments.folder or up.ROOT)
     from infra.embedded.commands import demo
 

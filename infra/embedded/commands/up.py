@@ -11,11 +11,11 @@ import json
 import os
 import signal
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from infra.embedded.commands.first_date import first_date_of
+from infra.embedded.commands.first_history import ShortHistory, make_history
 from infra.embedded.commands.store_kind import StoreKind, services_with, store_of
 from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.restarts import Restarts
@@ -27,7 +27,7 @@ from infra.embedded.stack import Stack
 from infra.embedded.toolchain.toolchain import REPOSITORY
 from platform_core.domain.catalog import configured_catalog
 from platform_core.settings import Settings, settings
-from platform_kafka.access import SIMULATION, SINK, producer_user
+from platform_kafka.access import SINK, producer_user
 
 ROOT = REPOSITORY / ".platform" / "up"
 HISTORY, SUPERVISOR = Path("state", "history.json"), Path("supervisor.json")
@@ -35,21 +35,6 @@ HISTORY, SUPERVISOR = Path("state", "history.json"), Path("supervisor.json")
 
 # Yesterday may be looked at now, not at 06:00: on a laptop nobody waits for the night.
 LIVE_SETTINGS = {"PARTITION_READY_HOUR_UTC": "0"}
-
-
-@dataclass(frozen=True)
-class ShortHistory:
-    """The past that the first start makes.
-
-    Attributes:
-        days: Dates before today.
-        events_per_day: Clickstream events of each.
-        seed: Seed of the shop and of its past.
-    """
-
-    days: int
-    events_per_day: int
-    seed: int
 
 
 def up(config: Settings, past: ShortHistory, store: StoreKind | None = None, root: Path = ROOT) -> int:
@@ -75,7 +60,7 @@ def up(config: Settings, past: ShortHistory, store: StoreKind | None = None, roo
             reporter.line("Preparing topics, schemas and the shop")
             workers.run("producers", "provision", kafka_user=ADMIN)
             workers.start("sink", "sink", kafka_user=SINK, endpoint=True)
-            _first_history(workers, root / HISTORY, past, reporter)
+            make_history(workers, root / HISTORY, past, Settings.of(env), reporter)
             workers.start("shop", "simulation", "simulate-shop")
             catalog = configured_catalog(settings())
             for name, error in catalog.broken.items():
@@ -119,21 +104,6 @@ def down() -> int:
         time.sleep(0.2)
     print("Everything has ended; the data stays for the next `make up`.")
     return 0
-
-
-def _first_history(workers: Workers, made: Path, past: ShortHistory, reporter: Reporter) -> None:
-    """Give a new platform a past, so that the first look at the UI shows something."""
-    if made.exists():
-        return
-    reporter.line(f"First start: {past.days} days of history")
-    workers.run("simulation", "shop-init", "--seed", str(past.seed), kafka_user=SIMULATION)
-    summary = workers.run(
-        "simulation",
-        "replay",
-        *("--days", str(past.days), "--events-per-day", str(past.events_per_day), "--seed", str(past.seed)),
-        kafka_user=SIMULATION,
-    )
-    made.write_text(json.dumps(summary))
 
 
 def _report(reporter: Reporter, stack: Stack, workers: Workers, env: dict[str, str]) -> None:

@@ -25,6 +25,8 @@ from infra.embedded.toolchain.toolchain import REPOSITORY
 from platform_kafka.access import ORCHESTRATOR
 
 WORKER_STOP_SECONDS = 30.0
+FLUSH_SECONDS = 40.0
+"""The sink ends its answer after 30 s."""
 HOLDING_SECRETS = (
     "POSTGRES_DSN",
     "SLACK_WEBHOOK_URL",
@@ -160,6 +162,22 @@ class Workers:
         self._kafka_users[name] = kafka_user
         return self._spawn(name, [sys.executable, "-m", module, *arguments])
 
+    def flush_sink(self) -> None:
+        """Ask the sink to write and commit all that it holds, and wait for it.
+
+        Raises:
+            ServiceStartError: it does not answer.
+        """
+        connection = http.client.HTTPConnection(LOOPBACK, self._metrics_ports["sink"], timeout=FLUSH_SECONDS)
+        token = self._env["SINK_FLUSH_TOKEN"]
+        try:
+            connection.request("POST", "/flush", headers={"Authorization": f"Bearer {token}"})
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException) as error:
+            raise ServiceStartError(f"The sink does not answer: {error}.") from error
+        finally:
+            connection.close()
+
     def start_dagster_ui(self) -> str:
         """Start Dagster's code server and webserver; return the UI's address."""
         code_port, web_port = free_ports(2)
@@ -171,9 +189,7 @@ class Workers:
             [
                 sys.executable,
                 "-m",
-                "dagster",
-                "api",
-                "grpc",
+                "platform_assets.code_server",
                 "-m",
                 "platform_assets.definitions",
                 "-d",
