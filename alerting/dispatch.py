@@ -18,7 +18,8 @@ from deltalake.exceptions import DeltaError
 from alerting.channels import Channel
 from platform_core.clock import Clock, SystemClock
 from platform_core.errors import PermanentError, TransientError
-from platform_core.lake.alerts import Alert, AlertLog
+from platform_core.lake.alert_log import AlertLog
+from platform_core.lake.alerts import Alert
 from platform_kafka.alerts import AlertTopic
 
 log = logging.getLogger(__name__)

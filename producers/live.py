@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from functools import partial
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import psycopg2
@@ -23,7 +24,6 @@ from platform_core.clock import SystemClock
 from platform_core.domain.catalog import Domain
 from platform_core.domain.source import Clickstream, PostgresCdc, PostgresSnapshot, PostgresTable
 from platform_core.errors import ConfigurationError, TransientError
-from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from platform_kafka.alerts import AlertTopic
 from producers.clickstream.crowd import DELIVER_EVERY_SECONDS, ClickstreamSender, Crowd
@@ -172,7 +172,7 @@ def _run_table(settings: Settings, domain: Domain, stop: Stop, *, once: bool, ac
     probe, clock = SourceProbe(domain.name, interval_seconds), SystemClock()
     outlet = Outlet(settings, domain, probe.metrics)
     state = state_of(settings)
-    if isinstance(state, Lake):
+    if not isinstance(state, Path):
         state.store.check(writes=True)
     watermark = watermark_of(state, domain.name)
     alarm = WatermarkAlarm(domain.name, settings.cdc_watermark_alarm_seconds, AlertTopic(settings).send)

@@ -15,17 +15,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.source import PostgresSnapshot, PostgresTable
 from platform_core.errors import ConfigurationError
-from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
-from producers.lake_watermark import LakeWatermark, sources_in
 from producers.postgres.fence import Position
 from producers.postgres.stamp import Stamp
 from producers.watermark_store import SharedWatermarkStore, WatermarkTakenError, in_words, runs_already, this_process
+
+if TYPE_CHECKING:
+    from platform_core.lake.lake import Lake
 
 _Version = tuple[int, int, int]  # inode, time and size of a file: another after each save
 
@@ -181,6 +182,8 @@ def state_of(settings: Settings) -> Path | Lake:
         ConfigurationError: neither is set, and this is no checkout.
     """
     if settings.state_in_lake:
+        from platform_core.lake.lake import Lake  # late: most producers have a folder, and 20 MB less without a lake
+
         return Lake(settings)
     if settings.state_dir == Path():
         raise ConfigurationError(
@@ -192,12 +195,20 @@ def state_of(settings: Settings) -> Path | Lake:
 
 def watermark_of(state: Path | Lake, name: str) -> SharedWatermarkStore:
     """Return a domain's watermark in that state."""
-    return LakeWatermark(state, name) if isinstance(state, Lake) else FileWatermark(state, name)
+    if isinstance(state, Path):
+        return FileWatermark(state, name)
+    from producers.lake_watermark import LakeWatermark
+
+    return LakeWatermark(state, name)
 
 
 def names_in(state: Path | Lake) -> list[str]:
     """Return the domains that have a watermark there, known or not, sorted."""
-    return sources_in(state) if isinstance(state, Lake) else sorted(path.stem for path in state.glob("*.json"))
+    if isinstance(state, Path):
+        return sorted(path.stem for path in state.glob("*.json"))
+    from producers.lake_watermark import sources_in
+
+    return sources_in(state)
 
 
 def describe(state: Path | Lake, catalog: Catalog) -> list[WatermarkState]:

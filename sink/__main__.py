@@ -23,13 +23,13 @@ from platform_core.lake.alerts import AlertKind
 from platform_core.lake.lake import Lake
 from platform_core.lake.mount import open_lake
 from platform_core.lake.store import LakeStore
+from platform_core.lake.without_pandas import leave_pandas_out
 from platform_core.probe_server import ProbeServer
 from platform_core.settings import Settings, settings
 from platform_kafka.records import TopicPartition
 from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
 from sink.alerts import SinkAlerts
-from sink.bronze.arrow import leave_pandas_out
 from sink.health import sink_health
 from sink.kafka import KafkaBroker, KafkaPublisher
 from sink.loop import Sink

@@ -24,7 +24,8 @@ from benchmarks.years.platform import LATE_RECORDS, RECORDS, YearsPlatform, days
 from benchmarks.years.stopped_clock import StoppedClock
 from maintenance.delta_table import maintain
 from platform_core.domain.catalog import Domain
-from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.alert_log import AlertLog
+from platform_core.lake.alerts import Alert, AlertKind
 from platform_core.lake.contended_table import KEEP_FILES_HOURS
 from platform_core.lake.corrections import Correction, CorrectionLedger, correction_id
 from platform_core.partitions.fingerprint import file_hash

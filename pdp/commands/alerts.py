@@ -24,7 +24,7 @@ def alerts(
     days: Annotated[float, typer.Option("--days", min=0, help="How far back to look")] = 7.0,
 ) -> None:
     """Show the alerts of the last days: what happened, where, what to type next, and where it was delivered."""
-    from platform_core.lake.alerts import AlertLog
+    from platform_core.lake.alert_log import AlertLog
 
     name = arguments.domain(platform.catalog, domain).name if domain else None
     logged = AlertLog(platform.lake).read(name, SystemClock().now() - timedelta(days=days))

@@ -21,7 +21,8 @@ from platform_assets.sensors.failing_ticks import FAILING_FOR, failing_sensor_al
 from platform_assets.sensors.last_reported import LastReported
 from platform_core.clock import Clock, SystemClock
 from platform_core.errors import TransientError
-from platform_core.lake.alerts import Alert, AlertLog
+from platform_core.lake.alert_log import AlertLog
+from platform_core.lake.alerts import Alert
 from platform_core.lake.mount import is_marked, require_marked
 from platform_core.settings import Settings
 from platform_kafka.alerts import AlertTopic

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from platform_core.domain.bronze_schema import PLATFORM_COLUMNS
 from platform_core.domain.topic_names import DLQ_PREFIX, PLATFORM_TOPICS
 from platform_core.errors import ConfigurationError
 from platform_core.lake.paths import METADATA, below, gold_table, key_versions_beside, quarantine_beside
@@ -180,9 +179,17 @@ def _columns(key: str, expression: str) -> Iterator[str | Complaint]:
         yield column.parts[0].name
 
 
+def _is_platform_column(name: str) -> bool:
+    if not name.startswith("_"):
+        return False
+    # Late: a producer checks its catalog too, and pyarrow is 12 MB that it needs for nothing.
+    from platform_core.domain.bronze_schema import PLATFORM_COLUMNS
+
+    return name in {field.name for field in PLATFORM_COLUMNS}
+
+
 def _is_silver_column(domain: Domain, name: str) -> bool:
-    known = {*domain.contract.by_name, domain.partition_key, "record_hash", *(f.name for f in PLATFORM_COLUMNS)}
-    if name in known:
+    if name in {*domain.contract.by_name, domain.partition_key, "record_hash"} or _is_platform_column(name):
         return True
     # What the package adds is known only when it runs, but then its name is written there.
     transform = domain.folder / "transform.py"

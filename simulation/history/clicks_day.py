@@ -31,6 +31,8 @@ from simulation.history.orders_day import OrdersDay
 from simulation.history.randomness import DAY_US, SECOND_US, Bools, Floats, Ints, Stream, generator, times_of_day, uuids
 from simulation.world import World
 
+_NEXT_CUMULATIVE = np.array(NEXT_CUMULATIVE)
+
 UNKNOWN_TYPE = 11
 UNKNOWN_DEVICE = 3
 NONE = -1
@@ -229,7 +231,7 @@ def _walk(world: World, day: date, rng: np.random.Generator, count: int, first_s
     steps: list[tuple[Ints, Ints, Ints, Ints]] = []
     for _ in range(MAX_SESSION_EVENTS):
         steps.append((active, state, time, restaurant[active]))
-        following = (rng.random(len(active))[:, None] >= NEXT_CUMULATIVE[state]).sum(1)
+        following = (rng.random(len(active))[:, None] >= _NEXT_CUMULATIVE[state]).sum(1)
         later = time + (rng.exponential(12.0, len(active)) * SECOND_US).astype(np.int64) + 1_000
         going_on = (following < LEAVE) & (later < DAY_US)
         active, state, time = active[going_on], following[going_on], later[going_on]

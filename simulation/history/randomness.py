@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from datetime import date
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -52,6 +55,8 @@ def times_of_day(rng: np.random.Generator, count: int) -> Ints:
 
 def uuids(rng: np.random.Generator, count: int) -> pa.Array:
     """Draw version 4 UUIDs as text, as a `binary` array."""
+    import pyarrow as pa  # late: the live shop draws none
+
     if not count:
         return pa.array([], pa.binary())
     raw = rng.integers(0, 256, (count, 16), dtype=np.uint8)

@@ -5,8 +5,6 @@ The columns are `platform_core.domain.bronze_schema`'s, the Parquet container be
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -15,21 +13,6 @@ import pyarrow as pa
 from platform_core.domain.bronze_schema import TIMESTAMP, arrow_type
 from platform_core.domain.contract import Column, ColumnType, Contract
 from sink.rows import Rows
-
-
-def leave_pandas_out() -> None:
-    """Keep pyarrow from importing pandas for the first array: 0.3 CPU seconds and 45 MB of a process that has no use.
-
-    It asks once whether pandas can be imported; None in `sys.modules` is Python's own way to say that it cannot.
-    """
-    loaded = sys.modules.get("pandas")
-    sys.modules["pandas"] = None  # type: ignore[assignment]
-    with suppress(ImportError, AttributeError):
-        pa.array([], pa.null())
-    if loaded is None:
-        del sys.modules["pandas"]
-    else:
-        sys.modules["pandas"] = loaded
 
 
 def to_table(contract: Contract, schema: pa.Schema, topic: str, rows: Rows, ingested_at: datetime) -> pa.Table:

@@ -61,7 +61,7 @@ class SchemaRegistry(EmbeddedService):
             [
                 self.toolchain.jdk.java,
                 "-Xmx192m",
-                "-Xmn16m",  # see `kafka_node`: 40 MB less
+                "-Xmn8m",  # see `kafka_node`: 50 MB less
                 "-XX:+UseSerialGC",
                 "-XX:TieredStopAtLevel=1",
                 f"-Dquarkus.http.host={LOOPBACK}",

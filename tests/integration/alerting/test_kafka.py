@@ -18,7 +18,8 @@ from alerting.posted_alerts import PostedAlerts
 from infra.embedded.services.kafka import Kafka
 from platform_core.domain.catalog import load_catalog
 from platform_core.errors import TransientError
-from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.alert_log import AlertLog
+from platform_core.lake.alerts import Alert, AlertKind
 from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings
 from platform_kafka import alerts

@@ -19,7 +19,8 @@ from alerting import channels
 from alerting.channels import SlackChannel, configured
 from alerting.dispatch import dispatch
 from platform_core.errors import PermanentError, TransientError
-from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.alert_log import AlertLog
+from platform_core.lake.alerts import Alert, AlertKind
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 

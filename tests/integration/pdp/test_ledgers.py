@@ -14,7 +14,8 @@ from typer.testing import Result
 
 from pdp.commands.corrections import REPROCESSES_SHOWN
 from platform_core.domain.catalog import load_catalog
-from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.alert_log import AlertLog
+from platform_core.lake.alerts import Alert, AlertKind
 from platform_core.lake.corrections import Correction, CorrectionLedger
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta

@@ -10,7 +10,8 @@ import pyarrow as pa
 from deltalake import write_deltalake
 from typer.testing import Result
 
-from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.alert_log import AlertLog
+from platform_core.lake.alerts import Alert, AlertKind
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_state import State
 

@@ -16,7 +16,8 @@ from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.sensors import discovery_tick
 from platform_assets.sensors.discovery_tick import RUN_KEY, Tick, tick
 from platform_core.clock import SystemClock
-from platform_core.lake.alerts import AlertKind, AlertLog
+from platform_core.lake.alert_log import AlertLog
+from platform_core.lake.alerts import AlertKind
 from platform_core.lake.mount import LakeNotMountedError, open_lake
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.listing import FILES_A_REQUEST, DiscoveryCursor

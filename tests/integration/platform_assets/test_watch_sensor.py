@@ -25,7 +25,8 @@ from platform_assets.sensors.failing_ticks import failing_sensor_alerts
 from platform_assets.sensors.watch import watch_sensor
 from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.errors import ServiceDownError, TransientError
-from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.alert_log import AlertLog
+from platform_core.lake.alerts import Alert, AlertKind
 from platform_core.lake.lake import Lake
 from platform_core.lake.mount import open_lake
 from platform_core.partitions.partition_meta import Change

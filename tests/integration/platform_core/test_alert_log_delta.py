@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from platform_core.lake import contended_table
-from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.alert_log import AlertLog
+from platform_core.lake.alerts import Alert, AlertKind
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from tests.rigs.fake_clock import FakeClock

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from audit.report import Kind
 from infra.embedded.services.kafka import Kafka
-from platform_core.lake.alerts import AlertKind, AlertLog
+from platform_core.lake.alert_log import AlertLog
+from platform_core.lake.alerts import AlertKind
 from platform_core.partitions.date_range import DateRange
 from platform_core.partitions.partition_state import State
 from tests.rigs.faults.fault_rig import OPTIONS

@@ -10,7 +10,8 @@ import pytest
 from alerting.channels import Channel
 from alerting.dispatch import PENDING_FOR, Dispatched, dispatch
 from platform_core.errors import PermanentError, TransientError
-from platform_core.lake.alerts import Alert, AlertKind, AlertLog
+from platform_core.lake.alert_log import AlertLog
+from platform_core.lake.alerts import Alert, AlertKind
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from tests.rigs.fake_clock import FakeClock

@@ -175,7 +175,7 @@ from platform_core.clock import SystemClock
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings
-from sink.bronze.arrow import leave_pandas_out
+from platform_core.lake.without_pandas import leave_pandas_out
 from sink.bronze.file import PendingFile
 from sink.bronze.writer import Writer
 from sink.buffer import Buffer, SealReason

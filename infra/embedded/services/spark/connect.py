@@ -34,6 +34,10 @@ _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HTTP2_EMPTY_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _HTTP2_SETTINGS_FRAME = 4
 
+# Sail's allocator, mimalloc, keeps what it has had: 180 to 250 MB after a day of 200,000 events, where 70 are in use.
+# To give it back costs a fifth of Sail's CPU for that day.
+_FREE_AT_ONCE = {"MIMALLOC_PURGE_DELAY": "0"}
+
 
 class SparkConnect(EmbeddedService):
     """One Spark Connect server.
@@ -41,7 +45,7 @@ class SparkConnect(EmbeddedService):
     Args:
         root: Folder of the service.
         toolchain: Where Java and Delta's jars come from; Sail needs neither.
-        durable: No effect, a server keeps nothing: tables are in the lake.
+        durable: It stays for long, so Sail gives memory back when it is free; tables are in the lake, it keeps nothing.
         engine: `spark`, or `sail`, which starts in a second and needs no JVM.
         cores: Tasks that Spark runs at the same time.
         driver_memory: Heap of Spark's JVM, in the JVM's notation.
@@ -121,7 +125,12 @@ class SparkConnect(EmbeddedService):
         return self._run(
             [sys.executable, "-m", "infra.embedded.services.spark.sail", f"--port={self.port}"],
             # Sail takes its session time zone from TZ; Spark has a property for it.
-            env={"PYTHONPATH": str(REPOSITORY), "TZ": "UTC", **self._environment},
+            env={
+                "PYTHONPATH": str(REPOSITORY),
+                "TZ": "UTC",
+                **(_FREE_AT_ONCE if self.durable else {}),
+                **self._environment,
+            },
             secrets=secrets_of(self._environment),
         )
 
