@@ -29,11 +29,11 @@ from platform_core.settings import Settings, settings
 from platform_kafka.records import TopicPartition
 from platform_kafka.topic_reader import TopicReader
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
-from sink.alerts import SinkAlerts
-from sink.health import sink_health
-from sink.kafka import KafkaBroker, KafkaPublisher
+from sink.consuming.kafka import KafkaBroker, KafkaPublisher
 from sink.loop import Sink
 from sink.refusals.contract_check import check_contracts
+from sink.watching.alerts import SinkAlerts
+from sink.watching.health import sink_health
 
 log = logging.getLogger("sink")
 

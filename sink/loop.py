@@ -21,25 +21,25 @@ from platform_core.lake.store import Store
 from platform_core.settings import Settings
 from platform_kafka.records import Message, TopicPartition
 from platform_kafka.topics import PROCESSED_EVENTS, dlq_name
-from sink.alerts import SinkAlerts
-from sink.batch_decoding import BatchDecoder
-from sink.broker import Broker, Publisher
 from sink.bronze.files import PendingFiles
 from sink.bronze.journal import Journal
+from sink.bronze.ledger import Ledger
 from sink.bronze.recovery import Recovery
 from sink.bronze.writer import Writer
-from sink.buffer import Buffers
-from sink.commits import Commits
-from sink.flush_requests import FlushRequests
-from sink.incarnations import Run, incarnations, runs_of
-from sink.ledger import Ledger
-from sink.membership import Membership
-from sink.metrics import SinkMetrics
-from sink.offsets import Offsets, lowest
+from sink.consuming.broker import Broker, Publisher
+from sink.consuming.commits import Commits
+from sink.consuming.incarnations import Run, incarnations, runs_of
+from sink.consuming.membership import Membership
+from sink.consuming.offsets import Offsets, lowest
+from sink.consuming.unusable_topics import UnusableTopics
+from sink.records.batch_decoding import BatchDecoder
+from sink.records.buffer import Buffers
 from sink.refusals.dead_letters import DeadLetters
 from sink.refusals.paused_topics import PausedTopics
 from sink.refusals.refusal_limit import WINDOW_RECORDS, RefusalLimit
-from sink.unusable_topics import UnusableTopics
+from sink.watching.alerts import SinkAlerts
+from sink.watching.flush_requests import FlushRequests
+from sink.watching.metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from simulation.history.orders_day import make_orders, orders_for
 from simulation.world import World
 from sink.bronze.file import PendingFile
 from sink.bronze.writer import Writer
-from sink.buffer import Buffer, SealReason
-from sink.decoding import Decoder, Refusal
-from sink.rows import Rows
+from sink.records.buffer import Buffer, SealReason
+from sink.records.decoding import Decoder, Refusal
+from sink.records.rows import Rows
 
 SEED = 7
 FLUSH_ROWS = 1_000

@@ -18,9 +18,9 @@ from platform_core.lake.lake import Lake
 from platform_kafka.formats.wire_format import header
 from sink.bronze.file import PendingFile
 from sink.bronze.writer import Writer
-from sink.buffer import Buffer, SealReason
-from sink.decoding import Decoder, Refusal
-from sink.rows import Rows
+from sink.records.buffer import Buffer, SealReason
+from sink.records.decoding import Decoder, Refusal
+from sink.records.rows import Rows
 
 CITIES = ("Berlin", "Paris", "Rome")
 _SCHEMA_ID = 7

@@ -1,7 +1,7 @@
 """A record of the ledger: one Bronze file that was stored before a commit, on `processed-events`.
 
-Only the record's form belongs here, see docs/architecture.md for its fields; `sink.ledger` writes one, and who reads
-the ledger decides what a record means.
+Only the record's form belongs here, see docs/architecture.md for its fields; `sink.bronze.ledger` writes one, and who
+reads the ledger decides what a record means.
 """
 
 from __future__ import annotations

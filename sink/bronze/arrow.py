@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from platform_core.domain.bronze_schema import TIMESTAMP, arrow_type
 from platform_core.domain.contract import Column, ColumnType, Contract
-from sink.rows import Rows
+from sink.records.rows import Rows
 
 
 def to_table(contract: Contract, schema: pa.Schema, topic: str, rows: Rows, ingested_at: datetime) -> pa.Table:

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.records import TopicPartition
-from sink.buffer import Buffer, SealReason
-from sink.rows import Rows
+from sink.records.buffer import Buffer, SealReason
+from sink.records.rows import Rows
 
 
 class FileState(StrEnum):

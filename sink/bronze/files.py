@@ -21,11 +21,11 @@ from platform_kafka.records import TopicPartition
 from sink.backoff import Backoff
 from sink.bronze.file import FileState, PendingFile
 from sink.bronze.journal import Journal
+from sink.bronze.ledger import Ledger
 from sink.bronze.writer import Writer
-from sink.buffer import Buffer, SealReason
-from sink.ledger import Ledger
-from sink.metrics import SinkMetrics
-from sink.offsets import lowest
+from sink.consuming.offsets import lowest
+from sink.records.buffer import Buffer, SealReason
+from sink.watching.metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
 

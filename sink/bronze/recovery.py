@@ -23,11 +23,11 @@ from platform_core.lake.store import Store
 from platform_kafka.formats.bronze_footer import BronzeFooter
 from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.records import Message, TopicPartition, kafka_timestamp
-from sink.broker import Broker
 from sink.bronze.journal import Journal, JournalEntry
-from sink.decoding import key_text
-from sink.ledger import Ledger
-from sink.metrics import SinkMetrics
+from sink.bronze.ledger import Ledger
+from sink.consuming.broker import Broker
+from sink.records.decoding import key_text
+from sink.watching.metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
 

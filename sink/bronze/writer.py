@@ -24,7 +24,7 @@ from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from sink.bronze.arrow import to_table
 from sink.bronze.file import PendingFile
-from sink.rows import Rows
+from sink.records.rows import Rows
 
 # Rows become Arrow columns and a row group so many at a time: the copy that encoding needs is about 20 MB for each
 # of the parallel writes, however large the buffer is.

@@ -2,7 +2,7 @@
 
 A dead letter holds its offset back from being committed until the broker has confirmed it. No header, key, size or
 value of a record may end the sink: what cannot be kept is left out, and the headers say so. Why a record is refused is
-decided in `sink.decoding`; sending dead letters back belongs to the operators' tools (docs/operations.md).
+decided in `sink.records.decoding`; sending dead letters back belongs to the operators' tools (docs/operations.md).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from platform_kafka.formats.dead_letter_headers import DeadLetterHeaders, own_he
 from platform_kafka.publishing import RecordTooLargeError
 from platform_kafka.records import Headers, Message, TopicPartition, headers_of, kafka_datetime
 from platform_kafka.topics import dlq_name
-from sink.broker import Publisher
-from sink.decoding import Refusal
-from sink.offsets import lowest
-from sink.unusable_topics import RETRY_SECONDS
+from sink.consuming.broker import Publisher
+from sink.consuming.offsets import lowest
+from sink.consuming.unusable_topics import RETRY_SECONDS
+from sink.records.decoding import Refusal
 
 log = logging.getLogger(__name__)
 

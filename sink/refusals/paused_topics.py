@@ -11,9 +11,9 @@ from collections.abc import Collection
 
 from platform_core.domain.catalog import Domain
 from platform_core.lake.alerts import AlertKind
-from sink.alerts import SinkAlerts
-from sink.broker import Broker
-from sink.metrics import SinkMetrics
+from sink.consuming.broker import Broker
+from sink.watching.alerts import SinkAlerts
+from sink.watching.metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from platform_core.partitions.partition_state import State
 from platform_core.probe_server import Health, ProbeServer
 from platform_kafka.formats.refusal_reason import RefusalReason
 from producers.source_probe import SourceProbe
-from sink.decoding import Refusal
-from sink.metrics import SinkMetrics
+from sink.records.decoding import Refusal
+from sink.watching.metrics import SinkMetrics
 from tests.rigs.prometheus import CONFIGURATION, Prometheus, prometheus_on, promtool
 
 

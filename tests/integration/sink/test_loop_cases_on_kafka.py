@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 
 from platform_core.domain.catalog import load_catalog
 from platform_core.errors import TransientError
-from sink.kafka import KafkaBroker, KafkaPublisher
+from sink.consuming.kafka import KafkaBroker, KafkaPublisher
 from sink.loop import Sink
 from tests.rigs.fake_clock import FakeClock
 from tests.rigs.kafka.memory_kafka import MemoryStore

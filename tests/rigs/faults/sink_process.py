@@ -9,19 +9,19 @@ from __future__ import annotations
 import contextlib
 import sys
 
-import sink.kafka
+import sink.consuming.kafka
 from platform_core.errors import TransientError
 from platform_core.lake.store import LakeStore
 from platform_kafka.formats.refusal_reason import RefusalReason
 from sink.__main__ import main
 from sink.bronze.files import PendingFiles
 from sink.bronze.recovery import Recovery
-from sink.buffer import Buffers
-from sink.decoding import Refusal
+from sink.consuming.offsets import Offsets
 from sink.loop import Sink
-from sink.offsets import Offsets
+from sink.records.buffer import Buffers
+from sink.records.decoding import Refusal
 
-sink.kafka.SESSION_TIMEOUT_MS = 2_000
+sink.consuming.kafka.SESSION_TIMEOUT_MS = 2_000
 
 
 def commit_before_put() -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_kafka.publishing import RecordTooLargeError
 from platform_kafka.records import Headers, TopicPartition
-from sink.broker import Batch, Listener, OnDelivery
+from sink.consuming.broker import Batch, Listener, OnDelivery
 
 
 class MemoryMessage:

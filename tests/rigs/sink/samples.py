@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from sink.decoding import Record
-from sink.rows import Rows
+from sink.records.decoding import Record
+from sink.records.rows import Rows
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

@@ -18,7 +18,7 @@ from infra.monitoring import dashboards
 from platform_assets.metrics.families import METRICS
 from platform_core.settings import REPOSITORY
 from producers.metrics import ProducerMetrics
-from sink.metrics import SinkMetrics
+from sink.watching.metrics import SinkMetrics
 from tests.rigs.anchors import anchors
 
 MONITORING = REPOSITORY / "infra" / "monitoring"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from platform_core.errors import PermanentError, TransientError
 from platform_kafka.publishing import RecordTooLargeError
-from sink.broker import Batch
-from sink.health import sink_health
+from sink.consuming.broker import Batch
 from sink.refusals.refusal_limit import WINDOW_RECORDS
+from sink.watching.health import sink_health
 from tests.rigs.sink.loop import BAD, SinkLoopCases
 from tests.rigs.sink.samples import EVENT, ORDER, encoded
 
@@ -354,7 +354,7 @@ def test_a_flush_on_request_commits_what_was_buffered(rig):
 def frozen(request, make_rig, monkeypatch):
     """A sink that stands still for 30 seconds in one call of its next step, with twelve files' rows to come."""
     rig, now, done = make_rig(sink_flush_buffer_size=1).start(), {"seconds": 100.0}, []
-    monkeypatch.setattr("sink.membership.time.monotonic", lambda: now["seconds"])
+    monkeypatch.setattr("sink.consuming.membership.time.monotonic", lambda: now["seconds"])
     rig.event()
     rig.step()
     part, name = request.param.split(".")

@@ -8,7 +8,7 @@ import pytest
 from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from sink.bronze.file import TRANSITIONS, FileState, IllegalTransitionError, PendingFile
-from sink.buffer import ROW_OVERHEAD_BYTES, Buffer, SealReason
+from sink.records.buffer import ROW_OVERHEAD_BYTES, Buffer, SealReason
 from tests.rigs.sink.samples import NOW, rows_of
 
 DAY = date(2026, 3, 1)

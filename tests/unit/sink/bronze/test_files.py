@@ -12,11 +12,11 @@ from sink.bronze.arrow import to_table
 from sink.bronze.file import FileState
 from sink.bronze.files import PARALLEL_WRITES, PendingFiles
 from sink.bronze.journal import Journal
+from sink.bronze.ledger import Ledger
 from sink.bronze.writer import Writer
-from sink.buffer import ROW_OVERHEAD_BYTES, Buffer, SealReason
-from sink.decoding import Decoder, Record
-from sink.ledger import Ledger
-from sink.metrics import SinkMetrics
+from sink.records.buffer import ROW_OVERHEAD_BYTES, Buffer, SealReason
+from sink.records.decoding import Decoder, Record
+from sink.watching.metrics import SinkMetrics
 from tests.rigs.fake_clock import FakeClock
 from tests.rigs.kafka.memory_kafka import MemoryPublisher, MemoryStore
 from tests.rigs.sink.samples import EVENT, NOW, encoded, rows_of

@@ -1,7 +1,7 @@
 """A contract as a msgspec struct: what of a record is checked while its JSON is parsed.
 
 Field names are positions, because a property may have a name that is no Python identifier. What parsing cannot check
-is checked by `sink.decoding` and `sink.batch_decoding`.
+is checked by `sink.records.decoding` and `sink.records.batch_decoding`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from itertools import groupby
 from operator import itemgetter
 
 from platform_kafka.records import TopicPartition
-from sink.offsets import lowest
-from sink.rows import Rows
+from sink.consuming.offsets import lowest
+from sink.records.rows import Rows
 
 # An order of 607 bytes occupies 1,310 bytes as a row, an event of 217 bytes 630 (tracemalloc); the rest is what the
 # allocator keeps. The text is counted twice, because the Arrow table holds it again while the file is encoded.

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from platform_core.settings import REPOSITORY
-from sink.metrics import SinkMetrics
+from sink.watching.metrics import SinkMetrics
 
 
 def documented() -> dict[str, set[str]]:

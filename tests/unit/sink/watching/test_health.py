@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sink.health import sink_health
+from sink.watching.health import sink_health
 
 
 def test_health_tells_an_outage_from_a_loop_that_hangs(rig, monkeypatch):

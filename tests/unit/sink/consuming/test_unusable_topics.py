@@ -7,8 +7,8 @@ import json
 import pytest
 
 from platform_core.errors import PermanentError
-from sink.health import sink_health
-from sink.unusable_topics import RETRY_SECONDS
+from sink.consuming.unusable_topics import RETRY_SECONDS
+from sink.watching.health import sink_health
 from tests.rigs.sink.loop import BAD
 from tests.rigs.sink.samples import ORDER, encoded
 

@@ -2,7 +2,7 @@
 
 A suspended or swapping machine does not notice that it stood still; its client learns of the expulsion some time after
 it runs again, and until then a partition's new owner writes the same records. What may be written is decided by
-`sink.loop`, what a rebalance gives up is said by `sink.broker`'s listener.
+`sink.loop`, what a rebalance gives up is said by `sink.consuming.broker`'s listener.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Mapping
 
 from platform_core.errors import TransientError
 from platform_kafka.records import TopicPartition
-from sink.broker import Broker
-from sink.offsets import Offsets
+from sink.consuming.broker import Broker
+from sink.consuming.offsets import Offsets
 
 log = logging.getLogger(__name__)
 

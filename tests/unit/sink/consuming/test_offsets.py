@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sink.offsets import Offsets, lowest
+from sink.consuming.offsets import Offsets, lowest
 
 TP, OTHER = ("t", 0), ("t", 1)
 

@@ -21,7 +21,7 @@ from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Column, ColumnType
 from platform_kafka.formats.refusal_reason import RefusalReason
 from platform_kafka.formats.wire_format import HEADER_BYTES, schema_id_of
-from sink.record_struct import record_struct
+from sink.records.record_struct import record_struct
 
 
 class Record(Struct, gc=False):

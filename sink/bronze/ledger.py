@@ -12,8 +12,8 @@ from collections.abc import Callable
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.topics import PROCESSED_EVENTS
-from sink.broker import Publisher
-from sink.unusable_topics import RETRY_SECONDS
+from sink.consuming.broker import Publisher
+from sink.consuming.unusable_topics import RETRY_SECONDS
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from platform_core.domain.catalog import Domain
 from platform_core.lake.alerts import AlertKind
 from platform_kafka.topics import dlq_name
-from sink.alerts import SinkAlerts
+from sink.watching.alerts import SinkAlerts
 
 log = logging.getLogger(__name__)
 

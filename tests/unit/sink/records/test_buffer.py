@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from sink.buffer import ROW_OVERHEAD_BYTES, Buffers, SealReason
+from sink.records.buffer import ROW_OVERHEAD_BYTES, Buffers, SealReason
 from tests.rigs.sink.samples import rows_of
 
 

@@ -1,6 +1,6 @@
 """Commits to the consumer group, and whether Kafka takes them.
 
-Which offsets may be committed is decided by `sink.offsets`, when to try by `sink.loop`.
+Which offsets may be committed is decided by `sink.consuming.offsets`, when to try by `sink.loop`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from platform_core.errors import TransientError
 from platform_kafka.records import TopicPartition
 from sink.backoff import Backoff
-from sink.broker import Broker
-from sink.metrics import SinkMetrics
-from sink.offsets import Offsets
+from sink.consuming.broker import Broker
+from sink.consuming.offsets import Offsets
+from sink.watching.metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from sink.flush_requests import FlushRequests
+from sink.watching.flush_requests import FlushRequests
 
 
 def test_many_requests_are_answered_by_one_flush():

@@ -1,6 +1,6 @@
 """The sink's Kafka clients: consumer, producer, and the check that the topics exist.
 
-librdkafka's settings and error codes stay in this module; the loop sees `sink.broker`'s protocols and the
+librdkafka's settings and error codes stay in this module; the loop sees `sink.consuming.broker`'s protocols and the
 platform's errors. Names of topics come from `platform_kafka.topics`.
 """
 
@@ -18,7 +18,7 @@ from platform_kafka.clients import ClientErrors, connect, librdkafka, through_el
 from platform_kafka.publishing import PRODUCER_CONFIG, REFUSED_FOR_GOOD, delivery_error
 from platform_kafka.records import Headers, Message, TopicPartition
 from platform_kafka.topics import SINK_GROUP, kafka_client_config, refuse_unusable_login
-from sink.broker import Batch, Listener, OnDelivery
+from sink.consuming.broker import Batch, Listener, OnDelivery
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Records as columns: what messages are decoded to, what a buffer collects, and what a file is made of.
 
-A good record never is an object of its own on this way. Which file a row belongs to is decided by `sink.buffer`; the
-Arrow form of the columns is made by `sink.bronze.arrow`.
+A good record never is an object of its own on this way. Which file a row belongs to is decided by
+`sink.records.buffer`; the Arrow form of the columns is made by `sink.bronze.arrow`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
 
-from sink.decoding import Record
+from sink.records.decoding import Record
 
 Column = list[Any]
 

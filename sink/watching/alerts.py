@@ -12,7 +12,7 @@ from platform_core.errors import PlatformError
 from platform_core.lake.alerts import Alert, AlertKind
 from platform_kafka.alerts import alert_record
 from platform_kafka.topics import PIPELINE_ALERTS
-from sink.broker import Publisher
+from sink.consuming.broker import Publisher
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.contract import ColumnType, load_contract
 from platform_kafka.formats.refusal_reason import RefusalReason
 from sink.bronze.arrow import to_table
-from sink.decoding import Decoder, Record, Refusal, _may_have_doubled_names
+from sink.records.decoding import Decoder, Record, Refusal, _may_have_doubled_names
 from tests.rigs.sink.samples import EVENT, NOW, ORDER, encoded, rows_of
 
 ABSENT_AT_WILL = ("city", "restaurant_id", "order_id")

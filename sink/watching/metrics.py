@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from platform_kafka.records import Message, TopicPartition
-from sink.decoding import Refusal
+from sink.records.decoding import Refusal
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from platform_core.settings import REPOSITORY
 from platform_kafka.formats.refusal_reason import RefusalReason
-from sink.batch_decoding import CHUNK_MESSAGES, BatchDecoder
-from sink.decoding import Decoder, Record
+from sink.records.batch_decoding import CHUNK_MESSAGES, BatchDecoder
+from sink.records.decoding import Decoder, Record
 from tests.rigs.kafka.memory_kafka import MemoryMessage
 from tests.rigs.sink.samples import EVENT, NOW, ORDER, encoded
 
@@ -178,8 +178,8 @@ from platform_core.settings import REPOSITORY, Settings
 from platform_core.lake.without_pandas import leave_pandas_out
 from sink.bronze.file import PendingFile
 from sink.bronze.writer import Writer
-from sink.buffer import Buffer, SealReason
-from sink.decoding import Decoder
+from sink.records.buffer import Buffer, SealReason
+from sink.records.decoding import Decoder
 from tests.rigs.sink.samples import EVENT, NOW, encoded, rows_of
 leave_pandas_out()
 domain = load_catalog(REPOSITORY / "domains" / "domains.yaml")["events"]

@@ -1,7 +1,7 @@
 """The messages of one poll to rows and refusals: ordinary ones a hundred at a time, odd ones each by itself.
 
-What a record must be is said by `sink.decoding` alone, and a hundred messages become what it makes of each: whatever
-might be odd is left to it. A message by itself costs 6.7 µs, one of a hundred 3.7 with all that is read of it.
+What a record must be is said by `sink.records.decoding` alone, and a hundred messages become what it makes of each:
+whatever might be odd is left to it. A message by itself costs 6.7 µs, one of a hundred 3.7 with all that is read of it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import Column, ColumnType
 from platform_kafka.formats.wire_format import HEADER_BYTES, schema_id_of
 from platform_kafka.records import LATEST_MICROSECONDS, Message, kafka_timestamp
-from sink.decoding import Decoder, Refusal, RefusedError, key_text, scalar_text
-from sink.record_struct import record_struct
-from sink.rows import Rows
+from sink.records.decoding import Decoder, Refusal, RefusedError, key_text, scalar_text
+from sink.records.record_struct import record_struct
+from sink.records.rows import Rows
 
 CHUNK_MESSAGES = 100
 """An odd message leaves so many to be decoded each by itself; a call costs 20 µs whatever it decodes."""

@@ -1,6 +1,6 @@
 """What the sink needs from Kafka, as protocols, so that the loop runs the same on a broker held in memory.
 
-The implementation with librdkafka is `sink.kafka`; nothing here imports a client. A new need of the loop is
+The implementation with librdkafka is `sink.consuming.kafka`; nothing here imports a client. A new need of the loop is
 first a method here.
 """
 
