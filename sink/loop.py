@@ -43,7 +43,7 @@ from sink.watching.metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
 
-# A backlog fills four files of the default size, which share a journal entry and a commit: a quarter less CPU than with
+# A backlog fills four files of the default size, which share a journal entry and a commit: a fifth less CPU than with
 # one file a poll.
 MAX_POLL_MESSAGES = 4_000
 POLL_SECONDS = 0.25
