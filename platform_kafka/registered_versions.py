@@ -56,7 +56,8 @@ def _answer(opener: OpenerDirector, settings: Settings, path: str) -> Any:
     request = Request(settings.schema_registry_url.rstrip("/") + path)
     if settings.schema_registry_password is not None:
         login = f"{settings.schema_registry_username}:{settings.schema_registry_password.get_secret_value()}"
-        request.add_header("Authorization", f"Basic {b64encode(login.encode()).decode()}")
+        # Not `add_header`: urllib would give it to whatever host a redirect names, also without TLS.
+        request.add_unredirected_header("Authorization", f"Basic {b64encode(login.encode()).decode()}")
     try:
         with opener.open(request, timeout=ANSWER_SECONDS) as response:
             return json.load(response)

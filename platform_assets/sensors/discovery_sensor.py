@@ -6,6 +6,7 @@ One tick, which the schedule runs too, belongs to `discovery_tick`.
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 
 WAIT_AT_MOST_SECONDS = 15.0
 """Dagster gives a sensor 60 s for its answer."""
+
+SLOW_LOOK_SECONDS = 15.0
+"""Two looks that take longer, and the wait between them, might come to those 60 s: then nothing of the tick is kept."""
+
+WAITING_AT_ONCE = 3
+"""Who waits holds a thread of the daemon, which has 8 for its sensors, and of the code server: 6 on two cores, for the
+launch of runs and for the health check, too."""
+
+_waiting = BoundedSemaphore(WAITING_AT_ONCE)
 
 MARGIN_SECONDS = 0.2
 """A file whose time is the store's has its age by a clock that is asked again."""
@@ -63,20 +73,28 @@ def once_quiet(
     before: DiscoveryCursor,
     longest: float,
     sleep: Callable[[float], None] = time.sleep,
+    seconds: Callable[[], float] = time.monotonic,
 ) -> Tick:
     """Look, and once more when a date will have settled before the sensor's next tick.
 
-    Ticks that only looked each 15 s found a late file, which rests for 10 s, 18 s after it came and not 11.
+    Ticks that only looked each 15 s found a late file, which rests for 10 s, 18 s after it came and not 11. A slow look
+    is not repeated, nor one beside which others wait already: the next tick finds the date.
 
     Args:
         look: One tick from a cursor.
         before: The first one's.
         longest: Seconds that are waited for a date at most; a date that settles later is the next tick's.
     """
+    began = seconds()
     first = look(before)
     if first.cursor is None or first.run_requests or first.quiet_in is None or first.quiet_in > longest:
         return first
-    sleep(first.quiet_in + MARGIN_SECONDS)
+    if seconds() - began > SLOW_LOOK_SECONDS or not _waiting.acquire(blocking=False):
+        return first
+    try:
+        sleep(first.quiet_in + MARGIN_SECONDS)
+    finally:
+        _waiting.release()
     try:
         second = look(first.cursor)
     except TransientError:  # what the first one has stored must not be lost; the next tick meets it too

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from platform_assets.assets.bronze import BronzeEvent
-from platform_assets.sensors.discovery_sensor import MARGIN_SECONDS, once_quiet
+from platform_assets.sensors.discovery_sensor import MARGIN_SECONDS, SLOW_LOOK_SECONDS, WAITING_AT_ONCE, once_quiet
 from platform_assets.sensors.discovery_tick import Tick
 from platform_core.errors import TransientError
 from platform_core.partitions.listing import DiscoveryCursor
@@ -73,3 +73,25 @@ def test_a_second_look_that_comes_to_nothing_loses_nothing_of_the_first(second: 
     looks = Looks(Tick([], FOUND[0], "waits", FIRST, 4.0), second)
     done = result(looks)
     assert (done.bronze, done.cursor) == (FOUND[0], FIRST)
+
+
+@pytest.mark.parametrize(("took", "looked"), [(SLOW_LOOK_SECONDS, 2), (SLOW_LOOK_SECONDS + 1, 1)])
+def test_a_slow_look_is_not_repeated_because_the_tick_must_answer_in_time(took: float, looked: int) -> None:
+    looks = Looks(Tick([], [], "waits", FIRST, 4.0), Tick([RUN], [], "runs", SECOND))
+    clock = iter([100.0, 100.0 + took])
+    once_quiet(looks, BEFORE, 15.0, looks.slept.append, lambda: next(clock))
+    assert len(looks.began) == looked
+
+
+def test_waiting_ticks_leave_threads_to_what_else_is_asked() -> None:
+    all_looks: list[Looks] = []
+
+    def wait_beside(_seconds: float = 0.0) -> None:
+        """Tick another sensor while this one waits."""
+        all_looks.append(Looks(Tick([], [], "waits", FIRST, 4.0), Tick([], [], "still waits", SECOND)))
+        once_quiet(all_looks[-1], BEFORE, 15.0, wait_beside)
+
+    for _ in range(2):  # who has waited makes room
+        all_looks.clear()
+        wait_beside()
+        assert [len(looks.began) for looks in all_looks] == [2] * WAITING_AT_ONCE + [1]
