@@ -242,6 +242,7 @@ class StageResult:
         uncounted: Reasons that no equation has, and how often each.
         problems: What nothing explains.
         not_checked: Why the stage could not be looked at, empty when it was.
+        not_compared: What this look leaves open although it was made, empty when nothing.
         checks: The asset checks that the comparison answers, where a run evaluates them.
     """
 
@@ -252,6 +253,7 @@ class StageResult:
     uncounted: Mapping[Reason, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     not_checked: str = ""
+    not_compared: str = ""
     checks: tuple[CheckOutcome, ...] = ()
 
     @property
@@ -280,6 +282,7 @@ class StageResult:
             ],
             "explained": {reason.value: count for reason, count in self.explained.items() if count},
             "not_checked": self.not_checked or None,
+            "not_compared": self.not_compared or None,
         }
 
 
@@ -321,7 +324,12 @@ class AuditReport:
         seen = [result for result in self.results if not result.not_checked]
         days = sorted({result.day for result in seen if result.day is not None})
         dates = f", {counted(len(days), 'date')} from {days[0]} to {days[-1]}" if days else ""
-        stages = ", ".join(dict.fromkeys(result.stage.layers for result in seen))
+        stages = ", ".join(
+            dict.fromkeys(
+                f"{each.stage.layers} without {each.not_compared}" if each.not_compared else each.stage.layers
+                for each in seen
+            )
+        )
         return f"{', '.join(dict.fromkeys(result.domain for result in seen))}; {stages}{dates}" if seen else "nothing"
 
     def of(self, stage: Stage, domain: str) -> Iterator[StageResult]:
@@ -374,4 +382,5 @@ def _together(results: Sequence[StageResult]) -> StageResult:
         uncounted=sum((Counter(result.uncounted) for result in results), Counter()),
         problems=tuple(problem for result in results for problem in result.problems),
         not_checked="; ".join(dict.fromkeys(result.not_checked for result in results if result.not_checked)),
+        not_compared="; ".join(dict.fromkeys(result.not_compared for result in results if result.not_compared)),
     )

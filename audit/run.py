@@ -50,7 +50,7 @@ def audit(
 
     Args:
         domains: Only these; all by default.
-        dates: Only these dates. Kafka → Bronze has no dates, an offset is lost or not, and ignores it.
+        dates: Only these dates. Kafka → Bronze then reads their files alone and does not look for missing offsets.
         stages: Only these; a service is asked only by the stages that need it.
         progress: Called with what is looked at, before each domain's stage and date.
 
@@ -138,7 +138,9 @@ class _Checks:
             case Stage.SOURCE:
                 return self._of_source(domain)
             case Stage.BRONZE:
-                return [kafka_to_bronze.compare(lake, domain, self._kafka)]
+                if self._dates.is_open:
+                    return [kafka_to_bronze.compare(lake, domain, self._kafka)]
+                return self._of_bronze(domain)
             case Stage.SILVER:
                 return self._of_silver(domain)
             case Stage.GOLD:
@@ -151,6 +153,16 @@ class _Checks:
                     lambda day: gold_to_warehouse.compare(lake, domain, day, tables),
                     tables.dates(self._dates),
                 )
+
+    def _of_bronze(self, domain: Domain) -> Iterator[StageResult]:
+        lake, is_known = self._lake, False
+        for result in self._each_date(
+            Stage.BRONZE, domain, lambda day, _: kafka_to_bronze.compare_date(lake, domain, day, self._kafka)
+        ):
+            yield result
+            is_known = True
+        if is_known and (gaps := kafka_to_bronze.known_gaps(lake, domain, self._kafka)):
+            yield gaps
 
     def _of_silver(self, domain: Domain) -> Iterator[StageResult]:
         lake = self._lake

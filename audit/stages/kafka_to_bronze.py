@@ -2,20 +2,23 @@
 
 What an offset is explained by is decided here; reading files belongs to `audit.file_offsets`, talking to Kafka to
 `audit.kafka_log`. Nothing is taken from what the sink reported: docs/architecture.md has its promise, this is
-the proof.
+the proof. Of single dates it proves what their files hold and no more: a record's date is in its value, so that only
+all files together say that an offset is in none.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from datetime import date
 
 from audit.erasure_ledger import ErasureLedger, erased_offsets
 from audit.file_offsets import FileOffsets, list_files
 from audit.kafka_log import AuditLog, KafkaTopic
-from audit.offset_coverage.state import PartitionCoverage, load
+from audit.offset_coverage.state import PartitionCoverage, TopicCoverage, load
 from audit.report import Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from platform_core.domain.catalog import Domain
+from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 from platform_kafka.offset_ranges import OffsetRanges
 from platform_kafka.topics import dlq_name
@@ -45,6 +48,12 @@ LOSSES = (
     (Kind.PHANTOM, Kind.PHANTOM, "Bronze has offsets that Kafka has not given out"),
 )
 
+MISSING_OFFSETS = "missing offsets (an audit without dates and the check `no_offset_gap` compare those)"
+"""What the files of some dates cannot tell."""
+
+LOOKS = 3
+"""How often a date's files are read again of which some went meanwhile, into others: seconds against a night's work."""
+
 
 def compare(lake: Lake, domain: Domain, kafka: AuditLog) -> StageResult:
     """Compare a domain's topic with its Bronze.
@@ -53,7 +62,7 @@ def compare(lake: Lake, domain: Domain, kafka: AuditLog) -> StageResult:
     after it, so that what arrives meanwhile counts as not read yet.
 
     Args:
-        domain: The domain; the stage has no dates, an offset is lost or not.
+        domain: The domain, with all its dates: an offset is lost or not.
 
     Raises:
         TransientError: Kafka or the store did not answer.
@@ -61,7 +70,7 @@ def compare(lake: Lake, domain: Domain, kafka: AuditLog) -> StageResult:
     name = domain.topic.name
     before = kafka.topic(name)
     if before is None:
-        return StageResult(Stage.BRONZE, domain.name, not_checked=f"Kafka has no topic `{name}`")
+        return _without_topic(domain)
     committed = kafka.committed(name, list(before.bounds))
     files = FileOffsets()
     files.read(lake, [file.name for file in list_files(lake, domain)])
@@ -87,19 +96,93 @@ def compare(lake: Lake, domain: Domain, kafka: AuditLog) -> StageResult:
     if holes():
         # The sink may have put a file between the listing and now, and recovery may have put one back.
         files.read(lake, [file.name for file in list_files(lake, domain)])
-    beyond = Reason.TOPIC_RECREATED if recreated else Kind.PHANTOM
-    account = _Account(name, topic, files, committed, beyond)
+    account = _Account(name, topic, files, committed, recreated=recreated)
     account.excuse(erased())
     account.explain(kafka, holes(), dlq_name(domain), covered)
     return _result(domain, topic, files, account)
+
+
+def compare_date(lake: Lake, domain: Domain, day: date, kafka: AuditLog) -> StageResult:
+    """Compare the files of one date with their footers and with the offsets that Kafka has given out.
+
+    No file of another date is opened, so that no offset is called missing; the result says so.
+
+    Raises:
+        TransientError: Kafka or the store did not answer, or the date's files changed during each of three looks.
+    """
+    name = domain.topic.name
+    files = _files_of(lake, domain, day)
+    if files is None:
+        text = f"`{lake.uri(lake.bronze_partition(domain, day))}` has no file, and another layer knows the date"
+        return StageResult(Stage.BRONZE, domain.name, day, not_checked=text)
+    topic = kafka.topic(name)  # after the files, so that what they have was given out
+    if topic is None:
+        return _without_topic(domain, day)
+    known = load(lake).topics.get(name)
+    recreated = known is not None and (known.recreated or known.topic_id != topic.id)
+    account = _Account(name, topic, files, {}, recreated=recreated)
+    if files.erased:
+        ledger = [each for each in ErasureLedger(lake).read(domain.name) if each.partition_date == day]
+        account.excuse(erased_offsets(ledger, {p: some for (of, p), some in files.erased.items() if of == name}))
+    return StageResult(
+        Stage.BRONZE,
+        domain.name,
+        day,
+        equations=(_bronze_rows(domain, files, account),),
+        uncounted={Reason.ERASED: sum(account.count(Reason.ERASED, EXPIRED_ERASED).values())},
+        problems=_problems(domain, day, files, account),
+        not_compared=MISSING_OFFSETS,
+    )
+
+
+def known_gaps(lake: Lake, domain: Domain, kafka: AuditLog) -> StageResult | None:
+    """Return what the sensor `offset_coverage` has found missing of a domain, None if it knows of nothing.
+
+    Its gaps have no date, so an audit of any date names them.
+
+    Raises:
+        TransientError: Kafka or the store did not answer.
+    """
+    name, state = domain.topic.name, load(lake)
+    topic, known = kafka.topic(name), state.topics.get(name)
+    if topic is None or known is None or known.topic_id != topic.id or not (gaps := _gaps(known)):
+        return None
+    detail = f"the sensor `offset_coverage` verified that they are missing, and still missed them at {state.looked_at}"
+    count = sum(offsets.count for offsets in gaps.values())
+    lost = Problem(Stage.BRONZE, domain.name, None, Kind.LOST, count, name, gaps, detail=detail)
+    return StageResult(Stage.BRONZE, domain.name, problems=(lost,), not_compared=MISSING_OFFSETS)
+
+
+def _gaps(known: TopicCoverage) -> Offsets:
+    gaps = {p: OffsetRanges.of(*((gap.first, gap.last) for gap in each.gaps)) for p, each in known.partitions.items()}
+    return {p: left for p, offsets in gaps.items() if (left := offsets - known.partitions[p].accounted)}
+
+
+def _files_of(lake: Lake, domain: Domain, day: date) -> FileOffsets | None:
+    """Read the files of a date, again if one went meanwhile, because its rows are in another then."""
+    for _ in range(LOOKS):
+        names = {file.name for file in lake.list_date(domain, day)}
+        files = FileOffsets()
+        files.read(lake, sorted(names))
+        if names.issubset(file.name for file in lake.list_date(domain, day)):
+            return files if names else None
+    raise TransientError(
+        f"Bronze of domain `{domain.name}`, {day}, lost files during each of {LOOKS} looks. Run the audit again when"
+        " its compaction or erasure has ended."
+    )
+
+
+def _without_topic(domain: Domain, day: date | None = None) -> StageResult:
+    return StageResult(Stage.BRONZE, domain.name, day, not_checked=f"Kafka has no topic `{domain.topic.name}`")
 
 
 class _Account:
     """The offsets of a topic, by what became of them and by Kafka partition; each is in one of these."""
 
     def __init__(
-        self, name: str, topic: KafkaTopic, files: FileOffsets, committed: Mapping[int, int], beyond: Reason | Kind
+        self, name: str, topic: KafkaTopic, files: FileOffsets, committed: Mapping[int, int], *, recreated: bool
     ) -> None:
+        beyond = Reason.TOPIC_RECREATED if recreated else Kind.PHANTOM
         self._name = name
         self._topic = topic
         self.offsets: defaultdict[str, Offsets] = defaultdict(dict)
@@ -156,27 +239,44 @@ class _Account:
 
 
 def _result(domain: Domain, topic: KafkaTopic, files: FileOffsets, account: _Account) -> StageResult:
-    name, count = domain.topic.name, account.count
-    distinct = sum(offsets.count for offsets in files.offsets.values())
-    bronze = {
-        "offsets in kafka": count(BRONZE)[BRONZE],
-        **count(BELOW),
-        Reason.DELIVERED_AGAIN: files.rows - distinct,
-        **count(Reason.TOPIC_RECREATED, Kind.PHANTOM),
-        "other topics": sum(offsets.count for (topic, _), offsets in files.offsets.items() if topic != name),
-    }
+    count = account.count
     kafka = count(BRONZE, Reason.DEAD_LETTER, Reason.NO_RECORD, Reason.ERASED, Reason.NOT_READ_YET, Kind.LOST)
     equations = (
         Equation("kafka offsets", sum(high - low for low, high in topic.bounds.values()), kafka),
-        Equation("bronze rows", files.rows, bronze),
+        _bronze_rows(domain, files, account),
     )
     uncounted = {
         Reason.DEAD_LETTER: count(EXPIRED_DEAD_LETTER)[EXPIRED_DEAD_LETTER],
         Reason.ERASED: count(EXPIRED_ERASED)[EXPIRED_ERASED],
         Reason.ACCOUNTED_BEFORE_EXPIRY: count(Reason.ACCOUNTED_BEFORE_EXPIRY)[Reason.ACCOUNTED_BEFORE_EXPIRY],
     }
+    return StageResult(
+        Stage.BRONZE,
+        domain.name,
+        equations=equations,
+        uncounted=uncounted,
+        problems=_problems(domain, None, files, account),
+    )
+
+
+def _bronze_rows(domain: Domain, files: FileOffsets, account: _Account) -> Equation:
+    count, distinct = account.count, sum(offsets.count for offsets in files.offsets.values())
+    bronze = {
+        "offsets in kafka": count(BRONZE)[BRONZE],
+        **count(BELOW),
+        Reason.DELIVERED_AGAIN: files.rows - distinct,
+        **count(Reason.TOPIC_RECREATED, Kind.PHANTOM),
+        "other topics": sum(
+            offsets.count for (topic, _), offsets in files.offsets.items() if topic != domain.topic.name
+        ),
+    }
+    return Equation("bronze rows", files.rows, bronze)
+
+
+def _problems(domain: Domain, day: date | None, files: FileOffsets, account: _Account) -> tuple[Problem, ...]:
+    name, count = domain.topic.name, account.count
     problems = [
-        Problem(Stage.BRONZE, domain.name, None, kind, count(fate)[fate], name, offsets, detail=detail)
+        Problem(Stage.BRONZE, domain.name, day, kind, count(fate)[fate], name, offsets, detail=detail)
         for fate, kind, detail in LOSSES
         if (offsets := {p: some for p, some in account.offsets[fate].items() if some})
     ]
@@ -184,13 +284,7 @@ def _result(domain: Domain, topic: KafkaTopic, files: FileOffsets, account: _Acc
         (Kind.FOOTER_DIFFERS, files.lying, "the footer names other offsets than the rows have, or another file"),
         (Kind.UNREADABLE_FILE, list(files.unreadable), next(iter(files.unreadable.values()), "")),
     )
-    return StageResult(
-        Stage.BRONZE,
-        domain.name,
-        equations=equations,
-        uncounted=uncounted,
-        problems=(*problems, *problems_of(Stage.BRONZE, domain.name, None, of_files)),
-    )
+    return (*problems, *problems_of(Stage.BRONZE, domain.name, day, of_files))
 
 
 def _between(first: int, end: int) -> OffsetRanges:

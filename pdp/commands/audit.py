@@ -43,8 +43,8 @@ def audit(
     """Prove that nothing was lost: reconcile every layer with the next one.
 
     Exit code 0: everything was looked at and is explained. 1: there are problems. 2: a service did not answer or there
-    was nothing to look at, and what could be looked at is without problems. Kafka → Bronze has no dates and is always
-    looked at as a whole.
+    was nothing to look at, and what could be looked at is without problems. Of single dates, Kafka → Bronze reads their
+    files and does not look for missing offsets.
     """
     from audit.run import audit as run
 
@@ -131,4 +131,5 @@ def _counts(result: StageResult) -> str:
     lines = [str(equation) for equation in result.equations]
     shown = {part for equation in result.equations for part in equation.parts}
     more = [f"{reason} {count:,}" for reason, count in result.explained.items() if count and reason not in shown]
-    return "\n".join([*lines, *([", ".join(more)] if more else [])])
+    open_ = [f"not compared: {result.not_compared}"] if result.not_compared else []
+    return "\n".join([*lines, *([", ".join(more)] if more else []), *open_])

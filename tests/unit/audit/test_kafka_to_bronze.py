@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from audit import file_offsets, run
 from audit.kafka_log import AuditLog, KafkaTopic
-from audit.offset_coverage.state import CoverageState, PartitionCoverage, TopicCoverage, save
-from audit.report import Reason, Stage, StageResult
+from audit.offset_coverage.state import CoverageState, Gap, PartitionCoverage, TopicCoverage, save
+from audit.report import AuditReport, Kind, Reason, Stage, StageResult
+from audit.run import audit
 from audit.stages import kafka_to_bronze
+from platform_core.lake import parquet_files
+from platform_core.lake.lake import Lake
+from platform_core.partitions.date_range import DateRange
 from platform_core.settings import Settings
 from platform_kafka.offset_ranges import OffsetRanges
 from tests.rigs.lake.audit_lake import FIRST_DAY, AuditLake
@@ -46,6 +53,9 @@ class Log(AuditLog):
         self, name: str, offsets: Mapping[int, OffsetRanges], seconds: float | None = None
     ) -> dict[int, OffsetRanges]:
         return by_partition(self.records)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def by_partition(places: set[tuple[int, int]]) -> dict[int, OffsetRanges]:
@@ -138,3 +148,100 @@ def test_offsets_below_what_kafka_keeps_are_unverifiable_unless_they_were_accoun
     accounted = {p: PartitionCoverage(start=0, accounted=OffsetRanges.of((0, end))) for p, end in made.ends.items()}
     save(made.lake, CoverageState(topics={"raw-orders": TopicCoverage(topic_id="one", partitions=accounted)}))
     assert look(made, log).ok
+
+
+SECOND_DAY = FIRST_DAY + timedelta(days=1)
+
+
+def of_dates(made: AuditLake, log: Log, monkeypatch: pytest.MonkeyPatch, first: date, last: date) -> AuditReport:
+    monkeypatch.setattr(run, "AuditLog", lambda _: log)
+    dates = DateRange(first, last)
+    return audit(made.settings, made.catalog, made.lake, domains=["orders"], dates=dates, stages={Stage.BRONZE})
+
+
+def files_of(made: AuditLake, day: date) -> list[Path]:
+    return [Path(made.lake.path(file.name)) for file in made.lake.list_date(made.domain, day)]
+
+
+def test_the_audit_of_a_date_opens_no_file_of_another_and_says_what_it_leaves_open(settings, monkeypatch):
+    made = bronze_only(settings, days=3)
+    opened: list[str] = []
+    open_file = parquet_files.opened
+    monkeypatch.setattr(file_offsets, "opened", lambda lake, name: opened.append(name) or open_file(lake, name))
+    report = of_dates(made, Log(made), monkeypatch, SECOND_DAY, SECOND_DAY)
+    assert sorted(opened) == [file.name for file in made.lake.list_date(made.domain, SECOND_DAY)]
+    rows, copies = len(made.records[SECOND_DAY]), len(made.copies[SECOND_DAY])
+    [result] = report.results
+    assert result.day == SECOND_DAY and report.exit_code == 0
+    assert str(result.equations[0]) == (
+        f"bronze rows {rows + copies:,} = offsets in kafka {rows}" + (f" + delivered_again {copies}" if copies else "")
+    )
+    # What it has not looked for is said wherever the answer is read: a file that is gone is seen by all files alone.
+    log, file = Log(made), files_of(made, SECOND_DAY)[0]
+    log.records = {(row["_partition"], row["_offset"]) for row in pq.read_table(file).to_pylist()}
+    file.unlink()
+    report = of_dates(made, log, monkeypatch, SECOND_DAY, SECOND_DAY)
+    assert report.exit_code == 0 and "without missing offsets (an audit without dates" in report.scope
+    document = report.to_json()
+    assert {"missing offsets" in each["not_compared"] for each in (*document["summary"], *document["results"])} == {
+        True
+    }
+    whole = look(made, log)
+    assert (whole.not_compared, [problem.kind for problem in whole.problems]) == ("", [Kind.LOST])
+
+
+def test_a_file_or_row_that_is_wrong_is_named_with_its_date(settings, monkeypatch):
+    made = bronze_only(settings, days=3)
+    log = Log(made)
+    made._offsets[0] -= 5
+    files_of(made, SECOND_DAY)[1].write_bytes(b"PAR1 nonsense")
+    report = of_dates(made, log, monkeypatch, FIRST_DAY, SECOND_DAY)
+    assert [(problem.day, problem.kind) for problem in report.problems] == [(SECOND_DAY, Kind.UNREADABLE_FILE)]
+    report = of_dates(made, log, monkeypatch, SECOND_DAY, FIRST_DAY + timedelta(days=2))
+    assert (FIRST_DAY + timedelta(days=2), Kind.PHANTOM) in [(each.day, each.kind) for each in report.problems]
+    assert report.exit_code == 1
+
+
+def test_a_gap_that_the_sensor_knows_is_lost_for_an_audit_of_any_date(settings, monkeypatch):
+    made = bronze_only(settings)
+    gap = Gap("orders", "raw-orders", 1, 3, 9, datetime(2026, 11, 22, tzinfo=UTC), True)
+    partition = PartitionCoverage(start=0, accounted=OffsetRanges.of((0, 4)), gaps=[gap])
+    state = CoverageState(topics={"raw-orders": TopicCoverage(topic_id="one", partitions={1: partition})})
+    save(made.lake, state)
+    report = of_dates(made, Log(made), monkeypatch, FIRST_DAY, FIRST_DAY)
+    [problem] = report.problems
+    assert (problem.kind, problem.day, problem.where) == (Kind.LOST, None, "raw-orders:1:5-9")
+    assert "--partition 1 --to-offset 5" in problem.next_step and report.exit_code == 1
+    state.topics["raw-orders"].topic_id = "of the topic before"
+    save(made.lake, state)
+    assert of_dates(made, Log(made), monkeypatch, FIRST_DAY, FIRST_DAY).problems == ()
+
+
+def test_a_date_without_a_file_is_not_green(settings, monkeypatch):
+    made = bronze_only(settings)
+    made.done(SECOND_DAY, [])
+    for file in files_of(made, SECOND_DAY):
+        file.unlink()
+    report = of_dates(made, Log(made), monkeypatch, FIRST_DAY, SECOND_DAY)
+    assert report.exit_code == 2
+    [result] = report.not_checked
+    assert result.day == SECOND_DAY and "has no file, and another layer knows the date" in result.not_checked
+
+
+def test_a_date_of_which_a_file_went_meanwhile_is_read_again(settings, monkeypatch):
+    made = bronze_only(settings)
+    list_date, listings = Lake.list_date, []
+
+    def compacted(lake, domain, day):
+        listed = list_date(lake, domain, day)
+        listings.append(day)
+        if len(listings) == 2:  # the first is the one that finds the date
+            file = Path(lake.path(listed[0].name))
+            file.rename(file.with_name(file.name.replace("part-", "part-0")))
+        return listed
+
+    expected = of_dates(made, Log(made), monkeypatch, FIRST_DAY, FIRST_DAY)
+    monkeypatch.setattr(Lake, "list_date", compacted)
+    report = of_dates(made, Log(made), monkeypatch, FIRST_DAY, FIRST_DAY)
+    assert report.results[0].equations == expected.results[0].equations
+    assert len(listings) == 5
