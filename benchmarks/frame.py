@@ -27,11 +27,13 @@ class Contestant:
         name: What the table calls it.
         work: Does the work once, leaves its result in the folder, and returns what it used.
         peer: The contestant that it is compared with, the first of the case if empty.
+        is_ours: Whether it is the platform, and not what a person would write or take instead.
     """
 
     name: str
     work: Callable[[Path], Usage]
     peer: str = ""
+    is_ours: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ class Case:
     def peers(self) -> dict[str, str]:
         """Each contestant's name to that of the one that it is compared with."""
         return {each.name: each.peer or self.contestants[0].name for each in self.contestants}
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The names of the contestants that are not the platform."""
+        return tuple(each.name for each in self.contestants if not each.is_ours)
 
 
 class DifferentResultsError(RuntimeError):

@@ -20,7 +20,7 @@ _OURS = "#2f81f7"
 
 
 def drawn(report: Report) -> str:
-    """Return the picture; the first contestant, the peer, has a colour of its own."""
+    """Return the picture; what is not the platform, and whom the others are compared with, has a colour of its own."""
     longest = max(line.cpu_seconds.median for line in report.lines)
     height = _TOP + _ROW * len(report.lines) + 34
     machine = report.circumstances
@@ -33,12 +33,13 @@ def drawn(report: Report) -> str:
     ]
     for number, line in enumerate(report.lines):
         y = _TOP + _ROW * number
+        colour = _OURS if number and line.contestant not in report.others else _PEER
         length = max(2, round(_BAR_SPACE * line.cpu_seconds.median / longest))
         value = f"{line.cpu_seconds.median:.1f} s" + (f" · {line.ratio.median:.1f} ×" if number else "")
         value += f" · {line.peak_bytes / 2**30:.1f} GiB"
         parts += [
             f'<text x="{_LEFT - 10}" y="{y + 18}" text-anchor="end">{escape(line.contestant)}</text>',
-            f'<rect x="{_LEFT}" y="{y + 2}" width="{length}" height="24" rx="3" fill="{_OURS if number else _PEER}"/>',
+            f'<rect x="{_LEFT}" y="{y + 2}" width="{length}" height="24" rx="3" fill="{colour}"/>',
             f'<text x="{_LEFT + length + 8}" y="{y + 18}">{value}</text>',
         ]
     about = (

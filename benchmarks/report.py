@@ -33,6 +33,7 @@ class Report:
         circumstances: Machine and commit.
         amounts: What was counted once.
         measures: What was measured besides.
+        others: The contestants that are not the platform.
     """
 
     case: str
@@ -43,12 +44,15 @@ class Report:
     circumstances: Circumstances
     amounts: Sequence[Amount] = ()
     measures: Sequence[Measures] = ()
+    others: Sequence[str] = ()
 
 
 def report_of(case: Case, lines: Sequence[Line], circumstances: Circumstances) -> Report:
     """Return what is known of a case that was run."""
     measures = case.measures()
-    return Report(case.name, case.title, case.size, case.unit, lines, circumstances, case.amounts, measures)
+    return Report(
+        case.name, case.title, case.size, case.unit, lines, circumstances, case.amounts, measures, case.others
+    )
 
 
 def save(report: Report, path: Path) -> None:
@@ -64,6 +68,7 @@ def load(path: Path) -> Report:
     values["lines"] = [_line(line) for line in values["lines"]]
     values["amounts"] = tuple(Amount(**amount) for amount in values.get("amounts", ()))
     values["measures"] = tuple(Measures(**measures) for measures in values.get("measures", ()))
+    values["others"] = tuple(values.get("others", ()))
     return Report(**values)
 
 

@@ -47,8 +47,8 @@ def prepared(
     )
     bronze = Path(lake.uri("bronze"))
     contestants = [
-        Contestant("DuckDB", partial(_in_lake, bronze, partial(_peer, "duckdb_peer"))),
-        Contestant("Polars", partial(_in_lake, bronze, partial(_peer, "polars_peer"))),
+        Contestant("DuckDB", partial(_in_lake, bronze, partial(_peer, "duckdb_peer")), is_ours=False),
+        Contestant("Polars", partial(_in_lake, bronze, partial(_peer, "polars_peer")), is_ours=False),
     ]
     with ExitStack() as services:
         for engine in engines:

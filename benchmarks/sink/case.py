@@ -57,9 +57,15 @@ def prepared(folder: Path, events: int | None) -> Iterator[Case]:
             title="Kafka → Parquet, until caught up",
             size=f"{records:,} events",
             contestants=[
-                Contestant("pandas a batch", turn(pandas_sink.GROUP, pandas_sink.__name__, topic, str(records))),
+                Contestant(
+                    "pandas a batch", turn(pandas_sink.GROUP, pandas_sink.__name__, topic, str(records)), is_ours=False
+                ),
                 Contestant("sink", turn(SINK_GROUP, "sink", "--domains", "events", "--until-caught-up")),
-                Contestant("bare consumer", turn(bare_consumer.GROUP, bare_consumer.__name__, topic, str(records))),
+                Contestant(
+                    "bare consumer",
+                    turn(bare_consumer.GROUP, bare_consumer.__name__, topic, str(records)),
+                    is_ours=False,
+                ),
             ],
             units=records,
             unit="events",

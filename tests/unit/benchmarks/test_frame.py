@@ -120,6 +120,15 @@ def test_the_picture_is_svg_with_a_bar_as_long_as_its_figure() -> None:
     assert "Toy <work>" in "".join(root.itertext())
 
 
+def test_what_is_not_the_platform_has_the_peer_s_colour() -> None:
+    each = [contestant(name, [1], []) for name in ("peer", "another", "ours")]
+    of_others = case(*[replace(one, is_ours=one.name == "ours") for one in each])
+    used = {one.name: [Usage(1, 1, 1)] for one in each}
+    root = ElementTree.fromstring(drawn(report_of(of_others, summarise(used), MACHINE)))
+    peer, another, ours = (bar.get("fill") for bar in root.findall("{*}rect"))
+    assert peer == another != ours
+
+
 def test_a_program_s_children_and_its_services_are_counted(tmp_path: Path) -> None:
     burn = "import time\nwhile time.process_time() < 0.3: pass"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}])"
