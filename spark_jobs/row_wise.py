@@ -25,17 +25,22 @@ if TYPE_CHECKING:
 _RELATIONS = ("project", "with_columns", "with_columns_renamed", "drop", "subquery_alias")
 """They give one row for each row, made of it."""
 
-_TIME_WORDS = frozenset({"now", "today", "tomorrow", "yesterday", "epoch"})
-"""Texts that a cast may take for a time, and all but the last for another one each day."""
+_TIME_WORD = re.compile(r"\s*(?:now|today|tomorrow|yesterday|epoch)\b", re.IGNORECASE)
+"""What a text begins with that Spark may take for a time, all but the last for another one each day; a zone may follow.
+
+It does so in `timestamp 'today UTC'`, and in a cast, `hour` or `to_date` of a constant, never of a column's value.
+"""
 
 _FORBIDDEN_WORDS = re.compile(
-    r"(?:select|over|user|session_user|local(?:time|timestamp)|current_\w+|input_file_\w+|_metadata)", re.IGNORECASE
+    r"(?:select|table|over|user|session_user|local(?:time|timestamp)|current_\w+|input_file_\w+|_metadata)",
+    re.IGNORECASE,
 )
+_ESCAPED_CHARACTER = re.compile(r"(?<!\\)(?:\\\\)*\\[uU0-9]")
 _QUOTED = re.compile(
     r"(?P<prefix>\w+)?(?:'(?P<single>(?:[^'\\]|\\.)*)'|\"(?P<double>(?:[^\"\\]|\\.)*)\")|(?P<name>`(?:[^`]|``)*`)",
     re.DOTALL,
 )
-_UNREADABLE = re.compile(r"--|/\*|[\\'\"`{}$;?#]|(?<!:):(?!:)")
+_UNREADABLE = re.compile(r"--|/\*|\|>|[\\'\"`{}$;?#]|(?<!:):(?!:)")
 _WORD = re.compile(r"[^\W\d]\w*")
 _CALL = re.compile(r"([^\W\d]\w*)\s*\(")
 
@@ -166,7 +171,9 @@ class _Proof:
 
     def _of_unresolved_attribute(self, attribute: Any) -> None:
         name = attribute.unparsed_identifier
-        if attribute.is_metadata_column or _FORBIDDEN_WORDS.match(name.strip("`")):
+        first, *fields = (part.strip("`") for part in name.split("."))
+        is_of_the_file = attribute.is_metadata_column or "_metadata" in (field.casefold() for field in fields)
+        if is_of_the_file or _FORBIDDEN_WORDS.fullmatch(first):
             raise _NotProvenError(f"`Transform` reads `{name}`")
         self._say(name)
 
@@ -225,7 +232,7 @@ class _Proof:
         self._say(text)
 
     def _refuse_time_word(self, text: str) -> None:
-        if text.strip().casefold() in _TIME_WORDS:
+        if _TIME_WORD.match(text):
             raise _NotProvenError(f"the text `{text}` may be read as a time")
 
     def _say(self, *parts: str) -> None:
@@ -242,7 +249,10 @@ def sql_objection(text: str) -> str:
     for quoted in _QUOTED.finditer(text):
         if (quoted["prefix"] or "").casefold() == "r":
             return f"the SQL `{text}` has a raw string"
-        if (quoted["single"] or quoted["double"] or "").strip().casefold() in _TIME_WORDS:
+        content = quoted["single"] or quoted["double"] or ""
+        if _ESCAPED_CHARACTER.search(content):
+            return f"the SQL `{text}` has a text with a character written by its number"
+        if _TIME_WORD.match(content.replace("\\", "")):
             return f"the SQL `{text}` has a text that may be read as a time"
     bare = _QUOTED.sub(lambda quoted: " `` " if quoted["name"] else f"{quoted['prefix'] or ''} 0 ", text)
     if re.search(r"``\s*\(", bare):

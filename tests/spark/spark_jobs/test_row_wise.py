@@ -26,6 +26,9 @@ PROVEN: dict[str, Transform] = {
     "a lambda": lambda df: df.withColumn("b", F.transform(F.split("a", ","), lambda each: F.length(each) + F.col("n"))),
     "a projection": lambda df: df.select("id", F.col("n").alias("m"), "a"),
     "a star": lambda df: df.select("*", (F.col("n") + 1).alias("m")),
+    "a name that begins as a function does": lambda df: df.select(
+        "id", F.col("n").alias("user_id"), F.col("n").alias("overall")
+    ).withColumn("b", F.col("user_id") + F.col("overall")),
     "a new name": lambda df: df.withColumnRenamed("a", "b").drop("n"),
 }
 
@@ -56,6 +59,9 @@ NOT_PROVEN: dict[str, Transform] = {
     "the time": lambda df: df.withColumn("b", F.current_timestamp()),
     "the time in SQL": lambda df: df.withColumn("b", F.expr("current_date")),
     "the time as a literal": lambda df: df.withColumn("b", F.expr("timestamp 'now'")),
+    "the time of a zone": lambda df: df.withColumn("b", F.expr("timestamp 'today UTC'")),
+    "the time as a text with a zone": lambda df: df.withColumn("b", F.to_timestamp(F.lit("TODAY Europe/Zurich"))),
+    "the user": lambda df: df.withColumn("b", F.col("current_user")),
     "the time as a text": lambda df: df.withColumn("b", F.lit("Today ").cast("date")),
     "shuffle": lambda df: df.withColumn("b", F.shuffle(F.split("a", ","))),
     "a comment": lambda df: df.withColumn("b", F.expr("n /* ' */ + rand() /* ' */")),
@@ -118,13 +124,26 @@ def test_a_constant_that_is_another_one_each_time_makes_another_plan(given: Data
         "n > rand()",
         "a = user",
         "exists (select 1)",
+        "exists (table t)",
+        "exists (from t |> limit 1)",
         "r'\\' = a or rand() > 0 or a = '\\'",
         "a = :name",
         "sum(n) > 0",
+        "t < timestamp 'today UTC'",
+        "t < timestamp 'n\\ow'",
+        "t < timestamp 'n\\u006fw'",
+        "t < timestamp 'n\\157w'",
     ],
 )
 def test_a_rule_that_may_need_more_than_its_row_is_not_proven(expression: str) -> None:
     assert sql_objection(expression)
+
+
+@pytest.mark.parametrize(
+    "expression", ["user_id > 0 and overall < 1", "a = 'nowhere' or a = 'days of today'", "a rlike '^\\\\d+$'"]
+)
+def test_a_rule_with_names_and_texts_that_only_look_like_it_is_proven(expression: str) -> None:
+    assert sql_objection(expression) == ""
 
 
 def test_the_domains_of_the_platform_are_proven(engines: dict[str, Engine], catalog: Catalog) -> None:
