@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pyarrow as pa
 
@@ -20,7 +21,7 @@ from maintenance.cold_bronze.grouping import SmallFile, describe, grouped
 from maintenance.cold_bronze.merging import NotEqualError, merge
 from platform_core.clock import Clock
 from platform_core.domain.catalog import Domain
-from platform_core.errors import TransientError
+from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.bronze_compaction import (
     HOUR,
     CompactionNote,
@@ -80,38 +81,61 @@ def compact_cold_dates(
         dates: How many at most; the others follow in later turns.
 
     Raises:
+        PermanentError: the note of a date cannot be read; the other dates have had their turn.
         TransientError: the store did not answer.
     """
     result = ColdDates()
     unfinished = open_compactions(lake, domain)
     waiting = set()
+    spoilt: dict[date, PermanentError] = {}
     for day in unfinished:
-        ending, removed = end_compaction(lake, domain, day, clock, CALLER, LakeStore(lake).put)
-        log.info("compaction_ended domain=%s date=%s as=%s files=%d", domain.name, day, ending, removed)
-        if ending is Ending.WAITS:
-            waiting.add(day)
-        elif ending is Ending.REMOVED:
-            result.removed += removed
+        with _alone(day, spoilt):
+            ending, removed = end_compaction(lake, domain, day, clock, CALLER, LakeStore(lake).put)
+            log.info("compaction_ended domain=%s date=%s as=%s files=%d", domain.name, day, ending, removed)
+            if ending is Ending.WAITS:
+                waiting.add(day)
+            elif ending is Ending.REMOVED:
+                result.removed += removed
+    cold = _cold(domain, partitions, clock)
+    noted = _noted_by_sinks(lake, clock) if cold else frozenset()
+    for row in cold:
+        day = row.partition_date
+        if day in spoilt:
+            continue
+        with _alone(day, spoilt):
+            files = lake.list_date(domain, day)
+            after: Sequence[BronzeFile] = files
+            if dates > 0 and day not in waiting and _may_be_compacted(row, files, noted):
+                compaction = _Compaction(lake, domain, partitions, clock, row)
+                if compaction.run(files):
+                    dates -= 1
+                    after = lake.list_date(domain, day)
+            result.files_before += len(files)
+            result.files += len(after)
+            result.bytes += sum(file.size for file in after)
+    for error in spoilt.values():
+        raise error  # the first; the next turn names the next
+    return result if unfinished or domain.bronze.compact_after_days is not None else None
+
+
+@contextmanager
+def _alone(day: date, spoilt: dict[date, PermanentError]) -> Iterator[None]:
+    """Keep what is wrong with one date for after the others."""
+    try:
+        yield
+    except PermanentError as error:
+        log.error("cold_date_left date=%s error=%s", day, error)
+        spoilt[day] = error
+
+
+def _cold(domain: Domain, partitions: PartitionMetaStore, clock: Clock) -> list[Partition]:
+    """Return the rows of the dates that are old enough and DONE, the oldest first; none if the domain asks for none."""
     age = domain.bronze.compact_after_days
     if age is None:
-        return result if unfinished else None
+        return []
     before = clock.now().date() - timedelta(days=age)
-    noted = _noted_by_sinks(lake, clock)
-    for row in sorted(partitions.rows(domain.name), key=lambda row: row.partition_date):
-        day = row.partition_date
-        if row.status is not State.DONE or day >= before:
-            continue
-        files = lake.list_date(domain, day)
-        after: Sequence[BronzeFile] = files
-        if dates > 0 and day not in waiting and _may_be_compacted(row, files, noted):
-            compaction = _Compaction(lake, domain, partitions, clock, row)
-            if compaction.run(files):
-                dates -= 1
-                after = lake.list_date(domain, day)
-        result.files_before += len(files)
-        result.files += len(after)
-        result.bytes += sum(file.size for file in after)
-    return result
+    rows = (row for row in partitions.rows(domain.name) if row.status is State.DONE and row.partition_date < before)
+    return sorted(rows, key=lambda row: row.partition_date)
 
 
 def _may_be_compacted(row: Partition, files: Sequence[BronzeFile], noted: Collection[str]) -> bool:

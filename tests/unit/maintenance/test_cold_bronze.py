@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from erasure import bronze as erasure
 from erasure.subject import Holder
 from maintenance.cold_bronze import dates, grouping, merging
 from maintenance.cold_bronze.dates import ColdDates
-from platform_core.errors import TransientError
+from platform_core.errors import PermanentError, TransientError
 from platform_core.lake import bronze_compaction
+from platform_core.lake.bronze_compaction import note_name, pointer_name
 from platform_core.lake.lake import Lake
 from platform_core.lake.store import LakeStore
 from platform_core.partitions.partition_meta import Change, StateConflictError
@@ -33,7 +36,7 @@ from platform_kafka.offset_ranges import OffsetRanges
 from processing.claim import Claimed, Claims
 from processing.context import RunContext
 from tests.rigs.lake.audit_lake import FIRST_DAY
-from tests.rigs.lake.cold_rig import FILES, REPLACED, ColdRig
+from tests.rigs.lake.cold_rig import FILES, REPLACED, ColdRig, with_footer
 
 
 class KilledError(BaseException):
@@ -147,6 +150,23 @@ def test_a_state_that_is_put_back_between_two_killed_turns_loses_no_row(
     shutil.copytree(tmp_path / "older", states)
     rig.turn(hours=2)
     assert rig.rows().equals(before) and rig.on_disk == 2
+
+
+def test_a_note_that_cannot_be_read_stops_its_date_alone(rig: ColdRig) -> None:
+    later = FIRST_DAY + timedelta(days=1)
+    rig.made.history(later, 30)
+    files = rig.made.write_bronze(later, rig.made.records[later], REPLACED)
+    for name in files:
+        with_footer(rig.lake, rig.domain, name)
+    rig.made.done(later, files)
+    note, pointer = (name(rig.lake, rig.domain, FIRST_DAY) for name in (note_name, pointer_name))
+    for name in (note, pointer):
+        LakeStore(rig.lake).put(name, pa.py_buffer(b"spoilt"))
+    for _ in range(2):
+        with pytest.raises(PermanentError, match=re.escape(note)):
+            rig.turn(hours=2)
+    assert len(rig.lake.list_folder(rig.domain, FIRST_DAY)[0]) == FILES
+    assert len(rig.lake.list_date(rig.domain, later)) < REPLACED
 
 
 def test_new_files_stay_when_an_old_one_is_gone(rig: ColdRig, monkeypatch: pytest.MonkeyPatch) -> None:
