@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
+from spark_jobs import few_rows
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +68,14 @@ def replace_partition(
         df: All columns but the partition's.
         name: The table's path below the lake's root.
         partition_column: The date column; it becomes the last one.
-        few: Whether the rows are so few that they come to this process, which writes them for less.
+        few: Whether the rows are so few that they come to this process, which writes them for less unless they turn
+            out to be large.
 
     Returns:
         The rows that the commit wrote.
     """
-    if few:
-        return replace_small_partition(df.drop(partition_column).toArrow(), lake, name, partition_column, day)
+    if few and (rows := few_rows.fetched(df.drop(partition_column))) is not None:
+        return replace_small_partition(rows, lake, name, partition_column, day)
     # The literal is the last step, because Sail writes a row of another date where it belongs and does not refuse
     # it as Delta on Spark does.
     dated = df.drop(partition_column).withColumn(partition_column, F.lit(day))

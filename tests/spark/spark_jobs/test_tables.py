@@ -10,7 +10,7 @@ import pytest
 
 from maintenance.z_order import arrange
 from platform_core.errors import PermanentError
-from spark_jobs import tables
+from spark_jobs import few_rows, tables
 from tests.rigs.lake.delta_rows import rows, types
 from tests.spark.conftest import Engine
 
@@ -53,3 +53,22 @@ def test_a_column_cannot_change_its_type(empty_engine: Engine) -> None:
     with pytest.raises(PermanentError, match=r"`id` of .*silver/thing"):
         tables.replace_partition(spark.sql("select 'x' as id"), lake, TABLE, "day", DAY)
     assert [row["id"] for row in rows(lake, TABLE)] == [1]
+
+
+@pytest.mark.parametrize(("limit", "fetched"), [(few_rows.MOST_BYTES, True), (100_000, False)])
+def test_few_rows_that_turn_out_large_are_written_by_the_engine(
+    empty_engine: Engine, monkeypatch: pytest.MonkeyPatch, limit: int, fetched: bool
+) -> None:
+    spark, lake = empty_engine.spark, empty_engine.lake
+    here: list[int] = []
+    by_this_process = tables.replace_small_partition
+    monkeypatch.setattr(few_rows, "MOST_BYTES", limit)
+    monkeypatch.setattr(
+        tables, "replace_small_partition", lambda found, *to: here.append(len(found)) or by_this_process(found, *to)
+    )
+    df = spark.range(200).selectExpr("id", "repeat('x', 1000) as text", "timestamp'2026-11-20 01:02:03' as at")
+    assert tables.replace_partition(df, lake, TABLE, "day", DAY, few=True) == 200
+    assert here == [200] * fetched
+    written = rows(lake, TABLE, "day", DAY)
+    assert sorted(row["id"] for row in written) == list(range(200))
+    assert {(row["text"], row["at"].isoformat()) for row in written} == {("x" * 1000, "2026-11-20T01:02:03+00:00")}
