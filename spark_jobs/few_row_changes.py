@@ -12,13 +12,17 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
-from deltalake import Schema
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from platform_core.lake.delta_rows import read_date
 from platform_core.lake.lake import Lake
 from spark_jobs import tables
 
 _GONE = "_gone"
+
+_UNCHANGED = CommitProperties(max_commit_retries=0)
+"""A commit is of the very next version, or fails: an append would be put behind whatever others have written, and a
+process that slept longer than its lease would add rows that the date's next run has already."""
 
 
 @dataclass(frozen=True)
@@ -61,49 +65,67 @@ def _rows(table: pa.Table, numbers: Sequence[int]) -> pa.Table:
     return table.take(pa.array(numbers, pa.int64()))
 
 
-def apply_to_few(changes: RowChanges, lake: Lake, name: str, partition_column: str, day: date) -> None:
-    """Change one date of a table that has few rows: added rows cost no reading, others have the date replaced."""
+def apply_to_few(changes: RowChanges, lake: Lake, table: DeltaTable, partition_column: str, day: date) -> None:
+    """Change one date of a table that has few rows: added rows cost no reading, others have the date replaced.
+
+    Args:
+        table: The table as it is to be changed.
+
+    Raises:
+        CommitFailedError: somebody else has changed the table since it was opened; it stays as they left it.
+    """
     if changes.only_adds:
-        if changes.added.num_rows:
-            tables.append_small(changes.added, lake, name, partition_column, day)
+        _append(changes.added, table, partition_column, day)
         return
-    stored = read_date(lake, lake.delta(name), partition_column, day)
+    stored = read_date(lake, table, partition_column, day)
     outdated = _by_identity(changes.replaced, changes.identity).keys() | _by_identity(changes.gone, changes.identity)
     kept = [n for key, (n, _) in _by_identity(stored, changes.identity).items() if key not in outdated]
-    rows = [tables.aligned_rows(some, lake.delta(name)) for some in (changes.added, changes.replaced)]
-    tables.replace_small_partition(
-        pa.concat_tables([tables.aligned_rows(_rows(stored, kept), lake.delta(name)), *rows]),
-        lake,
-        name,
-        partition_column,
-        day,
+    rows = (_rows(stored, kept), changes.added, changes.replaced)
+    write_deltalake(
+        table,
+        pa.concat_tables([_of_table(some, table, partition_column, day) for some in rows]),
+        mode="overwrite",
+        predicate=f"\"{partition_column}\" = '{day.isoformat()}'",
+        commit_properties=_UNCHANGED,
     )
 
 
-def merge_into_many(changes: RowChanges, lake: Lake, name: str, partition_column: str, day: date) -> None:
+def merge_into_many(changes: RowChanges, lake: Lake, table: DeltaTable, partition_column: str, day: date) -> None:
     """Change one date of a table of many rows: added rows cost no reading, others rewrite the files that had them.
 
     Args:
         changes: Rows whose identity is never NULL.
+        table: The table as it is to be changed.
+
+    Raises:
+        CommitFailedError: somebody else has changed the table since it was opened; it stays as they left it.
     """
     if changes.only_adds:
-        if changes.added.num_rows:
-            tables.append_small(changes.added, lake, name, partition_column, day)
+        _append(changes.added, table, partition_column, day)
         return
     after = pa.concat_tables([changes.added, changes.replaced])
-    dated = tables.with_date(after, partition_column, day)
-    table = tables.prepare(lake, name, Schema.from_arrow(dated.schema).to_json(), partition_column)
-    gone = tables.with_date(changes.gone, partition_column, day)
-    source = pa.concat_tables([_flagged(tables.aligned_rows(rows, table), n) for n, rows in enumerate((dated, gone))])
+    source = pa.concat_tables(
+        [_flagged(_of_table(rows, table, partition_column, day), n) for n, rows in enumerate((after, changes.gone))]
+    )
     on = [f"t.\"{partition_column}\" = date'{day.isoformat()}'", *[f't."{k}" = s."{k}"' for k in changes.identity]]
-    columns = {f'"{each}"': f's."{each}"' for each in dated.column_names}
+    columns = {f'"{each}"': f's."{each}"' for each in (*after.column_names, partition_column)}
     (
-        table.merge(source, " AND ".join(on), source_alias="s", target_alias="t")
+        table.merge(source, " AND ".join(on), source_alias="s", target_alias="t", commit_properties=_UNCHANGED)
         .when_matched_delete(f's."{_GONE}"')
         .when_matched_update(columns)
         .when_not_matched_insert(columns, f'NOT s."{_GONE}"')
         .execute()
     )
+
+
+def _append(rows: pa.Table, table: DeltaTable, partition_column: str, day: date) -> None:
+    if rows.num_rows:
+        dated = _of_table(rows, table, partition_column, day)
+        write_deltalake(table, dated, mode="append", commit_properties=_UNCHANGED)
+
+
+def _of_table(rows: pa.Table, table: DeltaTable, partition_column: str, day: date) -> pa.Table:
+    return tables.aligned_rows(tables.with_date(rows, partition_column, day), table)
 
 
 def _flagged(rows: pa.Table, gone: int) -> pa.Table:

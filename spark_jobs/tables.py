@@ -103,13 +103,6 @@ def replace_small_partition(rows: pa.Table, lake: Lake, name: str, partition_col
     return len(rows)
 
 
-def append_small(rows: pa.Table, lake: Lake, name: str, partition_column: str, day: date) -> None:
-    """Add few rows to one date of a table, by delta-rs in this process; no file of the table is read."""
-    dated = with_date(rows, partition_column, day)
-    table = prepare(lake, name, Schema.from_arrow(dated.schema).to_json(), partition_column)
-    write_deltalake(table, aligned_rows(dated, table), mode="append")
-
-
 def with_date(rows: pa.Table, partition_column: str, day: date) -> pa.Table:
     """Return rows with the partition's date, whatever they said before."""
     dates = pa.array([day] * rows.num_rows, pa.date32())

@@ -18,6 +18,7 @@ from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from deltalake import DeltaTable
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -183,7 +184,7 @@ def run(
     """
     started = time.monotonic()
     silver, quarantine, key = lake.silver(domain), lake.quarantine(domain), domain.partition_key
-    _refuse_other_rows(lake, domain, day, before)
+    opened = _opened(lake, domain, day, before)
     with translate_engine_errors(JOB, domain, day):
         suit(spark, earlier.num_rows + new.rows.num_rows, new.size.uncompressed_bytes)
         try:
@@ -204,8 +205,9 @@ def run(
         (merge_into_many, silver, row_changes(was.silver, now.silver, domain.silver.primary_key)),
     ):
         may_write()
-        write(changes, lake, name, key, day)
-    _refuse_other_rows(lake, domain, day, counts)
+        _refuse_lost_columns(changes.added, opened[name])
+        write(changes, lake, opened[name], key, day)
+    _opened(lake, domain, day, counts)
     # Gold comes next, and is made of the whole date.
     row_bytes = new.size.uncompressed_bytes / max(1, new.size.rows)
     suit(spark, counts.bronze_rows, int(row_bytes * counts.bronze_rows))
@@ -224,12 +226,21 @@ def run(
     return result
 
 
-def _refuse_other_rows(lake: Lake, domain: Domain, day: date, counts: SilverResult) -> None:
+def _opened(lake: Lake, domain: Domain, day: date, counts: SilverResult) -> dict[str, DeltaTable]:
+    """Return Silver and the quarantine as they are now, if they have as many rows of the date as were counted."""
     expected = {lake.silver(domain): counts.silver_rows, lake.quarantine(domain): sum(counts.quarantined.values())}
+    opened = {name: lake.delta(name) for name in expected}
     for name, rows in expected.items():
-        stored = count_date(lake, lake.delta(name), domain.partition_key, day)
+        stored = count_date(lake, opened[name], domain.partition_key, day)
         if stored != rows:
             raise WholeDateNeededError(f"`{lake.uri(name)}` has {stored} rows of the date and not {rows}")
+    return opened
+
+
+def _refuse_lost_columns(rows: pa.Table, table: DeltaTable) -> None:
+    present = {field.name for field in table.schema().fields}
+    if lost := [name for name in rows.column_names if name not in present]:
+        raise WholeDateNeededError(f"`{table.table_uri}` has no column `{lost[0]}` yet")
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,12 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from benchmarks.day import duckdb_peer, polars_peer
 from benchmarks.day.by_hand import CONTRACT, PLATFORM
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY
-
-pytestmark = pytest.mark.unit
 
 DAY = date(2026, 11, 20)
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
