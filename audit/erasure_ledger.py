@@ -17,7 +17,7 @@ from platform_core.lake.contended_table import ContendedTable
 from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import answering
 from platform_core.lake.row_schema import schema_of
-from platform_kafka.offset_ranges import OffsetRanges, offsets_from_json, offsets_json
+from platform_kafka.offset_ranges import OffsetRanges, offsets_from_json, offsets_json, united
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,13 @@ def erased_offsets(erased: Iterable[Erased], in_footers: Mapping[int, OffsetRang
         erased: What the ledger has of the domain.
         in_footers: What the footers of its files name as erased: of rows, neither alone is believed.
     """
-    result: dict[int, OffsetRanges] = {}
-    for each in erased:
-        for partition, ranges in each.offsets.items():
-            of_rows = each.replaced_by is not None
-            believed = ranges & in_footers.get(partition, OffsetRanges()) if of_rows else ranges
-            result[partition] = result.get(partition, OffsetRanges()) | believed
-    return result
+    nothing = OffsetRanges()
+    return united(
+        *(
+            {
+                partition: ranges if each.replaced_by is None else ranges & in_footers.get(partition, nothing)
+                for partition, ranges in each.offsets.items()
+            }
+            for each in erased
+        )
+    )
