@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOGS = REPOSITORY / ".platform" / "tests"
 SLOWEST = 10
+LONGEST_REASON = 200  # characters of an assertion's first line
 NO_TESTS = 5  # pytest's exit code
 
 # The longest first, so that the last to end is a short one. A file belongs to the longest path that it is below.
@@ -57,7 +58,7 @@ def split(files: Iterable[str], groups: Mapping[str, Sequence[str]] = GROUPS) ->
 
 @dataclass
 class Group:
-    """A pytest process, its log and, when it has ended, how long each of its tests took."""
+    """A pytest process, its log and, when it has ended, how long each test took and why those failed that did."""
 
     name: str
     files: Sequence[str]
@@ -65,6 +66,7 @@ class Group:
     seconds: float = 0
     cpu_seconds: float = 0
     tests: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
     _started: float = 0
 
@@ -109,7 +111,10 @@ class Group:
         self.cpu_seconds = usage.ru_utime + usage.ru_stime
         if self._durations.exists():
             for case in ElementTree.parse(self._durations).iter("testcase"):
-                self.tests[f"{case.get('classname')}::{case.get('name')}"] = float(case.get("time") or 0)
+                name = f"{case.get('classname')}::{case.get('name')}"
+                self.tests[name] = float(case.get("time") or 0)
+                for problem in (*case.iter("failure"), *case.iter("error")):
+                    self.failed[name] = (problem.get("message") or "").partition("\n")[0][:LONGEST_REASON]
         return True
 
     def interrupt(self) -> None:
@@ -167,6 +172,10 @@ def main() -> None:
             f"{group.seconds:7.1f} s {group.cpu_seconds:7.1f} CPU s {len(group.tests):5} tests  {group.name} {outcome}"
         )
     print(f"{time.monotonic() - started:7.1f} s in all")
+    # The last lines, because who sees only the end of a log must see which test failed.
+    for group in groups:
+        for name, reason in group.failed.items():
+            print(f"FAILED {name}: {reason}")
     sys.exit(any(group.code not in (0, NO_TESTS if options else 0) for group in groups))
 
 

@@ -25,3 +25,4 @@ def test_a_group_that_fails_says_so_and_tells_its_slowest(tmp_path, monkeypatch,
     assert [group.code for group in groups] == [0, 1]
     assert [len(group.tests) for group in groups] == [1, 1]
     assert "broken" in capsys.readouterr().out
+    assert [list(group.failed.values()) for group in groups] == [[], ["AssertionError: broken"]]
