@@ -27,7 +27,8 @@ from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.lake.key_versions import REFUSED, KeyVersions, Moves
 from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings
-from spark_jobs import bronze_to_silver, session
+from spark_jobs import bronze_to_silver
+from spark_jobs.engine import session
 
 DAY = date(2026, 11, 20)
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)

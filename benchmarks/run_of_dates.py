@@ -24,7 +24,7 @@ from platform_core.settings import settings
 from processing.claim import Claims, Skipped
 from processing.context import RunContext
 from processing.one_date import Failed, Processor, SilverDone
-from spark_jobs.session import connect
+from spark_jobs.engine.session import connect
 from warehouse.connection import connect as connect_warehouse
 
 QUEUED = "queued"

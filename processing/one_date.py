@@ -313,7 +313,7 @@ class Processor:
 
     def _withdraw_gold(self, versions: Mapping[str, int]) -> None:
         """Take back the merges of a date: this run is the only writer of the tables."""
-        from spark_jobs import tables
+        from spark_jobs.writing import tables
 
         for table in self._domain.gold.tables:
             tables.take_back(self._lake, self._lake.gold(self._domain, table), versions.get(table))

@@ -1,8 +1,8 @@
 """A correction of one date by the keys that its new files touch: read, judge, write, and prove it before Gold is made.
 
-What is judged and written belongs to `spark_jobs.touched_keys`, the proof to the audit, whether the date's history
-allows it to `processing.last_done`. Whatever is in the way, the date is processed as a whole in the same run, which
-replaces all that was written here.
+What is judged and written belongs to `spark_jobs.correction.touched_keys`, the proof to the audit, whether the date's
+history allows it to `processing.last_done`. Whatever is in the way, the date is processed as a whole in the same run,
+which replaces all that was written here.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def by_touched_keys(
     """
     if isinstance(claim.last_done, str):
         return AsAWhole(claim.last_done)
-    from spark_jobs.touched_keys import WholeDateNeededError
+    from spark_jobs.correction.touched_keys import WholeDateNeededError
 
     try:
         return _corrected(spark, lake, domain, claim, may_write)
@@ -101,9 +101,9 @@ def by_touched_keys(
 def _corrected(
     spark: SparkSession, lake: Lake, domain: Domain, claim: Claimed, may_write: Callable[[], object]
 ) -> ByTouchedKeys:
-    from spark_jobs import touched_keys
     from spark_jobs.bronze_to_silver import SilverResult
-    from spark_jobs.touched_keys import WholeDateNeededError
+    from spark_jobs.correction import touched_keys
+    from spark_jobs.correction.touched_keys import WholeDateNeededError
 
     last, day = claim.last_done, claim.day
     assert not isinstance(last, str)

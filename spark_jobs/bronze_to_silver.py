@@ -35,16 +35,17 @@ from platform_core.domain.quality import builtin_rules, refusals
 from platform_core.errors import PermanentError
 from platform_core.lake.key_versions import KeyVersions, Moves, version_columns
 from platform_core.lake.lake import Lake
-from spark_jobs import cli, steps, tables
-from spark_jobs.bronze import BronzeSize, bronze_size, read_bronze, unreadable_file
-from spark_jobs.failures import engine_is_gone, translate_engine_errors
+from spark_jobs import cli, steps
+from spark_jobs.correction.row_wise import RowWise, row_wise
+from spark_jobs.engine.failures import engine_is_gone, translate_engine_errors
+from spark_jobs.engine.session import suit
 from spark_jobs.framework_version import framework_version
-from spark_jobs.odd_keys import DividedRows, counted
-from spark_jobs.row_wise import RowWise, row_wise
-from spark_jobs.rule_arithmetic import without_overflow
-from spark_jobs.session import suit
-from spark_jobs.unevaluable_rows import unevaluable_rows
-from spark_jobs.working_copy import in_few_files
+from spark_jobs.judging.odd_keys import DividedRows, counted
+from spark_jobs.judging.rule_arithmetic import without_overflow
+from spark_jobs.judging.unevaluable_rows import unevaluable_rows
+from spark_jobs.reading.bronze import BronzeSize, bronze_size, read_bronze, unreadable_file
+from spark_jobs.reading.working_copy import in_few_files
+from spark_jobs.writing import tables
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from platform_core.domain.catalog_checks import refuse_unreadable
 from platform_core.errors import PlatformError, TransientError
 from platform_core.lake.lake import Lake
 from platform_core.settings import settings
-from spark_jobs import session
+from spark_jobs.engine import session
 
 OfDate = Callable[[SparkSession, Lake, Domain, date], Any]
 

@@ -21,7 +21,7 @@ def framework_version() -> str:
     for package in _PACKAGES:
         spec = find_spec(package)
         for folder in spec.submodule_search_locations or () if spec else ():
-            for path in sorted(Path(folder).glob("*.py")):
-                digest.update(f"{package}.{path.name}".encode())
+            for path in sorted(Path(folder).rglob("*.py")):
+                digest.update(f"{package}.{path.relative_to(folder)}".encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

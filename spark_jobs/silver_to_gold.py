@@ -29,9 +29,10 @@ from platform_core.domain.catalog import Domain
 from platform_core.domain.plugin import load_aggregation
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
-from spark_jobs import cli, gold_merge, tables
-from spark_jobs.failures import is_refused_value, refused_value, translate_engine_errors
-from spark_jobs.unaggregable_rows import unaggregable
+from spark_jobs import cli
+from spark_jobs.engine.failures import is_refused_value, refused_value, translate_engine_errors
+from spark_jobs.judging.unaggregable_rows import unaggregable
+from spark_jobs.writing import gold_merge, tables
 
 log = logging.getLogger(__name__)
 

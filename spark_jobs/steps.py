@@ -19,7 +19,7 @@ from platform_core.domain.catalog import OnFailure, Rule, Silver
 from platform_core.domain.contract import Column, ColumnType, Contract
 from platform_core.domain.quality import BUILTIN_RULES
 from platform_core.lake.key_versions import REFUSED
-from spark_jobs.unevaluable_rows import verdict
+from spark_jobs.judging.unevaluable_rows import verdict
 
 RECORD_HASH = "_record_hash"
 RECORD = "_record"

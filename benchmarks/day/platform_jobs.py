@@ -32,7 +32,7 @@ def main() -> None:
             settings.cache_clear()
         # Imported once the engine is there: its client starts threads, and a process with threads must not fork.
         from spark_jobs import bronze_to_silver, silver_to_gold
-        from spark_jobs.session import connect
+        from spark_jobs.engine.session import connect
 
         lake, domain = Lake(settings()), load_catalog(settings().domains_file)["events"]
         spark = connect(settings().spark_remote, token=settings().spark_connect_token)

@@ -36,7 +36,7 @@ class SparkEndpoint(dg.ConfigurableResource):  # type: ignore[type-arg]
             ConfigurationError: the store refuses this process.
             TransientError: the store or the endpoint does not answer.
         """
-        from spark_jobs.session import close, connect
+        from spark_jobs.engine.session import close, connect
 
         store_access(settings()).check(writes=False)
         spark = connect(settings().spark_remote, run_id, token=settings().spark_connect_token)
@@ -50,6 +50,6 @@ class SparkEndpoint(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def end_session(self, run_id: str) -> None:
         """End what the session of a run that is gone still executes."""
-        from spark_jobs.session import end
+        from spark_jobs.engine.session import end
 
         end(settings().spark_remote, run_id, token=settings().spark_connect_token)

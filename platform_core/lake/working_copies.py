@@ -1,7 +1,7 @@
 """The copies of small Bronze files that a job reads: how they are called, and which are there.
 
-Making one and reading it belongs to `spark_jobs.working_copy`. A copy goes with its job, or with the next job of its
-date when that one was killed; who forgets a person looks for those whose date has none.
+Making one and reading it belongs to `spark_jobs.reading.working_copy`. A copy goes with its job, or with the next job
+of its date when that one was killed; who forgets a person looks for those whose date has none.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from pyspark.sql import types as T
 from platform_core.domain.catalog import Domain
 from platform_core.domain.plugin import load_aggregation, load_transform
 from spark_jobs import steps
-from spark_jobs.bronze import spark_schema
 from spark_jobs.bronze_to_silver import silver_columns
 from spark_jobs.lineage.relations import LineageSource, column_lineage
+from spark_jobs.reading.bronze import spark_schema
 
 
 @dataclass(frozen=True)

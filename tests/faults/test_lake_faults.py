@@ -32,7 +32,9 @@ from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.partitions.partition_state import Event, State
 from platform_core.settings import settings
 from processing.one_date import SilverDone
-from spark_jobs import gold_merge, steps, tables, touched_keys
+from spark_jobs import steps
+from spark_jobs.correction import touched_keys
+from spark_jobs.writing import gold_merge, tables
 from tests.rigs.faults.faulty_s3 import Fault
 from tests.rigs.faults.lake_mutants import appended, unchecked
 from tests.rigs.faults.lake_rig import DOMAINS, FIRST, CutLine, LakeRig

@@ -30,7 +30,8 @@ from platform_core.lake.lake import Lake
 from platform_core.lake.store_access import store_access
 from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY, Settings
-from spark_jobs import bronze_to_silver, session, silver_to_gold
+from spark_jobs import bronze_to_silver, silver_to_gold
+from spark_jobs.engine import session
 from tests.rigs.faults.faulty_s3 import Fault, FaultyS3
 from tests.rigs.lake.delta_rows import rows, tables_of
 from tests.rigs.pipeline_rig import DAY, PipelineRig, pipeline_rig_with

@@ -41,7 +41,7 @@ from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_state import State
 from platform_core.settings import REPOSITORY, settings
-from spark_jobs import tables
+from spark_jobs.writing import tables
 from tests.rigs.faults.faulty_s3 import CommitFault, Fault
 from tests.rigs.faults.lake_mutants import appended, unchecked
 from tests.rigs.faults.lake_rig import FIRST, LakeRig

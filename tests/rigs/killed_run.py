@@ -19,7 +19,8 @@ from platform_assets.definitions import build_defs
 from platform_core.domain.catalog import load_catalog
 from platform_core.settings import settings
 from processing.claim import Claims
-from spark_jobs import bronze_to_silver, gold_merge, silver_to_gold
+from spark_jobs import bronze_to_silver, silver_to_gold
+from spark_jobs.writing import gold_merge
 
 
 def die(*_: Any, **__: Any) -> None:

@@ -21,8 +21,9 @@ from platform_core.domain.catalog import Catalog, load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.lake.store_access import store_access
 from platform_core.settings import Settings
-from spark_jobs import bronze_to_silver, session, silver_to_gold
+from spark_jobs import bronze_to_silver, silver_to_gold
 from spark_jobs.bronze_to_silver import SilverResult
+from spark_jobs.engine import session
 from spark_jobs.silver_to_gold import GoldResult
 from tests.rigs.gcs.service import GcsService
 from tests.rigs.lake import bronze_days

@@ -21,7 +21,7 @@ from platform_core.lake.lake import Lake
 from platform_core.settings import settings
 from simulation.demonstration import WARM_UP_DOMAIN, warm_up_rows
 from spark_jobs import bronze_to_silver, silver_to_gold
-from spark_jobs.session import connect
+from spark_jobs.engine.session import connect
 
 ROWS = 2000
 

@@ -31,8 +31,9 @@ from platform_core.partitions.listing import DiscoveryCursor
 from platform_core.partitions.partition_state import State
 from platform_core.settings import settings
 from processing import one_date
-from spark_jobs import bronze_to_silver, gold_merge
-from spark_jobs.session import connect
+from spark_jobs import bronze_to_silver
+from spark_jobs.engine.session import connect
+from spark_jobs.writing import gold_merge
 from tests.rigs.pipeline_rig import DAY, PipelineRig
 
 NEXT = DAY + timedelta(days=1)

@@ -11,7 +11,8 @@ from pyspark.sql import functions as F
 from audit.report import Stage, StageResult
 from platform_core.lake.lake import Lake
 from processing import one_date
-from spark_jobs import bronze_to_silver, tables
+from spark_jobs import bronze_to_silver
+from spark_jobs.writing import tables
 from tests.rigs.lake.bronze_days import DAY
 
 

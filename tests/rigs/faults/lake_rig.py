@@ -35,7 +35,7 @@ from platform_kafka.offset_ranges import OffsetRanges
 from processing.claim import Claims
 from processing.context import RunContext
 from processing.one_date import Failed, Processor, Step
-from spark_jobs import session
+from spark_jobs.engine import session
 from tests.rigs.faults.faulty_s3 import ANSWERS, Fault, _Handler
 from tests.rigs.lake import bronze_days
 from tests.rigs.lake.bronze_days import DAY, Log, Record, event, order

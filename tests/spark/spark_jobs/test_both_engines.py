@@ -12,8 +12,10 @@ import pytest
 
 from platform_core.domain.catalog import Catalog
 from platform_core.domain.contract import ColumnType
-from spark_jobs import bronze_to_silver, odd_keys, silver_to_gold, working_copy
-from spark_jobs.gold_merge import MergeCounts
+from spark_jobs import bronze_to_silver, silver_to_gold
+from spark_jobs.judging import odd_keys
+from spark_jobs.reading import working_copy
+from spark_jobs.writing.gold_merge import MergeCounts
 from tests.rigs.lake import bronze_days
 from tests.rigs.lake.bronze_days import DAY, OTHER_DAY
 from tests.rigs.lake.delta_rows import rows, types, version

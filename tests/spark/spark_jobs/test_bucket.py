@@ -14,8 +14,9 @@ from platform_core.domain.catalog import Catalog
 from platform_core.errors import ServiceDownError
 from platform_core.lake.lake import Lake
 from platform_core.lake.store_access import store_access
-from spark_jobs import bronze_to_silver, session, silver_to_gold
-from spark_jobs.failures import translate_engine_errors
+from spark_jobs import bronze_to_silver, silver_to_gold
+from spark_jobs.engine import session
+from spark_jobs.engine.failures import translate_engine_errors
 from tests.rigs.faults.faulty_s3 import Fault, FaultyS3
 from tests.rigs.lake import bronze_days, unusable_buckets
 from tests.rigs.lake.bronze_days import DAY

@@ -17,8 +17,10 @@ from pyspark.sql.connect.client.retries import DefaultPolicy
 from infra.embedded.services.spark.connect import SparkConnect
 from platform_core.domain.catalog import Catalog
 from platform_core.errors import PermanentError, ServiceDownError
-from spark_jobs import bronze_to_silver, session, tables
-from spark_jobs.failures import translate_engine_errors
+from spark_jobs import bronze_to_silver
+from spark_jobs.engine import session
+from spark_jobs.engine.failures import translate_engine_errors
+from spark_jobs.writing import tables
 from tests.rigs.lake import bronze_days
 from tests.rigs.lake.bronze_days import DAY
 from tests.spark.conftest import CONNECT_TOKEN, ENGINES, Engine

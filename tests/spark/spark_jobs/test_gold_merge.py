@@ -11,8 +11,8 @@ import pytest
 
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
-from spark_jobs import gold_merge
-from spark_jobs.gold_merge import MergeCounts, merge_partition
+from spark_jobs.writing import gold_merge
+from spark_jobs.writing.gold_merge import MergeCounts, merge_partition
 from tests.rigs.lake.delta_rows import rows
 from tests.spark.conftest import Engine
 

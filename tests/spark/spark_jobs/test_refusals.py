@@ -20,8 +20,9 @@ from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
 from platform_kafka.formats.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges
-from spark_jobs import bronze_to_silver, silver_to_gold, tables
-from spark_jobs.bronze import read_bronze
+from spark_jobs import bronze_to_silver, silver_to_gold
+from spark_jobs.reading.bronze import read_bronze
+from spark_jobs.writing import tables
 from tests.rigs.lake import bronze_days
 from tests.rigs.lake.bronze_days import DAY
 from tests.spark.conftest import Engine

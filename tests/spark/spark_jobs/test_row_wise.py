@@ -11,9 +11,9 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from platform_core.domain.catalog import Catalog, Rule
-from spark_jobs.bronze import spark_schema
 from spark_jobs.bronze_to_silver import transformed_rows
-from spark_jobs.row_wise import RowWise, row_wise, sql_objection
+from spark_jobs.correction.row_wise import RowWise, row_wise, sql_objection
+from spark_jobs.reading.bronze import spark_schema
 from tests.rigs.lake.bronze_days import DAY
 from tests.spark.conftest import ENGINES, Engine
 

@@ -10,7 +10,7 @@ import pytest
 
 from maintenance.z_order import arrange
 from platform_core.errors import PermanentError
-from spark_jobs import few_rows, tables
+from spark_jobs.writing import few_rows, tables
 from tests.rigs.lake.delta_rows import rows, types
 from tests.spark.conftest import Engine
 

@@ -21,8 +21,10 @@ from platform_core.settings import Settings
 from processing.claim import Claimed
 from processing.last_done import LastDone
 from processing.touched_keys import AsAWhole, ByTouchedKeys, by_touched_keys
-from spark_jobs import bronze_to_silver, few_row_changes, silver_to_gold, touched_keys
+from spark_jobs import bronze_to_silver, silver_to_gold
 from spark_jobs.bronze_to_silver import SilverResult
+from spark_jobs.correction import touched_keys
+from spark_jobs.writing import few_row_changes
 from tests.rigs.lake import bronze_days
 from tests.rigs.lake.bronze_days import DAY, Record, event, order
 from tests.rigs.lake.delta_rows import rows, tables_of, version

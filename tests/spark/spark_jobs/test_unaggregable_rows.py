@@ -13,7 +13,8 @@ from platform_core.domain.catalog import Catalog, Domain
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
-from spark_jobs import bronze_to_silver, silver_to_gold, tables
+from spark_jobs import bronze_to_silver, silver_to_gold
+from spark_jobs.writing import tables
 from tests.rigs.lake import bronze_days
 from tests.rigs.lake.bronze_days import DAY
 from tests.spark.conftest import Engine

@@ -15,7 +15,8 @@ from platform_core.domain.catalog import Catalog, Domain, Quality, Rule
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
-from spark_jobs import bronze_to_silver, silver_to_gold, unevaluable_rows
+from spark_jobs import bronze_to_silver, silver_to_gold
+from spark_jobs.judging import unevaluable_rows
 from spark_jobs.steps import NOT_EVALUATED
 from tests.rigs.lake import bronze_days
 from tests.rigs.lake.bronze_days import DAY, Log, at, line, order

@@ -11,7 +11,7 @@ from tests.rigs.platform_environment import environment
 
 
 def test_a_store_that_is_away_ends_a_run_before_it_asks_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spark_jobs.session.connect", lambda *_, **__: pytest.fail("the engine is asked"))
+    monkeypatch.setattr("spark_jobs.engine.session.connect", lambda *_, **__: pytest.fail("the engine is asked"))
     with told_store(GET=[(503, "<Error><Code>SlowDown</Code></Error>")]) as store:
         variables = {
             "LAKE_URI": "s3://lake/below",

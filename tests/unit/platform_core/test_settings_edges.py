@@ -36,7 +36,7 @@ EDGES = {
     "simulation.cli",
     "sink.__main__",
     "spark_jobs.cli",
-    "spark_jobs.session",
+    "spark_jobs.engine.session",
 }
 """Command lines, what an image runs, what Dagster loads, its resources, and the size of a session's shuffle."""
 

@@ -18,7 +18,7 @@ from pyspark.sql.connect import functions
 from pyspark.sql.connect.proto import base_pb2
 
 from platform_core.errors import ServiceDownError
-from spark_jobs import connect_channel, session
+from spark_jobs.engine import connect_channel, session
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pyspark.errors.exceptions.connect import SparkConnectGrpcException
 from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.errors import PermanentError, PlatformError, ServiceDownError, TransientError
 from platform_core.settings import REPOSITORY
-from spark_jobs.failures import engine_is_gone, translate_engine_errors
+from spark_jobs.engine.failures import engine_is_gone, translate_engine_errors
 
 DAY = date(2026, 11, 20)
 

@@ -14,7 +14,7 @@ from deltalake.exceptions import CommitFailedError
 
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
-from spark_jobs.few_row_changes import RowChanges, apply_to_few, merge_into_many, row_changes
+from spark_jobs.writing.few_row_changes import RowChanges, apply_to_few, merge_into_many, row_changes
 
 DAY = date(2026, 11, 20)
 OTHER = date(2026, 11, 19)

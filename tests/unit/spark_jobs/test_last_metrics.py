@@ -7,7 +7,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
-from spark_jobs.tables import exists, last_metrics
+from spark_jobs.writing.tables import exists, last_metrics
 
 
 def test_they_are_those_of_the_newest_commit_as_its_history_has_them(tmp_path, monkeypatch):

@@ -12,8 +12,8 @@ from deltalake import DeltaTable
 
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
-from spark_jobs.gold_merge import merge_partition
-from spark_jobs.tables import replace_small_partition
+from spark_jobs.writing.gold_merge import merge_partition
+from spark_jobs.writing.tables import replace_small_partition
 
 DAY = date(2026, 11, 20)
 NOT_ASKED = cast(Any, None)

@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from platform_core.settings import settings
-from spark_jobs.session import FEW_ROWS, SHUFFLE_PARTITIONS, suit
+from spark_jobs.engine.session import FEW_ROWS, SHUFFLE_PARTITIONS, suit
 
 MEBIBYTE = 1024 * 1024
 OF_THE_SERVER = {SHUFFLE_PARTITIONS: "4"}

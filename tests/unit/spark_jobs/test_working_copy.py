@@ -11,9 +11,9 @@ import pytest
 from platform_core.domain.catalog import Domain, load_catalog
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
-from spark_jobs import working_copy
-from spark_jobs.bronze import BronzeSize, bronze_size
-from spark_jobs.working_copy import in_few_files
+from spark_jobs.reading import working_copy
+from spark_jobs.reading.bronze import BronzeSize, bronze_size
+from spark_jobs.reading.working_copy import in_few_files
 from tests.rigs.lake import bronze_days
 from tests.rigs.lake.bronze_days import DAY
 

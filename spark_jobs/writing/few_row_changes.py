@@ -16,7 +16,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from platform_core.lake.delta_rows import read_date
 from platform_core.lake.lake import Lake
-from spark_jobs import tables
+from spark_jobs.writing import tables
 
 _GONE = "_gone"
 

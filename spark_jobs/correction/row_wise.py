@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import DataFrame
 
 from platform_core.domain.catalog import Rule
-from spark_jobs.row_wise_functions import FUNCTIONS
+from spark_jobs.correction.row_wise_functions import FUNCTIONS
 
 if TYPE_CHECKING:
     from pyspark.sql.connect import proto

@@ -32,7 +32,6 @@ from platform_core.lake.parquet_files import of_each, opened
 from platform_kafka.formats.bronze_footer import BronzeFooter
 from platform_kafka.offset_ranges import OffsetRanges
 from spark_jobs import steps
-from spark_jobs.bronze import BronzeSize, bronze_size, spark_schema
 from spark_jobs.bronze_to_silver import (
     FEW_BAD_ROWS,
     JOB,
@@ -44,11 +43,12 @@ from spark_jobs.bronze_to_silver import (
     silver_columns,
     transformed_rows,
 )
-from spark_jobs.failures import engine_is_gone, translate_engine_errors
-from spark_jobs.few_row_changes import apply_to_few, merge_into_many, row_changes
-from spark_jobs.odd_keys import FEW_BYTES, FEW_ROWS
-from spark_jobs.session import suit
-from spark_jobs.working_copy import typed
+from spark_jobs.engine.failures import engine_is_gone, translate_engine_errors
+from spark_jobs.engine.session import suit
+from spark_jobs.judging.odd_keys import FEW_BYTES, FEW_ROWS
+from spark_jobs.reading.bronze import BronzeSize, bronze_size, spark_schema
+from spark_jobs.reading.working_copy import typed
+from spark_jobs.writing.few_row_changes import apply_to_few, merge_into_many, row_changes
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Rules whose arithmetic over integers gives NULL where it overflows, in both engines.
 
 Of a sum beyond a bigint Spark makes an error and Sail another number, which may well pass the rule; the same of a cast
-to fewer digits. What is an error in both engines belongs to `spark_jobs.unevaluable_rows`.
+to fewer digits. What is an error in both engines belongs to `spark_jobs.judging.unevaluable_rows`.
 """
 
 from __future__ import annotations

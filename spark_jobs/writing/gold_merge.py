@@ -1,7 +1,7 @@
 """Gold: one date of one table made equal to an aggregate by one MERGE.
 
 How Gold's rows reach their table belongs here. What they are is the domain's `Aggregation`, whether they may be
-published is judged before; tables themselves are created and widened by `spark_jobs.tables`.
+published is judged before; tables themselves are created and widened by `spark_jobs.writing.tables`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from platform_core.lake.delta_rows import read_date
 from platform_core.lake.lake import Lake
-from spark_jobs import tables
+from spark_jobs.writing import tables
 
 ENGINE_MERGE_ROWS = 100_000
 """From so many rows of a date on the engine merges, and not delta-rs in this process.

@@ -58,7 +58,7 @@ def connect(remote: str, session_id: str | None = None, *, token: SecretStr | No
 
 def close(spark: SparkSession) -> None:
     """End a session of `connect`; an engine that is gone has forgotten it already, and is not waited for."""
-    from spark_jobs.connect_channel import close_session
+    from spark_jobs.engine.connect_channel import close_session
 
     close_session(spark)
 
@@ -87,7 +87,7 @@ def _opened(
     remote: str, session_id: str | None, configuration: dict[str, str], token: SecretStr | None
 ) -> SparkSession:
     # Not imported by a process of `spark-submit`, which needs no gRPC.
-    from spark_jobs.connect_channel import open_session
+    from spark_jobs.engine.connect_channel import open_session
 
     _refuse_unreachable(remote)
     return open_session(_named(remote, session_id), configuration, token)

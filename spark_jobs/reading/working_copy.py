@@ -3,7 +3,7 @@
 An engine pays for a file more than for its rows: it opens each file in each query and once more to analyse it, and
 compiles each regular expression for each batch, of which a file has at least one. So 200,000 rows in 1,440 files cost
 Sail 18 CPU seconds and 2 GB, in one file 5 and 0.6 GB; to copy them into one costs this process 1. What is in a file is
-judged before, from its footer, in `spark_jobs.bronze`; what is copied is what the engine would read.
+judged before, from its footer, in `spark_jobs.reading.bronze`; what is copied is what the engine would read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import in_one_line
 from platform_core.lake.parquet_files import of_each, opened
 from platform_core.lake.working_copies import new_name, working_copies
-from spark_jobs.bronze import BronzeSize
+from spark_jobs.reading.bronze import BronzeSize
 
 log = logging.getLogger(__name__)
 

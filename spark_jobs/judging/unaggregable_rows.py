@@ -1,7 +1,8 @@
 """Which group and which record an aggregation cannot take: a sum that overflows, a division by zero, a failed cast.
 
 An engine ends the query for one of them and names neither. This is asked only then: the aggregation is evaluated over
-ever fewer groups, then over ever fewer of the group's records. A rule that fails is `spark_jobs.unevaluable_rows`'s.
+ever fewer groups, then over ever fewer of the group's records. A rule that fails is the neighbouring
+`unevaluable_rows`'s.
 """
 
 from __future__ import annotations

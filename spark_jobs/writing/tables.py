@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from platform_core.errors import PermanentError
 from platform_core.lake.lake import Lake
-from spark_jobs import few_rows
+from spark_jobs.writing import few_rows
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The engine that a job talks to: its session, its channel, and what its exceptions mean."""

@@ -1,0 +1,1 @@
+"""A date's Bronze files as one DataFrame."""
