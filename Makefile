@@ -89,6 +89,10 @@ test-fast: $(STAMP) ## Run the unit tests, and one record through every stage (3
 bench: $(STAMP) ## Measure a case beside its peers (CASE=day|day-sail|cluster|history|backfill|correction|sink|sink-memory|cdc|tick|years|latency|up, ROUNDS, EVENTS, PICTURE)
 	@$(BIN)/python -m benchmarks $(or $(CASE),day) --rounds $(or $(ROUNDS),3) $(if $(EVENTS),--events $(EVENTS)) $(if $(PICTURE),--picture $(PICTURE))
 
+.PHONY: aims
+aims: $(STAMP) ## Show what the platform means to keep to, beside the results of the benchmark that are stored
+	@$(BIN)/python -m benchmarks.aims
+
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, import contracts, released contracts, advisories
 	@$(BIN)/ruff format --check .
