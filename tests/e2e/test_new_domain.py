@@ -26,6 +26,7 @@ from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.resources.warehouse import Warehouse
 from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY, settings
+from platform_kafka.publishing import DELIVERY_CONFIG
 from platform_kafka.topics import kafka_client_config
 
 CONTRACT = {
@@ -129,7 +130,7 @@ def test_a_fifth_domain_reaches_every_layer(
 
     day = datetime.now(UTC).date() - timedelta(days=3)
     moved_to = day + timedelta(days=1)
-    producer = Producer(kafka_client_config(settings()))
+    producer = Producer({**kafka_client_config(settings()), **DELIVERY_CONFIG})
     for n, on in [*((n, day) for n in range(40)), (39, moved_to)]:
         shift = {
             "shift_id": f"shift-{n}",

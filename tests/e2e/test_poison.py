@@ -13,6 +13,7 @@ import duckdb
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from platform_core.settings import settings
+from platform_kafka.publishing import DELIVERY_CONFIG
 from platform_kafka.topics import kafka_client_config
 from tests.rigs.ui.finished_demo import FinishedDemo
 
@@ -66,7 +67,7 @@ REASONS = {
 
 def test_poison_stops_nothing(demo: FinishedDemo, demo_settings: None) -> None:
     config = kafka_client_config(settings())
-    producer = Producer({**config, "message.max.bytes": 3_000_000})
+    producer = Producer({**config, **DELIVERY_CONFIG, "message.max.bytes": 3_000_000})
     bad = list(BAD.items())
     for number, good in enumerate(GOOD):
         producer.produce("raw-events", key=b"1", value=json.dumps(good).encode())

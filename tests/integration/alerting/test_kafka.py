@@ -23,6 +23,7 @@ from platform_core.lake.alerts import Alert, AlertKind
 from platform_core.lake.lake import Lake
 from platform_core.settings import REPOSITORY, Settings
 from platform_kafka import alerts
+from platform_kafka.publishing import DELIVERY_CONFIG
 from platform_kafka.topics import PIPELINE_ALERTS, kafka_client_config, topic_specs
 from tests.rigs.settings_of import settings_of
 
@@ -112,7 +113,7 @@ def test_what_anybody_posts_is_read_once_and_what_is_no_alert_is_passed_over(con
     _, read = inbox.read({})
     first, second = an_alert(), replace(an_alert(), partition_date=None, domain=None)
     topic.send(first)
-    producer = Producer(kafka_client_config(connection))
+    producer = Producer({**kafka_client_config(connection), **DELIVERY_CONFIG})
     for value in (b"{}", b"no json", None, json.dumps({**first.to_json(), "kind": "OTHER"}).encode()):
         producer.produce(PIPELINE_ALERTS, value, b"key")
     producer.produce(

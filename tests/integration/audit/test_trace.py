@@ -17,6 +17,7 @@ from infra.embedded.services.postgres import Postgres
 from pdp.cli import app
 from platform_core.errors import PermanentError
 from platform_core.settings import settings
+from platform_kafka.publishing import DELIVERY_CONFIG
 from platform_kafka.topics import dlq_name, kafka_client_config
 from tests.rigs.lake.audit_lake import FIRST_DAY, AuditLake
 from tests.rigs.settings_of import settings_of
@@ -104,7 +105,7 @@ def test_a_refused_version_is_in_the_quarantine_and_a_letter_in_the_dead_letters
     assert quarantined["rule"] == "known_status"
 
     domain = platform.made.domain
-    producer = Producer(kafka_client_config(platform.settings, admin=True))
+    producer = Producer({**kafka_client_config(platform.settings, admin=True), **DELIVERY_CONFIG})
     place = {"dlq.topic": domain.topic.name, "dlq.partition": "2", "dlq.offset": "7700"}
     headers = {**place, "dlq.error_class": "not_json"}
     value = b'{"contact": {"E-Mail": "ada@roe@example.com"}, "note": "of bob.roe@example.com", "total": NaN, broken'

@@ -19,6 +19,7 @@ from pdp.actions.dead_letters.summary import summarise
 from platform_core.domain.catalog import load_catalog
 from platform_core.errors import PermanentError, TransientError
 from platform_core.settings import REPOSITORY
+from platform_kafka.publishing import DELIVERY_CONFIG
 from platform_kafka.reader import OperatorKafka
 from platform_kafka.topics import kafka_client_config
 
@@ -36,7 +37,7 @@ def send_back(sink_rig, domain):
 
 def post(sink_rig, letters: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]]) -> None:
     """Put letters into the dead-letter topic, byte for byte."""
-    producer = Producer({**kafka_client_config(sink_rig.settings), "acks": "all", "message.max.bytes": 5_000_000})
+    producer = Producer({**kafka_client_config(sink_rig.settings), **DELIVERY_CONFIG, "message.max.bytes": 5_000_000})
     for key, value, headers in letters:
         producer.produce(f"dlq-{sink_rig.topic}", value, key, headers=[*headers])
         producer.poll(0)

@@ -24,6 +24,7 @@ from infra.embedded.services.kafka import Kafka
 from platform_core.domain.catalog import load_catalog
 from platform_core.settings import REPOSITORY
 from platform_kafka.provision import ensure_topics
+from platform_kafka.publishing import DELIVERY_CONFIG
 from platform_kafka.topics import PROCESSED_EVENTS, SINK_GROUP, kafka_client_config, topic_specs
 from tests.rigs.kafka.topic_content import read_topic
 from tests.rigs.logged_process import LoggedProcess
@@ -111,8 +112,9 @@ class SinkRig:
         assert producer.flush(60) == 0
 
     def producer(self) -> Producer:
+        # A batch that a new topic's leader refuses is sent again; an idempotent producer keeps the order meanwhile.
         return Producer(
-            {**kafka_client_config(self.settings), "message.max.bytes": 4_000_000, "linger.ms": 20, "acks": "all"}
+            {**kafka_client_config(self.settings), **DELIVERY_CONFIG, "message.max.bytes": 4_000_000, "linger.ms": 20}
         )
 
     def start(self, *arguments: str, **env: object) -> LoggedProcess:
