@@ -272,6 +272,17 @@ def missing_files_alert(domain: str, day: date, files: Sequence[str], at: dateti
     return _alert(AlertKind.FILE_MISSING, f"{domain}:{day}:{which}", what, command, at, ui_url, domain, [day])
 
 
+def unreadable_note_alert(domain: str, day: date, error: str, at: datetime, ui_url: str) -> Alert:
+    """Return the alert for a date of which nobody knows which files count: one a UTC day while it stays.
+
+    Args:
+        error: Which note cannot be read, why, and what to do.
+    """
+    what = f"`{domain}` {day} is left as it is, the other dates go on: {error[:MESSAGE]}"
+    key, command = f"{domain}:{day}:{at:%Y-%m-%d}", f"pdp partitions show {domain} {day}"
+    return _alert(AlertKind.NOTE_UNREADABLE, key, what, command, at, ui_url, domain, [day])
+
+
 def offset_gap_alert(gap: Gap, ui_url: str) -> Alert:
     """Return the alert for offsets that Kafka had and Bronze has not.
 

@@ -91,7 +91,7 @@ def dates_of(
 
 
 def _is_known(lake: Lake, domain: Domain, partitions: PartitionMetaReader, day: date) -> bool:
-    if lake.list_date(domain, day) or partitions.get(domain.name, day) is not None:
+    if lake.list_folder(domain, day)[0] or partitions.get(domain.name, day) is not None:
         return True
     of_day = [(domain.partition_key, "=", day.isoformat())]
     return any(table.file_uris(file_pruning_predicate=of_day) for table in _tables(lake, domain))

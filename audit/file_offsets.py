@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from itertools import chain
 
@@ -20,6 +21,7 @@ from audit.collected_offsets import collect
 from platform_core.domain.bronze_schema import OFFSET_COLUMNS
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PlatformError, TransientError
+from platform_core.lake.bronze_compaction import UnreadableNoteError
 from platform_core.lake.lake import BronzeFile, Lake
 from platform_core.lake.parquet_files import opened
 from platform_kafka.formats.bronze_footer import BronzeFooter
@@ -51,12 +53,20 @@ class FileOffsets:
     unreadable: dict[str, str] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
 
-    def read(self, lake: Lake, names: Collection[str], deadline: float = float("inf")) -> bool:
+    @property
+    def distinct(self) -> int:
+        """How many offsets there are."""
+        return sum(ranges.count for ranges in self.offsets.values())
+
+    def read(
+        self, lake: Lake, names: Collection[str], deadline: float = float("inf"), *, may_replace: bool = False
+    ) -> bool:
         """Add files; one that was read before is not read again.
 
         Args:
             names: Paths below the lake's root.
             deadline: When to stop, by `time.monotonic`.
+            may_replace: Some of them may replace others: a row counts only if its offset is new.
 
         Returns:
             Whether all were read.
@@ -64,9 +74,11 @@ class FileOffsets:
         Raises:
             TransientError: the store did not answer.
         """
-        new = [name for name in names if name not in self._known]
+        new, rows, distinct = [name for name in names if name not in self._known], self.rows, self.distinct
         known = ((tp, some) for tp, ranges in self.offsets.items() for some in ranges)
         self.offsets = collect(chain(known, self._ranges(lake, new, deadline)))
+        if may_replace:
+            self.rows = rows + self.distinct - distinct
         return self._known.issuperset(names)
 
     def _ranges(self, lake: Lake, names: Collection[str], deadline: float) -> Iterator[tuple[TopicPartition, Range]]:
@@ -96,15 +108,35 @@ class UnreadableFileError(Exception):
     """A file of Bronze that is damaged, or none of the sink's."""
 
 
-def list_files(lake: Lake, domain: Domain) -> list[BronzeFile]:
+@dataclass(frozen=True)
+class DateFiles:
+    """The Bronze files of a date.
+
+    Attributes:
+        files: Those that count.
+        unclear: Why nobody knows which of them count, so that they are all of the folder; empty if these do.
+    """
+
+    day: date
+    files: list[BronzeFile]
+    unclear: str = ""
+
+
+def list_files(lake: Lake, domain: Domain) -> list[DateFiles]:
     """List a domain's Bronze files, several dates side by side.
 
     Raises:
         TransientError: the store did not answer.
     """
     with ThreadPoolExecutor(PARALLEL_READS, "listing") as pool:
-        of_dates = pool.map(partial(lake.list_date, domain), lake.list_dates(domain))
-        return [file for files in of_dates for file in files]
+        return list(pool.map(partial(_files_of, lake, domain), lake.list_dates(domain)))
+
+
+def _files_of(lake: Lake, domain: Domain, day: date) -> DateFiles:
+    try:
+        return DateFiles(day, lake.list_date(domain, day))
+    except UnreadableNoteError as error:
+        return DateFiles(day, lake.list_folder(domain, day)[0], error.message)
 
 
 @contextmanager

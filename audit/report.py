@@ -52,6 +52,7 @@ class Kind(StrEnum):
     PHANTOM = "phantom"
     FOOTER_DIFFERS = "footer_differs"
     UNREADABLE_FILE = "unreadable_file"
+    UNREADABLE_NOTE = "unreadable_note"
     FILE_MISSING = "file_missing"
     MISSING_IN_SILVER = "missing_in_silver"
     WRONG_VERSION = "wrong_version"
@@ -87,6 +88,7 @@ NEXT_STEPS: Mapping[Kind, str] = {
     Kind.PHANTOM: "Find who wrote the rows; `pdp partitions reset` rebuilds the date from Bronze.",
     Kind.FOOTER_DIFFERS: "Do not trust the file's footer: find out what wrote or changed the file.",
     Kind.UNREADABLE_FILE: "Restore the file, or read its offsets again with `pdp offsets reset`.",
+    Kind.UNREADABLE_NOTE: "Restore the note from the store's versions; if there is none, remove it.",
     Kind.FILE_MISSING: "Restore the file from the store's versions; a reset with `--accept-loss` accepts its loss.",
     Kind.MISSING_IN_SILVER: "Look at the Transform for a filter, then process the date again: `pdp partitions reset`.",
     Kind.WRONG_VERSION: "Check `silver.order_by`, then process the date again: `pdp partitions reset`.",

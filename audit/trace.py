@@ -28,6 +28,7 @@ from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Catalog, Domain
 from platform_core.domain.contract import ColumnType
 from platform_core.errors import PermanentError
+from platform_core.lake.bronze_compaction import UnreadableNoteError
 from platform_core.lake.delta_rows import read_date, rows_of
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaReader
@@ -202,7 +203,10 @@ class _Search:
         rows: list[Row] = []
         days = sorted(self.days) or self.lake.list_dates(self.domain)
         for day in days:
-            rows += self._bronze_of(day)
+            try:
+                rows += self._bronze_of(day)
+            except UnreadableNoteError as error:  # the record may be in another date's files
+                self.left_out[self.lake.bronze_partition(self.domain, day)] = error.message
             if rows and self.origins and self.key is None:
                 break  # an offset has one date
         self.days |= {row["date"] for row in rows}

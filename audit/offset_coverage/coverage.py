@@ -218,7 +218,9 @@ class Coverage:
         """Return what the files have that may hold offsets committed since then, and whether all were read."""
         # A partition that was never clean may be in any file.
         since = min(at or NEVER for at in clean_at) - HELD_BACK
-        names = [file.name for file in list_files(self._lake, domain) if file.modified_at >= since]
+        # Of a date of which nobody knows which files count, all are read: what replaces others has the same offsets.
+        listed = list_files(self._lake, domain)
+        names = [file.name for of_date in listed for file in of_date.files if file.modified_at >= since]
         files = self._read_files.setdefault(domain.name, FileOffsets())
         complete = files.read(self._lake, names, deadline)
         log.info("bronze_searched domain=%s files=%d complete=%s", domain.name, len(names), complete)

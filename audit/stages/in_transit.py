@@ -21,6 +21,7 @@ from audit.kafka_log import AuditLog
 from audit.report import Reason
 from platform_core.domain.catalog import Domain
 from platform_core.domain.source import PolledTable
+from platform_core.lake.bronze_compaction import UnreadableNoteError
 from platform_core.lake.lake import Lake
 from platform_core.partitions.partition_meta import PartitionMetaReader
 from platform_kafka.formats.wire_format import unframe
@@ -87,6 +88,8 @@ class OnTheWay:
             moved: Rows that belong to another date now: only whether they were polled is asked.
 
         Raises:
+            UnreadableNoteError: nobody knows which files of a date count, and a row that nothing else explains may be
+                in them.
             TransientError: Kafka or the store did not answer.
         """
         position = self._access.position
@@ -107,11 +110,16 @@ class OnTheWay:
         committed = kafka.committed(name, list(bounds))
         since = [row.version.date() for row in left if row.version is not None]
         dates = [day] if day else self._lake.list_dates(self._domain)
-        processed = set[SourceRow]()
+        processed, unclear = set[SourceRow](), list[UnreadableNoteError]()
         for each in dates:
             if day is None and each < min(since, default=each):
                 continue
-            for row, is_refused, is_processed in self._in_bronze(connection, each, left):
+            try:
+                in_bronze = self._in_bronze(connection, each, left)
+            except UnreadableNoteError as error:
+                unclear.append(error)
+                continue
+            for row, is_refused, is_processed in in_bronze:
                 if is_refused:
                     reasons[row] = Reason.QUARANTINED
                 elif is_processed:
@@ -127,6 +135,8 @@ class OnTheWay:
         left = [row for row in left if row not in reasons]
         if left:
             reasons |= dict.fromkeys(self._carried(kafka.all_of(dlq_name(self._domain)), left), Reason.DEAD_LETTER)
+        if unclear and any(row not in reasons for row in left):
+            raise unclear[0]  # such a row may be in that date's files
         return reasons
 
     def _in_bronze(

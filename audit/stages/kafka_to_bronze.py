@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 
 from audit.erasure_ledger import ErasureLedger, erased_offsets
@@ -73,7 +74,7 @@ def compare(lake: Lake, domain: Domain, kafka: AuditLog) -> StageResult:
         return _without_topic(domain)
     committed = kafka.committed(name, list(before.bounds))
     files = FileOffsets()
-    files.read(lake, [file.name for file in list_files(lake, domain)])
+    unclear = _read(lake, domain, files)
     topic = kafka.topic(name) or before
     known = load(lake).topics.get(name)
     another = topic.id != before.id or (known is not None and known.topic_id != topic.id)
@@ -95,11 +96,23 @@ def compare(lake: Lake, domain: Domain, kafka: AuditLog) -> StageResult:
 
     if holes():
         # The sink may have put a file between the listing and now, and recovery may have put one back.
-        files.read(lake, [file.name for file in list_files(lake, domain)])
+        unclear = _read(lake, domain, files)
     account = _Account(name, topic, files, committed, recreated=recreated)
     account.excuse(erased())
     account.explain(kafka, holes(), dlq_name(domain), covered)
-    return _result(domain, topic, files, account)
+    result = _result(domain, topic, files, account)
+    return replace(result, problems=(*result.problems, *unclear))
+
+
+def _read(lake: Lake, domain: Domain, files: FileOffsets) -> list[Problem]:
+    """Read what was not read yet of a domain, and return the dates of which nobody knows which files count."""
+    listed = list_files(lake, domain)
+    files.read(lake, [file.name for of_date in listed if not of_date.unclear for file in of_date.files])
+    unclear = [of_date for of_date in listed if of_date.unclear]
+    files.read(lake, [file.name for of_date in unclear for file in of_date.files], may_replace=True)
+    return [
+        Problem(Stage.BRONZE, domain.name, each.day, Kind.UNREADABLE_NOTE, 1, detail=each.unclear) for each in unclear
+    ]
 
 
 def compare_date(lake: Lake, domain: Domain, day: date, kafka: AuditLog) -> StageResult:
@@ -260,11 +273,11 @@ def _result(domain: Domain, topic: KafkaTopic, files: FileOffsets, account: _Acc
 
 
 def _bronze_rows(domain: Domain, files: FileOffsets, account: _Account) -> Equation:
-    count, distinct = account.count, sum(offsets.count for offsets in files.offsets.values())
+    count = account.count
     bronze = {
         "offsets in kafka": count(BRONZE)[BRONZE],
         **count(BELOW),
-        Reason.DELIVERED_AGAIN: files.rows - distinct,
+        Reason.DELIVERED_AGAIN: files.rows - files.distinct,
         **count(Reason.TOPIC_RECREATED, Kind.PHANTOM),
         "other topics": sum(
             offsets.count for (topic, _), offsets in files.offsets.items() if topic != domain.topic.name

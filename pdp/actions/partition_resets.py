@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from platform_core.counted import counted
+from platform_core.errors import PermanentError
 from platform_core.partitions.fingerprint import file_hash
 from platform_core.partitions.partition_meta import Change, Partition, PartitionMetaStore, StateConflictError
 from platform_core.partitions.partition_state import Event, State
@@ -156,7 +157,7 @@ def guard_bronze(
     *,
     accept_loss: bool = False,
 ) -> list[ResetOutcome]:
-    """Refuse the resets that no run could end, and those of dates that Bronze has lost files of.
+    """Refuse the resets that no run could end, and those of dates that Bronze has lost files of, or may have.
 
     Args:
         outcomes: A plan for dates of one domain.
@@ -170,7 +171,11 @@ def guard_bronze(
         if outcome.change is None:
             guarded.append(outcome)
             continue
-        before, now = set(pinned(outcome.day)), set(listed(outcome.day))
+        try:
+            before, now = set(pinned(outcome.day)), set(listed(outcome.day))
+        except PermanentError as error:  # nobody knows which files count
+            guarded.append(replace(outcome, verdict=Verdict.REFUSED, reason=error.message, change=None))
+            continue
         gone, kept, reason, change = sorted(before - now), tuple(sorted(before & now)), "", outcome.change
         if outcome.day < start:
             reason = f"it is before the domain's start_date, {start}"

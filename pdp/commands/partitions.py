@@ -25,6 +25,7 @@ from pdp.environment import Platform
 from pdp.output import TableColumn
 from pdp.registration import Commands
 from platform_core.counted import counted
+from platform_core.errors import PermanentError
 from platform_core.partitions.partition_meta import Partition
 from platform_core.partitions.partition_state import State
 
@@ -150,7 +151,10 @@ def _advice(row: Partition, domain: Domain, platform: Platform) -> str | None:
     partition = f"{row.domain} {row.partition_date}"
     if _is_leased(row):
         return f"Held by the run {platform.settings.ui_url}/runs/{row.run_id}"
-    now = {file.name for file in platform.lake.list_date(domain, row.partition_date)}
+    try:
+        now = {file.name for file in platform.lake.list_date(domain, row.partition_date)}
+    except PermanentError as error:  # nobody knows which of its files count
+        return f"{error.message} The date stays as it is until then."
     if gone := sorted(set(row.source_files) - now):
         accept = f"if their rows are to go, accept the loss: pdp partitions reset {partition} --accept-loss"
         return (

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from alerting.collect import missing_files_alert
+from alerting.collect import missing_files_alert, unreadable_note_alert
 from platform_assets.assets.bronze import BronzeEvent, bronze_events
 from platform_assets.assets.keys import silver_key
 from platform_assets.jobs import RANGE_END, RANGE_START, REASON_TAG, days_of, is_running, job_name
@@ -166,6 +166,10 @@ def tick(
     )
     alerts = [
         missing_files_alert(domain.name, day, files, now, settings.ui_url) for day, files in decided.missing.items()
+    ]
+    alerts += [
+        unreadable_note_alert(domain.name, day, error.message, now, settings.ui_url)
+        for day, error in listing.unclear.items()
     ]
     try:
         AlertLog(lake).new(alerts)

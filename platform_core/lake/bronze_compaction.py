@@ -70,8 +70,12 @@ class CompactionNote:
             note = json.loads(text)
             lists = frozenset(map(str, note["replaced"])), frozenset(map(str, note["files"]))
             return cls(str(note["compaction_id"]), *lists, note["decided"] is True)
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, RecursionError) as error:
             raise ValueError("it is no note of a compaction") from error
+
+
+class UnreadableNoteError(PermanentError):
+    """Somebody has changed a date's note: nobody knows which of the date's files count. No other date is concerned."""
 
 
 class Ending(StrEnum):
@@ -99,7 +103,7 @@ def read_note(lake: Lake, domain: Domain, day: date) -> CompactionNote | None:
     """Return a date's note, None if there is none.
 
     Raises:
-        PermanentError: somebody has changed it, so that nobody knows which files count.
+        UnreadableNoteError: somebody has changed it, so that nobody knows which files count.
         TransientError: the store did not answer.
     """
     name = note_name(lake, domain, day)
@@ -111,9 +115,10 @@ def read_note(lake: Lake, domain: Domain, day: date) -> CompactionNote | None:
     except OSError as error:
         raise TransientError(f"Reading `{lake.uri(name)}` failed: {error}. Try again.") from error
     except ValueError as error:
-        raise PermanentError(
+        raise UnreadableNoteError(
             f"`{lake.uri(name)}` cannot be read: {error}. It says which files of the date count. Restore it from the"
-            " store's versions; or remove the files that `source_files` of the date does not name, then the note."
+            " store's versions. If there is none, remove it: all files of the folder count then, the date is corrected,"
+            " and Silver keeps one row of an offset that two of them have."
         ) from error
 
 

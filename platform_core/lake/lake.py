@@ -202,6 +202,7 @@ class Lake:
         """List the Bronze files of one date, sorted by name; while some replace others, those that count.
 
         Raises:
+            UnreadableNoteError: what says which of them count cannot be read.
             TransientError: the store did not answer.
         """
         for last in (False, False, True):

@@ -14,6 +14,7 @@ from datetime import date, datetime
 
 from pydantic import TypeAdapter, ValidationError
 
+from platform_core.lake.bronze_compaction import UnreadableNoteError
 from platform_core.lake.lake import BronzeFile
 from platform_core.partitions.partition_meta import Partition
 from platform_core.partitions.partition_state import State
@@ -94,12 +95,14 @@ class Listing:
 
     Attributes:
         bronze: The listed dates, each with its files sorted by name.
-        unlisted: Announced dates for which the budget did not reach.
+        unclear: Dates of which nobody knows the files, and why; they stay as they are.
+        unlisted: Announced dates that are not in `bronze`: unclear ones, and those for which the budget did not reach.
         swept: Where the moving slice stands now.
         files: Files listed.
     """
 
     bronze: dict[date, list[BronzeFile]] = field(default_factory=dict)
+    unclear: dict[date, UnreadableNoteError] = field(default_factory=dict)
     unlisted: set[date] = field(default_factory=set)
     swept: date | None = None
     files: int = 0
@@ -129,8 +132,12 @@ def list_bronze(
     present = set(dates)
 
     def add(day: date) -> None:
-        if day in present and day not in result.bronze:
-            result.bronze[day] = list_date(day)
+        if day in present and day not in result.bronze and day not in result.unclear:
+            try:
+                result.bronze[day] = list_date(day)
+            except UnreadableNoteError as error:
+                result.unclear[day] = error
+                return
             result.files += len(result.bronze[day])
 
     certain = [*sorted(announced), *waiting, *sorted(present.difference(known), reverse=True)]
@@ -146,7 +153,7 @@ def list_bronze(
             break
         if day not in result.bronze:
             add(day)
-            spent += max(len(result.bronze[day]), FILES_A_REQUEST)
+            spent += max(len(result.bronze.get(day, ())), FILES_A_REQUEST)
         result.swept = day
     return result
 

@@ -211,6 +211,10 @@ def test_a_source_that_is_extracted_once_a_day_is_audited_as_a_whole(shop):
     assert str(young.results[0].equations[0]) == (
         "source rows 6 = before_first_poll 1 + not_polled_yet 1 + not_processed_yet 4"
     )
+    note = Path(lake.path(lake.bronze_partition(users, LATER.date()))) / lake.compaction_note
+    note.write_text("{")
+    unclear = audit(shop.settings, shop.made.catalog, lake, domains=["users"], stages={Stage.SOURCE})
+    assert str(note) in unclear.not_checked[0].not_checked, "its files may have what is nowhere else"
     shutil.rmtree(lake.path(lake.bronze(users)))
     # User 2 has an older version on an older date, 3 only that, 4 none, 5 was not polled, 6 is not in the source.
     rows = [version(1, 0, 1), version(2, -1, 0), version(2, 0, 2), version(3, -1, 0), version(6, 0, 0)]

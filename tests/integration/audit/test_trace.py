@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg2
@@ -133,6 +134,21 @@ def test_a_file_that_is_not_the_sinks_hides_no_record(platform):
     [bronze] = [each for each in found.layers if each.layer == "bronze"]
     assert silver["_offset"] in [row["_offset"] for row in bronze.rows]
     assert "foreign.parquet" in bronze.not_looked
+
+
+def test_a_date_whose_compaction_note_cannot_be_read_hides_no_record_of_another(platform):
+    made = platform.made
+    record = made.records[FIRST_DAY + timedelta(days=1)][0]
+    folder = Path(made.lake.path(made.lake.bronze_partition(made.domain, FIRST_DAY)))
+    note = folder / made.lake.compaction_note
+    note.write_text("{")
+    try:
+        found = platform.trace(f"raw-orders:{record.partition}:{record.offset}")
+    finally:
+        note.unlink()
+    [bronze] = [each for each in found.layers if each.layer == "bronze"]
+    assert record.offset in [row["_offset"] for row in bronze.rows]
+    assert str(note) in bronze.not_looked
 
 
 def test_an_address_is_masked_and_what_is_nowhere_says_where_it_was_looked_for(platform):

@@ -199,6 +199,22 @@ def test_reset_of_a_date_that_lost_bronze_waits_for_the_loss_to_be_accepted(
     assert (detail["cause"], detail["gone_files"]) == ("loss accepted", 1)
 
 
+def test_a_date_whose_compaction_note_cannot_be_read_is_refused_and_the_others_are_reset(
+    pdp_json: Callable[..., Any], put: Callable[..., None], meta: DeltaPartitionMeta, lake: Lake
+) -> None:
+    for day in ("2026-11-19", "2026-11-20"):
+        put("orders", day, State.DONE)
+    row = meta.get("orders", date(2026, 11, 19))
+    assert row is not None
+    Path(lake.uri(row.source_files[0])).with_name(lake.compaction_note).write_bytes(b"{}")
+    week = ("orders", "--from", "2026-11-19", "--to", "2026-11-20")
+    refused, reset = pdp_json("partitions", "reset", *week, "--accept-loss", code=1)["dates"]
+    assert (refused["verdict"], reset["verdict"]) == ("refused", "reset")
+    assert lake.compaction_note in refused["reason"] and "remove it" in refused["reason"]
+    assert meta.get("orders", date(2026, 11, 19)) == row
+    assert lake.compaction_note in pdp_json("partitions", "show", "orders", "2026-11-19")["next"]
+
+
 @pytest.mark.parametrize("accept", [(), ("--accept-loss",)])
 def test_reset_of_a_date_without_bronze_is_refused(
     pdp_json: Callable[..., Any], put: Callable[..., None], meta: DeltaPartitionMeta, accept: tuple[str, ...]

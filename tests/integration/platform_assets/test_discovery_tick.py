@@ -73,6 +73,29 @@ def test_a_date_that_lost_bronze_stays_done_and_the_alert_names_the_file(
     assert logged.alert.command == f"pdp partitions reset events {DAY} --accept-loss"
 
 
+def test_a_date_whose_compaction_note_cannot_be_read_stays_and_the_other_dates_go_on(tick_rig: PipelineRig) -> None:
+    tick_rig.events_file(DAY, 3)
+    look(tick_rig)
+    done(tick_rig, DAY)
+    before = tick_rig.partitions.get("events", DAY)
+    late = tick_rig.events_file(DAY, 3)
+    note = Path(tick_rig.lake.uri(late)).with_name(tick_rig.lake.compaction_note)
+    note.write_bytes(b"")
+    tick_rig.events_file(NEXT, 1)
+    announced = DiscoveryCursor(relist=frozenset({DAY}))
+    for _ in range(2):
+        ticked = tick(tick_rig.events, MetadataStore(), tick_rig.instance, announced, settings())
+        assert [request.partition_key for request in ticked.run_requests] == [NEXT.isoformat()]
+        assert ticked.cursor is not None and ticked.cursor.relist == {DAY}
+    assert tick_rig.partitions.get("events", DAY) == before
+    [logged] = AlertLog(tick_rig.lake).read()
+    assert logged.alert.kind is AlertKind.NOTE_UNREADABLE and str(note) in logged.alert.what
+    assert "remove it" in logged.alert.what
+    note.unlink()
+    ticked = tick(tick_rig.events, MetadataStore(), tick_rig.instance, announced, settings())
+    assert DAY.isoformat() in str(ticked.run_requests), "without the note every file counts"
+
+
 def test_a_quiet_tick_reads_as_many_rows_after_a_season_as_after_a_fortnight(
     tick_rig: PipelineRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

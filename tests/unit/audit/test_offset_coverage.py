@@ -181,6 +181,14 @@ def test_a_hole_is_a_gap_after_the_grace_period_and_until_it_is_filled(rig):
     assert rig.gaps() == []
 
 
+def test_a_file_of_a_date_whose_compaction_note_cannot_be_read_is_no_gap(rig):
+    rig.kafka.produce(6)
+    rig.put("compacted-1.parquet", [0, 1, 2, 3])
+    rig.put(rig.lake.compaction_note, [])
+    rig.commit(6)
+    assert rig.gaps() == [(4, 5, True)]
+
+
 def test_a_late_ledger_record_closes_a_hole_and_younger_holes_wait_their_own_time(rig):
     rig.kafka.produce(10)
     rig.commit(4)

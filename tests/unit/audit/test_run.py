@@ -148,3 +148,23 @@ def test_a_source_whose_rows_have_never_been_sent_is_not_complete_because_its_to
     settings = Settings(lake_uri=str(tmp_path / "lake"), state_dir=tmp_path / "state", state_in_lake=False)
     [result] = audit(settings, catalog, Lake(settings), domains=["orders"], stages={Stage.SOURCE}).results
     assert result.not_checked and "1 rows are not in Silver" in result.not_checked
+
+
+def test_a_date_whose_compaction_note_cannot_be_read_is_not_checked_and_the_others_are(made: AuditLake) -> None:
+    later = FIRST_DAY + timedelta(days=1)
+    folder = Path(made.lake.path(made.lake.bronze_partition(made.domain, FIRST_DAY)))
+    (folder / made.lake.compaction_note).write_text("{")
+    of_two = audit(
+        made.settings,
+        made.catalog,
+        made.lake,
+        domains=["orders"],
+        dates=DateRange(FIRST_DAY, later),
+        stages=OF_THE_LAKE,
+    )
+    assert not of_two.problems
+    [unclear] = of_two.not_checked
+    assert (unclear.stage, unclear.day) == (Stage.SILVER, FIRST_DAY)
+    assert made.lake.compaction_note in unclear.not_checked and "remove it" in unclear.not_checked
+    silver = {result.day: result for result in of_two.results if result.stage is Stage.SILVER and result.day}
+    assert silver[later].equations and silver[later].ok

@@ -23,7 +23,7 @@ from maintenance.cold_bronze import dates, grouping, merging
 from maintenance.cold_bronze.dates import ColdDates
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake import bronze_compaction
-from platform_core.lake.bronze_compaction import note_name, pointer_name
+from platform_core.lake.bronze_compaction import UnreadableNoteError, note_name, pointer_name
 from platform_core.lake.lake import Lake
 from platform_core.lake.store import LakeStore
 from platform_core.partitions.partition_meta import Change, StateConflictError
@@ -167,6 +167,28 @@ def test_a_note_that_cannot_be_read_stops_its_date_alone(rig: ColdRig) -> None:
             rig.turn(hours=2)
     assert len(rig.lake.list_folder(rig.domain, FIRST_DAY)[0]) == FILES
     assert len(rig.lake.list_date(rig.domain, later)) < REPLACED
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_without_its_note_a_date_is_corrected_from_all_its_files(
+    rig: ColdRig, monkeypatch: pytest.MonkeyPatch, swapped: bool
+) -> None:
+    before = rig.rows()
+    for _ in steps(monkeypatch, 4 if swapped else 3):
+        with suppress(KilledError):
+            rig.turn()
+    Path(rig.lake.path(note_name(rig.lake, rig.domain, FIRST_DAY))).write_bytes(b"[]")
+    with pytest.raises(UnreadableNoteError, match="remove it"):
+        rig.lake.list_date(rig.domain, FIRST_DAY)
+    with pytest.raises(UnreadableNoteError):
+        erasure.end_compactions(rig.lake, Holder(rig.domain, "order_id", 5), rig.clock)
+    Path(rig.lake.path(note_name(rig.lake, rig.domain, FIRST_DAY))).unlink()
+    assert next(change.event for change in rig.decide().changes) is Event.FILES_CHANGED
+    places = [(row["_partition"], row["_offset"]) for row in before.to_pylist()]
+    assert {(row["_partition"], row["_offset"]) for row in rig.rows().to_pylist()} == set(places)
+    for _ in range(2):
+        rig.turn(hours=2)
+    assert len(rig.names) == rig.on_disk == FILES + 1, "nothing says any more which of them may go"
 
 
 def test_new_files_stay_when_an_old_one_is_gone(rig: ColdRig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
+from platform_core.lake.bronze_compaction import UnreadableNoteError
 from platform_core.lake.lake import BronzeFile
 from platform_core.partitions.listing import (
     CERTAIN_BUDGETS,
@@ -39,6 +40,19 @@ class Bronze:
 
 def done(days: list[date]) -> dict[date, Partition]:
     return {day: Partition("events", day, State.DONE) for day in days}
+
+
+def test_dates_of_which_nobody_knows_the_files_stop_no_other_and_are_asked_for_again() -> None:
+    bronze = Bronze()
+
+    def list_date(day: date) -> list[BronzeFile]:
+        if day in (YEARS[0], YEARS[-1]):
+            raise UnreadableNoteError("somebody has changed it")
+        return bronze(day)
+
+    listing = list_bronze(list_date, YEARS, done(YEARS), [], [YEARS[0], YEARS[1]], None, BUDGET)
+    assert set(listing.unclear) == {YEARS[0], YEARS[-1]}
+    assert listing.unlisted == {YEARS[0]} and listing.bronze.keys() >= {YEARS[1], YEARS[-2], YEARS[-3]}
 
 
 def test_a_tick_over_three_years_lists_only_its_slice() -> None:
