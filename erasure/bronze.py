@@ -33,6 +33,9 @@ from sink.bronze.journal import Journal
 PARALLEL_READS = 8
 ROW_GROUP_ROWS = 20_000
 
+_AGAIN = "Run the command again."
+"""Nothing else goes on with an erasure."""
+
 _ERASED = re.compile(r"-e(\d+)\.parquet$")
 
 
@@ -123,7 +126,7 @@ def rewrite(lake: Lake, holder: Holder, file: FileRows) -> Rewritten:
     with pq.ParquetWriter(data, schema.with_metadata(footer), compression="snappy") as writer:
         writer.write_table(kept.replace_schema_metadata(footer), row_group_size=ROW_GROUP_ROWS)
     # As the sink does: whole or absent, and on the disk before the old file goes.
-    LakeStore(lake).put(name, data.getvalue())
+    LakeStore(lake, _AGAIN).put(name, data.getvalue())
     return Rewritten(file, name, erased)
 
 
@@ -133,7 +136,7 @@ def delete(lake: Lake, name: str) -> None:
     Raises:
         TransientError: the store did not answer.
     """
-    LakeStore(lake).delete(name)
+    LakeStore(lake, _AGAIN).delete(name)
 
 
 def end_compactions(lake: Lake, holder: Holder, clock: Clock) -> int:
@@ -142,7 +145,7 @@ def end_compactions(lake: Lake, holder: Holder, clock: Clock) -> int:
     Raises:
         TransientError: one is under way, or the store did not answer.
     """
-    removed, put = 0, LakeStore(lake).put
+    removed, put = 0, LakeStore(lake, _AGAIN).put
     for day in open_compactions(lake, holder.domain):
         ending, files = end_compaction(lake, holder.domain, day, clock, "erasure", put, at_once=True)
         if ending is Ending.WAITS:
@@ -160,7 +163,7 @@ def noted_by_sinks(lake: Lake, clock: Clock) -> frozenset[str]:
     Raises:
         TransientError: the store did not answer.
     """
-    entries = Journal(LakeStore(lake), lake.sink_journal, clock).others()
+    entries = Journal(LakeStore(lake, _AGAIN), lake.sink_journal, clock).others()
     return frozenset(file for entry in entries for file in entry.files)
 
 

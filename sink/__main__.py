@@ -90,7 +90,7 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> bool:
     domains = _readable(config, catalog, domains, SinkAlerts(publisher, clock))
     raw = [domain.topic.name for domain in domains]
     ends = _end_offsets(config, raw) if options.until_caught_up else None
-    store = LakeStore(lake)
+    store = LakeStore(lake, "The sink keeps the records and tries again.")
     folders = [*(lake.bronze(domain) for domain in domains), lake.sink_journal]
     # Beside the loop: a lake of years has many folders.
     threading.Thread(target=store.remove_leftovers, args=(folders,), name="leftovers", daemon=True).start()

@@ -26,7 +26,7 @@ from platform_core.clock import Clock
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, TransientError
 from platform_core.lake.lake import BronzeFile, Lake
-from platform_core.lake.lake_errors import answering
+from platform_core.lake.lake_errors import TRY_AGAIN, answering
 from platform_core.lake.store_clock import by_our_clock
 
 log = logging.getLogger(__name__)
@@ -256,4 +256,4 @@ def _remove(lake: Lake, name: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise TransientError(f"Removing `{lake.uri(name)}` failed: {error}. The next turn tries again.") from error
+        raise TransientError(f"Removing `{lake.uri(name)}` failed: {error}. {TRY_AGAIN}") from error

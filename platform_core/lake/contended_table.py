@@ -19,7 +19,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
-from platform_core.lake.lake_errors import answering, in_one_line
+from platform_core.lake.lake_errors import TRY_AGAIN, answering, in_one_line
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +124,8 @@ class ContendedTable:
                 pause(attempt - 1)
             yield self.open_or_create()
         raise TransientError(
-            f"`{self.uri}`: {number} commits in a row lost against other writers. The next tick tries again; look for"
-            " a second orchestrator if it stays so."
+            f"`{self.uri}`: {number} commits in a row lost against other writers. {TRY_AGAIN} Look for a second"
+            " orchestrator if it stays so."
         )
 
     def tidy(self, table: DeltaTable) -> None:

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from platform_core.domain.catalog import Domain
 from platform_core.errors import ConfigurationError, TransientError
 from platform_core.lake import paths
-from platform_core.lake.lake_errors import answering
+from platform_core.lake.lake_errors import TRY_AGAIN, answering
 from platform_core.lake.store_access import store_access
 from platform_core.settings import Settings
 
@@ -259,8 +259,7 @@ class Lake:
             yield
         except OSError as error:
             raise TransientError(
-                f"Listing Bronze of domain `{domain.name}` under `{self.uri(folder)}` failed: {error}."
-                " The next tick tries again."
+                f"Listing Bronze of domain `{domain.name}` under `{self.uri(folder)}` failed: {error}. {TRY_AGAIN}"
             ) from error
 
     def folders(self, name: str) -> list[str]:

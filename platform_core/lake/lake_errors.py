@@ -47,6 +47,10 @@ def in_one_line(error: BaseException) -> str:
     return " ".join(_COLOUR.sub("", str(error)).replace("↳", " ").split()) or type(error).__name__
 
 
+TRY_AGAIN = "Try again; runs and sensors do so by themselves."
+"""What follows the failure of a call that anybody may have made; who knows better says so instead."""
+
+
 @contextmanager
 def answering(uri: str, done: str) -> Iterator[None]:
     """Name the table where the lake's clients fail during the block; that a table does not exist is no failure.

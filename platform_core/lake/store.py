@@ -19,6 +19,7 @@ import pyarrow.fs as pafs
 
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
+from platform_core.lake.lake_errors import TRY_AGAIN
 from platform_core.lake.mount import is_marked, require_marked
 
 log = logging.getLogger(__name__)
@@ -65,10 +66,15 @@ class LakeStore:
     """The store of `LAKE_URI`: a folder or an object store.
 
     A folder that is not the lake any more, because its disk is not mounted, is a store that does not answer.
+
+    Args:
+        lake: The lake.
+        then: What becomes of what was not done, a sentence that ends an error.
     """
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Lake, then: str = TRY_AGAIN) -> None:
         self._lake = lake
+        self._then = then
         self._marked = is_marked(lake)
 
     def put(self, name: str, data: pa.Buffer) -> None:
@@ -131,9 +137,7 @@ class LakeStore:
         return removed
 
     def _unanswered(self, what: str, name: str, error: OSError) -> TransientError:
-        return TransientError(
-            f"{what} `{self._lake.uri(name)}` failed: {error}. The sink keeps the records and tries again."
-        )
+        return TransientError(f"{what} `{self._lake.uri(name)}` failed: {error}. {self._then}")
 
 
 def _put_locally(path: Path, data: pa.Buffer) -> None:

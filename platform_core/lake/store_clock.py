@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from platform_core.clock import Clock
 from platform_core.errors import TransientError
 from platform_core.lake.lake import BronzeFile, Lake
+from platform_core.lake.lake_errors import TRY_AGAIN
 
 YOUNG = timedelta(hours=1)
 """An older file is older than any settle interval, unless clocks are hours apart."""
@@ -50,9 +51,7 @@ def _store_time_ahead(lake: Lake, name: str, clock: Clock) -> timedelta:
             stream.write(b"The store's time is that of this object.\n")
         written = lake.filesystem.get_file_info(path).mtime
     except OSError as error:
-        raise TransientError(
-            f"`{lake.uri(lake.store_clock)}` could not be written: {error}. The next tick tries again."
-        ) from error
+        raise TransientError(f"`{lake.uri(lake.store_clock)}` could not be written: {error}. {TRY_AGAIN}") from error
     ahead: timedelta = written - clock.now()
     # Some stores stamp whole seconds, and the answer takes its time: less is no difference of clocks.
     return ahead if abs(ahead) > timedelta(seconds=3) else timedelta(0)

@@ -63,7 +63,19 @@ def test_a_writer_whose_file_is_removed_before_its_lock_tries_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(fcntl, "flock", removed)
-        with pytest.raises(TransientError, match="tries again"):
+        with pytest.raises(TransientError, match="Try again"):
             store.put(f"{FOLDER}/part-a.parquet", pa.py_buffer(b"rows"))
     store.put(f"{FOLDER}/part-a.parquet", pa.py_buffer(b"rows"))
     assert store.read(f"{FOLDER}/part-a.parquet") == pa.py_buffer(b"rows")
+
+
+@pytest.mark.parametrize("then", [None, "The sink keeps the records."])
+def test_what_becomes_of_a_failure_is_said_by_who_asked(tmp_path: Path, then: str | None) -> None:
+    (tmp_path / "lake").write_text("a file in the way")
+    lake = Lake(settings_of({"LAKE_URI": str(tmp_path / "lake")}))
+    store = LakeStore(lake) if then is None else LakeStore(lake, then)
+    for ask in (lambda: store.put("a/b", pa.py_buffer(b"1")), lambda: store.read("a/b"), lambda: store.delete("a/b")):
+        with pytest.raises(TransientError) as failure:
+            ask()
+        assert str(failure.value).endswith(then or "Try again; runs and sensors do so by themselves.")
+        assert ("sink" in str(failure.value)) is (then is not None)
