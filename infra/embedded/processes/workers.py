@@ -166,17 +166,26 @@ class Workers:
         """Ask the sink to write and commit all that it holds, and wait for it.
 
         Raises:
-            ServiceStartError: it does not answer.
+            ServiceStartError: it does not answer, or answers that it did not.
         """
         connection = http.client.HTTPConnection(LOOPBACK, self._metrics_ports["sink"], timeout=FLUSH_SECONDS)
         token = self._env["SINK_FLUSH_TOKEN"]
         try:
             connection.request("POST", "/flush", headers={"Authorization": f"Bearer {token}"})
-            connection.getresponse().read()
+            response = connection.getresponse()
+            answer = response.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
-            raise ServiceStartError(f"The sink does not answer: {error}.") from error
+            raise ServiceStartError(f"The sink does not answer: {error}. {self._log_of_sink}") from error
         finally:
             connection.close()
+        if response.status != http.HTTPStatus.OK:
+            raise ServiceStartError(
+                f"The sink did not flush, it answered {response.status}: {_why(answer)} {self._log_of_sink}"
+            )
+
+    @property
+    def _log_of_sink(self) -> str:
+        return f"Its log is `{self._root / 'logs' / 'sink.log'}`."
 
     def start_dagster_ui(self) -> str:
         """Start Dagster's code server and webserver; return the UI's address."""
@@ -315,3 +324,10 @@ def _http_ok(port: int, path: str) -> bool:
         return connection.getresponse().status == http.client.OK
     finally:
         connection.close()
+
+
+def _why(answer: str) -> str:
+    """Return the reason in the answer of a process's endpoint; of one that another program gave, its first line."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(answer)["error"])
+    return answer.strip().split("\n", 1)[0][:200] or "nothing."

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import time
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from infra.embedded.errors import ServiceStartError
 from infra.embedded.processes.workers import KAFKA_LOGIN, SECRETS_OF, Workers
+from platform_core.errors import TransientError
+from platform_core.probe_server import Health, ProbeServer
 
 SHOW_PORT = "import os; print('shown', os.environ.get('METRICS_PORT'))"
 SHOW_NAMES = "import os; print('shown', *os.environ)"
@@ -93,3 +98,30 @@ def test_each_worker_with_an_endpoint_has_a_port_of_its_own_and_the_sinks_is_in_
         assert "METRICS_PORT" not in text
     finally:
         workers.stop()
+
+
+def test_a_flush_that_the_sink_refuses_or_does_not_end_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    workers = Workers(tmp_path, {}, {})
+    outcomes: list[Exception | None] = [None, TransientError("It goes on trying; look at its log."), KeyError("code")]
+
+    def flush() -> dict[str, object]:
+        if outcome := outcomes.pop(0):
+            raise outcome
+        return {"drained": True}
+
+    def served(token: str) -> ProbeServer:
+        server = ProbeServer(0, CollectorRegistry(), lambda: Health(True), actions={"flush": flush}, token=token)
+        workers._metrics_ports["sink"] = server.port
+        return server
+
+    log = re.escape(str(tmp_path / "logs" / "sink.log"))
+    with served("another"), pytest.raises(ServiceStartError, match=rf"401: .*`SINK_FLUSH_TOKEN` must be.*{log}"):
+        workers.flush_sink()
+    with served(workers._env["SINK_FLUSH_TOKEN"]):
+        workers.flush_sink()
+        with pytest.raises(ServiceStartError, match=rf"504: It goes on trying.*{log}"):
+            workers.flush_sink()
+        with pytest.raises(ServiceStartError, match=rf"500: .*KeyError.*{log}"):
+            workers.flush_sink()
+    with pytest.raises(ServiceStartError, match=rf"does not answer: .*{log}"):
+        workers.flush_sink()
