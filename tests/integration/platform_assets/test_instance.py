@@ -7,7 +7,9 @@ import shutil
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,9 +20,11 @@ import pytest
 from dagster._core.storage.compute_log_manager import ComputeIOType
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.runs import SqliteRunStorage
+from dagster_postgres import PostgresRunStorage
 
 from infra.embedded.services.object_store import ObjectStore
 from infra.embedded.services.postgres import Postgres
+from platform_assets.run_retention import forget_old_runs
 from platform_core.settings import REPOSITORY, settings
 from tests.rigs.logged_process import LoggedProcess
 
@@ -47,17 +51,60 @@ def test_with_nothing_set_everything_is_a_file_below_dagster_home(home: Path) ->
 
 
 @pytest.fixture
-def shared(home: Path, postgres: Postgres, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Variables of an instance in a schema of its own, with its logs in the bucket."""
-    url = postgres.env()["POSTGRES_DSN"]
+def in_postgres(home: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Variables of an instance in a schema of its own."""
+    url, schema = postgres.env()["POSTGRES_DSN"], f"dagster_{uuid.uuid4().hex}"
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE SCHEMA dagster")
-    monkeypatch.setenv("DAGSTER_POSTGRES_URL", f"{url}?options={quote('-c search_path=dagster')}")
+        cursor.execute(f"CREATE SCHEMA {schema}")
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", f"{url}?options={quote(f'-c search_path={schema}')}")
+    return home
+
+
+@pytest.fixture
+def shared(in_postgres: Path, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, with its logs in the bucket."""
+    home = in_postgres
     for name, value in object_store.env().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("COMPUTE_LOGS_URI", "s3://lake/logs/dagster")
     monkeypatch.setenv("NUMBERS_FILE", str(home / "numbers"))
     return home
+
+
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
+def dated(context):  # Dagster reads an annotation as it stands, and here it is a text
+    if "fail" in context.run.tags:
+        raise ValueError("it failed")
+
+
+@dg.asset
+def whole() -> None: ...
+
+
+@pytest.mark.usefixtures("in_postgres")
+def test_in_postgres_too_old_runs_go_that_nothing_shown_came_from_and_the_logs_of_the_others() -> None:
+    with dg.DagsterInstance.get() as instance:
+
+        def run(asset: dg.AssetsDefinition, partition: str | None = None, **tags: str) -> str:
+            return dg.materialize(
+                [asset], instance=instance, partition_key=partition, tags=tags, raise_on_error=False
+            ).run_id
+
+        def shown() -> tuple[object, ...]:
+            return (
+                instance.get_materialized_partitions(dated.key),
+                [each.run_id for each in instance.fetch_materializations(whole.key, limit=1).records],
+            )
+
+        replaced = {run(dated, "a"), run(whole)}
+        newest = {run(dated, "a"), run(dated, "b", fail="yes"), run(whole)}
+        assert isinstance(instance.run_storage, PostgresRunStorage)
+        before, later = shown(), datetime.now(UTC) + timedelta(hours=1)
+        for forgotten in (len(replaced), 0):
+            assert forget_old_runs(instance, later) == forgotten
+            assert {each.run_id for each in instance.get_runs()} == newest and shown() == before
+        kinds = {event.dagster_event_type for run_id in newest for event in instance.all_logs(run_id)}
+        assert dg.DagsterEventType.ASSET_MATERIALIZATION in kinds and dg.DagsterEventType.STEP_SUCCESS not in kinds
 
 
 def until(what: str, ask: Callable[[], Any], processes: list[LoggedProcess]) -> Any:
