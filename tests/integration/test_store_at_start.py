@@ -100,8 +100,8 @@ def test_every_command_names_the_variable_to_correct(wrong_bucket: dict[str, str
 
 def test_a_code_location_does_not_load(wrong_bucket: dict[str, str]) -> None:
     port = str(free_ports(1)[0])
-    arguments = ("api", "grpc", "-m", "platform_assets.definitions", "-d", str(REPOSITORY), "-p", port)
-    process = start("dagster", *arguments, variables=wrong_bucket)
+    arguments = ("-m", "platform_assets.definitions", "-d", str(REPOSITORY), "-p", port)
+    process = start("platform_assets.code_server", *arguments, variables=wrong_bucket)
     text = process.communicate()[0]
     assert process.returncode and "has no bucket `nobodys`" in text, text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,8 @@ FILE = REPOSITORY / "docker-compose.yml"
 DOCKER = REPOSITORY / "infra" / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+COPIED = set(re.findall(r"^!(\w+)$", (REPOSITORY / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE))
+"""Folders of the repository that an image has."""
 ONE_SHOTS = {"store-init", "kafka-access", "provision", "shop-init", "pdp", "erase"}
 PUBLISHED = {"ui-proxy": "8080", "store": "9001"}
 # What others than the platform's Settings read: the images' programs, and the JVMs of Spark and Kafka.
@@ -151,6 +154,37 @@ def test_grafana_reaches_prometheus_alone() -> None:
         "grafana",
         "prometheus",
     }
+
+
+def _words(name: str) -> list[str]:
+    """Return what a service's container runs and is asked, word by word."""
+    service = SERVICES[name]
+    parts = (service.get("entrypoint", ()), service.get("command", ()), service["healthcheck"]["test"])
+    return [word for part in parts for word in part]
+
+
+def test_what_a_service_runs_is_in_the_platforms_images(name: str) -> None:
+    words = _words(name)
+    modules = [module for option, module in itertools.pairwise(words) if option == "-m"]
+    scripts = [word for word in words if word.startswith("infra/")]
+    for path in [*(module.replace(".", "/") for module in modules), *scripts]:
+        assert any((REPOSITORY / f"{path}{ending}").is_file() for ending in ("", ".py", "/__main__.py")), path
+        assert path.split("/")[0] in COPIED, path
+
+
+def test_the_orchestrators_processes_are_those_of_a_laptop() -> None:
+    workers = (REPOSITORY / "infra" / "embedded" / "processes" / "workers.py").read_text(encoding="utf-8")
+    here = {word for name in ("dagster-code", "dagster-daemon") for word in _words(name)}
+    assert set(re.findall(r'"(platform_assets\.\w+)"', workers)) == {
+        word for word in here if word.startswith("platform_assets.")
+    }
+
+
+def test_what_a_dockerfile_copies_is_there() -> None:
+    text = (DOCKER / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
+        for source in sources.split():
+            assert source == "." or list(REPOSITORY.glob(source)), source
 
 
 def test_images_are_pinned_and_said_once() -> None:
