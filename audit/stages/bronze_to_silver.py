@@ -18,6 +18,7 @@ from audit.bronze_of_date import BronzeOfDate, bronze_of_date
 from audit.duckdb_tables import ORIGIN, fetch, load_delta, names, one, same
 from audit.file_offsets import count_rows
 from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
+from audit.stages.agreeing_rows import leave_open, set_aside
 from platform_core.domain.bronze_schema import bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.domain.quality import BUILTIN_RULES
@@ -59,9 +60,8 @@ def compare_with(bronze: BronzeOfDate, *, is_late: bool = False) -> StageResult:
     """Compare one date of Silver and the quarantine with its Bronze rows, see `compare`."""
     connection, lake, domain, day = bronze.connection, bronze.lake, bronze.domain, bronze.day
     silver, quarantine = lake.delta_or_none(lake.silver(domain)), lake.delta_or_none(lake.quarantine(domain))
-    keys, order = domain.silver.primary_key, domain.silver.order_by
     schema = bronze_schema(domain.contract)
-    kept = {name: schema.field(name).type for name in dict.fromkeys([*keys, *order, *ORIGIN])}
+    kept = {name: schema.field(name).type for name in dict.fromkeys([*domain.silver.primary_key, *ORIGIN])}
     load_delta(connection, "silver", lake, silver, domain.partition_key, day, kept)
     origin = {
         "rule": pa.string(),
@@ -71,11 +71,16 @@ def compare_with(bronze: BronzeOfDate, *, is_late: bool = False) -> StageResult:
         "record_hash": pa.string(),
     }
     load_delta(connection, "quarantine", lake, quarantine, domain.partition_key, day, origin)
+    agreeing = 0
+    if domain.silver.global_key:
+        leave_open(connection)  # what other dates have is asked of every key
+    else:
+        agreeing = set_aside(connection, domain.silver.primary_key)
     _expected_rows(connection, domain)
     _moved_rows(connection, lake, domain, day)
     _different_rows(connection, domain)
     waiting, broken = count_rows(lake, bronze.newer)
-    result = _result(connection, domain, day, waiting, waits_for_moves=is_late and domain.silver.global_key)
+    result = _result(connection, domain, day, agreeing, waiting, waits_for_moves=is_late and domain.silver.global_key)
     # Rows of Silver that came from such a file are no phantoms.
     some_left_out = bronze.gone or bronze.unreadable
     others = [problem for problem in result.problems if not some_left_out or problem.kind is not Kind.PHANTOM]
@@ -94,7 +99,7 @@ def _file_problems(
 
 
 def _expected_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
-    """Make the tables of records, each offset once, and of the rows that Silver must have (rank 1)."""
+    """Make the tables of open records, each offset once, and of those of them that Silver must have (rank 1)."""
     keys, order = domain.silver.primary_key, domain.silver.order_by
     latest = ", ".join([*(f'"{name}" desc nulls last' for name in order), "_offset desc", "_partition desc"])
     versions = names(list(dict.fromkeys([*keys, *order, *ORIGIN])))
@@ -106,7 +111,7 @@ def _expected_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> Non
 
         create temp table records as
         select d.*, r._offset is not null as is_refused, coalesce(is_builtin, false) as is_no_version
-        from (select {versions}, count(*) as copies from bronze group by {versions}) d
+        from (select {versions}, count(*) as copies from open_bronze group by {versions}) d
         left join refused r on {same(ORIGIN, "r", "d")};
 
         create temp table expected as
@@ -148,11 +153,11 @@ def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> No
     identity = names([*keys, *ORIGIN])
     latest_elsewhere = f"exists (select 1 from moved m where {same(keys, 'm', 'e')})"
     connection.execute(f"""
-        create temp table kept as select {identity}, count(*) as copies from silver group by all;
+        create temp table kept as select {identity}, count(*) as copies from open_silver group by all;
 
         create temp table missing as
         select {identity} from expected e where rank = 1 and not {latest_elsewhere}
-        and not exists (select 1 from silver s where {same(keys, "s", "e")});
+        and not exists (select 1 from open_silver s where {same(keys, "s", "e")});
 
         create temp table phantom as
         select {identity}, copies from kept k
@@ -175,12 +180,12 @@ def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> No
         create temp table duplicate as
         select {names(keys)}, min_by(_topic, _offset) as _topic, min_by(_partition, _offset) as _partition,
                min(_offset) as _offset, count(*) as copies
-        from silver group by {names(keys)} having count(*) > 1;
+        from open_silver group by {names(keys)} having count(*) > 1;
 
         create temp table refused_nowhere as
         select q.topic as _topic, q."partition" as _partition, q."offset" as _offset from quarantine q
         where not exists (
-          select 1 from bronze b where b._topic is not distinct from q.topic
+          select 1 from open_bronze b where b._topic is not distinct from q.topic
           and b._partition is not distinct from q."partition" and b._offset is not distinct from q."offset");
 
         create temp table refused_twice as
@@ -190,11 +195,17 @@ def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> No
 
 
 def _result(
-    connection: duckdb.DuckDBPyConnection, domain: Domain, day: date, waiting: int, *, waits_for_moves: bool
+    connection: duckdb.DuckDBPyConnection,
+    domain: Domain,
+    day: date,
+    agreeing: int,
+    waiting: int,
+    *,
+    waits_for_moves: bool,
 ) -> StageResult:
     rows, records, refused = one(
         connection,
-        "select (select count(*) from bronze), count(*), count(*) filter (is_refused) from records",
+        "select (select count(*) from open_bronze), count(*), count(*) filter (is_refused) from records",
     )
     wanted, older = one(connection, "select count(*) filter (rank = 1), count(*) filter (rank > 1) from expected")
     missing, phantom, again, moved, moved_and_kept = one(
@@ -207,9 +218,9 @@ def _result(
     unmoved = missing + moved_and_kept if waits_for_moves else 0
     bronze = Equation(
         "bronze rows",
-        rows + waiting,
+        agreeing + rows + waiting,
         {
-            "silver": wanted - missing - moved,
+            "silver": agreeing + wanted - missing - moved,
             Reason.OLDER_VERSION: older,
             Reason.MOVED: moved - moved_and_kept if waits_for_moves else moved,
             Reason.DELIVERED_AGAIN: rows - records,
