@@ -152,6 +152,33 @@ def test_a_state_that_is_put_back_between_two_killed_turns_loses_no_row(
     assert rig.rows().equals(before) and rig.on_disk == 2
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_state_that_is_put_back_between_the_swap_and_its_note_loses_no_row_and_keeps_none_twice(
+    rig: ColdRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    before, states, apply = rig.rows(), rig.lake.path(rig.lake.partition_meta), DeltaPartitionMeta.apply
+    shutil.copytree(states, tmp_path / "older")
+
+    def put_back(*arguments: Any) -> Any:
+        swapped = apply(*arguments)
+        shutil.rmtree(states)
+        shutil.copytree(tmp_path / "older", states)
+        if killed:
+            raise KilledError
+        return swapped
+
+    with monkeypatch.context() as patched, suppress(KilledError):
+        patched.setattr(DeltaPartitionMeta, "apply", put_back)
+        rig.turn()
+    assert rig.rows().equals(before)
+    for _ in range(3):
+        rig.turn(hours=2)
+        assert rig.rows().equals(before)
+    assert rig.on_disk == len(rig.names) == 2
+    named_still = rig.decide().missing.get(FIRST_DAY, [])
+    assert len(named_still) == (0 if killed else REPLACED), "a person is told, and the date keeps what is published"
+
+
 def test_a_note_that_cannot_be_read_stops_its_date_alone(rig: ColdRig) -> None:
     later = FIRST_DAY + timedelta(days=1)
     rig.made.history(later, 30)
