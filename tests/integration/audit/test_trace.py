@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg2
@@ -15,12 +15,14 @@ from typer.testing import CliRunner
 from audit.trace import Trace, trace
 from infra.embedded.services.kafka import Kafka
 from infra.embedded.services.postgres import Postgres
+from maintenance.cold_bronze.dates import compact_cold_dates
 from pdp.cli import app
 from platform_core.errors import PermanentError
 from platform_core.settings import settings
-from platform_kafka.publishing import DELIVERY_CONFIG
 from platform_kafka.topics import dlq_name, kafka_client_config
+from tests.rigs.fake_clock import FakeClock
 from tests.rigs.lake.audit_lake import FIRST_DAY, AuditLake
+from tests.rigs.lake.cold_rig import with_footer
 from tests.rigs.settings_of import settings_of
 
 
@@ -106,7 +108,7 @@ def test_a_refused_version_is_in_the_quarantine_and_a_letter_in_the_dead_letters
     assert quarantined["rule"] == "known_status"
 
     domain = platform.made.domain
-    producer = Producer({**kafka_client_config(platform.settings, admin=True), **DELIVERY_CONFIG})
+    producer = Producer(kafka_client_config(platform.settings, admin=True))
     place = {"dlq.topic": domain.topic.name, "dlq.partition": "2", "dlq.offset": "7700"}
     headers = {**place, "dlq.error_class": "not_json"}
     value = b'{"contact": {"E-Mail": "ada@roe@example.com"}, "note": "of bob.roe@example.com", "total": NaN, broken'
@@ -198,3 +200,24 @@ def test_the_commands_print_tables_and_documents_and_end_with_their_codes(platfo
         assert pdp("trace", "424242", "--domain", "orders").exit_code == 1
     finally:
         settings.cache_clear()
+
+
+def test_a_record_of_a_cold_date_is_in_the_file_that_counts_alone(platform):
+    made, day, clock = platform.made, FIRST_DAY + timedelta(days=2), FakeClock(datetime.now(UTC))
+    made.history(day, 20)
+    files = made.write_bronze(day, made.records[day], 10)
+    for name in files:
+        with_footer(made.lake, made.domain, name)
+    made.done(day, files)
+    cold = made.domain.model_copy(update={"bronze": made.domain.bronze.model_copy(update={"compact_after_days": 1})})
+    record = made.records[day][7]
+    for replaced_are_there in (True, False):
+        clock.advance(hours=2)
+        compact_cold_dates(made.lake, cold, made.meta, clock)
+        assert (len(made.lake.list_folder(made.domain, day)[0]) > len(files)) is replaced_are_there
+        found = platform.trace(f"raw-orders:{record.partition}:{record.offset}")
+        [row] = rows(found, "bronze")
+        assert row["file"].startswith("compacted-") and (row["date"], row["order_id"]) == (day, record.order_id)
+        by_key = rows(platform.trace(str(record.order_id)), "bronze")
+        versions = [each.offset for each in made.records[day] if each.order_id == record.order_id]
+        assert sorted(each["_offset"] for each in by_key) == sorted(versions)
