@@ -45,7 +45,7 @@ from spark_jobs.judging.rule_arithmetic import without_overflow
 from spark_jobs.judging.unevaluable_rows import unevaluable_rows
 from spark_jobs.reading.bronze import BronzeSize, bronze_size, read_bronze, unreadable_file
 from spark_jobs.reading.working_copy import in_few_files
-from spark_jobs.writing import tables
+from spark_jobs.writing import few_rows, tables
 
 log = logging.getLogger(__name__)
 
@@ -263,7 +263,7 @@ def counted_rows(
         for name in filter(None, line["warnings"].split(",")):
             warned[name] += line["warned"]
     records = sum(line["records"] for line in lines)
-    few_bad = bad_rows(rows.suspects, domain).toArrow() if 0 < sum(bad.values()) < FEW_BAD_ROWS else None
+    few_bad = few_rows.fetched(bad_rows(rows.suspects, domain)) if 0 < sum(bad.values()) < FEW_BAD_ROWS else None
     withheld = _count_withheld(rows.suspects, few_bad, domain.silver) if bad else 0
     silver_rows = sum(line["keys"] for line in lines if not line["rule"]) - withheld
     counts = SilverResult(

@@ -17,10 +17,11 @@ from pyspark.sql import Column, DataFrame
 
 from platform_core.domain.catalog import Silver
 from spark_jobs import steps
+from spark_jobs.writing import few_rows
 
 FEW_ROWS = 20_000
 FEW_BYTES = 32 << 20
-"""Up to so much comes here and goes back with each query; both clients end at messages of 128 MiB."""
+"""Up to so much, as Arrow, comes here and goes back with each query; both clients end at messages of 128 MiB."""
 
 _COPIES = 2
 """A row has its columns and is in `_record` again."""
@@ -65,8 +66,9 @@ def counted(judged: DataFrame, silver: Silver, row_bytes: float) -> tuple[list[d
     rows += _rows_beside(survey, len(slices))
     is_odd = _is_in(slices, silver)
     many = rows > FEW_ROWS or rows * row_bytes * _COPIES > FEW_BYTES
-    fetched = None if many else judged.where(is_odd).toArrow()
-    if fetched is None or fetched.nbytes > FEW_BYTES:
+    # In files a text that is in every row is kept once: how large they are here is known when they come.
+    fetched = None if many else few_rows.fetched(judged.where(is_odd), FEW_BYTES)
+    if fetched is None:
         tally = steps.tally(judged, silver.primary_key).toArrow()
         bad = set(tally.filter(pc.not_equal(tally["rule"], ""))["slice"].to_pylist())
         few_bad = 0 < len(bad) <= FEW_ROWS

@@ -21,8 +21,11 @@ _LARGER_THAN_A_MESSAGE = "RESOURCE_EXHAUSTED"
 """What the client says of a batch above 128 MiB: 32,768 rows of 4 kB, which Sail sends in one."""
 
 
-def fetched(df: DataFrame) -> pa.Table | None:
-    """Return the rows as `df.toArrow()` does, None if they are more than `MOST_BYTES`; no more are kept meanwhile.
+def fetched(df: DataFrame, most_bytes: int | None = None) -> pa.Table | None:
+    """Return the rows as `df.toArrow()` does, None if they are too large; no more are kept meanwhile.
+
+    Args:
+        most_bytes: As Arrow, `MOST_BYTES` by default; what has come when it is exceeded is at most a message more.
 
     Raises:
         PySparkException: the rows cannot be had.
@@ -40,7 +43,7 @@ def fetched(df: DataFrame) -> pa.Table | None:
                 if not isinstance(part, pa.Table):
                     continue
                 size += part.nbytes
-                if size > MOST_BYTES:
+                if size > (MOST_BYTES if most_bytes is None else most_bytes):
                     return None
                 parts.append(part.cast(schema))
     except PySparkException as error:
