@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 
 from benchmarks.history.age import age
@@ -80,6 +80,19 @@ def let_years_pass(platform: YearsPlatform, first: date, dates: int) -> None:
     _grow_old(platform)
     # The log was shortened behind what maintenance remembers of the tables, and it would take them for unchanged.
     shutil.rmtree(platform.lake.uri(platform.lake.maintenance))
+
+
+def let_reprocess(platform: YearsPlatform, days: Sequence[date], reprocesses: int) -> None:
+    """Note reprocesses of these dates until there are so many.
+
+    Args:
+        reprocesses: At most as many as the dates that the domains have together.
+    """
+    ledger = CorrectionLedger(platform.lake)
+    for day, name in product(days, platform.catalog.names):
+        if len({line.correction_id for line in ledger.read()}) >= reprocesses:
+            return
+        _correct(platform, name, day)
 
 
 def _tables(platform: YearsPlatform, domain: Domain) -> list[str]:
