@@ -99,24 +99,24 @@ def _file_problems(
 
 
 def _expected_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
-    """Make the tables of open records, each offset once, and of those of them that Silver must have (rank 1)."""
+    """Make the tables of open records, each offset once, and of those of them that Silver must have (`_rank` 1)."""
     keys, order = domain.silver.primary_key, domain.silver.order_by
     latest = ", ".join([*(f'"{name}" desc nulls last' for name in order), "_offset desc", "_partition desc"])
     versions = names(list(dict.fromkeys([*keys, *order, *ORIGIN])))
     is_builtin = f"rule in ({', '.join(map(repr, BUILTIN_RULES))})"
     connection.execute(f"""
         create temp table refused as
-        select topic as _topic, "partition" as _partition, "offset" as _offset, bool_or({is_builtin}) as is_builtin
+        select topic as _topic, "partition" as _partition, "offset" as _offset, bool_or({is_builtin}) as _is_builtin
         from quarantine group by all;
 
         create temp table records as
-        select d.*, r._offset is not null as is_refused, coalesce(is_builtin, false) as is_no_version
-        from (select {versions}, count(*) as copies from open_bronze group by {versions}) d
+        select d.*, r._offset is not null as _is_refused, coalesce(_is_builtin, false) as _is_no_version
+        from (select {versions}, count(*) as _copies from open_bronze group by {versions}) d
         left join refused r on {same(ORIGIN, "r", "d")};
 
         create temp table expected as
-        select *, row_number() over (partition by {names(keys)} order by {latest}) as rank
-        from records where not is_no_version;
+        select *, row_number() over (partition by {names(keys)} order by {latest}) as _rank
+        from records where not _is_no_version;
     """)
 
 
@@ -130,7 +130,7 @@ def _moved_rows(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: Domai
     connection.execute(f"create temp table stored_otherwise as select {names([*keys, *ORIGIN])} from expected limit 0")
     if domain.silver.global_key:
         latest = connection.sql(
-            f"select {names(columns)}, is_refused as {REFUSED} from expected where rank = 1"
+            f"select {names(columns)}, _is_refused as {REFUSED} from expected where _rank = 1"
         ).to_arrow_table()
         versions = KeyVersions(lake, domain)
         connection.register("_moved", versions.compare(day, latest).outdated)
@@ -144,7 +144,7 @@ def _moved_rows(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: Domai
             f" ((select {listed} from _latest except select {listed} from _stored)"
             f" union (select {listed} from _stored except select {listed} from _latest))"
         )
-    connection.execute("delete from expected where is_refused")
+    connection.execute("delete from expected where _is_refused")
 
 
 def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
@@ -153,33 +153,33 @@ def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> No
     identity = names([*keys, *ORIGIN])
     latest_elsewhere = f"exists (select 1 from moved m where {same(keys, 'm', 'e')})"
     connection.execute(f"""
-        create temp table kept as select {identity}, count(*) as copies from open_silver group by all;
+        create temp table kept as select {identity}, count(*) as _copies from open_silver group by all;
 
         create temp table missing as
-        select {identity} from expected e where rank = 1 and not {latest_elsewhere}
+        select {identity} from expected e where _rank = 1 and not {latest_elsewhere}
         and not exists (select 1 from open_silver s where {same(keys, "s", "e")});
 
         create temp table phantom as
-        select {identity}, copies from kept k
+        select {identity}, _copies from kept k
         where not exists (select 1 from records r where {same([*keys, *ORIGIN], "r", "k")});
 
         create temp table also_refused as
-        select {identity}, copies from kept k
-        where exists (select 1 from records r where {same([*keys, *ORIGIN], "r", "k")} and is_refused);
+        select {identity}, _copies from kept k
+        where exists (select 1 from records r where {same([*keys, *ORIGIN], "r", "k")} and _is_refused);
 
         create temp table outdated as
-        select {names([*keys, *ORIGIN], "k")}, k.copies
+        select {names([*keys, *ORIGIN], "k")}, k._copies
         from kept k join expected e on {same([*keys, *ORIGIN], "e", "k")}
-        where e.rank > 1;
+        where e._rank > 1;
 
         create temp table moved_and_kept as
-        select {names([*keys, *ORIGIN], "k")}, k.copies
+        select {names([*keys, *ORIGIN], "k")}, k._copies
         from kept k join expected e on {same([*keys, *ORIGIN], "e", "k")}
-        where e.rank = 1 and {latest_elsewhere};
+        where e._rank = 1 and {latest_elsewhere};
 
         create temp table duplicate as
         select {names(keys)}, min_by(_topic, _offset) as _topic, min_by(_partition, _offset) as _partition,
-               min(_offset) as _offset, count(*) as copies
+               min(_offset) as _offset, count(*) as _copies
         from open_silver group by {names(keys)} having count(*) > 1;
 
         create temp table refused_nowhere as
@@ -189,7 +189,7 @@ def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> No
           and b._partition is not distinct from q."partition" and b._offset is not distinct from q."offset");
 
         create temp table refused_twice as
-        select topic as _topic, "partition" as _partition, "offset" as _offset, count(*) as copies
+        select topic as _topic, "partition" as _partition, "offset" as _offset, count(*) as _copies
         from quarantine group by {", ".join(("topic", '"partition"', '"offset"', "record_hash"))} having count(*) > 1;
     """)
 
@@ -203,27 +203,28 @@ def _result(
     *,
     waits_for_moves: bool,
 ) -> StageResult:
-    rows, records, refused = one(
+    rows, open_rows, records, refused = one(
         connection,
-        "select (select count(*) from open_bronze), count(*), count(*) filter (is_refused) from records",
+        "select (select count(*) from bronze), (select count(*) from open_bronze), count(*),"
+        " count(*) filter (_is_refused) from records",
     )
-    wanted, older = one(connection, "select count(*) filter (rank = 1), count(*) filter (rank > 1) from expected")
+    wanted, older = one(connection, "select count(*) filter (_rank = 1), count(*) filter (_rank > 1) from expected")
     missing, phantom, again, moved, moved_and_kept = one(
         connection,
-        f"""select (select count(*) from missing), (select coalesce(sum(copies), 0) from phantom),
-                   (select coalesce(sum(copies - 1), 0) from duplicate),
+        f"""select (select count(*) from missing), (select coalesce(sum(_copies), 0) from phantom),
+                   (select coalesce(sum(_copies - 1), 0) from duplicate),
                    (select count(*) from expected e semi join moved using ({names(domain.silver.primary_key)})
-                    where rank = 1), (select count(*) from moved_and_kept)""",
+                    where _rank = 1), (select count(*) from moved_and_kept)""",
     )
     unmoved = missing + moved_and_kept if waits_for_moves else 0
     bronze = Equation(
         "bronze rows",
-        agreeing + rows + waiting,
+        rows + waiting,
         {
             "silver": agreeing + wanted - missing - moved,
             Reason.OLDER_VERSION: older,
             Reason.MOVED: moved - moved_and_kept if waits_for_moves else moved,
-            Reason.DELIVERED_AGAIN: rows - records,
+            Reason.DELIVERED_AGAIN: open_rows - records,
             Reason.QUARANTINED: refused,
             Reason.NOT_PROCESSED_YET: waiting + unmoved,
             Kind.MISSING_IN_SILVER: 0 if waits_for_moves else missing,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,15 +109,22 @@ class BrokenDate:
             "silver": pa.Table.from_pylist(self.silver, SILVER),
             "quarantine": pa.Table.from_pylist(self.quarantine, QUARANTINE),
         }
+        return compared(tables, lake, domain, monkeypatch)
 
-        def load(connection: duckdb.DuckDBPyConnection, table: str, *_: Any) -> None:
-            connection.register("_source", tables[table])
-            connection.execute(f"create temp table {table} as from _source")
 
-        monkeypatch.setattr(bronze_to_silver, "load_delta", load)
-        with database() as connection:
-            load(connection, "bronze")
-            return in_order(bronze_to_silver.compare_with(BronzeOfDate(connection, lake, domain, DAY, (), (), (), {})))
+def compared(
+    tables: Mapping[str, pa.Table], lake: Lake, domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> StageResult:
+    """Compare tables in place of the lake's."""
+
+    def load(connection: duckdb.DuckDBPyConnection, table: str, *_: Any) -> None:
+        connection.register("_source", tables[table])
+        connection.execute(f"create temp table {table} as from _source")
+
+    monkeypatch.setattr(bronze_to_silver, "load_delta", load)
+    with database() as connection:
+        load(connection, "bronze")
+        return in_order(bronze_to_silver.compare_with(BronzeOfDate(connection, lake, domain, DAY, (), (), (), {})))
 
 
 def in_order(result: StageResult) -> StageResult:
@@ -179,3 +186,56 @@ def test_keys_of_two_types_are_all_explained_one_by_one() -> None:
             1,
             1,
         )
+
+
+@pytest.mark.parametrize("name", ["rowid", "is_linked", "rank", "copies", "is_refused", "is_no_version", "is_builtin"])
+def test_a_column_of_a_key_may_have_any_name_that_a_contract_may_give_it(
+    lake: Lake, orders: Domain, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    keys = {"primary_key": (name, "id"), "order_by": ()}
+    domain = orders.model_copy(update={"silver": orders.silver.model_copy(update=keys)})
+    schema = pa.schema([(name, pa.int64()), ("id", pa.int64()), *ORIGIN])
+    monkeypatch.setattr(bronze_to_silver, "bronze_schema", lambda _: schema)
+
+    def rows(*some: tuple[int | None, int]) -> pa.Table:
+        return pa.table([*zip(*((a, b, TOPIC, 0, b) for a, b in some), strict=True)], schema=schema)
+
+    tables = {
+        "bronze": rows((None, 1), (2, 2), (3, 3)),
+        "silver": rows((3, 3), (5, 5)),
+        "quarantine": QUARANTINE.empty_table(),
+    }
+    result = compared(tables, lake, domain, monkeypatch)
+    assert {problem.kind: (problem.count, problem.keys) for problem in result.problems} == {
+        Kind.MISSING_IN_SILVER: (2, (f"{name}=2 id=2", f"{name}=None id=1")),
+        Kind.PHANTOM: (1, (f"{name}=5 id=5",)),
+    }
+    assert result.equations[0].parts["silver"] == 1
+
+
+def test_rows_of_bronze_that_are_set_aside_without_rows_of_silver_are_no_clean_date(
+    lake: Lake, orders: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hide_bronze(connection: duckdb.DuckDBPyConnection, _: Sequence[str]) -> int:
+        connection.execute("create temp view open_bronze as from bronze limit 0")
+        connection.execute("create temp view open_silver as from silver")
+        return 0
+
+    lost = BrokenDate(0, 0)
+    lost.silver, lost.quarantine = [], []
+    monkeypatch.setattr(bronze_to_silver, "set_aside", hide_bronze)
+    result = lost.compared(lake, orders, monkeypatch)
+    assert not result.problems
+    assert not result.ok
+
+
+def test_many_rows_at_one_place_are_not_linked_each_with_each() -> None:
+    with database() as connection:
+        connection.execute("set memory_limit = '64MB'; set max_temp_directory_size = '0B'")
+        for table in ("bronze", "silver"):
+            connection.execute(
+                f"create table {table} as select i as k, 't' as _topic, 0 as _partition, 1 as _offset"
+                " from range(5000) numbers(i)"
+            )
+        connection.execute('create table quarantine (topic varchar, "partition" int, "offset" bigint)')
+        assert agreeing_rows.set_aside(connection, ["k"]) == 5000
