@@ -6,11 +6,8 @@ Add a command in a module of its own and register it here. Exit codes: 0 done, 1
 
 from __future__ import annotations
 
-import atexit
 import errno
-import logging
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,32 +102,6 @@ def prepare(
     ctx.obj = environment.Platform()
 
 
-class _End:
-    """Ends the process with the command's exit code once everything else that was to run at its exit has run.
-
-    A thread of pyarrow may still close a file that delta-rs opened for it, for which it needs the interpreter: tearing
-    that down meanwhile aborted one of seven processes that had just read a table on a busy host.
-    """
-
-    def __init__(self) -> None:
-        self.code = 1
-
-    def __call__(self) -> None:
-        logging.shutdown()
-        try:
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
-        except (OSError, ValueError):  # what was to be read of it is not
-            self.code = self.code or 1
-        os._exit(self.code)
-
-
 def main() -> None:
     """Run the command line of this process and end it with the exit code."""
-    end = _End()
-    atexit.register(end)
-    try:
-        app()
-    except SystemExit as exit_:
-        end.code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
-        raise
+    app()
