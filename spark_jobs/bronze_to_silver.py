@@ -243,7 +243,7 @@ def counted_rows(
     judged: DataFrame, domain: Domain, day: date, bronze: DataFrame, size: BronzeSize
 ) -> tuple[SilverResult, pa.Table | None, DividedRows]:
     """Return the counts, the bad rows where there are some and they are few, and all rows divided."""
-    lines, rows = counted(judged, domain.silver, size.uncompressed_bytes / max(1, size.rows))
+    lines, rows = counted(judged, domain.silver, domain.quality.rules, size.uncompressed_bytes / max(1, size.rows))
     total = sum(line["rows"] for line in lines)
     if total != size.rows:
         read = bronze.count()

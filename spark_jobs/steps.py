@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
-from operator import and_
+from operator import add, and_
 
+import pyarrow as pa
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
@@ -30,6 +31,9 @@ _ANY_GOOD = "_any_good"
 NOT_EVALUATED = "the rule could not be evaluated, a value is missing or beyond what its expression takes"
 SLICES = 1 << 18
 """Of a date's keys; so many that the slices of a few keys have few others."""
+
+_BITS = 16
+"""Rules that one number tells apart: so many sums one in another are sent as a plan, which may be some dozen deep."""
 
 _ISO_MICROSECONDS = "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'"
 
@@ -144,8 +148,15 @@ def slice_of(primary_key: Sequence[str]) -> SparkColumn:
 
     All versions of a key are in one, and only one engine ever compares them.
     """
-    key = F.concat_ws(":", *[F.col(name).cast("string") for name in primary_key])
-    return F.pmod(F.xxhash64(key), F.lit(SLICES))
+    return _slice(_key_hash(primary_key))
+
+
+def _slice(key_hash: SparkColumn) -> SparkColumn:
+    return F.pmod(key_hash, F.lit(SLICES))
+
+
+def _key_hash(primary_key: Sequence[str]) -> SparkColumn:
+    return F.xxhash64(F.concat_ws(":", *[F.col(name).cast("string") for name in primary_key]))
 
 
 def latest_and_good(df: DataFrame, silver: Silver) -> DataFrame:
@@ -196,26 +207,59 @@ def _first(df: DataFrame, group: Sequence[str], order: Sequence[SparkColumn]) ->
     return df.withColumn("_rank", F.row_number().over(window)).where(F.col("_rank") == 1).drop("_rank")
 
 
-def survey(df: DataFrame, primary_key: Sequence[str]) -> DataFrame:
-    """Count judged rows and keys by `warnings`, those of keys with a bad row or with several also by `slice`.
+def survey(df: DataFrame, primary_key: Sequence[str], rules: Sequence[Rule]) -> DataFrame:
+    """Count judged rows and keys by which rules that warn they break, those of odd keys also by `slice`.
 
-    A key without a slice has one row, a good one, which is all that `tally` would say of it for twice the cost.
+    Odd is a key with a bad row or with several. A key without a slice has one row, a good one, which is all that
+    `tally` would say of it for several times the cost. `warned_texts` reads the columns besides `slice` and `rows`.
+
+    Keys are told apart by their hash, and what a row breaks is a number: only of columns of fixed width does Spark
+    aggregate in a hash table, of a text it sorts every row, twice. Two keys of one hash look like a key with several
+    rows, which is odd, and odd rows are looked at one by one.
     """
-    keys = df.groupBy(*primary_key).agg(
+    broken = _warned_bits(rules)
+    keys = df.groupBy(_key_hash(primary_key).alias("key_hash")).agg(
         F.count(F.lit(1)).alias("rows"),
         # As a number: for the greatest of booleans Sail makes an accumulator for each key, 0.4 µs a row.
         F.max((F.col(REASON) != "").cast("int")).alias("is_bad"),
-        F.max(F.col(WARNINGS)).alias("warnings"),
+        *[F.max(bits).alias(name) for name, bits in broken.items()],
     )
     is_odd = (F.col("is_bad") == 1) | (F.col("rows") > 1)
-    return keys.groupBy("warnings", F.when(is_odd, slice_of(primary_key)).alias("slice")).agg(
+    return keys.groupBy(*broken, F.when(is_odd, _slice(F.col("key_hash"))).alias("slice")).agg(
         F.sum("rows").alias("rows")
     )
 
 
+def warned_texts(survey: pa.Table, rules: Sequence[Rule]) -> list[str]:
+    """Return the text that `_warnings` has in the rows of each line of `survey`."""
+    names = _warn_names(rules)
+    columns = [survey[f"warned_{first}"].to_pylist() for first in range(0, len(names), _BITS)]
+    return [
+        ",".join(name for n, name in enumerate(names) if columns[n // _BITS][line] >> n % _BITS & 1)
+        for line in range(survey.num_rows)
+    ]
+
+
+def _warn_names(rules: Sequence[Rule]) -> list[str]:
+    return [rule.name for rule in rules if rule.on_failure is OnFailure.WARN]
+
+
+def _warned_bits(rules: Sequence[Rule]) -> dict[str, SparkColumn]:
+    """Return a number for each `_BITS` of the rules that warn; a bit is set for a rule that `_warnings` names."""
+    names, columns = _warn_names(rules), {}
+    broken = F.split(F.col(WARNINGS), ",")
+    for first in range(0, len(names), _BITS):
+        bits = [
+            F.when(F.array_contains(broken, name), F.lit(1 << n)).otherwise(F.lit(0)).cast("bigint")
+            for n, name in enumerate(names[first : first + _BITS])
+        ]
+        columns[f"warned_{first}"] = F.when(F.col(WARNINGS) == "", F.lit(0).cast("bigint")).otherwise(reduce(add, bits))
+    return columns
+
+
 def of_odd_keys(df: DataFrame, primary_key: Sequence[str]) -> DataFrame:
-    """Return the judged rows of keys with a bad row or with several, which `survey` gives a slice."""
-    key = Window.partitionBy(*primary_key)
+    """Return the judged rows of keys that are odd to `survey`, which gives them a slice."""
+    key = Window.partitionBy(_key_hash(primary_key))
     is_bad, rows = F.max(F.col(REASON) != "").over(key), F.count(F.lit(1)).over(key)
     return df.withColumns({"_is_bad": is_bad, "_rows": rows}).where(F.col("_is_bad") | (F.col("_rows") > 1))
 

@@ -31,7 +31,7 @@ from infra.embedded.services.object_store import ObjectStore
 from infra.embedded.services.postgres import Postgres
 from infra.embedded.services.schema_registry import SchemaRegistry
 from infra.embedded.services.spark.cluster import SparkCluster
-from infra.embedded.services.spark.connect import Engine, SparkConnect
+from infra.embedded.services.spark.connect import DRIVER_MEMORY, Engine, SparkConnect
 from infra.embedded.services.spark.history import SparkHistory
 from infra.embedded.services.spark.properties import TOKEN, event_log_properties
 from infra.embedded.services.warehouse import WarehouseService
@@ -80,7 +80,7 @@ class Stack:
         durable: bool = False,
         toolchain: Toolchain | None = None,
         reporter: Reporter | None = None,
-        driver_memory: str = "3g",
+        driver_memory: str = DRIVER_MEMORY,
         cores: int = 2,
         config: Settings | None = None,
     ) -> None:

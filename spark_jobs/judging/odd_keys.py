@@ -7,7 +7,7 @@ asked is in `spark_jobs.steps`; nothing here changes a row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 
-from platform_core.domain.catalog import Silver
+from platform_core.domain.catalog import Rule, Silver
 from spark_jobs import steps
 from spark_jobs.writing import few_rows
 
@@ -48,16 +48,20 @@ class DividedRows:
         return latest if self.plain is None else self.plain.unionByName(latest.coalesce(1))
 
 
-def counted(judged: DataFrame, silver: Silver, row_bytes: float) -> tuple[list[dict[str, Any]], DividedRows]:
+def counted(
+    judged: DataFrame, silver: Silver, rules: Sequence[Rule], row_bytes: float
+) -> tuple[list[dict[str, Any]], DividedRows]:
     """Return the counts of judged rows, a line for each rule and `warnings` as of `steps.tally`, and the rows divided.
 
     Args:
+        rules: The domain's, by which the rows were judged.
         row_bytes: An average row of Bronze as the footers have it; texts that are the same are in there once.
 
     Raises:
         PySparkException: the rows cannot be had.
     """
-    survey = steps.survey(judged, silver.primary_key).toArrow()
+    survey = steps.survey(judged, silver.primary_key, rules).toArrow()
+    survey = survey.append_column("warnings", pa.array(steps.warned_texts(survey, rules), pa.string()))
     odd = survey.filter(pc.is_valid(survey["slice"]))
     plain = [_plain_line(line) for line in survey.filter(pc.is_null(survey["slice"])).to_pylist()]
     slices, rows = set(odd["slice"].to_pylist()), sum(odd["rows"].to_pylist())

@@ -44,7 +44,7 @@ def test_few_rows_that_are_large_but_in_files_are_judged_by_the_engine(
             f"repeat('x', {TEXT_BYTES}) as text",
         )
     )
-    lines, divided = counted(versions, catalog["orders"].silver, row_bytes=30)
+    lines, divided = counted(versions, catalog["orders"].silver, [], row_bytes=30)
     assert divided.plain is None
     assert {line["rule"]: line["rows"] for line in lines} == {"": ROWS - 1, "no_city": 1}
     assert sum(came) <= FEW_BYTES + max(came), "no message came after the one that was too much"

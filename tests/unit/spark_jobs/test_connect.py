@@ -36,6 +36,8 @@ class _Config(grpc.GenericRpcHandler):
         self.released = threading.Event()
         self.refuses = False
         self.lost = False
+        self.copies = False
+        self.properties: dict[str, dict[str, str]] = {}
         self.token = ""
         self.shown: set[str] = set()
 
@@ -44,8 +46,16 @@ class _Config(grpc.GenericRpcHandler):
         self.shown |= {value for name, value in details.invocation_metadata if name == "authorization"}
         if self.token and self.shown != {f"Bearer {self.token}"}:
             return grpc.unary_unary_rpc_method_handler(self._refuse)
+        if details.method.endswith("/CloneSession") and not self.copies:
+            return None  # as Sail: there is no such method
         if self.lost:
             return grpc.unary_unary_rpc_method_handler(self._gone)
+        if details.method.endswith("/CloneSession"):
+            return grpc.unary_unary_rpc_method_handler(
+                self._copy,
+                request_deserializer=base_pb2.CloneSessionRequest.FromString,
+                response_serializer=base_pb2.CloneSessionResponse.SerializeToString,
+            )
         return grpc.unary_unary_rpc_method_handler(
             self._answer,
             request_deserializer=base_pb2.ConfigRequest.FromString,
@@ -56,7 +66,13 @@ class _Config(grpc.GenericRpcHandler):
         if self.refuses:
             context.abort(grpc.StatusCode.INTERNAL, "Cannot call methods on a stopped SparkContext.\nat Some.java")
         self.released.wait(60)
+        for pair in request.operation.set.pairs:
+            self.properties.setdefault(request.session_id, {})[pair.key] = pair.value
         return base_pb2.ConfigResponse(session_id=request.session_id)
+
+    def _copy(self, request: Any, _context: grpc.ServicerContext) -> Any:
+        self.properties[request.new_session_id] = dict(self.properties[request.session_id])
+        return base_pb2.CloneSessionResponse(session_id=request.session_id, new_session_id=request.new_session_id)
 
     def _refuse(self, _request: Any, context: grpc.ServicerContext) -> Any:
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "Invalid authentication token")
@@ -115,6 +131,23 @@ def test_the_token_goes_with_each_request_and_never_pysparks_own(
     assert handler.asked[-1] == "ReleaseSession"
 
 
+@pytest.mark.parametrize("copies", [True, False])
+def test_a_session_has_its_properties_whether_or_not_the_engine_makes_copies(
+    server: tuple[_Config, str], copies: bool
+) -> None:
+    handler, remote = server
+    handler.released.set()
+    handler.copies = copies
+    session_id = "00000000-0000-0000-0000-000000000001"
+    spark = session.connect(remote, session_id)
+    assert spark.client._session_id == session_id
+    assert handler.properties[session_id]["spark.sql.session.timeZone"] == "UTC"
+    isolated = handler.properties[session_id].get("spark.sql.artifact.isolation.alwaysApplyClassloader")
+    assert isolated == ("false" if copies else None)
+    assert handler.asked.count("ReleaseSession") == 1  # the original
+    session.close(spark)
+
+
 def test_a_query_may_take_its_time_and_a_lost_engine_may_not(server: tuple[_Config, str]) -> None:
     handler, remote = server
     handler.released.set()
@@ -154,7 +187,7 @@ def test_closing_a_session_does_not_wait_for_a_lost_engine(server: tuple[_Config
     spark = session.connect(remote)
     handler.lost = True
     session.close(spark)
-    assert handler.asked.count("ReleaseSession") == 3  # it was nine, over 45 seconds
+    assert handler.asked.count("ReleaseSession") == 1 + 3  # the original's, and not nine, over 45 seconds
 
 
 def test_the_session_of_a_dead_run_is_not_waited_for(mute: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,10 @@ from platform_core.settings import SPARK_CONNECT_PORT
 
 Engine = Literal["spark", "sail"]
 
+DRIVER_MEMORY = "1g"
+"""Heap of a server that does the work itself. A day of 860,000 events took 1.9 to 2.4 GB resident with 3g, for no less
+CPU, and 1.4 to 1.6 with 1g; what does not fit is spilled to the disk."""
+
 # RFC 9113, sections 3.4 and 6.5: what an HTTP/2 client says first, and the type of the frame that a server
 # says first.
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -66,7 +70,7 @@ class SparkConnect(EmbeddedService):
         durable: bool = False,
         engine: Engine = "spark",
         cores: int = 2,
-        driver_memory: str = "3g",
+        driver_memory: str = DRIVER_MEMORY,
         port: int = 0,
         master: str | None = None,
         jars: Sequence[Path] = (),
@@ -151,7 +155,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=get_args(Engine), default="spark")
     parser.add_argument("--port", type=int, default=SPARK_CONNECT_PORT)
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--driver-memory", default="3g")
+    parser.add_argument("--driver-memory", default=DRIVER_MEMORY)
     parser.add_argument("--root", type=Path, default=REPOSITORY / ".platform" / "spark")
     arguments = parser.parse_args()
     done = threading.Event()
