@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from audit import file_offsets
@@ -75,9 +76,34 @@ class DeltaDate(DateRows):
 
     def __init__(self, lake: Lake, name: str, partition_key: str, day: date) -> None:
         table = lake.delta(name)
-        super().__init__(rows_of(lake, table, (partition_key, "=", day)))
+        self._dataset = rows_of(lake, table, (partition_key, "=", day))
+        super().__init__(self._dataset)
         self.schema = pa.schema(table.schema().to_arrow())
         self._what = f"`{lake.uri(name)}`"
+
+    def nulls(self, columns: Sequence[str]) -> dict[str, int]:
+        """Return how many rows have no value of each column; one that all footers count is not read.
+
+        Raises:
+            TransientError: a file could not be read.
+        """
+        with _outages(self._what):
+            footers = [fragment.metadata for fragment in self._dataset.get_fragments()]
+        groups = [_nulls_of(footer.row_group(group)) for footer in footers for group in range(footer.num_row_groups)]
+        counted = [name for name in columns if all(name in group for group in groups)]
+        read = [name for name in columns if name not in counted]
+        counts = self.query(*(f'count(*) filter ("{name}" is null)' for name in read)) if read else ()
+        return {name: sum(group[name] for group in groups) for name in counted} | dict(zip(read, counts, strict=True))
+
+
+def _nulls_of(group: pq.RowGroupMetaData) -> dict[str, int]:
+    """Return the columns of a row group whose footer counts what is not there; a part of a nested value has a path."""
+    chunks = map(group.column, range(group.num_columns))
+    return {
+        chunk.path_in_schema: chunk.statistics.null_count
+        for chunk in chunks
+        if chunk.is_stats_set and chunk.statistics.has_null_count
+    }
 
 
 def names(columns: Sequence[str], alias: str = "") -> str:

@@ -213,7 +213,7 @@ class Processor:
             silver = bronze_to_silver.run(self._spark, lake, domain, day, claim.files, moves.append)
         dsn = self._run.settings.postgres_dsn.get_secret_value()
         with sql_of_the_domain(domain):
-            checks = check_silver(lake, domain, day, silver, self._run.partitions, dsn)
+            checks = check_silver(lake, domain, day, silver, self._run.partitions, dsn, audited)
         yield SilverDone(day, silver, checks, way)
         self._stop_if_blocked(checks)
         return silver, audited, moves

@@ -26,6 +26,7 @@ CODE_SERVER = (
         ("simulation.cli, simulation.live", LAKE_CLIENTS[1:]),
         ("sink.__main__", ("deltalake", "pandas")),
         (CODE_SERVER, ("pandas",)),
+        ("warehouse.connection as it; it.connector()", ("botocore", "boto3", "s3transfer")),
     ],
 )
 def test_a_process_that_stays_loads_no_client_that_it_does_not_use(modules: str, unused: tuple[str, ...]) -> None:
