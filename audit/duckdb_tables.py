@@ -148,9 +148,7 @@ def load_bronze(
     Raises:
         PlatformError: a file could not be read, though none is damaged.
     """
-    columns = list(dict.fromkeys([*ORIGIN, *more]))
-    schema = bronze_schema(domain.contract)
-    schema = pa.schema([pa.field(name, schema.field(name).type) for name in columns])
+    schema = pa.schema([field for field in bronze_schema(domain.contract) if field.name in {*ORIGIN, *more}])
     what = f"Bronze of domain `{domain.name}` in `{lake.uri(lake.bronze(domain))}`"
     large = [file.name for file in files if file.size > SMALL_FILE_BYTES]
     unreadable = _load_large(connection, table, lake, schema, large, what)
@@ -162,7 +160,7 @@ def load_bronze(
             else:
                 rows.append(read)
         whole = pa.concat_tables(rows, promote_options="default").combine_chunks()
-        _run(connection, f"insert into {table} select {names(columns)} from _source", whole, what)
+        _run(connection, f"insert into {table} select {names(schema.names)} from _source", whole, what)
     return unreadable
 
 
