@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +23,9 @@ from platform_kafka.formats.ledger_record import LedgerRecord
 from platform_kafka.offset_ranges import OffsetRanges
 from sink.bronze.arrow import to_table
 from sink.bronze.file import PendingFile
-from sink.records.rows import Rows
 
-# Rows become Arrow columns and a row group so many at a time: the copy that encoding needs is about 20 MB for each
-# of the parallel writes, however large the buffer is.
+# Rows become Arrow columns and a row group so many at a time: the copy that encoding needs is about 20 MB, however
+# large the buffer is.
 ROW_GROUP_ROWS = 20_000
 
 TAKEN_BYTES = 1 << 30
@@ -60,8 +58,9 @@ class Writer:
         domain, schema = self._domains[file.topic]
         now = self._clock.now()
         rows = file.rows
-        order = np.lexsort((np.array(rows.offsets, np.int64), np.array(rows.partitions, np.int32)))
-        offsets = _offset_ranges(rows, order)
+        partitions, kafka_offsets = np.array(rows.partitions, np.int32), np.array(rows.offsets, np.int64)
+        order = np.lexsort((kafka_offsets, partitions))
+        offsets = _offset_ranges(partitions[order], kafka_offsets[order])
         footer = BronzeFooter(domain.name, file.topic, offsets).named(name).to_metadata()
         sink = pa.BufferOutputStream()
         named, repeated = schema.with_metadata(footer), self._repeated[file.topic]
@@ -69,7 +68,8 @@ class Writer:
             if len(rows) <= ROW_GROUP_ROWS and sum(rows.sizes) <= TAKEN_BYTES:
                 # Ordered in Arrow, five times as fast as lists.
                 table = to_table(domain.contract, schema, file.topic, rows, now)
-                parquet.write_table(table.take(pa.array(order)))
+                in_order = bool((np.diff(order) == 1).all())  # as a backlog of one Kafka partition is
+                parquet.write_table(table if in_order else table.take(pa.array(order)))
             else:
                 for start in range(0, len(rows), ROW_GROUP_ROWS):
                     chunk = rows.pick(order[start : start + ROW_GROUP_ROWS].tolist())
@@ -87,16 +87,14 @@ def _repeated(domain: Domain, schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name not in unique | differing]
 
 
-def _offset_ranges(rows: Rows, order: npt.NDArray[np.int64]) -> dict[int, OffsetRanges]:
-    """Return the offsets of each Kafka partition of rows.
-
-    Args:
-        order: The numbers of the rows, by partition and offset.
-    """
-    partitions = np.array(rows.partitions, np.int32)[order]
-    offsets = np.array(rows.offsets, np.int64)[order]
-    bounds = [0, *(np.flatnonzero(np.diff(partitions)) + 1).tolist(), len(order)]
-    return {
-        int(partitions[start]): OffsetRanges.from_offsets(offsets[start:stop].tolist())
-        for start, stop in pairwise(bounds)
-    }
+def _offset_ranges(partitions: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]) -> dict[int, OffsetRanges]:
+    """Return the offsets of each Kafka partition of rows that are in this order."""
+    follows = (np.diff(partitions) == 0) & (np.diff(offsets) == 1)
+    starts = np.flatnonzero(np.concatenate(([True], ~follows)))
+    stops = np.append(starts[1:], len(offsets))
+    ranges: dict[int, list[tuple[int, int]]] = {}
+    for partition, first, last in zip(
+        partitions[starts].tolist(), offsets[starts].tolist(), offsets[stops - 1].tolist(), strict=True
+    ):
+        ranges.setdefault(partition, []).append((first, last))
+    return {partition: OffsetRanges.of(*of_partition) for partition, of_partition in ranges.items()}

@@ -39,7 +39,7 @@ HELP = {
     "pdp_sink_bytes_written": "Bytes of those files.",
     "pdp_sink_last_file_timestamp_seconds": "When the store last took a file of the topic. If it stands still while"
     " the lag grows, see pdp_sink_store_failures_total.",
-    "pdp_sink_put_seconds": "Time to encode and put one file. If it grows, look at the store.",
+    "pdp_sink_put_seconds": "Time to put one file. If it grows, look at the store.",
     "pdp_sink_store_failures": "Failed attempts to put a file. The sink keeps the records and tries again; mend the"
     " store, its credentials or its address.",
     "pdp_sink_commit_failures": "Failed offset commits. The sink tries again; if they go on, look at the brokers.",

@@ -2,11 +2,18 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from platform_core.errors import TransientError
 from platform_core.lake.lake import Lake
 from platform_core.settings import Settings
+from platform_kafka.formats.bronze_footer import BronzeFooter
+from platform_kafka.offset_ranges import OffsetRanges
 from sink.bronze import writer
 from sink.bronze.arrow import to_table
 from sink.bronze.file import FileState
@@ -28,7 +35,8 @@ class Rig:
     def __init__(self, catalog, settings) -> None:
         self.store, self.publisher = MemoryStore(), MemoryPublisher()
         self.metrics = SinkMetrics(0.0, 60.0)
-        domain, lake, clock = catalog["events"], Lake(settings), FakeClock(NOW)
+        self.domain = domain = catalog["events"]
+        lake, clock = Lake(settings), FakeClock(NOW)
         self._decoder = Decoder(domain, settings.sink_max_record_bytes, timedelta(days=1))
         journal = Journal(self.store, lake.sink_journal, clock)
         self.files = PendingFiles(Writer(lake, [domain], clock), journal, self.store, self.metrics)
@@ -172,6 +180,22 @@ def test_a_full_queue_to_the_ledger_loses_no_announcement(rig):
     rig.publisher.full = False
     rig.announce()
     assert len(rig.publisher.records["processed-events"]) == 2 and rig.files.unannounced == 0
+
+
+@hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example([(1, 2), (0, 1), (0, 1)])
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=1))
+def test_the_ledger_and_the_footer_have_a_files_offsets_however_they_came(rig, origins):
+    file = rig.seal(*origins)
+    record, data = Writer(Lake(Settings(lake_uri="/nowhere")), [rig.domain], FakeClock(NOW)).encode(file, "a/b.parquet")
+    expected = {
+        p: OffsetRanges.from_offsets(offset for of, offset in origins if of == p) for p in {p for p, _ in origins}
+    }
+    table = pq.read_table(pa.BufferReader(data))
+    assert record.offsets == expected
+    assert BronzeFooter.from_metadata(table.schema.metadata).offsets == expected
+    rows = zip(table["_partition"].to_pylist(), table["_offset"].to_pylist(), strict=True)
+    assert list(rows) == sorted(origins)
 
 
 def test_texts_beyond_what_arrow_orders_are_ordered_before_they_are_arrow(rig, monkeypatch):

@@ -72,6 +72,18 @@ def test_a_decimal_is_exact(decode, catalog, text):
     assert cell(catalog, "orders", record, "subtotal") == Decimal(text)
 
 
+@given(st.lists(st.none() | st.datetimes(timezones=st.just(UTC)), min_size=1))
+def test_times_are_what_arrow_makes_of_them(catalog, times):
+    contract = catalog["orders"].contract
+    rows = rows_of(
+        *((0, n, Record([None] * len(contract.columns), NOW.date(), "k", None, None)) for n in range(len(times)))
+    )
+    names = [column.name for column in contract.columns]
+    rows.values[names.index("updated_at")] = times
+    table = to_table(contract, bronze_schema(contract), "t", rows, NOW)
+    assert table["updated_at"].combine_chunks().equals(pa.array(times, pa.timestamp("us", "UTC")))
+
+
 @pytest.mark.parametrize("number", [-(2**63), 2**63 - 1, 0])
 def test_an_integer_has_64_bits(decode, catalog, number):
     assert cell(catalog, "events", decode(encoded(EVENT, user_id=number)), "user_id") == number
