@@ -10,8 +10,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from itertools import groupby
-from operator import itemgetter
 
 from platform_kafka.records import TopicPartition
 from sink.consuming.offsets import lowest
@@ -55,11 +53,8 @@ class Buffer:
         """Append rows."""
         self.rows.extend(rows)
         self.size += _memory(rows)
-        for partition, of_partition in groupby(zip(rows.partitions, rows.offsets, strict=True), key=itemgetter(0)):
-            # Offsets ascend unless the topic was recreated under the running sink.
-            first = min(of_partition)[1]
-            if first < self.firsts.setdefault(partition, first):
-                self.firsts[partition] = first
+        for partition, first in rows.firsts().items():
+            self.firsts[partition] = min(first, self.firsts.get(partition, first))
 
     def drop(self, partitions: Collection[int]) -> bool:
         """Take out the rows of some Kafka partitions.
@@ -118,7 +113,7 @@ class Buffers:
             if buffer is None:
                 buffer = self._open[key] = Buffer(topic, day, now)
             stop = start + self._max_rows - len(buffer.rows)
-            buffer.add(rows.slice(start, stop))
+            buffer.add(rows if start == 0 and stop >= len(rows) else rows.slice(start, stop))
             start = stop
             if len(buffer.rows) >= self._max_rows:
                 self._seal(key, SealReason.ROWS)

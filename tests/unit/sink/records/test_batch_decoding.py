@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from platform_core.settings import REPOSITORY
 from platform_kafka.formats.refusal_reason import RefusalReason
-from sink.records.batch_decoding import CHUNK_MESSAGES, BatchDecoder
+from sink.records.batch_decoding import CHUNKS_MESSAGES, BatchDecoder
 from sink.records.decoding import Decoder, Record
 from tests.rigs.kafka.memory_kafka import MemoryMessage
 from tests.rigs.sink.samples import EVENT, NOW, ORDER, encoded
@@ -127,6 +127,10 @@ def test_an_odd_message_among_good_ones_is_what_it_is_by_itself(decoders, value)
     assert_equal(decoders, messages(GOOD, value, GOOD))
 
 
+def test_odd_messages_in_a_full_poll_are_what_they_are_by_themselves(decoders):
+    assert_equal(decoders, messages(*[GOOD, OF_ANOTHER_DAY] * 300, *ODD, *[GOOD] * 300))
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -134,6 +138,7 @@ def test_an_odd_message_among_good_ones_is_what_it_is_by_itself(decoders, value)
         (b'{"properties":{}', GOOD[1:], GOOD + GOOD),
         (GOOD[:-1] + b',"x":"}', b'{"}', GOOD + GOOD),
         (b'{"a":"' + GOOD[1:], GOOD + b'"}'),
+        (GOOD.partition(b'{"query"')[0], b'{"query":"pizza"}}', GOOD + GOOD),
     ],
 )
 def test_what_is_wrong_in_two_messages_makes_no_right_one(decoders, values):
@@ -156,7 +161,7 @@ def test_a_message_without_a_key_and_orders_are_what_they_are_by_themselves(deco
 def test_ordinary_messages_are_not_decoded_one_by_one(decoders, monkeypatch):
     """Framed or not, of several dates, with nested values and times of another offset."""
     _, many = decoders["events"]
-    values = [GOOD, OF_ANOTHER_DAY, RICH, encoded(EVENT, city=...)] * CHUNK_MESSAGES
+    values = [GOOD, OF_ANOTHER_DAY, RICH, encoded(EVENT, city=...)] * CHUNKS_MESSAGES[0]
     monkeypatch.setattr(Decoder, "decode", lambda *_: pytest.fail("one by one"))
     for frame in (b"", WIRE):
         decoded = many.decode(messages(*(frame + value for value in values)), NOW)
