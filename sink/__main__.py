@@ -8,6 +8,7 @@ the next start; 78 (EX_CONFIG) settings, credentials or topics must be mended fi
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -103,6 +104,10 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> bool:
     log.info("sink_started domains=%s lake=%s", ",".join(domain.name for domain in domains), lake.root)
     actions = {"flush": lambda: sink.request_flush(FLUSH_SECONDS)}
     with ProbeServer.of(config, sink.metrics.registry, lambda: sink_health(sink, clock.seconds()), actions):
+        # Records make no cycles, and what is loaded by now stays: a look for garbage at each 700 new objects, as Python
+        # takes it, is 3 % of the CPU of a backlog.
+        gc.freeze()
+        gc.set_threshold(20_000)
         return sink.run(stop.is_set, ends)
 
 
