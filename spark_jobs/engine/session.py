@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import socket
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from platform_core.errors import ServiceDownError
@@ -42,6 +44,10 @@ _FEW_ROWS_CONFIGURATION = {
 }
 
 
+# Spark's and Sail's words.
+_ENDED = re.compile(r"INVALID_HANDLE\.SESSION_|session \S+ is not running")
+
+
 def connect(remote: str, session_id: str | None = None, *, token: SecretStr | None = None) -> SparkSession:
     """Open a new session of a Spark Connect endpoint, Spark's or Sail's.
 
@@ -66,7 +72,8 @@ def close(spark: SparkSession) -> None:
 def end(remote: str, session_id: str, *, token: SecretStr | None = None) -> None:
     """End what a session still runs, and the session: its process was killed, the engine works on for nobody.
 
-    Without it a MERGE of a dead run would commit minutes later, in the middle of the run that took over.
+    Without it a MERGE of a dead run would commit minutes later, in the middle of the run that took over. Nothing is
+    done about a session that has ended, or that the engine never had.
 
     Args:
         remote: The endpoint.
@@ -79,6 +86,9 @@ def end(remote: str, session_id: str, *, token: SecretStr | None = None) -> None
     spark = _opened(remote, session_id, {}, token)
     try:
         spark.interruptAll()
+    except PySparkException as error:
+        if not _ENDED.search(str(error)):
+            raise
     finally:
         close(spark)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -113,3 +114,11 @@ def test_an_engine_that_is_gone_is_an_outage(engines: dict[str, Engine], catalog
             translate_engine_errors("bronze_to_silver", catalog["users"], DAY),
         ):
             spark.range(3).count()
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_session_that_its_run_has_closed_is_ended_already(engines: dict[str, Engine], name: str) -> None:
+    remote, run = engines[name].remote, str(uuid.uuid4())
+    session.close(session.connect(remote, run, token=CONNECT_TOKEN))
+    session.end(remote, run, token=CONNECT_TOKEN)
+    session.end(remote, str(uuid.uuid4()), token=CONNECT_TOKEN)
