@@ -60,6 +60,15 @@ def _hash_input(column: Column) -> SparkColumn:
     return F.coalesce(F.concat(F.length(text).cast("string"), F.lit(":"), text), F.lit("-"))
 
 
+def with_one_zero(df: DataFrame, primary_key: Sequence[str]) -> DataFrame:
+    """Return the rows with 0.0 for a -0.0 in their key: one value to Spark, and two to Sail or as texts."""
+    kinds = {name: df.schema[name].dataType for name in primary_key}
+    keys = {name: F.col(name) for name, kind in kinds.items() if isinstance(kind, T.FloatType | T.DoubleType)}
+    if not keys:
+        return df
+    return df.withColumns({name: F.when(F.abs(key) == 0, F.abs(key)).otherwise(key) for name, key in keys.items()})
+
+
 def record_struct(schema: T.StructType) -> SparkColumn:
     """Return the whole Bronze record as a struct whose JSON text loses nothing.
 

@@ -22,7 +22,7 @@ from pyspark.sql.connect.client import DefaultChannelBuilder
 from pyspark.sql.connect.client.retries import DefaultPolicy
 from pyspark.sql.connect.session import SparkSession as ConnectSession
 
-from platform_core.errors import ServiceDownError
+from platform_core.errors import PermanentError, ServiceDownError
 
 READY_SECONDS = 25.0
 """Until a server that accepts a connection has said its first word."""
@@ -42,7 +42,7 @@ _ONE_CLASS_LOADER = {
     "spark.sql.artifact.isolation.enabled": "false",
     "spark.sql.artifact.isolation.alwaysApplyClassloader": "false",
 }
-"""Of all sessions. One of its own is for jars that a client sends along, and ours sends none."""
+"""Of all sessions. One of its own is for files that a client sends along, and ours sends none, see `_refuse_files`."""
 
 
 class _CallDetails(NamedTuple):
@@ -136,9 +136,11 @@ def open_session(remote: str, configuration: dict[str, str], token: SecretStr | 
                 f"The engine at {channel.endpoint} (SPARK_REMOTE) refuses this process's token, or asks for one. Dates"
                 " wait until `SPARK_CONNECT_TOKEN` is the server's."
             ) from None
-        reason = str(error).split("\n\nJVM stacktrace")[0].strip().splitlines()
+        said = error.details() if isinstance(error, grpc.Call) else None
+        reason = (said or str(error)).split("\n\nJVM stacktrace")[0].strip().splitlines()
         raise _down(channel.endpoint, f"opens no session: {' '.join(reason)[:300]}") from error
     client.set_retry_policies([DefaultPolicy(max_retries=_LATER_TRIES, max_backoff=_LATER_PAUSE_MILLISECONDS)])
+    cast(Any, client).add_artifacts = _refuse_files
     return cast(SparkSession, spark)
 
 
@@ -166,6 +168,14 @@ def _copied(channel: BoundedChannel, configuration: dict[str, str], session_id: 
             original.client.release_session()
         original.client.close()
     return True
+
+
+def _refuse_files(*_paths: str, **_of_kind: bool) -> None:
+    """Of sessions with one class loader, what one is sent is everybody's: a second file of a name stops all of them."""
+    raise PermanentError(
+        "A `Transform` or an `Aggregation` sends files to the engine (`addArtifact`), whose sessions would all have"
+        " them. Put the code into the function itself, or install it where the engine's functions run."
+    )
 
 
 def _status(error: Exception) -> grpc.StatusCode | None:

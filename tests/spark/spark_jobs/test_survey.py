@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pyspark.sql import functions as F
 
 from platform_core.domain.catalog import Catalog, Domain, Quality, Rule
+from platform_core.domain.contract import ColumnType
 from spark_jobs import bronze_to_silver, steps
 from tests.rigs.lake import bronze_days
 from tests.rigs.lake.bronze_days import DAY, Log, order
+from tests.rigs.lake.delta_rows import rows
 from tests.spark.conftest import Engine
 
 
@@ -38,3 +42,20 @@ def test_keys_of_one_hash_are_counted_each(
     monkeypatch.setattr(steps, "_key_hash", lambda _: F.col("order_id") % 3)
     result = judged(empty_engine, catalog["orders"], [Rule(name="bad", expression="order_id <> 3", reason="it is bad")])
     assert (result.silver_rows, result.quarantined, result.key_duplicates) == (7, {"bad": 1}, 0)
+
+
+def test_zero_is_one_key_whatever_its_sign(empty_engine: Engine, catalog: Catalog) -> None:
+    domain = catalog["orders"].model_copy(update={"quality": Quality(max_quarantined_ratio=1.0)})
+    columns = [
+        replace(column, type=ColumnType.NUMBER) if column.name == "order_id" else column
+        for column in domain.contract.columns
+    ]
+    vars(domain)["contract"] = replace(domain.contract, columns=tuple(columns))
+    log = Log()
+    for number, updated in ((0.0, 2), (-0.0, 3), (-0.5, 2), (0.5, 2)):
+        log.add({**order(1, "placed", "10.00", updated=updated), "order_id": number})
+    files = bronze_days.write(empty_engine.lake, domain, DAY, log.records)
+    result = bronze_to_silver.run(empty_engine.spark, empty_engine.lake, domain, DAY, files)
+    assert (result.silver_rows, result.key_duplicates) == (3, 1)
+    found = rows(empty_engine.lake, empty_engine.lake.silver(domain))
+    assert sorted(repr(row["order_id"]) for row in found) == ["-0.5", "0.0", "0.5"]

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from pyspark.sql.connect import functions
 from pyspark.sql.connect.proto import base_pb2
 
-from platform_core.errors import ServiceDownError
+from platform_core.errors import PermanentError, ServiceDownError
 from spark_jobs.engine import connect_channel, session
 
 
@@ -37,6 +37,7 @@ class _Config(grpc.GenericRpcHandler):
         self.refuses = False
         self.lost = False
         self.copies = False
+        self.copy_fails_with = ""
         self.properties: dict[str, dict[str, str]] = {}
         self.token = ""
         self.shown: set[str] = set()
@@ -70,7 +71,9 @@ class _Config(grpc.GenericRpcHandler):
             self.properties.setdefault(request.session_id, {})[pair.key] = pair.value
         return base_pb2.ConfigResponse(session_id=request.session_id)
 
-    def _copy(self, request: Any, _context: grpc.ServicerContext) -> Any:
+    def _copy(self, request: Any, context: grpc.ServicerContext) -> Any:
+        if self.copy_fails_with:
+            context.abort(grpc.StatusCode.INTERNAL, self.copy_fails_with)
         self.properties[request.new_session_id] = dict(self.properties[request.session_id])
         return base_pb2.CloneSessionResponse(session_id=request.session_id, new_session_id=request.new_session_id)
 
@@ -145,6 +148,25 @@ def test_a_session_has_its_properties_whether_or_not_the_engine_makes_copies(
     isolated = handler.properties[session_id].get("spark.sql.artifact.isolation.alwaysApplyClassloader")
     assert isolated == ("false" if copies else None)
     assert handler.asked.count("ReleaseSession") == 1  # the original
+    session.close(spark)
+
+
+def test_a_copy_that_fails_is_said_in_the_servers_words_and_its_original_ends(server: tuple[_Config, str]) -> None:
+    handler, remote = server
+    handler.released.set()
+    handler.copies, handler.copy_fails_with = True, "The folder of artifacts is full\n\nJVM stacktrace:\nat Some.java"
+    with pytest.raises(ServiceDownError, match=r"opens no session: The folder of artifacts is full\. Dates wait"):
+        session.connect(remote)
+    assert handler.asked[-1] == "ReleaseSession"
+
+
+def test_a_session_sends_no_files_that_all_would_have(server: tuple[_Config, str]) -> None:
+    handler, remote = server
+    handler.released.set()
+    spark = session.connect(remote)
+    with pytest.raises(PermanentError, match="sends files to the engine"):
+        spark.addArtifact(__file__, pyfile=True)
+    assert "AddArtifacts" not in handler.asked
     session.close(spark)
 
 
