@@ -126,9 +126,12 @@ def open_session(remote: str, configuration: dict[str, str], token: SecretStr | 
     client = spark.client
     client.set_retry_policies([DefaultPolicy(max_retries=_FIRST_TRIES)])
     try:
-        if configuration and not _copied(channel, configuration, spark.session_id):
-            for key, value in configuration.items():
-                spark.conf.set(key, value)
+        if configuration:
+            _make_as_copy(channel, spark.session_id)
+        # Asked by the session's own client, which learns of which start of the server it is. Of a copy it does not hear
+        # that, and to a server that was started again its next question would make a session without properties.
+        for key, value in configuration.items():
+            spark.conf.set(key, value)
     except (PySparkException, grpc.RpcError) as error:
         client.close()
         if _status(error) is grpc.StatusCode.UNAUTHENTICATED:
@@ -144,8 +147,8 @@ def open_session(remote: str, configuration: dict[str, str], token: SecretStr | 
     return cast(SparkSession, spark)
 
 
-def _copied(channel: BoundedChannel, configuration: dict[str, str], session_id: str) -> bool:
-    """Make a session as the copy of one that is configured, which ends here; False if the engine makes no copies.
+def _make_as_copy(channel: BoundedChannel, session_id: str) -> None:
+    """Make a session as the copy of one with `_ONE_CLASS_LOADER`, which ends here; nothing if the engine has no copies.
 
     Spark's Connect server switches a class loader on for each new session, before a client's first property is heard,
     and generated classes are cached by it: every run generated and compiled its 200 anew, 7 of a day's 40 CPU seconds.
@@ -156,18 +159,16 @@ def _copied(channel: BoundedChannel, configuration: dict[str, str], session_id: 
     original = ConnectSession(connection=own)
     original.client.set_retry_policies([DefaultPolicy(max_retries=_FIRST_TRIES)])
     try:
-        for key, value in (_ONE_CLASS_LOADER | configuration).items():
+        for key, value in _ONE_CLASS_LOADER.items():
             original.conf.set(key, value)
         original.client.clone(session_id).close()
     except (PySparkException, grpc.RpcError) as error:
-        if _status(error) is grpc.StatusCode.UNIMPLEMENTED:  # Sail, which compiles nothing
-            return False
-        raise
+        if _status(error) is not grpc.StatusCode.UNIMPLEMENTED:  # as Sail's, which compiles nothing
+            raise
     finally:
         with suppress(PySparkException, grpc.RpcError):
             original.client.release_session()
         original.client.close()
-    return True
 
 
 def _refuse_files(*_paths: str, **_of_kind: bool) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 from pydantic import SecretStr
+from pyspark.errors import PySparkException
 from pyspark.sql.connect import functions
 from pyspark.sql.connect.proto import base_pb2
 
@@ -38,6 +39,7 @@ class _Config(grpc.GenericRpcHandler):
         self.lost = False
         self.copies = False
         self.copy_fails_with = ""
+        self.start = "the first start"
         self.properties: dict[str, dict[str, str]] = {}
         self.token = ""
         self.shown: set[str] = set()
@@ -69,7 +71,7 @@ class _Config(grpc.GenericRpcHandler):
         self.released.wait(60)
         for pair in request.operation.set.pairs:
             self.properties.setdefault(request.session_id, {})[pair.key] = pair.value
-        return base_pb2.ConfigResponse(session_id=request.session_id)
+        return base_pb2.ConfigResponse(session_id=request.session_id, server_side_session_id=self.start)
 
     def _copy(self, request: Any, context: grpc.ServicerContext) -> Any:
         if self.copy_fails_with:
@@ -148,6 +150,20 @@ def test_a_session_has_its_properties_whether_or_not_the_engine_makes_copies(
     isolated = handler.properties[session_id].get("spark.sql.artifact.isolation.alwaysApplyClassloader")
     assert isolated == ("false" if copies else None)
     assert handler.asked.count("ReleaseSession") == 1  # the original
+    session.close(spark)
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_a_server_that_is_started_again_gets_no_query_without_the_properties(
+    server: tuple[_Config, str], copies: bool
+) -> None:
+    handler, remote = server
+    handler.released.set()
+    handler.copies = copies
+    spark = session.connect(remote)
+    handler.start = "the second start"
+    with pytest.raises(PySparkException, match="incorrect server side session"):
+        spark.conf.get("spark.sql.session.timeZone", None)
     session.close(spark)
 
 
