@@ -25,9 +25,9 @@ _DRIVER_JVM = (
     # The best throughput of the collectors on two cores.
     "-XX:+UseParallelGC",
     # C2 stays on, it halves the time of a day's tasks; but what a driver runs is planned and compiled a few thousand
-    # times, and rows come by the hundred thousand. Of a first day of 860,000 events C2 took 29 CPU seconds at the default
-    # thresholds, 20 at ten and 15 at thirty times, of a second 10, 7 and 5; the tasks no more. At a hundred times it took
-    # 10, but the tasks between 30 and 44 instead of 24.
+    # times, and rows come by the hundred thousand. Of a first day of 860,000 events C2 took 29 CPU seconds at the
+    # default thresholds, 20 at ten and 15 at thirty times, of a second 10, 7 and 5; the tasks no more. At a hundred
+    # times it took 10, but the tasks between 30 and 44 instead of 24.
     "-XX:Tier4InvocationThreshold=150000",
     "-XX:Tier4MinInvocationThreshold=18000",
     "-XX:Tier4CompileThreshold=450000",
