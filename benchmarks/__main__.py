@@ -23,15 +23,12 @@ from benchmarks.history import case as history
 from benchmarks.live import first_done, latency
 from benchmarks.machine import circumstances
 from benchmarks.picture import drawn
-from benchmarks.report import report_of, save, table, tables_beside
+from benchmarks.report import RESULTS, report_of, save, table, tables_beside
 from benchmarks.sink import case as sink
 from benchmarks.sink import memory as sink_memory
 from benchmarks.summary import summarise
 from benchmarks.usage import ProgramFailedError
 from benchmarks.years import case as years
-from platform_core.settings import REPOSITORY
-
-RESULTS = REPOSITORY / "benchmarks" / "results"
 
 CASES: dict[str, Callable[[Path, int | None], AbstractContextManager[Case]]] = {
     "day": day.prepared,

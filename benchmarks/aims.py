@@ -14,11 +14,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.report import Report, load
+from benchmarks.report import RESULTS, Report, load
 from benchmarks.summary import Line
-from platform_core.settings import REPOSITORY
 
-RESULTS = REPOSITORY / "benchmarks" / "results"
 GIGABYTE = 10**9
 A_WAY = "late record → warehouse"
 

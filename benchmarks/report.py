@@ -16,8 +16,11 @@ from rich.table import Table
 from benchmarks.frame import Amount, Case, Measures
 from benchmarks.machine import Circumstances
 from benchmarks.summary import Line, Spread
+from platform_core.settings import REPOSITORY
 
 MEBIBYTE = 2**20
+RESULTS = REPOSITORY / "benchmarks" / "results"
+"""Where the results are stored that the documents name."""
 
 
 @dataclass(frozen=True)

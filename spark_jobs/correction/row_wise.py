@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame
 
 from platform_core.domain.catalog import Rule
 from spark_jobs.correction.row_wise_functions import FUNCTIONS
+from spark_jobs.engine.connect_plan import relation_of
 
 if TYPE_CHECKING:
     from pyspark.sql.connect import proto
@@ -85,11 +86,9 @@ class _NotProvenError(Exception):
 
 
 def _relation(df: DataFrame) -> proto.Relation:
-    # The client's own plan has no public name; pyproject.toml pins its version.
-    plan, session = getattr(df, "_plan", None), getattr(df, "_session", None)
-    if plan is None or session is None:
+    relation = relation_of(df)
+    if relation is None:
         raise _NotProvenError("a classic session has no Spark Connect plan")
-    relation: proto.Relation = plan.plan(session.client)
     return relation
 
 

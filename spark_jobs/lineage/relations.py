@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from spark_jobs.engine.connect_plan import relation_of
 from spark_jobs.lineage import expressions
 from spark_jobs.lineage.fields import Field, Fields, split_name, unknown
 
@@ -64,11 +65,9 @@ def column_lineage(df: DataFrame, source: LineageSource) -> dict[str, set[str]]:
 
 
 def _relation(df: DataFrame) -> proto.Relation:
-    # The client's own plan has no public name; pyproject.toml pins its version.
-    plan, session = getattr(df, "_plan", None), getattr(df, "_session", None)
-    if plan is None or session is None:
+    relation = relation_of(df)
+    if relation is None:
         raise unknown("a classic session has no Spark Connect plan")
-    relation: proto.Relation = plan.plan(session.client)
     return relation
 
 

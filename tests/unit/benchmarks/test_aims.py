@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.aims import AIMS, CPU, RATIO, RESULTS, SPEED, Aim, compared
+from benchmarks.aims import AIMS, CPU, RATIO, SPEED, Aim, compared
 from benchmarks.frame import Case
 from benchmarks.machine import Circumstances
-from benchmarks.report import Report, load, report_of
+from benchmarks.report import RESULTS, Report, load, report_of
 from benchmarks.summary import summarise
 from benchmarks.usage import Usage
 
