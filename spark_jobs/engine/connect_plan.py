@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pyspark.sql import DataFrame
-from pyspark.sql.connect import proto
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect import proto  # not at run time: a process of `spark-submit` has no gRPC
 
 
 def relation_of(df: DataFrame) -> proto.Relation | None:
