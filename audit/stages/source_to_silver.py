@@ -169,8 +169,9 @@ def _load_extracted(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: D
     if one(connection, "select count(*) from silver_rows")[0]:
         connection.execute(f'create temp view extracted as select "{version}" from silver_rows')
         return
-    # Nothing of a young platform is processed yet: its first date in Bronze has what was extracted first.
-    files = [file for first in lake.list_dates(domain)[:1] for file in lake.list_date(domain, first)]
+    # Nothing of a young platform is processed yet: its first date in Bronze has what was extracted first. Files that
+    # replace others have the same rows, so that nobody need know which of them count.
+    files = [file for first in lake.list_dates(domain)[:1] for file in lake.list_folder(domain, first)[0]]
     load_bronze(connection, "extracted", lake, domain, files, [version])
 
 

@@ -215,6 +215,9 @@ def test_a_source_that_is_extracted_once_a_day_is_audited_as_a_whole(shop):
     note.write_text("{")
     unclear = audit(shop.settings, shop.made.catalog, lake, domains=["users"], stages={Stage.SOURCE})
     assert str(note) in unclear.not_checked[0].not_checked, "its files may have what is nowhere else"
+    bronze_days.write(lake, users, LATER.date() + timedelta(days=1), [Record(version(n, 1, n)) for n in range(1, 5)])
+    elsewhere = audit(shop.settings, shop.made.catalog, lake, domains=["users"], stages={Stage.SOURCE})
+    assert elsewhere.results == young.results, "which of its files count changes nothing of what was extracted first"
     shutil.rmtree(lake.path(lake.bronze(users)))
     # User 2 has an older version on an older date, 3 only that, 4 none, 5 was not polled, 6 is not in the source.
     rows = [version(1, 0, 1), version(2, -1, 0), version(2, 0, 2), version(3, -1, 0), version(6, 0, 0)]
