@@ -22,7 +22,8 @@ from pyspark.sql.connect.client import DefaultChannelBuilder
 from pyspark.sql.connect.client.retries import DefaultPolicy
 from pyspark.sql.connect.session import SparkSession as ConnectSession
 
-from platform_core.errors import PermanentError, ServiceDownError
+from platform_core.errors import ServiceDownError
+from spark_jobs.engine.own_session import keep_to_itself
 
 READY_SECONDS = 25.0
 """Until a server that accepts a connection has said its first word."""
@@ -42,7 +43,7 @@ _ONE_CLASS_LOADER = {
     "spark.sql.artifact.isolation.enabled": "false",
     "spark.sql.artifact.isolation.alwaysApplyClassloader": "false",
 }
-"""Of all sessions. One of its own is for files that a client sends along, and ours sends none, see `_refuse_files`."""
+"""Of all sessions. One of its own is for files that a client sends along, and ours sends none, see `own_session`."""
 
 
 class _CallDetails(NamedTuple):
@@ -143,7 +144,7 @@ def open_session(remote: str, configuration: dict[str, str], token: SecretStr | 
         reason = (said or str(error)).split("\n\nJVM stacktrace")[0].strip().splitlines()
         raise _down(channel.endpoint, f"opens no session: {' '.join(reason)[:300]}") from error
     client.set_retry_policies([DefaultPolicy(max_retries=_LATER_TRIES, max_backoff=_LATER_PAUSE_MILLISECONDS)])
-    cast(Any, client).add_artifacts = _refuse_files
+    keep_to_itself(client)
     return cast(SparkSession, spark)
 
 
@@ -169,14 +170,6 @@ def _make_as_copy(channel: BoundedChannel, session_id: str) -> None:
         with suppress(PySparkException, grpc.RpcError):
             original.client.release_session()
         original.client.close()
-
-
-def _refuse_files(*_paths: str, **_of_kind: bool) -> None:
-    """Of sessions with one class loader, what one is sent is everybody's: a second file of a name stops all of them."""
-    raise PermanentError(
-        "A `Transform` or an `Aggregation` sends files to the engine (`addArtifact`), whose sessions would all have"
-        " them. Put the code into the function itself, or install it where the engine's functions run."
-    )
 
 
 def _status(error: Exception) -> grpc.StatusCode | None:

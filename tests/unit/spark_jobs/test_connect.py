@@ -19,7 +19,7 @@ from pyspark.sql.connect import functions
 from pyspark.sql.connect.proto import base_pb2
 
 from platform_core.errors import PermanentError, ServiceDownError
-from spark_jobs.engine import connect_channel, session
+from spark_jobs.engine import connect_channel, own_session, session
 
 
 @pytest.fixture
@@ -182,8 +182,43 @@ def test_a_session_sends_no_files_that_all_would_have(server: tuple[_Config, str
     spark = session.connect(remote)
     with pytest.raises(PermanentError, match="sends files to the engine"):
         spark.addArtifact(__file__, pyfile=True)
-    assert "AddArtifacts" not in handler.asked
+    for sql in (
+        "ADD JAR '/tmp/of-all.jar'",
+        "-- of all\n/* and\n of each */ add   files a.py b.py",
+        "CREATE OR REPLACE TEMPORARY FUNCTION f AS 'a.B' USING JAR '/tmp/of-all.jar'",
+        "BEGIN SELECT 1; ADD ARCHIVE 'a.zip'; END",
+        "execute immediate 'ADD FILE a.py'",
+    ):
+        with pytest.raises(PermanentError, match="sends files to the engine"):
+            spark.sql(sql)
+    assert {"AddArtifacts", "ExecutePlan"}.isdisjoint(handler.asked)
     session.close(spark)
+
+
+def test_a_session_makes_no_view_that_all_would_have(server: tuple[_Config, str]) -> None:
+    handler, remote = server
+    handler.released.set()
+    spark = session.connect(remote)
+    with pytest.raises(PermanentError, match="another date's too"):
+        spark.range(1).createOrReplaceGlobalTempView("v")
+    with pytest.raises(PermanentError, match="CREATE GLOBAL TEMPORARY VIEW"):
+        spark.sql("CREATE GLOBAL TEMPORARY VIEW v AS SELECT * FROM {some}", some=spark.range(1))
+    assert "ExecutePlan" not in handler.asked
+    session.close(spark)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 'ADD JAR a.jar' AS add, 'BEGIN' AS begin",
+        "ALTER TABLE t ADD COLUMNS (file string)",
+        "CREATE TEMPORARY FUNCTION f() RETURNS int RETURN 1",
+        "CREATE OR REPLACE TEMPORARY VIEW v AS SELECT 'GLOBAL TEMP VIEW'",
+        "EXECUTE IMMEDIATE 'SELECT 1'",
+    ],
+)
+def test_what_stays_in_a_session_may_be_said_in_it(sql: str) -> None:
+    own_session.refuse_statement(sql)
 
 
 def test_a_query_may_take_its_time_and_a_lost_engine_may_not(server: tuple[_Config, str]) -> None:
