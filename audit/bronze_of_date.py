@@ -14,7 +14,7 @@ from datetime import date
 import duckdb
 import pyarrow as pa
 
-from audit.duckdb_tables import ORIGIN, load_bronze, names, one, same
+from audit.duckdb_tables import ORIGIN, PLACE, load_bronze, names, one, same
 from platform_core.domain.catalog import Domain
 from platform_core.lake.duckdb_memory import database
 from platform_core.lake.lake import BronzeFile, Lake
@@ -22,7 +22,7 @@ from platform_core.lake.lake import BronzeFile, Lake
 
 @dataclass(frozen=True)
 class BronzeOfDate:
-    """The rows of a date's files as the table `bronze` of a database: key, `order_by` and origin in Kafka.
+    """The rows of a date's files as the table `bronze` of a database: key, `order_by`, origin in Kafka and time there.
 
     Attributes:
         later: Files that are added by `of_later_keys`.
@@ -51,7 +51,7 @@ class BronzeOfDate:
         A NULL in a key equals NULL, as for an engine that groups by it.
         """
         keys, order = self.domain.silver.primary_key, self.domain.silver.order_by
-        load_bronze(self.connection, "late", self.lake, self.domain, self.later, [*keys, *order])
+        load_bronze(self.connection, "late", self.lake, self.domain, self.later, [*keys, *order, *PLACE])
         touched: pa.Table = self.connection.sql(
             f"select {names(ORIGIN, 'b')} from bronze b"
             f" where exists (select 1 from late l where {same(keys, 'l', 'b')})"
@@ -78,7 +78,7 @@ def bronze_of_date(
     keys, order = domain.silver.primary_key, domain.silver.order_by
     with database() as connection:
         present, more = ([listed[name] for name in sorted(set(some)) if name in listed] for some in (files, later))
-        unreadable = load_bronze(connection, "bronze", lake, domain, present, [*keys, *order])
+        unreadable = load_bronze(connection, "bronze", lake, domain, present, [*keys, *order, *PLACE])
         gone = [name for name in (*files, *later) if name not in listed]
         newer = sorted(listed.keys() - {*files, *later})
         yield BronzeOfDate(connection, lake, domain, day, more, gone, newer, unreadable)

@@ -152,6 +152,7 @@ class _Search:
     key: int | str | None
     origins: set[Origin]
     days: set[date]
+    sent_at: dict[Origin, set[datetime | None]] = field(default_factory=dict)
     silver_rows: list[Row] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
 
@@ -210,7 +211,9 @@ class _Search:
             if rows and self.origins and self.key is None:
                 break  # an offset has one date
         self.days |= {row["date"] for row in rows}
-        self.origins |= {(row["_partition"], row["_offset"]) for row in rows}
+        for row in rows:
+            self.sent_at.setdefault((row["_partition"], row["_offset"]), set()).add(row["_kafka_timestamp"])
+        self.origins |= self.sent_at.keys()
         if self.key is None and rows:
             self.key = rows[0].get(self.domain.silver.primary_key[0])
         return rows
@@ -278,7 +281,12 @@ class _Search:
         if not self.origins:
             return []
         rows = self._delta(self.lake.quarantine(self.domain), _any_of(self.origins, "partition", "offset"))
-        return [row for row in rows if row["topic"] == self.domain.topic.name]
+        return [row for row in rows if row["topic"] == self.domain.topic.name and self._is_of_record(row)]
+
+    def _is_of_record(self, refused: Row) -> bool:
+        """Return whether the row is what Bronze has at its place, if anything: a recreated topic has others there."""
+        sent_at = self.sent_at.get((refused["partition"], refused["offset"]))
+        return sent_at is None or refused["kafka_timestamp"] in sent_at
 
     def _delta(self, name: str, condition: pc.Expression) -> Iterator[Row]:
         table = self.lake.delta_or_none(name)

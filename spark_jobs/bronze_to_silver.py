@@ -54,7 +54,7 @@ JOB = "bronze_to_silver"
 # The Kafka key is the text of a contract column, which Silver has.
 KEPT_PLATFORM_COLUMNS = tuple(field.name for field in PLATFORM_COLUMNS if field.name != "_key")
 
-_IDENTITY = ("_topic", "_partition", "_offset", "_ingested_at", steps.RECORD_HASH)
+_IDENTITY = (*steps.PLACE, "_ingested_at", steps.RECORD_HASH)
 
 FEW_BAD_ROWS = 10_000
 """Up to so many quarantined rows of a date come to this process, which writes them for less than the engine would."""

@@ -26,6 +26,9 @@ RECORD_HASH = "_record_hash"
 RECORD = "_record"
 REASON = "_reason"
 WARNINGS = "_warnings"
+PLACE = ("_topic", "_partition", "_offset", "_kafka_timestamp")
+"""Where a record was in Kafka, and its time: a topic that is recreated gives its offsets again."""
+
 BELONGS = "_belongs"
 _ANY_GOOD = "_any_good"
 NOT_EVALUATED = "the rule could not be evaluated, a value is missing or beyond what its expression takes"
@@ -137,10 +140,9 @@ def judge(df: DataFrame, rules: Sequence[Rule], unevaluable: Mapping[str, Collec
 def bad(df: DataFrame) -> DataFrame:
     """Return the rows that break a rule, a record's copies once; the first to arrive stays.
 
-    The hash belongs to a record's identity, because a topic that was created anew gives its offsets a second time.
+    The hash belongs to a record's identity, because a record without a time is told apart by nothing else.
     """
-    position = ("_topic", "_partition", "_offset", RECORD_HASH)
-    return _first(df.where(_in_place(F.col(REASON) != "")), position, [F.col("_ingested_at")])
+    return _first(df.where(_in_place(F.col(REASON) != "")), (*PLACE, RECORD_HASH), [F.col("_ingested_at")])
 
 
 def _in_place(predicate: SparkColumn) -> SparkColumn:
@@ -196,15 +198,17 @@ def key_versions(df: DataFrame, silver: Silver, columns: Sequence[str]) -> DataF
 def _latest(df: DataFrame, silver: Silver) -> DataFrame:
     """Return one row a primary key: the latest, in a total order, of those that break no builtin rule.
 
-    `order_by` descending, then offset and partition descending, then `record_hash`; the copies of one record differ
-    in `_ingested_at` only, and the first to arrive stays. So the result depends neither on the order of the files nor
-    on parallelism, and deduplicates by offset and by key at once: a copy has the key of its record, and each window
-    costs a shuffle of whole rows and, in Sail, 2.5 µs a row and function.
+    `order_by` descending, then offset and partition descending; of two at one place, which only a topic has that was
+    recreated, the later record's time, then `record_hash`. The copies of one record differ in `_ingested_at` only, and
+    the first to arrive stays. So the result depends neither on the order of the files nor on parallelism, and
+    deduplicates by offset and by key at once: a copy has the key of its record, and each window costs a shuffle of
+    whole rows and, in Sail, 2.5 µs a row and function.
     """
     order = [
         *[F.col(name).desc_nulls_last() for name in silver.order_by],
         F.col("_offset").desc_nulls_last(),
         F.col("_partition").desc_nulls_last(),
+        F.col("_kafka_timestamp").desc_nulls_last(),
         F.col(RECORD_HASH),
         F.col("_ingested_at"),
     ]
@@ -278,15 +282,15 @@ def tally(df: DataFrame, primary_key: Sequence[str]) -> DataFrame:
 
     Keys with a bad row or with several have lines of their own, by `slice`.
 
-    A record is counted once for its topic, partition, offset and key, a bad one, which may have no key, also for its
-    hash. Chained aggregations, because a distinct count makes Spark send every row several times.
+    A record is counted once for its `PLACE` and key, a bad one, which may have no key, also for its hash.
+    Chained aggregations, because a distinct count makes Spark send every row several times.
 
     A rule has one line for each combination of broken rules that warn, in `warnings`; `warned` counts its records. Of
     a key whose versions differ in it, the greatest text stands for all.
     """
     record = {
         "rule": first_broken_rule(),
-        **{name: F.col(name) for name in (*primary_key, "_topic", "_partition", "_offset")},
+        **{name: F.col(name) for name in (*primary_key, *PLACE)},
         "bad_hash": F.when(F.col(REASON) != "", F.col(RECORD_HASH)),
         "warnings": F.col(WARNINGS),
     }

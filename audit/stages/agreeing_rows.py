@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import duckdb
 
-from audit.duckdb_tables import ORIGIN, names, one, same
+from audit.duckdb_tables import AS_PLACE, PLACE, names, one, same
 
 
 def leave_open(connection: duckdb.DuckDBPyConnection) -> None:
@@ -45,15 +45,14 @@ def set_aside(connection: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> int
     connection.execute(f"""
         create temp table pairs as
         select coalesce(b._key_hash, s._key_hash) as _key_hash,
-               b._key_hash is not null and s._key_hash is not null and {same([*keys, *ORIGIN], "b", "s")} as _is_linked
+               b._key_hash is not null and s._key_hash is not null and {same([*keys, *PLACE], "b", "s")} as _is_linked
         from (select *, hash({names(keys)}) as _key_hash from bronze) b
         full join (select *, hash({names(keys)}) as _key_hash from silver) s on {same(link, "b", "s")};
 
         create temp table open_keys as
         select _key_hash from pairs group by _key_hash having count(*) > 1 or not bool_and(_is_linked)
         union select hash({names(keys)}) from bronze b
-        where exists (select 1 from quarantine q where b._topic is not distinct from q.topic
-          and b._partition is not distinct from q."partition" and b._offset is not distinct from q."offset");
+        where exists (select 1 from (select {AS_PLACE} from quarantine) q where {same(PLACE, "b", "q")});
 
         create temp table open_bronze as
         from bronze where hash({names(keys)}) in (select _key_hash from open_keys);

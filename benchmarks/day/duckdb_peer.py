@@ -81,7 +81,7 @@ def judged(files: Sequence[str], day: str) -> str:
 
 TALLY = """
 with records as (
-  select split_part(reason, ':', 1) rule, event_id, _topic, _partition, _offset,
+  select split_part(reason, ':', 1) rule, event_id, _topic, _partition, _offset, _kafka_timestamp,
     case when reason <> '' then record_hash end bad_hash, count(*) copies
   from judged group by all),
 keys as (select rule, event_id, sum(copies) copies, count(*) records from records group by all)
@@ -101,7 +101,8 @@ def quarantine(day: str) -> str:
         _offset "offset", _kafka_timestamp kafka_timestamp, _schema_id schema_id, record_hash,
         json_merge_patch('{{}}'::json, to_json(struct_pack({fields})))::varchar record, date '{day}' event_date
       from judged where reason <> ''
-      qualify row_number() over (partition by _topic, _partition, _offset, record_hash order by _ingested_at) = 1"""
+      qualify row_number() over (partition by _topic, _partition, _offset, _kafka_timestamp, record_hash
+        order by _ingested_at) = 1"""
 
 
 def silver(day: str) -> str:
@@ -115,7 +116,8 @@ def silver(day: str) -> str:
         properties properties_json, record_hash, {platform}, date '{day}' event_date
       from (select * from judged where split_part(reason, ':', 1) not in {OF_EVERY_DOMAIN}
         qualify row_number() over (partition by event_id order by event_timestamp desc nulls last,
-          _offset desc nulls last, _partition desc nulls last, record_hash, _ingested_at) = 1)
+          _offset desc nulls last, _partition desc nulls last, _kafka_timestamp desc nulls last, record_hash,
+          _ingested_at) = 1)
       where reason = ''"""
 
 

@@ -64,7 +64,7 @@ _KEY_TYPES = frozenset(
 """Of a key that every engine, Arrow and DuckDB take for the same: 0.0 and -0.0 are one double here, two there."""
 
 _ORIGIN = ("_topic", "_partition", "_offset")
-_BAD = ("topic", "partition", "offset", "record_hash")
+_BAD = (*(name.removeprefix("_") for name in steps.PLACE), "record_hash")
 
 
 class WholeDateNeededError(Exception):

@@ -106,6 +106,12 @@ def test_a_refused_version_is_in_the_quarantine_and_a_letter_in_the_dead_letters
     bad = next(record for record in platform.made.records[FIRST_DAY] if record.is_bad)
     [quarantined] = rows(platform.trace(f"raw-orders:{bad.partition}:{bad.offset}"), "quarantine")
     assert quarantined["rule"] == "known_status"
+    good = platform.made.silver_rows(FIRST_DAY)[0]
+    of_an_earlier_topic = {**quarantined, "partition": good["_partition"], "offset": good["_offset"]}
+    platform.made.write_quarantine(FIRST_DAY, lambda rows: [*rows, of_an_earlier_topic])
+    found = platform.trace(str(good["order_id"]))
+    assert of_an_earlier_topic["offset"] not in [row["offset"] for row in rows(found, "quarantine")]
+    platform.made.write_quarantine(FIRST_DAY)
 
     domain = platform.made.domain
     producer = Producer(kafka_client_config(platform.settings, admin=True))

@@ -30,7 +30,10 @@ from platform_core.settings import REPOSITORY, Settings
 FIRST_DAY = date(2026, 11, 20)
 STATUSES = ("placed", "confirmed", "delivered", "cancelled")
 MONEY = pa.decimal128(18, 2)
-PLACES = pa.schema([("_topic", pa.string()), ("_partition", pa.int32()), ("_offset", pa.int64())])
+TIME = pa.timestamp("us", "UTC")
+PLACES = pa.schema(
+    [("_topic", pa.string()), ("_partition", pa.int32()), ("_offset", pa.int64()), ("_kafka_timestamp", TIME)]
+)
 
 Row = dict[str, Any]
 Change_ = Callable[[list[Row]], list[Row]]
@@ -144,7 +147,6 @@ class AuditLake:
     def _bronze_row(self, record: Record) -> Row:
         return {
             **self._values(record),
-            "_kafka_timestamp": record.updated_at,
             "_key": str(record.order_id),
             "_schema_id": 1,
             "_ingested_at": record.updated_at,
@@ -164,6 +166,7 @@ class AuditLake:
             "_topic": self.domain.topic.name,
             "_partition": record.partition,
             "_offset": record.offset,
+            "_kafka_timestamp": record.updated_at,
         }
 
     def silver_rows(self, day: date) -> list[Row]:
@@ -184,6 +187,7 @@ class AuditLake:
                 "topic": self.domain.topic.name,
                 "partition": record.partition,
                 "offset": record.offset,
+                "kafka_timestamp": record.updated_at,
                 "record_hash": f"{record.partition}:{record.offset}",
                 "record": f'{{"order_id": {record.order_id}}}',
                 "order_date": day,
@@ -221,7 +225,12 @@ class AuditLake:
 
     def write_quarantine(self, day: date, change: Change_ = lambda rows: rows) -> None:
         texts = [(name, pa.string()) for name in ("rule", "reason", "topic", "record_hash", "record")]
-        places = [("partition", pa.int32()), ("offset", pa.int64()), ("order_date", pa.date32())]
+        places = [
+            ("partition", pa.int32()),
+            ("offset", pa.int64()),
+            ("kafka_timestamp", TIME),
+            ("order_date", pa.date32()),
+        ]
         rows = change(self.quarantine_rows(day))
         self._write(self.lake.quarantine(self.domain), day, rows, pa.schema([*texts, *places]))
 

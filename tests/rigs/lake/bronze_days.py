@@ -36,6 +36,11 @@ class Record:
     offset: int = 0
     ingested_at: datetime = MIDNIGHT + timedelta(hours=30)
     extra: str | None = None
+    sent_at: datetime | None = None
+
+    @property
+    def kafka_timestamp(self) -> datetime:
+        return self.sent_at or MIDNIGHT + timedelta(seconds=self.offset)
 
 
 @dataclass
@@ -83,7 +88,7 @@ def write(
                 "_topic": domain.topic.name,
                 "_partition": record.partition,
                 "_offset": record.offset,
-                "_kafka_timestamp": MIDNIGHT + timedelta(seconds=record.offset),
+                "_kafka_timestamp": record.kafka_timestamp,
                 "_key": str(record.values.get(domain.topic.key)),
                 "_schema_id": 7,
                 "_ingested_at": record.ingested_at,

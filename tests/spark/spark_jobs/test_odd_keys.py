@@ -38,6 +38,7 @@ def test_few_rows_that_are_large_but_in_files_are_judged_by_the_engine(
             "'raw-orders' as _topic",
             "0 as _partition",
             "id as _offset",
+            "timestamp_micros(id) as _kafka_timestamp",
             f"if(id = 7, 'no_city: it has none', '') as {steps.REASON}",
             f"'' as {steps.WARNINGS}",
             f"cast(id as string) as {steps.RECORD_HASH}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,19 @@ from platform_core.settings import Settings
 from tests.rigs.lake.bronze_days import DAY
 
 TOPIC = "raw-orders"
-ORIGIN = [("_topic", pa.string()), ("_partition", pa.int32()), ("_offset", pa.int64())]
-BRONZE = pa.schema([("order_id", pa.int64()), ("updated_at", pa.timestamp("us", "UTC")), *ORIGIN])
+TIME = pa.timestamp("us", "UTC")
+ORIGIN = [("_topic", pa.string()), ("_partition", pa.int32()), ("_offset", pa.int64()), ("_kafka_timestamp", TIME)]
+BRONZE = pa.schema([("order_id", pa.int64()), ("updated_at", TIME), *ORIGIN])
 SILVER = pa.schema([("order_id", pa.int64()), *ORIGIN])
 QUARANTINE = pa.schema(
     [("rule", pa.string()), *((name.lstrip("_"), kind) for name, kind in ORIGIN), ("record_hash", pa.string())]
 )
+REFUSED = 'topic varchar, "partition" int, "offset" bigint, kafka_timestamp bigint'
 Row = dict[str, Any]
 
 
 class BrokenDate:
-    """A date of a few orders as it should be, and then with some rows more, less or changed.
+    """A date of a few orders of a recreated topic as it should be, and then with some rows more, less or changed.
 
     Args:
         seed: Decides all of it.
@@ -42,7 +45,7 @@ class BrokenDate:
 
     def __init__(self, seed: int, damages: int) -> None:
         self._chance = chance = random.Random(seed)
-        places = chance.sample([(partition, offset) for partition in range(2) for offset in range(30)], k=40)
+        places = chance.sample(list(product(range(2), range(15), range(2))), k=40)
         self.bronze: list[Row] = [
             {"order_id": chance.choice((*range(25), None)), "updated_at": chance.randrange(3), **self._at(*place)}
             for place in places
@@ -68,21 +71,20 @@ class BrokenDate:
         for _ in range(damages):
             self._break(chance.choice((self.bronze, self.silver, self.silver, self.quarantine)))
 
-    def _at(self, partition: int, offset: int) -> Row:
-        return {"_topic": TOPIC, "_partition": partition, "_offset": offset}
+    def _at(self, partition: int, offset: int, sent_at: int) -> Row:
+        return {"_topic": TOPIC, "_partition": partition, "_offset": offset, "_kafka_timestamp": sent_at}
 
     def _refused(self, row: Row, rule: str) -> Row:
         place = {name.lstrip("_"): row[name] for name, _ in ORIGIN}
         return {"rule": rule, **place, "record_hash": str(place)}
 
     def _rule(self, row: Row) -> str:
-        found = [
-            q["rule"] for q in self.quarantine if (q["partition"], q["offset"]) == (row["_partition"], row["_offset"])
-        ]
+        place = [(name.lstrip("_"), row[name]) for name, _ in ORIGIN]
+        found = [q["rule"] for q in self.quarantine if all(q[name] == value for name, value in place)]
         return found[0] if found else ""
 
     def _order(self, row: Row) -> tuple[int, ...]:
-        return row["updated_at"], row["_offset"], row["_partition"]
+        return row["updated_at"], row["_offset"], row["_partition"], row["_kafka_timestamp"]
 
     def _break(self, table: list[Row]) -> None:
         if not table:
@@ -97,7 +99,7 @@ class BrokenDate:
                 self.quarantine.append(self._refused(chance.choice(self.bronze), "known_status"))
             case _:
                 name = chance.choice([name for name in table[row] if name not in {"updated_at", "rule", "record_hash"}])
-                other: Any = "raw-other" if "topic" in name else chance.randrange(30 if "offset" in name else 3)
+                other: Any = "raw-other" if "topic" in name else chance.randrange(15 if "offset" in name else 3)
                 # Bronze's own reading sees to it that its rows have a place in Kafka.
                 if chance.random() < 0.2 and (table is not self.bronze or name == "order_id"):
                     other = None
@@ -178,9 +180,10 @@ def test_keys_of_two_types_are_all_explained_one_by_one() -> None:
     with database() as connection:
         for table, kind in (("bronze", "int"), ("silver", "bigint")):
             connection.execute(
-                f"create table {table} as select 7::{kind} as k, 't' as _topic, 0 as _partition, 1 as _offset"
+                f"create table {table} as select 7::{kind} as k, 't' as _topic, 0 as _partition, 1 as _offset,"
+                " 0 as _kafka_timestamp"
             )
-        connection.execute('create table quarantine (topic varchar, partition int, "offset" bigint)')
+        connection.execute(f"create table quarantine ({REFUSED})")
         assert agreeing_rows.set_aside(connection, ["k"]) == 0
         assert one(connection, "select (select count(*) from open_bronze), (select count(*) from open_silver)") == (
             1,
@@ -198,7 +201,7 @@ def test_a_column_of_a_key_may_have_any_name_that_a_contract_may_give_it(
     monkeypatch.setattr(bronze_to_silver, "bronze_schema", lambda _: schema)
 
     def rows(*some: tuple[int | None, int]) -> pa.Table:
-        return pa.table([*zip(*((a, b, TOPIC, 0, b) for a, b in some), strict=True)], schema=schema)
+        return pa.table([*zip(*((a, b, TOPIC, 0, b, None) for a, b in some), strict=True)], schema=schema)
 
     tables = {
         "bronze": rows((None, 1), (2, 2), (3, 3)),
@@ -229,13 +232,33 @@ def test_rows_of_bronze_that_are_set_aside_without_rows_of_silver_are_no_clean_d
     assert not result.ok
 
 
+def test_a_row_is_not_explained_by_what_an_earlier_topic_of_the_name_had_at_its_place(
+    lake: Lake, orders: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def row(order_id: int, offset: int, sent_at: int) -> Row:
+        place = {"_topic": TOPIC, "_partition": 0, "_offset": offset, "_kafka_timestamp": sent_at}
+        return {"order_id": order_id, "updated_at": 0, **place}
+
+    date = BrokenDate(0, 0)
+    lost, refused, kept = row(1, 5, 1), row(2, 5, 0), row(3, 6, 1)
+    outdated, latest = row(4, 7, 0), row(4, 7, 1)
+    date.bronze = [lost, refused, kept, row(5, 6, 0), outdated, latest]
+    date.quarantine = [date._refused(each, "known_status") for each in (refused, date.bronze[3])]
+    date.silver = [{name: each[name] for name in SILVER.names} for each in (kept, latest)]
+    result = date.compared(lake, orders, monkeypatch)
+    assert [(each.kind, each.keys) for each in result.problems] == [(Kind.MISSING_IN_SILVER, ("order_id=1",))]
+    date.silver[1]["_kafka_timestamp"] = 0
+    result = date.compared(lake, orders, monkeypatch)
+    assert [each.kind for each in result.problems] == [Kind.MISSING_IN_SILVER, Kind.WRONG_VERSION]
+
+
 def test_many_rows_at_one_place_are_not_linked_each_with_each() -> None:
     with database() as connection:
         connection.execute("set memory_limit = '64MB'; set max_temp_directory_size = '0B'")
         for table in ("bronze", "silver"):
             connection.execute(
-                f"create table {table} as select i as k, 't' as _topic, 0 as _partition, 1 as _offset"
-                " from range(5000) numbers(i)"
+                f"create table {table} as select i as k, 't' as _topic, 0 as _partition, 1 as _offset,"
+                " 0 as _kafka_timestamp from range(5000) numbers(i)"
             )
-        connection.execute('create table quarantine (topic varchar, "partition" int, "offset" bigint)')
+        connection.execute(f"create table quarantine ({REFUSED})")
         assert agreeing_rows.set_aside(connection, ["k"]) == 5000
