@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from platform_assets.resources.metadata_store import MetadataStore
 from platform_assets.sensors.discovery_tick import Tick, tick
 from platform_core.domain.catalog import Catalog
 from platform_core.lake.lake import Lake
-from platform_core.partitions.listing import DiscoveryCursor
+from platform_core.partitions.listing import FILES_A_REQUEST, DiscoveryCursor
 from platform_core.partitions.partition_meta_delta import DeltaPartitionMeta
 from platform_core.settings import REPOSITORY, settings
 
@@ -32,6 +33,9 @@ RECORDS = 20
 LATE_RECORDS = 3
 UNSETTLED = {"PARTITION_SETTLE_SECONDS": "0", "PARTITION_QUICK_SETTLE_SECONDS": "0"}
 """A file that was just written may be processed at once: nothing else about the rule is measured here."""
+
+SLICE_OF_A_WEEK = {"DISCOVERY_SCAN_FILES": str(7 * FILES_A_REQUEST)}
+"""As many dates on either side: by default a tick lists ten that nobody announced, and the first week has seven."""
 
 
 class YearsPlatform:
@@ -51,6 +55,7 @@ class YearsPlatform:
         self._variables = {
             **services,
             **UNSETTLED,
+            **SLICE_OF_A_WEEK,
             "LAKE_URI": str(folder / "lake"),
             "DAGSTER_HOME": str(self.home),
             "SNOWFLAKE_DATABASE": database,
@@ -92,18 +97,21 @@ class YearsPlatform:
         return done
 
     def process(self, name: str, day: date, first: int = 0, records: int = RECORDS) -> None:
-        """Let a file of a date arrive, and run what discovery asks for.
+        """Let a file of a date arrive, which the sink announces, and run what discovery asks for.
 
         Raises:
-            RuntimeError: the date is not DONE.
+            RuntimeError: the date is not DONE with that file.
         """
         with self.entered():
-            write_file(self.lake, self.catalog[name], day, first, records)
+            file = write_file(self.lake, self.catalog[name], day, first, records)
+            cursor = self._cursors.get(name, DiscoveryCursor())
+            # Unannounced, a late file waits for the slice that a tick lists, which takes years of dates many ticks.
+            self._cursors[name] = replace(cursor, relist=cursor.relist | {day})
             for request in self.tick(name).run_requests:
                 self._run(name, request)
             row = self.partitions.get(name, day)
-        if row is None or row.status != "DONE":
-            raise RuntimeError(f"`{name}` {day} is not DONE: {row}")
+        if row is None or row.status != "DONE" or file not in row.source_files:
+            raise RuntimeError(f"`{name}` {day} is not DONE with `{file}`: {row}")
 
     def _run(self, name: str, request: dg.RunRequest) -> None:
         job = self.defs.resolve_job_def(f"data_pipeline_{name}")
