@@ -67,7 +67,9 @@ def _turns(platform: Platform, domains: list[Domain], *, everything: bool, whole
 
 
 def _refuse_while_at_work(platform: Platform, domain: Domain) -> None:
-    at_work = [row for row in platform.partitions.rows(domain.name) if row.status is State.IN_FLIGHT]
+    snapshot = platform.partitions.snapshot()
+    in_flight = [day for (_, day), state in snapshot.states(domain.name).items() if state is State.IN_FLIGHT]
+    at_work = snapshot.rows(domain.name, in_flight)
     if at_work:
         raise PermanentError(
             f"Domain `{domain.name}`: run {at_work[0].run_id} writes its tables. Try again when it has ended, or start"

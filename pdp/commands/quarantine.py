@@ -23,6 +23,7 @@ from pdp.environment import Platform
 from pdp.output import TableColumn
 from pdp.registration import Commands
 from platform_core.counted import counted
+from platform_core.partitions.date_range import DateRange
 
 if TYPE_CHECKING:
     from platform_core.domain.catalog import Domain
@@ -31,21 +32,36 @@ app = Commands(help="Look at the rows that a rule refused, and replay them.", no
 
 Rule = Annotated[str | None, typer.Option("--rule", metavar="NAME", help="Only rows that broke this rule first")]
 
+DATES_SHOWN = 14
+"""Dates that `list` counts when nobody says which: each has files of its own, and a thousand take a second."""
+
 RECORD_SHOWN = 400
 """Characters of a record in a table; --json has all of it."""
 
 
 @app.command("list")
-def list_quarantine(platform: Platform, domain: DomainName, day: AnyDayText = None) -> None:
-    """Count the quarantined rows by date and rule."""
-    chosen = arguments.domain(platform.catalog, domain)
-    counts = _counts(platform, chosen, arguments.day(day) if day else None)
+def list_quarantine(
+    platform: Platform,
+    domain: DomainName,
+    day: AnyDayText = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every date, however old")] = False,
+) -> None:
+    """Count the quarantined rows by date and rule.
+
+    Without a date only those of the newest dates that have some, unless `--all` is given.
+    """
+    chosen, chosen_day = arguments.domain(platform.catalog, domain), arguments.day(day) if day else None
+    held = [chosen_day] if chosen_day else _dates(platform, chosen)
+    newest = held if everything else held[-DATES_SHOWN:]
+    left_out = len(held) - len(newest)
+    counts = _counts(platform, chosen, DateRange(newest[0], newest[-1])) if newest else {}
     rows = [{"date": at, "rule": rule, "rows": count} for (at, rule), count in counts.items()]
     total = sum(counts.values())
     output.answer(
-        {"domain": chosen.name, "counts": rows, "rows": total},
+        {"domain": chosen.name, "counts": rows, "rows": total, "left_out": left_out},
         output.table(rows, "date", "rule", "rows"),
         Text(f"{counted(total, 'row')} of {counted(len({at for at, _ in counts}), 'date')}"),
+        notes=[f"{counted(left_out, 'older date')} not counted: `--all`, or a date, counts them."] * bool(left_out),
         nothing=f"No row of `{chosen.name}` is in quarantine.",
     )
 
@@ -61,7 +77,8 @@ def show(
     """Show quarantined rows of one date: why, where they are in Kafka, and the record."""
     chosen, chosen_day = arguments.domain(platform.catalog, domain), arguments.day(day)
     columns = ["rule", "reason", "topic", "partition", "offset", "kafka_timestamp", "schema_id", "record"]
-    rows = [row for row in _read(platform, chosen, columns, chosen_day) if rule in (None, row["rule"])]
+    read = _read(platform, chosen, columns, DateRange(chosen_day, chosen_day))
+    rows = [row for row in read if rule in (None, row["rule"])]
     rows.sort(key=lambda row: (row["topic"] or "", row["partition"] or 0, row["offset"] or 0))
     shown = [{**row, "record": _parsed(row["record"])} for row in rows[:limit]]
     output.answer(
@@ -89,31 +106,43 @@ def replay(
 ) -> None:
     """Process again the dates that have quarantined rows, after the rule or the Transform was mended."""
     chosen, limits = arguments.domain(platform.catalog, domain), arguments.date_range(first, last)
-    days = {at for at, broken in _counts(platform, chosen, None) if at in limits and rule in (None, broken)}
+    if rule is None:
+        days = {at for at in _dates(platform, chosen) if at in limits}
+    else:
+        days = {at for at, broken in _counts(platform, chosen, limits) if broken == rule}
     detail = outcomes.detail("quarantine replay", **({"rule": rule} if rule else {}))
     plan = partition_resets.reset(chosen.name, days, outcomes.rows_by_day(platform, chosen), detail)
     plan = outcomes.guarded(platform, chosen, plan)
     outcomes.finish(platform, plan, f"No such row of `{chosen.name}` is in quarantine: nothing to replay.")
 
 
-def _counts(platform: Platform, domain: Domain, day: date | None) -> dict[tuple[date, str], int]:
+def _dates(platform: Platform, domain: Domain) -> list[date]:
+    """Return the dates that have quarantined rows, oldest first: the table's log tells them, and no file is opened."""
+    table = platform.lake.delta_or_none(platform.lake.quarantine(domain))
+    values = [] if table is None else [each[domain.partition_key] for each in table.partitions()]
+    return sorted(date.fromisoformat(value) for value in values if value is not None)
+
+
+def _counts(platform: Platform, domain: Domain, days: DateRange) -> dict[tuple[date, str], int]:
     key = domain.partition_key
-    return dict(sorted(Counter((row[key], row["rule"]) for row in _read(platform, domain, [key, "rule"], day)).items()))
+    read = _read(platform, domain, [key, "rule"], days)
+    return dict(sorted(Counter((row[key], row["rule"]) for row in read).items()))
 
 
-def _read(platform: Platform, domain: Domain, columns: Sequence[str], day: date | None) -> list[dict[str, Any]]:
-    """Return quarantined rows; none when nothing was ever quarantined."""
-    from platform_core.lake.delta_rows import read_date, rows_of
+def _read(platform: Platform, domain: Domain, columns: Sequence[str], days: DateRange) -> list[dict[str, Any]]:
+    """Return the quarantined rows of some dates; none when nothing was ever quarantined."""
+    import pyarrow as pa
+
+    from platform_core.lake.delta_rows import rows_of
 
     table = platform.lake.delta_or_none(platform.lake.quarantine(domain))
     if table is None:
         return []
-    rows = (
-        read_date(platform.lake, table, domain.partition_key, day, columns)
-        if day
-        else rows_of(platform.lake, table).to_table(list(columns))
-    )
-    return cast("list[dict[str, Any]]", rows.to_pylist())
+    key = domain.partition_key
+    ends = [(key, operator, end) for operator, end in ((">=", days.first), ("<=", days.last)) if end is not None]
+    of_files = rows_of(platform.lake, table, *ends).to_table(list(dict.fromkeys([key, *columns])))
+    within = pa.array([days.is_open or day in days for day in of_files[key].to_pylist()], pa.bool_())
+    return cast("list[dict[str, Any]]", of_files.filter(within).select(columns).to_pylist())
 
 
 def _parsed(text: str | None) -> object:

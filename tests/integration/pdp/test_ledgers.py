@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pytest
 from deltalake import write_deltalake
 from typer.testing import Result
 
+from pdp.commands import quarantine
 from pdp.commands.corrections import REPROCESSES_SHOWN
 from platform_core.domain.catalog import load_catalog
 from platform_core.lake.alert_log import AlertLog
@@ -121,6 +123,21 @@ def test_quarantine_is_counted_by_date_and_rule(pdp: Run, pdp_json: Callable[...
     empty = pdp("quarantine", "list", "users")
     assert empty.exit_code == 0
     assert "No row of `users`" in empty.stderr
+
+
+@pytest.mark.usefixtures("quarantined")
+def test_quarantine_without_a_date_is_counted_of_the_newest_and_opens_no_file_of_the_others(
+    lake: Lake, pdp: Run, pdp_json: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quarantine, "DATES_SHOWN", 1)
+    for file in Path(lake.uri("silver/orders_quarantine")).glob("order_date=2026-11-20/*.parquet"):
+        file.write_bytes(b"no reader comes here")
+    document = pdp_json("quarantine", "list", "orders")
+    assert ({each["date"] for each in document["counts"]}, document["left_out"]) == ({"2026-11-21"}, 1)
+    assert "1 older date not counted: `--all`" in pdp("quarantine", "list", "orders").stderr
+    replayed = pdp_json("quarantine", "replay", "orders")
+    assert [each["date"] for each in replayed["dates"]] == ["2026-11-20", "2026-11-21"], "the log alone tells them"
+    assert pdp("quarantine", "list", "orders", "--all").exit_code != 0
 
 
 @pytest.mark.usefixtures("quarantined")

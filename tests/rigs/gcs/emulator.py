@@ -1,4 +1,4 @@
-"""A strict emulator of Google Cloud Storage for tests: `python -m tests.rigs.gcs.emulator PORT`, on the loopback.
+"""A strict emulator of Google Cloud Storage for tests: `python -m tests.rigs.gcs.emulator PORT PAGE`, on the loopback.
 
 It is stricter than the real store: a parameter that it does not know is refused rather than ignored, a listing has
 pages of a few keys, parts and pieces have the sizes that are documented, and a precondition is judged in one step with
@@ -30,6 +30,7 @@ class Emulator:
 
     Args:
         port: To listen on.
+        page: Entries in a page of a listing.
 
     Attributes:
         objects: What is stored.
@@ -37,13 +38,15 @@ class Emulator:
         status: Answer everything with this status, as a store does that does not know the client (401, 403) or is
             down (503).
         requests: How many came, by method and API.
+        targets: How many came, by method, path and query: an object that is read in pieces has one.
     """
 
-    def __init__(self, port: int) -> None:
-        self.objects = Objects([BUCKET])
+    def __init__(self, port: int, page: int) -> None:
+        self.objects = Objects([BUCKET], page)
         self.refused: list[str] = []
         self.status: int | None = None
         self.requests: Counter[str] = Counter()
+        self.targets: Counter[str] = Counter()
         self._json = JsonApi(self.objects, f"http://127.0.0.1:{port}")
         self._xml = XmlApi(self.objects)
         emulator = self
@@ -63,6 +66,7 @@ class Emulator:
             return self._control(request)
         of_json = is_json(request.path)
         self.requests[f"{request.method} {'json' if of_json else 'xml'}"] += 1
+        self.targets[f"{request.method} {request.target}"] += 1
         try:
             if self.status is not None:
                 raise RefusedError(self.status, "on demand")
@@ -81,7 +85,12 @@ class Emulator:
             asked = json.loads(request.body)
             self.status = asked["status"]
             self.objects.rivals = {end: text.encode() for end, text in asked["rivals"].items()}
-        state = {"refused": self.refused, "overwritten": self.objects.overwritten, "requests": self.requests}
+        state = {
+            "refused": self.refused,
+            "overwritten": self.objects.overwritten,
+            "requests": self.requests,
+            "targets": self.targets,
+        }
         return Answer(200, json.dumps(state).encode())
 
 
@@ -118,4 +127,4 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    Emulator(int(sys.argv[1])).serve()
+    Emulator(int(sys.argv[1]), int(sys.argv[2])).serve()

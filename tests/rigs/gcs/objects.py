@@ -88,7 +88,7 @@ class Objects:
 
     Args:
         buckets: Those that exist; no request makes one.
-        page: Entries in a page, whatever a client asks for: the real store's is 1,000, which no test would ever see.
+        page: Entries in a page, whatever a client asks for.
 
     Attributes:
         overwritten: How often each object was replaced by a write without a condition.
@@ -96,7 +96,7 @@ class Objects:
             writer, a moment earlier.
     """
 
-    def __init__(self, buckets: Sequence[str], page: int = 20) -> None:
+    def __init__(self, buckets: Sequence[str], page: int) -> None:
         self._page = page
         self._lock = threading.Lock()
         self._buckets: dict[str, dict[str, StoredObject]] = {name: {} for name in buckets}

@@ -32,11 +32,13 @@ class Happened:
             mistake.
         overwritten: How often each object was replaced by a write without a condition.
         requests: How many came, by method and API.
+        targets: How many came, by method, path and query.
     """
 
     refused: list[str]
     overwritten: dict[str, int]
     requests: dict[str, int]
+    targets: dict[str, int]
 
     @property
     def overwritten_commits(self) -> list[str]:
@@ -49,12 +51,13 @@ class GcsService:
 
     Args:
         folder: For its log.
+        page: Entries in a page of a listing. The real store's is 1,000; few let every test see several pages.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, page: int = 20) -> None:
         [port] = free_ports(1)
         self.endpoint = f"http://{LOOPBACK}:{port}"
-        command = [sys.executable, "-m", "tests.rigs.gcs.emulator", str(port)]
+        command = [sys.executable, "-m", "tests.rigs.gcs.emulator", str(port), str(page)]
         self._process = LoggedProcess.begin(command, os.environ, folder / "gcs.log")
         while not self._listens(port):
             assert self._process.poll() is None, self._process.log.read_text()
