@@ -92,7 +92,7 @@ def by_touched_keys(
         return _corrected(spark, lake, domain, claim, may_write)
     except WholeDateNeededError as reason:
         return AsAWhole(str(reason))
-    except (PermanentError, pa.ArrowException, duckdb.Error, DeltaError) as error:
+    except (PermanentError, pa.ArrowException, duckdb.Error, DeltaError, ArithmeticError, ValueError) as error:
         # The whole date meets it again, and then it is said with all that a person needs; or it does not.
         log.warning("not_by_touched_keys domain=%s date=%s", domain.name, claim.day, exc_info=True)
         return AsAWhole(f"{type(error).__name__}")
