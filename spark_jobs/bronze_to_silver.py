@@ -204,7 +204,7 @@ def transformed_rows(bronze: DataFrame, domain: Domain, day: date) -> tuple[Data
     )
     transformed = load_transform(domain).transform(given, domain)
     _refuse_lost_columns(given.columns, transformed.columns, domain)
-    transformed = steps.with_one_zero(transformed, domain.silver.primary_key)
+    transformed = steps.with_one_zero(transformed, domain.silver)
     rules = without_overflow(transformed, domain.quality.rules)
     return transformed, rules, row_wise(given, transformed, rules, [*domain.silver.primary_key, *_IDENTITY])
 

@@ -63,13 +63,13 @@ def _hash_input(column: Column) -> SparkColumn:
     return F.coalesce(F.concat(F.length(text).cast("string"), F.lit(":"), text), F.lit("-"))
 
 
-def with_one_zero(df: DataFrame, primary_key: Sequence[str]) -> DataFrame:
-    """Return the rows with 0.0 for a -0.0 in their key: one value to Spark, and two to Sail or as texts."""
-    kinds = {name: df.schema[name].dataType for name in primary_key}
-    keys = {name: F.col(name) for name, kind in kinds.items() if isinstance(kind, T.FloatType | T.DoubleType)}
-    if not keys:
+def with_one_zero(df: DataFrame, silver: Silver) -> DataFrame:
+    """Return the rows with 0.0 for a -0.0 in key and `order_by`: one value to Spark, and two to Sail or as texts."""
+    kinds = {name: df.schema[name].dataType for name in (*silver.primary_key, *silver.order_by)}
+    numbers = {name: F.col(name) for name, kind in kinds.items() if isinstance(kind, T.FloatType | T.DoubleType)}
+    if not numbers:
         return df
-    return df.withColumns({name: F.when(F.abs(key) == 0, F.abs(key)).otherwise(key) for name, key in keys.items()})
+    return df.withColumns({name: F.when(F.abs(n) == 0, F.abs(n)).otherwise(n) for name, n in numbers.items()})
 
 
 def record_struct(schema: T.StructType) -> SparkColumn:
@@ -288,22 +288,25 @@ def tally(df: DataFrame, primary_key: Sequence[str]) -> DataFrame:
     A rule has one line for each combination of broken rules that warn, in `warnings`; `warned` counts its records. Of
     a key whose versions differ in it, the greatest text stands for all.
     """
+    # A key may be named as what is counted here.
+    key = {f"_key_{number}": F.col(name) for number, name in enumerate(primary_key)}
     record = {
         "rule": first_broken_rule(),
-        **{name: F.col(name) for name in (*primary_key, *PLACE)},
+        **key,
+        **{name: F.col(name) for name in PLACE},
         "bad_hash": F.when(F.col(REASON) != "", F.col(RECORD_HASH)),
         "warnings": F.col(WARNINGS),
     }
     identity = df.select(*[column.alias(name) for name, column in record.items()])
     records = identity.groupBy(*record).agg(F.count(F.lit(1)).alias("rows"))
-    keys = records.groupBy("rule", *primary_key).agg(
+    keys = records.groupBy("rule", *key).agg(
         F.sum("rows").alias("rows"),
         F.count(F.lit(1)).alias("records"),
         F.max("warnings").alias("warnings"),
         F.count(F.when(F.col("warnings") != "", 1)).alias("warned"),
     )
     is_odd = (F.col("rule") != "") | (F.col("rows") > 1)
-    return keys.groupBy("rule", "warnings", F.when(is_odd, slice_of(primary_key)).alias("slice")).agg(
+    return keys.groupBy("rule", "warnings", F.when(is_odd, slice_of(list(key))).alias("slice")).agg(
         F.sum("rows").alias("rows"),
         F.sum("records").alias("records"),
         F.count(F.lit(1)).alias("keys"),
