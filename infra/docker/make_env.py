@@ -1,7 +1,7 @@
 """`make env`: writes `.env` for docker-compose.yml with new secrets, once, readable by its owner only.
 
-Which variables there are is said by docker-compose.yml. A variable that `.env` has already keeps its value, so that the
-command may run again after an update: a password that services and volumes know must not change behind their back.
+Which variables there are is said by docker-compose.yml. What `.env` has already stays, a person's own lines too: a
+password that services and volumes know must not change behind their back when the command runs again after an update.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -45,6 +46,11 @@ SECRETS = (
 )
 """Letters and digits, because some of them are part of a URL."""
 
+MAY_BE_EMPTY = ("COMPOSE_PROFILES", "PARTITIONS_START_DATE")
+"""Left empty they say something: no stand-in of the warehouse, and no first date."""
+
+_HEAD = "# Secrets and what differs by installation, written by `make env`; keep it off every repository.\n"
+
 
 def defaults(now: datetime) -> dict[str, str]:
     """Return the variables of a new installation that are no secrets.
@@ -64,32 +70,33 @@ def defaults(now: datetime) -> dict[str, str]:
 
 
 def completed(existing: dict[str, str], now: datetime) -> dict[str, str]:
-    """Return the variables with what is missing or empty filled in."""
-    present = {name: value for name, value in existing.items() if value}
+    """Return the variables with what is missing, or empty and must not be, filled in."""
+    present = {name: value for name, value in existing.items() if value or name in MAY_BE_EMPTY}
     return {**defaults(now), **{name: secrets.token_hex(24) for name in SECRETS}, **present}
 
 
 def main() -> int:
     """Write the file; return 0."""
-    existing = _read(ENV_FILE)
+    before = ENV_FILE.read_text(encoding="utf-8").splitlines() if ENV_FILE.exists() else []
+    existing = _variables(before)
     variables = completed(existing, datetime.now(UTC))
+    new = {name: value for name, value in variables.items() if existing.get(name) != value}
+    kept = [line for line in before if not new.keys() & _variables([line]).keys()]
     draft = ENV_FILE.with_name(".env.new")
     with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write("# Secrets and what differs by installation, written by `make env`; keep it off every repository.\n")
-        file.writelines(f"{name}={value}\n" for name, value in variables.items())
+        file.write("" if before else _HEAD)
+        file.writelines(f"{line}\n" for line in [*kept, *(f"{name}={value}" for name, value in new.items())])
     draft.replace(ENV_FILE)
-    added = len(variables) - sum(bool(value) for value in existing.values())
     print(
-        f"{ENV_FILE.name}: {len(variables)} variables, {added} of them new. The UI's login is UI_USER and UI_PASSWORD."
+        f"{ENV_FILE.name}: {len(variables)} variables, {len(new)} of them new. The UI's login is UI_USER and"
+        " UI_PASSWORD."
     )
     return 0
 
 
-def _read(path: Path) -> dict[str, str]:
-    if not path.exists():
-        return {}
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#") and "=" in line)
+def _variables(lines: Sequence[str]) -> dict[str, str]:
+    stripped = (line.strip() for line in lines)
+    return dict(line.split("=", 1) for line in stripped if not line.startswith("#") and "=" in line)
 
 
 def _cluster_id() -> str:

@@ -220,3 +220,17 @@ def test_the_file_of_secrets_is_its_owners(tmp_path: Path, monkeypatch: pytest.M
     before = (tmp_path / ".env").read_text()
     assert make_env.main() == 0
     assert (tmp_path / ".env").read_text() == before
+
+
+def test_a_persons_own_lines_stay_in_the_file_of_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / ".env"
+    monkeypatch.setattr(make_env, "ENV_FILE", file)
+    own = "# Snowflake, and no stand-in\nCOMPOSE_PROFILES=\nSNOWFLAKE_HOST=\n\nUI_USER=ada\n"
+    file.write_text(own + "UI_PASSWORD=\n")
+    assert make_env.main() == 0
+    assert file.read_text().startswith(own)
+    assert len(re.findall("^UI_PASSWORD=[0-9a-f]{48}$", file.read_text(), re.MULTILINE)) == 1
+    assert "UI_PASSWORD=\n" not in file.read_text()
+    before = file.read_text()
+    assert make_env.main() == 0
+    assert file.read_text() == before
