@@ -20,9 +20,10 @@ import pyarrow.fs as pafs
 import pytest
 
 from infra.embedded.services.object_store import ObjectStore
+from infra.embedded.services.small_jvm import SMALL_JVM
 from infra.embedded.services.spark.connect import SparkConnect
 from infra.embedded.services.spark.history import SparkHistory
-from infra.embedded.services.spark.jvm import SMALL_JVM, pyspark_home
+from infra.embedded.services.spark.jvm import pyspark_home
 from infra.embedded.toolchain.toolchain import Toolchain
 from platform_core.errors import ServiceDownError
 from platform_core.lake.delta_rows import read_date

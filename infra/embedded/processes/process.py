@@ -32,9 +32,9 @@ _LOG_TAIL_LINES = 25
 # out.
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "JDK_JAVA_OPTIONS")
 
-# Many processes idle beside each other: a heap for each thread, and huge pages of which a part is used, cost each of
-# them up to 20 MB. They are options of glibc and of mimalloc, which Arrow and Sail have.
-_THRIFTY = {"MALLOC_ARENA_MAX": "2", "MIMALLOC_ALLOW_THP": "0"}
+# docker-compose.yml gives the same file to its services.
+_LINES = Path(__file__).with_name("thrifty.env").read_text(encoding="utf-8").splitlines()
+_THRIFTY = dict(line.split("=", 1) for line in _LINES if not line.startswith("#"))
 
 
 @dataclass(frozen=True)

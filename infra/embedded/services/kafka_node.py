@@ -16,6 +16,7 @@ from pathlib import Path
 
 from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.service import new_password
+from infra.embedded.services.small_jvm import SMALL_JVM
 from infra.embedded.toolchain.toolchain import Toolchain
 
 APP, ADMIN, BROKER, CONTROLLER = "app", "admin", "broker", "controller"
@@ -87,11 +88,7 @@ def node_command(toolchain: Toolchain, config: Path) -> list[str | Path]:
         toolchain.jdk.java,
         # The broker's own memory stays below 170 MB; the rest is room for requests of 10 MB.
         "-Xmx256m",
-        # A third of the heap would be young, and an idle broker touches all of it: 60 MB that hold nothing.
-        "-Xmn8m",
-        "-XX:+UseSerialGC",
-        # C1 only: C2 never pays off in a broker that idles, and start-up costs half the CPU.
-        "-XX:TieredStopAtLevel=1",
+        *SMALL_JVM,
         "-Djava.awt.headless=true",
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         "-Dorg.slf4j.simpleLogger.showDateTime=true",

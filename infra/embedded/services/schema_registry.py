@@ -12,6 +12,7 @@ from pathlib import Path
 
 from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.service import EmbeddedService, http_status, new_password
+from infra.embedded.services.small_jvm import SMALL_JVM
 from infra.embedded.toolchain.toolchain import Toolchain
 
 _API = "/apis/ccompat/v7"
@@ -61,9 +62,7 @@ class SchemaRegistry(EmbeddedService):
             [
                 self.toolchain.jdk.java,
                 "-Xmx192m",
-                "-Xmn8m",  # see `kafka_node`: 50 MB less
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
+                *SMALL_JVM,
                 f"-Dquarkus.http.host={LOOPBACK}",
                 f"-Dquarkus.http.port={self.port}",
                 "-Dquarkus.log.level=WARN",

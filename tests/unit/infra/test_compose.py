@@ -71,6 +71,7 @@ def test_a_service_is_hardened_limited_and_rotates_its_log(name: str) -> None:
     assert service["logging"]["options"].keys() == {"max-size", "max-file"}
     assert "privileged" not in service
     assert "network_mode" not in service
+    assert service["env_file"] == ["infra/embedded/processes/thrifty.env"]
 
 
 def test_who_reads_the_lake_may_have_the_threads_that_delta_rs_starts(name: str) -> None:

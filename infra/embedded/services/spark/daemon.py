@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from infra.embedded.processes.process import ManagedProcess
 from infra.embedded.processes.service import EmbeddedService
-from infra.embedded.services.spark.jvm import SMALL_JVM, Properties, SparkJvm, write_properties
+from infra.embedded.services.spark.jvm import Properties, SparkJvm
 
 
 class SparkDaemon(EmbeddedService):
@@ -34,9 +34,8 @@ class SparkDaemon(EmbeddedService):
         properties: Properties,
         environment: Mapping[str, str] | None = None,
     ) -> ManagedProcess:
-        file = write_properties(self.root / "spark.properties", properties)
         jvm = SparkJvm(self.toolchain.jdk.java, self.root)
         return self._run(
-            jvm.command(main_class, "--properties-file", file, *arguments, heap=self.heap, options=SMALL_JVM),
+            jvm.daemon(main_class, *arguments, properties=properties, heap=self.heap),
             env={**jvm.environment(), **(environment or {})},
         )

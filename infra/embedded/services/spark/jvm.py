@@ -16,11 +16,9 @@ from pathlib import Path
 
 from infra.embedded.errors import ToolchainError
 from infra.embedded.processes.ports import LOOPBACK
+from infra.embedded.services.small_jvm import SMALL_JVM
 
 CONNECT_SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
-SMALL_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-"""Options of a program that computes little: a second of CPU at its start, and the least memory."""
-
 _DRIVER_JVM = (
     # The best throughput of the collectors on two cores.
     "-XX:+UseParallelGC",
@@ -112,6 +110,18 @@ class SparkJvm:
             main_class,
             *map(str, arguments),
         ]
+
+    def daemon(
+        self, main_class: str, *arguments: str | Path | int, properties: Properties, heap: str
+    ) -> list[str | Path]:
+        """Return the command line of a master, a worker or a history server.
+
+        Args:
+            properties: Written to a file of its owner's.
+            heap: Heap of the JVM, in the JVM's notation.
+        """
+        file = write_properties(self.folder / "spark.properties", properties)
+        return self.command(main_class, "--properties-file", file, *arguments, heap=heap, options=SMALL_JVM)
 
     def submit(self, program: str, properties: Properties, *, heap: str) -> list[str | Path]:
         """Return the command line of a program of Spark that is a driver, by `spark-submit`.
