@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from infra.embedded.services.spark.jvm import CONNECT_SERVER, SparkJvm, java_options
-from infra.embedded.services.spark.properties import TOKEN, connect_properties, executor_properties
+from infra.embedded.services.spark.properties import (
+    TOKEN,
+    WORKER_PROPERTIES,
+    connect_properties,
+    event_log_properties,
+    executor_properties,
+    history_properties,
+    master_properties,
+)
 from platform_core.errors import ConfigurationError, PlatformError
 from platform_core.lake.store_access import store_access
 from platform_core.settings import SPARK_CONNECT_PORT, settings
@@ -61,16 +69,18 @@ def _become() -> NoReturn:
 
 def _master(jvm: SparkJvm) -> list[str | Path]:
     arguments = ("--host", "spark-master", "--port", 7077, "--webui-port", 8080)
-    return jvm.command(f"{_DEPLOY}.master.Master", *arguments, heap=DAEMON_HEAP)
+    properties = master_properties(FOLDER / "recovery")
+    return jvm.daemon(f"{_DEPLOY}.master.Master", *arguments, properties=properties, heap=DAEMON_HEAP)
 
 
 def _worker(jvm: SparkJvm) -> list[str | Path]:
     sized = _executor()
-    return jvm.command(
+    return jvm.daemon(
         f"{_DEPLOY}.worker.Worker",
         *("--host", jvm.local_ip, "--port", 7078, "--webui-port", 8081),
         *("--cores", sized["spark.executor.cores"], "--memory", sized["spark.executor.memory"]),
         *("--work-dir", FOLDER / "work", MASTER_URL),
+        properties=WORKER_PROPERTIES,
         heap=DAEMON_HEAP,
     )
 
@@ -91,11 +101,7 @@ def _connect(jvm: SparkJvm) -> list[str | Path]:
         "spark.master": MASTER_URL,
         "spark.executor.extraClassPath": "/opt/spark/jars/*",
         "spark.executor.extraJavaOptions": " ".join([str(sized["spark.executor.extraJavaOptions"]), *java_options()]),
-        "spark.eventLog.enabled": "true",
-        "spark.eventLog.dir": EVENTS.as_uri(),
-        # A server runs for weeks, and its log is not to fill the disk.
-        "spark.eventLog.rolling.enabled": "true",
-        "spark.eventLog.rolling.maxFileSize": "16m",
+        **event_log_properties(EVENTS),
     }
     return jvm.submit(CONNECT_SERVER, properties, heap=os.environ["SPARK_DRIVER_MEMORY"])
 
@@ -114,13 +120,8 @@ def _refuse_missing_jars(jars: Sequence[Path]) -> None:
 
 
 def _history(jvm: SparkJvm) -> list[str | Path]:
-    properties = {
-        "spark.history.fs.logDirectory": EVENTS.as_uri(),
-        "spark.history.ui.port": HISTORY_PORT,
-        "spark.history.fs.update.interval": "60s",
-    }
-    options = [f"-D{name}={value}" for name, value in properties.items()]
-    return jvm.command(f"{_DEPLOY}.history.HistoryServer", heap=DAEMON_HEAP, options=options)
+    properties = {**history_properties(EVENTS, HISTORY_PORT), "spark.history.fs.update.interval": "60s"}
+    return jvm.daemon(f"{_DEPLOY}.history.HistoryServer", properties=properties, heap=DAEMON_HEAP)
 
 
 if __name__ == "__main__":

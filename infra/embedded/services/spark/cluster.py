@@ -22,7 +22,7 @@ from infra.embedded.processes.process import ManagedProcess
 from infra.embedded.services.spark.connect import SparkConnect
 from infra.embedded.services.spark.daemon import SparkDaemon
 from infra.embedded.services.spark.jvm import Properties
-from infra.embedded.services.spark.properties import executor_properties
+from infra.embedded.services.spark.properties import WORKER_PROPERTIES, executor_properties, master_properties
 from infra.embedded.toolchain.toolchain import Toolchain
 
 logger = logging.getLogger(__name__)
@@ -59,12 +59,7 @@ class SparkMaster(SparkDaemon):
         process = self._begin(
             _MASTER,
             *("--host", LOOPBACK, "--port", self.port, "--webui-port", self._ui_port),
-            properties={
-                # Without it a master that comes back kills the executors that it does not know, and their driver
-                # waits for others for ever.
-                "spark.deploy.recoveryMode": "FILESYSTEM",
-                "spark.deploy.recoveryDirectory": str(self.root / "recovery"),
-            },
+            properties=master_properties(self.root / "recovery"),
         )
         process.wait_ready(lambda: self.state()["status"] == "ALIVE", self.start_timeout_seconds)
 
@@ -116,8 +111,7 @@ class SparkWorker(SparkDaemon):
             _WORKER,
             *("--host", LOOPBACK, "--port", self.port, "--webui-port", ui_port),
             *("--cores", self._cores, "--memory", self._memory, "--work-dir", self.root / "work", self._master.url),
-            # Output and jars of an application that ended a week ago; else they stay for ever.
-            properties={"spark.worker.cleanup.enabled": "true", "spark.worker.cleanup.appDataTtl": 7 * 24 * 3600},
+            properties=WORKER_PROPERTIES,
             # A worker overrides spark.local.dir: shuffle files go where this says.
             environment={**self._environment, "SPARK_LOCAL_DIRS": str(self.root / "local")},
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from infra.embedded.processes.ports import LOOPBACK
 from infra.embedded.processes.service import http_status
 from infra.embedded.services.spark.daemon import SparkDaemon
+from infra.embedded.services.spark.properties import history_properties
 from infra.embedded.toolchain.toolchain import Toolchain
 
 _HISTORY_SERVER = "org.apache.spark.deploy.history.HistoryServer"
@@ -46,13 +47,6 @@ class SparkHistory(SparkDaemon):
         self._event_logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         process = self._begin(
             _HISTORY_SERVER,
-            properties={
-                "spark.history.fs.logDirectory": self._event_logs.resolve().as_uri(),
-                "spark.history.ui.port": self.port,
-                "spark.history.fs.cleaner.enabled": "true",
-                "spark.history.fs.cleaner.maxAge": "7d",
-                # Of the rolling log of a driver that lives for months.
-                "spark.history.fs.eventLog.rolling.maxFilesToRetain": 8,
-            },
+            properties=history_properties(self._event_logs, self.port),
         )
         process.wait_ready(lambda: http_status(self.port, "/api/v1/version") == 200, self.start_timeout_seconds)

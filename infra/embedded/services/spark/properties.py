@@ -1,4 +1,4 @@
-"""The properties of Spark that the platform's jobs need, whatever starts it: Delta, UTC, the size of a task.
+"""The properties of Spark that the platform needs, whatever starts it: Delta, UTC, the size of a task, what is kept.
 
 Where an object store is and with which login belongs to `Lake`; how a JVM gets properties belongs to `jvm`.
 https://spark.apache.org/docs/latest/configuration.html has their meaning.
@@ -7,6 +7,7 @@ https://spark.apache.org/docs/latest/configuration.html has their meaning.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from infra.embedded.errors import StackError
@@ -92,6 +93,40 @@ def event_log_properties(folder: Path) -> dict[str, str | int]:
         "spark.eventLog.rolling.enabled": "true",
         "spark.eventLog.rolling.maxFileSize": "32m",
     }
+
+
+def history_properties(folder: Path, port: int) -> dict[str, str | int]:
+    """Return what a history server has that reads the event logs of a folder, and removes those of a week ago."""
+    return {
+        "spark.history.fs.logDirectory": folder.resolve().as_uri(),
+        "spark.history.ui.port": port,
+        "spark.history.fs.cleaner.enabled": "true",
+        "spark.history.fs.cleaner.maxAge": "7d",
+        # Of the rolling log of a driver that lives for months.
+        "spark.history.fs.eventLog.rolling.maxFilesToRetain": 8,
+    }
+
+
+def master_properties(recovery: Path) -> dict[str, str | int]:
+    """Return what a master has that is started again with what it knew.
+
+    Args:
+        recovery: Folder of what it knows. Without it a master that comes back kills the executors that it does not
+            know, and their driver waits for others for ever.
+    """
+    return {
+        "spark.deploy.recoveryMode": "FILESYSTEM",
+        "spark.deploy.recoveryDirectory": str(recovery),
+        # Without a login, and only a driver that the cluster itself runs would be sent there: here none is.
+        "spark.master.rest.enabled": "false",
+    }
+
+
+WORKER_PROPERTIES: Mapping[str, str | int] = {
+    "spark.worker.cleanup.enabled": "true",
+    "spark.worker.cleanup.appDataTtl": 7 * 24 * 3600,
+}
+"""Output and jars of an application that ended a week ago are removed; else they stay for ever."""
 
 
 def mebibytes(memory: str) -> int:
