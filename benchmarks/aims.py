@@ -90,7 +90,19 @@ AIMS = (
     Aim("memory of the idle platform", "up", "all", RESIDENT, 1_717),
     *(
         Aim(f"{what} after three years, against the first week", "years", f"{what}, three years", RATIO, 1.2)
-        for what in ("tick", "one date", "pdp audit of a date", "pdp corrections", "maintenance")
+        for what in (
+            "tick",
+            "one date",
+            "maintenance",
+            "pdp partitions list of a week",
+            "pdp partitions show",
+            "pdp partitions history",
+            "pdp quarantine list of a date",
+            "pdp audit of a date",
+            "pdp domains",
+            "pdp alerts",
+            "pdp corrections",
+        )
     ),
 )
 """The memory of the idle platform is 1.8 GB, which its case counts in MiB."""
