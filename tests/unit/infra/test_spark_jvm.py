@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -27,6 +28,19 @@ def test_a_command_line_shows_no_credential(tmp_path: Path) -> None:
     [file] = [Path(word) for word in command if str(word).endswith(".properties") and "log4j2" not in str(word)]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "spark.hadoop.fs.s3a.secret.key=back\\\\slash and space\n" in file.read_text()
+
+
+def test_java_takes_the_driver_s_options_and_directives(tmp_path: Path) -> None:
+    command = SparkJvm(Toolchain().jdk.java, tmp_path).submit(CONNECT_SERVER, {}, heap="1g")
+    options = command[: command.index("-cp")]
+    printed = subprocess.run([*options, "-XX:+CompilerDirectivesPrint", "-version"], capture_output=True, text=True)
+    assert printed.returncode == 0, printed.stderr
+    of_janino, of_the_rest = printed.stdout.split("Directive: (default)")
+    assert "org/codehaus/janino/*.*" in of_janino
+    c1, c2 = of_janino.split("c2 directives:")
+    assert "Exclude:true" in c2
+    assert "Exclude:true" not in c1
+    assert "Exclude:true" not in of_the_rest
 
 
 def test_a_file_that_was_open_to_others_is_closed_to_them(tmp_path: Path) -> None:
