@@ -36,7 +36,6 @@ from spark_jobs.bronze_to_silver import (
     FEW_BAD_ROWS,
     JOB,
     SilverResult,
-    bad_rows,
     counted_rows,
     judged_rows,
     made_by,
@@ -48,7 +47,7 @@ from spark_jobs.engine.session import suit
 from spark_jobs.judging.odd_keys import FEW_BYTES, FEW_ROWS
 from spark_jobs.reading.bronze import BronzeSize, bronze_size, spark_schema
 from spark_jobs.reading.working_copy import typed
-from spark_jobs.writing.few_row_changes import apply_to_few, merge_into_many, row_changes
+from spark_jobs.writing.few_row_changes import RowChanges, apply_to_few, merge_into_many, row_changes
 
 log = logging.getLogger(__name__)
 
@@ -201,10 +200,12 @@ def run(
     if sum(counts.quarantined.values()) >= FEW_BAD_ROWS:
         raise WholeDateNeededError("the date has many quarantined rows")
     for write, name, changes in (
-        (apply_to_few, quarantine, row_changes(was.bad, now.bad, _BAD)),
+        (apply_to_few, quarantine, _quarantine_changes(was.bad, now.bad)),
         (merge_into_many, silver, row_changes(was.silver, now.silver, domain.silver.primary_key)),
     ):
         may_write()
+        if changes is None:
+            continue
         _refuse_lost_columns(changes.added, opened[name])
         write(changes, lake, opened[name], key, day)
     _opened(lake, domain, day, counts)
@@ -246,13 +247,13 @@ def _refuse_lost_columns(rows: pa.Table, table: DeltaTable) -> None:
 @dataclass(frozen=True)
 class _Judged:
     counts: SilverResult
-    bad: pa.Table
+    bad: pa.Table | None
     silver: pa.Table
 
     def none(self) -> _Judged:
         """The same of no rows."""
         nothing = SilverResult(0, 0, 0, 0, 0, 0, {}, {}, published=True)
-        return _Judged(nothing, self.bad.schema.empty_table(), self.silver.schema.empty_table())
+        return _Judged(nothing, None, self.silver.schema.empty_table())
 
 
 def _judged(spark: SparkSession, domain: Domain, day: date, rows: pa.Table, before: SilverResult) -> _Judged:
@@ -265,12 +266,22 @@ def _judged(spark: SparkSession, domain: Domain, day: date, rows: pa.Table, befo
         raise WholeDateNeededError("its rows were made by another transform, other rules, or another version")
     judged = judged_rows(transformed, rules, domain, day)
     counts, few_bad, divided = counted_rows(judged, domain, day, bronze, BronzeSize(rows.num_rows, rows.nbytes))
-    bad = few_bad if few_bad is not None else bad_rows(judged.limit(0), domain).toArrow()
     latest = divided.silver(domain.silver)
     silver = silver_columns(latest, latest.columns).toArrow()
-    if silver.num_rows != counts.silver_rows or bad.num_rows != sum(counts.quarantined.values()):
+    bad = None if few_bad is None else few_bad.drop_columns(steps.BELONGS)
+    bad_count = 0 if bad is None else bad.num_rows
+    if silver.num_rows != counts.silver_rows or bad_count != sum(counts.quarantined.values()):
         raise WholeDateNeededError("an expression of `Transform` or of a rule is not deterministic")
-    return _Judged(counts, bad.drop_columns(steps.BELONGS), silver)
+    return _Judged(counts, bad, silver)
+
+
+def _quarantine_changes(was: pa.Table | None, now: pa.Table | None) -> RowChanges | None:
+    """Return what becomes of bad rows; nothing where there are none, whose columns nobody has asked the engine for."""
+    some = now if now is not None else was
+    if some is None:
+        return None
+    nothing = some.schema.empty_table()
+    return row_changes(nothing if was is None else was, nothing if now is None else now, _BAD)
 
 
 def _combined(before: SilverResult, minus: SilverResult, plus: SilverResult) -> SilverResult:

@@ -33,16 +33,20 @@ class DividedRows:
 
     Attributes:
         plain: Rows of keys that are not odd; None where odd rows are many, and all are taken for odd.
-        odd: All rows of all odd keys, and rows of some keys that are not.
+        odd: All rows of all odd keys, and rows of some keys that are not; None where no key is odd, as of most
+            corrections: the engine would plan and run what is asked of them for nothing.
         suspects: All rows of keys that have a bad one, and perhaps others.
     """
 
     plain: DataFrame | None
-    odd: DataFrame
+    odd: DataFrame | None
     suspects: DataFrame
 
     def silver(self, silver: Silver) -> DataFrame:
         """Return the latest and good row of each key."""
+        if self.odd is None:
+            assert self.plain is not None
+            return self.plain
         latest = steps.latest_and_good(self.odd, silver)
         # In one partition, because an engine writes a file for each.
         return latest if self.plain is None else self.plain.unionByName(latest.coalesce(1))
@@ -66,7 +70,7 @@ def counted(
     plain = [_plain_line(line) for line in survey.filter(pc.is_null(survey["slice"])).to_pylist()]
     slices, rows = set(odd["slice"].to_pylist()), sum(odd["rows"].to_pylist())
     if not slices:
-        return plain, DividedRows(judged, judged.limit(0), judged.limit(0))
+        return plain, DividedRows(judged, None, judged.limit(0))
     rows += _rows_beside(survey, len(slices))
     is_odd = _is_in(slices, silver)
     many = rows > FEW_ROWS or rows * row_bytes * _COPIES > FEW_BYTES

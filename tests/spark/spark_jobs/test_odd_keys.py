@@ -1,4 +1,4 @@
-"""The rows of odd keys come to this process unless they turn out large there, whatever they are in files."""
+"""The rows of odd keys come to this process unless they turn out large there; of no odd key nothing is asked."""
 
 from __future__ import annotations
 
@@ -49,3 +49,22 @@ def test_few_rows_that_are_large_but_in_files_are_judged_by_the_engine(
     assert divided.plain is None
     assert {line["rule"]: line["rows"] for line in lines} == {"": ROWS - 1, "no_city": 1}
     assert sum(came) <= FEW_BYTES + max(came), "no message came after the one that was too much"
+
+
+def test_of_rows_without_an_odd_key_nothing_is_asked_again(engines: dict[str, Engine], catalog: Catalog) -> None:
+    versions = (
+        engines["sail"]
+        .spark.range(10)
+        .selectExpr(
+            "id as order_id",
+            "'raw-orders' as _topic",
+            "0 as _partition",
+            "id as _offset",
+            "timestamp_micros(id) as _kafka_timestamp",
+            f"'' as {steps.REASON}",
+            f"'' as {steps.WARNINGS}",
+            f"cast(id as string) as {steps.RECORD_HASH}",
+        )
+    )
+    _, divided = counted(versions, catalog["orders"].silver, [], row_bytes=30)
+    assert divided.silver(catalog["orders"].silver) is versions

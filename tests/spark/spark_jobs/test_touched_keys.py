@@ -7,12 +7,13 @@ versions, copies, bad, withheld, NULL or tied; what comes of them is compared wi
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql.connect.client import SparkConnectClient
 
 from platform_core.domain.catalog import Catalog, Domain, OnFailure, Rule
 from platform_core.lake.lake import Lake
@@ -147,6 +148,24 @@ def test_a_late_file_that_changes_nothing_of_silver_commits_nothing(
     older = Record(order(1, "placed", "10.00", updated=3), 0, 9)
     assert isinstance(rig.late([older, replace(first, ingested_at=bronze_days.at(40))]), ByTouchedKeys)
     assert rig.versions() == before
+    rig.expect_equal()
+
+
+def test_of_new_keys_whose_rows_are_good_the_engine_is_asked_twice(
+    sail: Engine, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Corrected(sail, declared(catalog, "events"), tmp_path)
+    rig.base([Record(event("a", "search", 1), 0, 7), Record(event("b", "page_view", 1), 0, 8)])
+    asked, ask = [], SparkConnectClient._execute_and_fetch_as_iterator
+
+    def noted(*arguments: Any, **named: Any) -> Iterator[Any]:
+        asked.append(arguments)
+        return ask(*arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SparkConnectClient, "_execute_and_fetch_as_iterator", noted)
+        assert isinstance(rig.late([Record(event("c", "search", 2), 0, 9)]), ByTouchedKeys)
+    assert len(asked) == 2, "the survey and the rows; of the quarantine nothing is asked"
     rig.expect_equal()
 
 
