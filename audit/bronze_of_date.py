@@ -10,14 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 from audit.duckdb_tables import ORIGIN, PLACE, load_bronze, names, one, same
 from platform_core.domain.catalog import Domain
 from platform_core.lake.duckdb_memory import database
 from platform_core.lake.lake import BronzeFile, Lake
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from audit.dates import UNAVAILABLE, why
+from audit.dates import unavailable, why
 from audit.report import AuditReport, CheckOutcome, StageResult
 from audit.stages import bronze_to_silver
 from platform_core.domain.catalog import Domain
@@ -38,7 +38,7 @@ def check_audit(
     """
     try:
         report = AuditReport((silver or bronze_to_silver.compare(lake, domain, day, files), *compared))
-    except UNAVAILABLE as error:
+    except unavailable() as error:
         return CheckOutcome("snowflake", domain.name, "audit", False, {"not checked": why(error)}, "WARN")
     facts: dict[str, Any] = {
         result.stage.value: [str(equation) for equation in result.equations] for result in report.results

@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Iterator
 from datetime import date
 from typing import Any, TypeVar
 
-import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PlatformError, TransientError
+from platform_core.lake.duckdb_memory import late_duckdb
 from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import in_one_line, is_of_the_lake
 from platform_core.partitions.date_range import EVERY_DATE, DateRange
@@ -38,8 +38,10 @@ LOOKS = 3
 ASKED_FOR = 31
 """Dates of a range that are asked for one by one: each is a request or two, a history of years is thousands of rows."""
 
-UNAVAILABLE = (PlatformError, DeltaError, OSError, pa.ArrowException, duckdb.Error, ValueError, ArithmeticError)
-"""What a look raises when a store does not answer, or holds what cannot be compared: the stage is not checked."""
+
+def unavailable() -> tuple[type[Exception], ...]:
+    """Return what a look raises when a store does not answer, or holds what cannot be compared: it is not checked."""
+    return (PlatformError, DeltaError, OSError, pa.ArrowException, late_duckdb().Error, ValueError, ArithmeticError)
 
 
 def without_values(error: Exception) -> str:
@@ -48,7 +50,7 @@ def without_values(error: Exception) -> str:
 
 
 def why(error: Exception) -> str:
-    """Return what a person needs to know of an error of `UNAVAILABLE`."""
+    """Return what a person needs to know of an error of `unavailable`."""
     if isinstance(error, PlatformError):
         return error.message
     if is_of_the_lake(error):

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -24,8 +23,12 @@ from platform_core.domain.bronze_schema import PLATFORM_COLUMNS, bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.delta_rows import rows_of
+from platform_core.lake.duckdb_memory import late_duckdb
 from platform_core.lake.lake import BronzeFile, Lake
 from platform_core.lake.parquet_files import SMALL_FILE_BYTES, of_each
+
+if TYPE_CHECKING:
+    import duckdb
 
 ORIGIN = tuple(file_offsets.OFFSETS.names)
 
@@ -65,7 +68,7 @@ class DateRows:
         Raises:
             TransientError: a file could not be read.
         """
-        with duckdb.connect() as connection, _outages(self._what):
+        with late_duckdb().connect() as connection, _outages(self._what):
             connection.register("audited", self._rows)
             return [tuple(row) for row in connection.execute(query).fetchall()]
 
@@ -269,7 +272,7 @@ def _run(connection: duckdb.DuckDBPyConnection, statement: str, source: pa.Table
     try:
         with _outages(what):
             connection.execute(statement)
-    except (duckdb.Error, pa.ArrowException) as error:
+    except (late_duckdb().Error, pa.ArrowException) as error:
         raise PermanentError(
             f"{what} holds what cannot be compared: {without_values(error)}. It is no outage: find the row with"
             " `pdp trace`, mend it at the source, and process the date again."
@@ -283,9 +286,9 @@ def _outages(what: str) -> Iterator[None]:
     """Tell a file that could not be read from values that cannot be compared: DuckDB has one error for both."""
     try:
         yield
-    except (duckdb.Error, OSError, pa.ArrowException) as error:
+    except (late_duckdb().Error, OSError, pa.ArrowException) as error:
         first = without_values(error)
-        if isinstance(error, (OSError, duckdb.IOException)) or "IOError" in first:
+        if isinstance(error, (OSError, late_duckdb().IOException)) or "IOError" in first:
             raise TransientError(f"{what} could not be read: {first}. Run the audit again.") from error
         raise
 

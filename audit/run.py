@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from datetime import date
 from functools import cached_property, partial
 
-from audit.dates import ASKED_FOR, COMPARABLE, UNAVAILABLE, dates_of, while_unchanged, why
+from audit.dates import ASKED_FOR, COMPARABLE, dates_of, unavailable, while_unchanged, why
 from audit.kafka_log import AuditLog
 from audit.repeated_keys import count_repeated_keys
 from audit.report import AuditReport, Equation, Reason, Stage, StageResult
@@ -113,7 +113,7 @@ class _Checks:
             for result in self._of(stage, domain):
                 results.append(result)
                 yield result
-        except UNAVAILABLE as error:
+        except unavailable() as error:
             yield StageResult(stage, domain.name, not_checked=why(error))
             return
         if not results:
@@ -128,7 +128,7 @@ class _Checks:
             is_provable = stage is not Stage.SOURCE and self._dates.is_open
             if is_provable and self._kafka.never_had_a_record(domain.topic.name):
                 return StageResult(stage, domain.name, equations=(Equation("dates", 0, {}),))
-        except UNAVAILABLE as error:
+        except unavailable() as error:
             not_checked += f", and whether a record ever came is not known: {why(error)}"
         return StageResult(stage, domain.name, not_checked=not_checked)
 
@@ -247,5 +247,5 @@ class _Checks:
                 text = f"{error.message} {len(days) - number + 1} dates from {day} on were not looked at."
                 yield StageResult(stage, domain.name, day, not_checked=text)
                 return
-            except UNAVAILABLE as error:
+            except unavailable() as error:
                 yield StageResult(stage, domain.name, day, not_checked=why(error))

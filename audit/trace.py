@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from audit.addresses import without_addresses
-from audit.dates import UNAVAILABLE, why
+from audit.dates import unavailable, why
 from audit.file_offsets import unreadable_files
 from audit.kafka_log import AuditLog
 from audit.report import MAX_NAMED
@@ -184,7 +184,7 @@ class _Search:
             rows = [without_addresses(row) for row in look()]
             named = [f"`{name}` was left out: {reason}" for name, reason in self.left_out.items()]
             return LayerRows(layer, looked_in, rows, "; ".join(named[:MAX_NAMED]))
-        except UNAVAILABLE as error:
+        except unavailable() as error:
             return LayerRows(layer, looked_in, not_looked=why(error))
 
     def _source(self) -> list[Row]:

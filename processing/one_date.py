@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
@@ -29,6 +28,7 @@ from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.corrections import Correction, CorrectionLedger, RowChange, correction_id, difference
 from platform_core.lake.delta_rows import read_date
+from platform_core.lake.duckdb_memory import late_duckdb
 from platform_core.lake.key_versions import KeyVersions, Moves
 from platform_core.lake.lake_errors import answering, in_one_line, outage
 from platform_core.partitions.partition_state import State
@@ -115,7 +115,7 @@ def sql_of_the_domain(domain: Domain) -> Iterator[None]:
     """
     try:
         yield
-    except (duckdb.ProgrammingError, duckdb.DataError) as error:
+    except (late_duckdb().ProgrammingError, late_duckdb().DataError) as error:
         raise PermanentError(
             f"Domain `{domain.name}`, `gold.reconcile` or `quality.source.silver` in domains.yaml:"
             f" {_VALUE.sub('…', str(error).splitlines()[0])}. Correct the aggregate, then reset the date."

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
@@ -22,6 +21,7 @@ from audit.stages.bronze_to_silver import compare_with
 from platform_core.counted import counted
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError
+from platform_core.lake.duckdb_memory import late_duckdb
 from platform_core.lake.lake import Lake
 from processing.claim import Claimed
 
@@ -92,7 +92,7 @@ def by_touched_keys(
         return _corrected(spark, lake, domain, claim, may_write)
     except WholeDateNeededError as reason:
         return AsAWhole(str(reason))
-    except (PermanentError, pa.ArrowException, duckdb.Error, DeltaError, ArithmeticError, ValueError) as error:
+    except (PermanentError, pa.ArrowException, late_duckdb().Error, DeltaError, ArithmeticError, ValueError) as error:
         # The whole date meets it again, and then it is said with all that a person needs; or it does not.
         log.warning("not_by_touched_keys domain=%s date=%s", domain.name, claim.day, exc_info=True)
         return AsAWhole(f"{type(error).__name__}")

@@ -9,10 +9,12 @@ of 860,000 events all but 2,000 are such keys. What is wrong with the others, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from audit.duckdb_tables import AS_PLACE, PLACE, names, one, same
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 def leave_open(connection: duckdb.DuckDBPyConnection) -> None:

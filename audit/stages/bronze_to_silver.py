@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 from audit.bronze_of_date import BronzeOfDate, bronze_of_date
@@ -25,6 +25,9 @@ from platform_core.domain.quality import BUILTIN_RULES
 from platform_core.lake.key_versions import REFUSED, KeyVersions, version_columns
 from platform_core.lake.lake import Lake
 from platform_kafka.offset_ranges import OffsetRanges
+
+if TYPE_CHECKING:
+    import duckdb
 
 MAX_RANGES_READ = 100_000
 """Offsets of one problem that are read; more are counted only."""

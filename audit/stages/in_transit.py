@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 from audit.dates import COMPARABLE
@@ -29,6 +28,8 @@ from platform_kafka.records import Message
 from platform_kafka.topics import dlq_name
 
 if TYPE_CHECKING:
+    import duckdb
+
     from producers.postgres.fence import Position
 
 

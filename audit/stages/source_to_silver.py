@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 
 from audit.duckdb_tables import DeltaDate, fetch, load_bronze, load_delta, one, python_time
@@ -31,6 +30,8 @@ from platform_core.settings import Settings
 from warehouse.totals import exact
 
 if TYPE_CHECKING:
+    import duckdb
+
     from producers.postgres.fence import Position
 
 

@@ -17,7 +17,7 @@ from deltalake import DeltaTable, write_deltalake
 from platform_core.domain.catalog import Domain
 from platform_core.errors import TransientError
 from platform_core.lake.delta_rows import read_date, rows_of
-from platform_core.lake.duckdb_memory import comparable, database
+from platform_core.lake.duckdb_memory import comparable, database, late_duckdb
 from platform_core.lake.lake import Lake
 from platform_core.lake.lake_errors import answering
 
@@ -85,8 +85,6 @@ class KeyVersions:
         Raises:
             TransientError: the table could not be read.
         """
-        import duckdb  # here, because only a domain with a global key needs it
-
         key, keys = f'"{self._domain.partition_key}"', self._keys
         versions = _as_stored(versions)
         table, before = self._open(), self.of_date(day)
@@ -105,7 +103,7 @@ class KeyVersions:
                     f" using ({keys}) where not {REFUSED} order by all"
                 ).to_arrow_table()
                 dates = connection.execute(self._changed_dates(day)).fetchall()
-        except (OSError, duckdb.IOException, pa.ArrowException) as error:
+        except (OSError, late_duckdb().IOException, pa.ArrowException) as error:
             raise TransientError(f"`{self.uri}` could not be read: {error}. The date is tried again.") from error
         return Moves(versions, outdated, dict(dates))
 

@@ -25,7 +25,7 @@ CODE_SERVER = (
         ("producers.__main__, producers.live", LAKE_CLIENTS),
         ("simulation.cli, simulation.live", LAKE_CLIENTS[1:]),
         ("sink.__main__", ("deltalake", "pandas")),
-        (CODE_SERVER, ("pandas",)),
+        (CODE_SERVER, ("pandas", "duckdb")),
         ("warehouse.connection as it; it.connector()", ("botocore", "boto3", "s3transfer")),
     ],
 )
