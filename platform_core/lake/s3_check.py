@@ -107,6 +107,8 @@ def _ask(asked: AskedS3Bucket, credentials: Credentials, request: AWSRequest) ->
         )
         if answer.status_code != 429 and (answer.status_code < 500 or answer.status_code == 501):
             return _Answer(answer.status_code, code, region or answer.headers.get("x-amz-bucket-region", ""))
+    if answer.status_code == 507:
+        raise ServiceDownError(f"The object store {asked.endpoint} is full ({code}): give its disks room.")
     raise _down(asked, f"it answers {answer.status_code} {code}".rstrip())
 
 

@@ -102,6 +102,12 @@ def test_a_busy_store_is_asked_again_and_a_broken_one_is_an_outage():
         assert len(store.asked) == s3_check.ATTEMPTS
 
 
+def test_a_full_store_is_an_outage_that_asks_for_room():
+    says = pytest.raises(ServiceDownError, match=r"is full \(XMinioStorageFull\): give its disks room")
+    with told_store(PUT=[(507, error("XMinioStorageFull"))]) as store, says:
+        check(store.settings(), writes=True)
+
+
 def test_nobody_who_listens_is_an_outage():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
