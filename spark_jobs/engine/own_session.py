@@ -15,11 +15,14 @@ from pyspark.sql.connect.client import SparkConnectClient
 
 from platform_core.errors import PermanentError
 
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_COMMENT_OR_TEXT = re.compile(
+    r"(?P<comment>--[^\n]*|/\*.*?\*/)|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`", re.DOTALL
+)
 _FILE = r"(?:JAR|FILE|ARCHIVE)S?"
 _ADDS = re.compile(rf"\s*(ADD\s+{_FILE}|CREATE\b.*?\bFUNCTION\b.*?\bUSING\s+{_FILE})\b", re.IGNORECASE | re.DOTALL)
 _SHOWS = re.compile(r"\s*(CREATE\s+(?:OR\s+REPLACE\s+)?GLOBAL\s+TEMP(?:ORARY)?\s+VIEW)\b", re.IGNORECASE)
-_OF_STATEMENTS = re.compile(r"\s*(?:\w+\s*:\s*)?(?:BEGIN|EXECUTE\s+IMMEDIATE)\b", re.IGNORECASE)
+_OF_STATEMENTS = re.compile(r"\s*(?:\S+\s*:\s*)?BEGIN\b", re.IGNORECASE)
+_EXECUTES = re.compile(r"\bEXECUTE\s+IMMEDIATE\b", re.IGNORECASE)
 
 
 def keep_to_itself(client: SparkConnectClient) -> None:
@@ -44,9 +47,12 @@ def refuse_statement(sql: str) -> None:
     Raises:
         PermanentError: it adds a file, or makes a function of one or a global view.
     """
-    text = _COMMENT.sub(" ", sql)
+    bare = _COMMENT_OR_TEXT.sub(lambda found: " " if found["comment"] else "''", sql)
+    executes = _EXECUTES.search(bare)
+    # What a text or a quoted name says is no statement, unless it is executed.
+    text = _COMMENT_OR_TEXT.sub(lambda found: " " if found["comment"] else found[0], sql) if executes else bare
     # A script, or a text that is executed, has statements anywhere.
-    look = "search" if _OF_STATEMENTS.match(text) else "match"
+    look = "search" if executes or _OF_STATEMENTS.match(text) else "match"
     if found := getattr(_ADDS, look)(text):
         _refuse_files(as_=f"`{' '.join(found[1].split()[:2]).upper()} …` in SQL")
     if found := getattr(_SHOWS, look)(text):

@@ -188,6 +188,9 @@ def test_a_session_sends_no_files_that_all_would_have(server: tuple[_Config, str
         "CREATE OR REPLACE TEMPORARY FUNCTION f AS 'a.B' USING JAR '/tmp/of-all.jar'",
         "BEGIN SELECT 1; ADD ARCHIVE 'a.zip'; END",
         "execute immediate 'ADD FILE a.py'",
+        "BEGIN SELECT '-- /*'; ADD JAR 'a.jar'; SELECT '*/'; END",
+        "CREATE FUNCTION f AS '--' USING JAR 'a.jar'",
+        "`each`: BEGIN EXECUTE IMMEDIATE 'ADD JAR a.jar'; END",
     ):
         with pytest.raises(PermanentError, match="sends files to the engine"):
             spark.sql(sql)
@@ -214,6 +217,9 @@ def test_a_session_makes_no_view_that_all_would_have(server: tuple[_Config, str]
         "ALTER TABLE t ADD COLUMNS (file string)",
         "CREATE TEMPORARY FUNCTION f() RETURNS int RETURN 1",
         "CREATE OR REPLACE TEMPORARY VIEW v AS SELECT 'GLOBAL TEMP VIEW'",
+        "CREATE TEMPORARY VIEW v AS SELECT 'a function using files' AS `function using jar`",
+        'CREATE TEMPORARY FUNCTION f() RETURNS int COMMENT "made using files" RETURN 1',
+        "BEGIN SELECT 'it\\'s to add files' AS hint; END",
         "EXECUTE IMMEDIATE 'SELECT 1'",
     ],
 )
