@@ -248,8 +248,27 @@ def test_a_row_is_not_explained_by_what_an_earlier_topic_of_the_name_had_at_its_
     result = date.compared(lake, orders, monkeypatch)
     assert [(each.kind, each.keys) for each in result.problems] == [(Kind.MISSING_IN_SILVER, ("order_id=1",))]
     date.silver[1]["_kafka_timestamp"] = 0
+    date.quarantine.append({**date.quarantine[0], "kafka_timestamp": 2})
     result = date.compared(lake, orders, monkeypatch)
-    assert [each.kind for each in result.problems] == [Kind.MISSING_IN_SILVER, Kind.WRONG_VERSION]
+    kinds = [each.kind for each in result.problems]
+    assert kinds == [Kind.MISSING_IN_SILVER, Kind.WRONG_VERSION, Kind.PHANTOM], "Bronze has nothing of that time"
+
+
+def test_of_two_versions_at_one_place_the_later_record_is_expected(
+    lake: Lake, orders: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    date = BrokenDate(0, 0)
+    places = [{"_topic": TOPIC, "_partition": 0, "_offset": offset} for offset in range(30)]
+    # Many, because what a missing order gives is right for half of them.
+    versions = [
+        {"order_id": place["_offset"], "updated_at": 0, **place, "_kafka_timestamp": (place["_offset"] + turn) % 2}
+        for turn in range(2)
+        for place in places
+    ]
+    latest = [row for row in versions if row["_kafka_timestamp"]]
+    date.bronze, date.quarantine = versions, []
+    date.silver = [{name: row[name] for name in SILVER.names} for row in latest]
+    assert date.compared(lake, orders, monkeypatch).ok
 
 
 def test_many_rows_at_one_place_are_not_linked_each_with_each() -> None:
