@@ -30,8 +30,8 @@ def test_a_command_line_shows_no_credential(tmp_path: Path) -> None:
     assert "spark.hadoop.fs.s3a.secret.key=back\\\\slash and space\n" in file.read_text()
 
 
-def test_java_takes_the_driver_s_options_and_directives(tmp_path: Path) -> None:
-    command = SparkJvm(Toolchain().jdk.java, tmp_path).submit(CONNECT_SERVER, {}, heap="1g")
+def test_java_takes_the_driver_s_options_and_directives(toolchain: Toolchain, tmp_path: Path) -> None:
+    command = SparkJvm(toolchain.jdk.java, tmp_path).submit(CONNECT_SERVER, {}, heap="1g")
     options = command[: command.index("-cp")]
     printed = subprocess.run([*options, "-XX:+CompilerDirectivesPrint", "-version"], capture_output=True, text=True)
     assert printed.returncode == 0, printed.stderr
