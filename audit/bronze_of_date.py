@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from audit.duckdb_tables import ORIGIN, PLACE, load_bronze, names, one, same
+from audit.duckdb_tables import ORIGIN, load_bronze, names, one, same
+from platform_core.domain.bronze_schema import RECORD_IDENTITY
 from platform_core.domain.catalog import Domain
 from platform_core.lake.duckdb_memory import database
 from platform_core.lake.lake import BronzeFile, Lake
@@ -54,7 +55,7 @@ class BronzeOfDate:
         A NULL in a key equals NULL, as for an engine that groups by it.
         """
         keys, order = self.domain.silver.primary_key, self.domain.silver.order_by
-        load_bronze(self.connection, "late", self.lake, self.domain, self.later, [*keys, *order, *PLACE])
+        load_bronze(self.connection, "late", self.lake, self.domain, self.later, [*keys, *order, *RECORD_IDENTITY])
         touched: pa.Table = self.connection.sql(
             f"select {names(ORIGIN, 'b')} from bronze b"
             f" where exists (select 1 from late l where {same(keys, 'l', 'b')})"
@@ -81,7 +82,7 @@ def bronze_of_date(
     keys, order = domain.silver.primary_key, domain.silver.order_by
     with database() as connection:
         present, more = ([listed[name] for name in sorted(set(some)) if name in listed] for some in (files, later))
-        unreadable = load_bronze(connection, "bronze", lake, domain, present, [*keys, *order, *PLACE])
+        unreadable = load_bronze(connection, "bronze", lake, domain, present, [*keys, *order, *RECORD_IDENTITY])
         gone = [name for name in (*files, *later) if name not in listed]
         newer = sorted(listed.keys() - {*files, *later})
         yield BronzeOfDate(connection, lake, domain, day, more, gone, newer, unreadable)

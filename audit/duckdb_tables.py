@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 
 from audit import file_offsets
 from audit.dates import without_values
-from platform_core.domain.bronze_schema import PLATFORM_COLUMNS, bronze_schema
+from platform_core.domain.bronze_schema import PLATFORM_COLUMNS, RECORD_IDENTITY, bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.errors import PermanentError, PlatformError, TransientError
 from platform_core.lake.delta_rows import rows_of
@@ -32,14 +32,11 @@ if TYPE_CHECKING:
 
 ORIGIN = tuple(file_offsets.OFFSETS.names)
 
-PLACE = (*ORIGIN, "_kafka_timestamp")
-"""Of one record only: a topic that is recreated gives its offsets again, at another time."""
+REFUSED_IDENTITY = {field.name[1:]: field.type for field in PLATFORM_COLUMNS if field.name in RECORD_IDENTITY}
+"""`RECORD_IDENTITY` as the quarantine names it, and the columns' types."""
 
-REFUSED_PLACE = {field.name[1:]: field.type for field in PLATFORM_COLUMNS if field.name in PLACE}
-"""The same of a row of the quarantine, and what type it has."""
-
-AS_PLACE = ", ".join(f'"{name}" as _{name}' for name in REFUSED_PLACE)
-"""The SQL list that gives the columns of `REFUSED_PLACE` the names that Bronze and Silver have for them."""
+AS_IDENTITY = ", ".join(f'"{name}" as _{name}' for name in REFUSED_IDENTITY)
+"""The SQL list that gives the columns of `REFUSED_IDENTITY` the names that Bronze and Silver have for them."""
 
 _GROUP_BYTES = 16 << 20
 """Of small files; what is read of them is in memory at once, and takes some times as much."""

@@ -27,7 +27,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from platform_core.domain.bronze_schema import PLATFORM_COLUMNS
+from platform_core.domain.bronze_schema import PLATFORM_COLUMNS, RECORD_IDENTITY
 from platform_core.domain.catalog import Domain, Rule, Silver
 from platform_core.domain.contract import ColumnType
 from platform_core.domain.plugin import load_transform
@@ -54,7 +54,7 @@ JOB = "bronze_to_silver"
 # The Kafka key is the text of a contract column, which Silver has.
 KEPT_PLATFORM_COLUMNS = tuple(field.name for field in PLATFORM_COLUMNS if field.name != "_key")
 
-_IDENTITY = (*steps.PLACE, "_ingested_at", steps.RECORD_HASH)
+_IDENTITY = (*RECORD_IDENTITY, "_ingested_at", steps.RECORD_HASH)
 
 FEW_BAD_ROWS = 10_000
 """Up to so many quarantined rows of a date come to this process, which writes them for less than the engine would."""

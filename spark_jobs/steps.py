@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from platform_core.domain.bronze_schema import RECORD_IDENTITY
 from platform_core.domain.catalog import OnFailure, Rule, Silver
 from platform_core.domain.contract import Column, ColumnType, Contract
 from platform_core.domain.quality import BUILTIN_RULES
@@ -26,9 +27,6 @@ RECORD_HASH = "_record_hash"
 RECORD = "_record"
 REASON = "_reason"
 WARNINGS = "_warnings"
-PLACE = ("_topic", "_partition", "_offset", "_kafka_timestamp")
-"""Where a record was in Kafka, and its time: a topic that is recreated gives its offsets again."""
-
 BELONGS = "_belongs"
 _ANY_GOOD = "_any_good"
 NOT_EVALUATED = "the rule could not be evaluated, a value is missing or beyond what its expression takes"
@@ -142,7 +140,7 @@ def bad(df: DataFrame) -> DataFrame:
 
     The hash belongs to a record's identity, because a record without a time is told apart by nothing else.
     """
-    return _first(df.where(_in_place(F.col(REASON) != "")), (*PLACE, RECORD_HASH), [F.col("_ingested_at")])
+    return _first(df.where(_in_place(F.col(REASON) != "")), (*RECORD_IDENTITY, RECORD_HASH), [F.col("_ingested_at")])
 
 
 def _in_place(predicate: SparkColumn) -> SparkColumn:
@@ -282,7 +280,7 @@ def tally(df: DataFrame, primary_key: Sequence[str]) -> DataFrame:
 
     Keys with a bad row or with several have lines of their own, by `slice`.
 
-    A record is counted once for its `PLACE` and key, a bad one, which may have no key, also for its hash.
+    A record is counted once for its identity and key, a bad one, which may have no key, also for its hash.
     Chained aggregations, because a distinct count makes Spark send every row several times.
 
     A rule has one line for each combination of broken rules that warn, in `warnings`; `warned` counts its records. Of
@@ -293,7 +291,7 @@ def tally(df: DataFrame, primary_key: Sequence[str]) -> DataFrame:
     record = {
         "rule": first_broken_rule(),
         **key,
-        **{name: F.col(name) for name in PLACE},
+        **{name: F.col(name) for name in RECORD_IDENTITY},
         "bad_hash": F.when(F.col(REASON) != "", F.col(RECORD_HASH)),
         "warnings": F.col(WARNINGS),
     }

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from audit.duckdb_tables import AS_PLACE, PLACE, names, one, same
+from audit.duckdb_tables import AS_IDENTITY, names, one, same
+from platform_core.domain.bronze_schema import RECORD_IDENTITY
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,14 +48,15 @@ def set_aside(connection: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> int
     connection.execute(f"""
         create temp table pairs as
         select coalesce(b._key_hash, s._key_hash) as _key_hash,
-               b._key_hash is not null and s._key_hash is not null and {same([*keys, *PLACE], "b", "s")} as _is_linked
+               b._key_hash is not null and s._key_hash is not null
+               and {same([*keys, *RECORD_IDENTITY], "b", "s")} as _is_linked
         from (select *, hash({names(keys)}) as _key_hash from bronze) b
         full join (select *, hash({names(keys)}) as _key_hash from silver) s on {same(link, "b", "s")};
 
         create temp table open_keys as
         select _key_hash from pairs group by _key_hash having count(*) > 1 or not bool_and(_is_linked)
         union select hash({names(keys)}) from bronze b
-        where exists (select 1 from (select {AS_PLACE} from quarantine) q where {same(PLACE, "b", "q")});
+        where exists (select 1 from (select {AS_IDENTITY} from quarantine) q where {same(RECORD_IDENTITY, "b", "q")});
 
         create temp table open_bronze as
         from bronze where hash({names(keys)}) in (select _key_hash from open_keys);

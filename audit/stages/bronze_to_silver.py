@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from audit.bronze_of_date import BronzeOfDate, bronze_of_date
-from audit.duckdb_tables import AS_PLACE, ORIGIN, PLACE, REFUSED_PLACE, fetch, load_delta, names, one, same
+from audit.duckdb_tables import AS_IDENTITY, ORIGIN, REFUSED_IDENTITY, fetch, load_delta, names, one, same
 from audit.file_offsets import count_rows
 from audit.report import MAX_NAMED, Equation, Kind, Problem, Reason, Stage, StageResult, problems_of
 from audit.stages.agreeing_rows import leave_open, set_aside
-from platform_core.domain.bronze_schema import bronze_schema
+from platform_core.domain.bronze_schema import RECORD_IDENTITY, bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.domain.quality import BUILTIN_RULES
 from platform_core.lake.key_versions import REFUSED, KeyVersions, version_columns
@@ -64,9 +64,9 @@ def compare_with(bronze: BronzeOfDate, *, is_late: bool = False) -> StageResult:
     connection, lake, domain, day = bronze.connection, bronze.lake, bronze.domain, bronze.day
     silver, quarantine = lake.delta_or_none(lake.silver(domain)), lake.delta_or_none(lake.quarantine(domain))
     schema = bronze_schema(domain.contract)
-    kept = {name: schema.field(name).type for name in dict.fromkeys([*domain.silver.primary_key, *PLACE])}
+    kept = {name: schema.field(name).type for name in dict.fromkeys([*domain.silver.primary_key, *RECORD_IDENTITY])}
     load_delta(connection, "silver", lake, silver, domain.partition_key, day, kept)
-    refused = {"rule": pa.string(), **REFUSED_PLACE, "record_hash": pa.string()}
+    refused = {"rule": pa.string(), **REFUSED_IDENTITY, "record_hash": pa.string()}
     load_delta(connection, "quarantine", lake, quarantine, domain.partition_key, day, refused)
     agreeing = 0
     if domain.silver.global_key:
@@ -99,16 +99,16 @@ def _expected_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> Non
     """Make the tables of open records, each offset once, and of those of them that Silver must have (`_rank` 1)."""
     keys, order = domain.silver.primary_key, domain.silver.order_by
     latest = ", ".join(f'"{name}" desc nulls last' for name in (*order, "_offset", "_partition", "_kafka_timestamp"))
-    versions = names(list(dict.fromkeys([*keys, *order, *PLACE])))
+    versions = names(list(dict.fromkeys([*keys, *order, *RECORD_IDENTITY])))
     is_builtin = f"rule in ({', '.join(map(repr, BUILTIN_RULES))})"
     connection.execute(f"""
         create temp table refused as
-        select {AS_PLACE}, bool_or({is_builtin}) as _is_builtin from quarantine group by all;
+        select {AS_IDENTITY}, bool_or({is_builtin}) as _is_builtin from quarantine group by all;
 
         create temp table records as
         select d.*, r._offset is not null as _is_refused, coalesce(_is_builtin, false) as _is_no_version
         from (select {versions}, count(*) as _copies from open_bronze group by {versions}) d
-        left join refused r on {same(PLACE, "r", "d")};
+        left join refused r on {same(RECORD_IDENTITY, "r", "d")};
 
         create temp table expected as
         select *, row_number() over (partition by {names(keys)} order by {latest}) as _rank
@@ -146,7 +146,7 @@ def _moved_rows(connection: duckdb.DuckDBPyConnection, lake: Lake, domain: Domai
 def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> None:
     """Make a table of each way in which Silver and the quarantine differ from the expected rows."""
     keys = domain.silver.primary_key
-    identity = names([*keys, *PLACE])
+    identity = names([*keys, *RECORD_IDENTITY])
     latest_elsewhere = f"exists (select 1 from moved m where {same(keys, 'm', 'e')})"
     connection.execute(f"""
         create temp table kept as select {identity}, count(*) as _copies from open_silver group by all;
@@ -157,20 +157,20 @@ def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> No
 
         create temp table phantom as
         select {identity}, _copies from kept k
-        where not exists (select 1 from records r where {same([*keys, *PLACE], "r", "k")});
+        where not exists (select 1 from records r where {same([*keys, *RECORD_IDENTITY], "r", "k")});
 
         create temp table also_refused as
         select {identity}, _copies from kept k
-        where exists (select 1 from records r where {same([*keys, *PLACE], "r", "k")} and _is_refused);
+        where exists (select 1 from records r where {same([*keys, *RECORD_IDENTITY], "r", "k")} and _is_refused);
 
         create temp table outdated as
         select {names([*keys, *ORIGIN], "k")}, k._copies
-        from kept k join expected e on {same([*keys, *PLACE], "e", "k")}
+        from kept k join expected e on {same([*keys, *RECORD_IDENTITY], "e", "k")}
         where e._rank > 1;
 
         create temp table moved_and_kept as
         select {names([*keys, *ORIGIN], "k")}, k._copies
-        from kept k join expected e on {same([*keys, *PLACE], "e", "k")}
+        from kept k join expected e on {same([*keys, *RECORD_IDENTITY], "e", "k")}
         where e._rank = 1 and {latest_elsewhere};
 
         create temp table duplicate as
@@ -179,12 +179,12 @@ def _different_rows(connection: duckdb.DuckDBPyConnection, domain: Domain) -> No
         from open_silver group by {names(keys)} having count(*) > 1;
 
         create temp table refused_nowhere as
-        select * from (select {AS_PLACE} from quarantine) q
-        where not exists (select 1 from open_bronze b where {same(PLACE, "b", "q")});
+        select * from (select {AS_IDENTITY} from quarantine) q
+        where not exists (select 1 from open_bronze b where {same(RECORD_IDENTITY, "b", "q")});
 
         create temp table refused_twice as
-        select {AS_PLACE}, count(*) as _copies
-        from quarantine group by {names(list(REFUSED_PLACE))}, record_hash having count(*) > 1;
+        select {AS_IDENTITY}, count(*) as _copies
+        from quarantine group by {names(list(REFUSED_IDENTITY))}, record_hash having count(*) > 1;
     """)
 
 

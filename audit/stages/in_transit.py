@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from audit.dates import COMPARABLE
-from audit.duckdb_tables import AS_PLACE, PLACE, REFUSED_PLACE, fetch, load_bronze, load_delta, python_time, same
+from audit.duckdb_tables import AS_IDENTITY, REFUSED_IDENTITY, fetch, load_bronze, load_delta, python_time, same
 from audit.kafka_log import AuditLog
 from audit.report import Reason
+from platform_core.domain.bronze_schema import RECORD_IDENTITY
 from platform_core.domain.catalog import Domain
 from platform_core.domain.source import PolledTable
 from platform_core.lake.bronze_compaction import UnreadableNoteError
@@ -149,18 +150,18 @@ class OnTheWay:
         processed = partition.source_files if partition is not None and partition.status in COMPARABLE else ()
         listed = self._lake.list_date(domain, day)
         quarantine = self._lake.delta_or_none(self._lake.quarantine(domain))
-        load_delta(connection, "quarantine", self._lake, quarantine, domain.partition_key, day, REFUSED_PLACE)
+        load_delta(connection, "quarantine", self._lake, quarantine, domain.partition_key, day, REFUSED_IDENTITY)
         keys = pa.table({"key": [row.key for row in rows]})
         version, found = python_time(f'b."{self._version}"'), []
         for is_processed in (False, True):
             files = [file for file in listed if (file.name in processed) is is_processed]
-            load_bronze(connection, "bronze", self._lake, domain, files, [self._key, self._version, *PLACE])
+            load_bronze(connection, "bronze", self._lake, domain, files, [self._key, self._version, *RECORD_IDENTITY])
             connection.register("behind", keys)
             rows_of_files = fetch(
                 connection,
                 f'select b."{self._key}", {version}, bool_or(q._topic is not null)'
                 f' from bronze b semi join behind on b."{self._key}" = behind.key left join'
-                f" (select {AS_PLACE} from quarantine) q on {same(PLACE, 'b', 'q')} group by all",
+                f" (select {AS_IDENTITY} from quarantine) q on {same(RECORD_IDENTITY, 'b', 'q')} group by all",
             )
             connection.unregister("behind")
             found += [(SourceRow(key, at), refused, is_processed) for key, at, refused in rows_of_files]

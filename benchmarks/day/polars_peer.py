@@ -43,7 +43,7 @@ _PAIR = "|".join(
 )
 ORDINARY = rf"^\{{(({_PAIR})(, ?({_PAIR}))*)?\}}$"
 """Almost every text; another is read by itself, because one that is no JSON would end the whole query."""
-PLACE = ["_topic", "_partition", "_offset", "_kafka_timestamp"]
+RECORD_IDENTITY = ["_topic", "_partition", "_offset", "_kafka_timestamp"]
 LATEST = ["event_timestamp", "_offset", "_partition", "_kafka_timestamp", "record_hash", "_ingested_at"]
 
 
@@ -106,8 +106,8 @@ def tally(rows: pl.DataFrame) -> pl.DataFrame:
     bad_hash = pl.when(pl.col("rule") != "").then("record_hash").alias("bad_hash")
     records = (
         rows.lazy()
-        .select("rule", "event_id", *PLACE, bad_hash)
-        .group_by("rule", "event_id", *PLACE, "bad_hash")
+        .select("rule", "event_id", *RECORD_IDENTITY, bad_hash)
+        .group_by("rule", "event_id", *RECORD_IDENTITY, "bad_hash")
         .agg(copies=pl.len())
     )
     keys = records.group_by("rule", "event_id").agg(pl.sum("copies"), records=pl.len())
@@ -117,7 +117,7 @@ def tally(rows: pl.DataFrame) -> pl.DataFrame:
 def quarantine(rows: pl.DataFrame, day: date) -> pl.DataFrame:
     """Return the rows that break a rule, a record's copies once, with the whole record as JSON."""
     bad = rows.filter(pl.col("rule") != "").sort("_ingested_at")
-    bad = bad.unique([*PLACE, "record_hash"], keep="first", maintain_order=True)
+    bad = bad.unique([*RECORD_IDENTITY, "record_hash"], keep="first", maintain_order=True)
     fields = [
         pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") if name in TIMES else pl.col(name)
         for name in (*CONTRACT, *PLATFORM)

@@ -27,6 +27,9 @@ PLATFORM_COLUMNS = (
 OFFSET_COLUMNS = PLATFORM_COLUMNS[:3]
 """What every file of the sink has, however old it is, and no row leaves empty: the record that the row was."""
 
+RECORD_IDENTITY = tuple(field.name for field in PLATFORM_COLUMNS[:4])
+"""Columns that one record only has so: a topic that is recreated gives its offsets again, at another time."""
+
 _TYPES: dict[ColumnType, pa.DataType] = {
     ColumnType.STRING: pa.string(),
     ColumnType.INTEGER: pa.int64(),

@@ -22,7 +22,7 @@ from deltalake import DeltaTable
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from platform_core.domain.bronze_schema import bronze_schema
+from platform_core.domain.bronze_schema import RECORD_IDENTITY, bronze_schema
 from platform_core.domain.catalog import Domain
 from platform_core.domain.contract import ColumnType
 from platform_core.domain.quality import refusals
@@ -63,7 +63,7 @@ _KEY_TYPES = frozenset(
 """Of a key that every engine, Arrow and DuckDB take for the same: 0.0 and -0.0 are one double here, two there."""
 
 _ORIGIN = ("_topic", "_partition", "_offset")
-_BAD = (*(name.removeprefix("_") for name in steps.PLACE), "record_hash")
+_BAD = (*(name.removeprefix("_") for name in RECORD_IDENTITY), "record_hash")
 
 
 class WholeDateNeededError(Exception):
