@@ -26,6 +26,8 @@ from platform_core.counted import counted
 from platform_core.partitions.date_range import DateRange
 
 if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
     from platform_core.domain.catalog import Domain
 
 app = Commands(help="Look at the rows that a rule refused, and replay them.", no_args_is_help=True)
@@ -51,10 +53,11 @@ def list_quarantine(
     Without a date only those of the newest dates that have some, unless `--all` is given.
     """
     chosen, chosen_day = arguments.domain(platform.catalog, domain), arguments.day(day) if day else None
-    held = [chosen_day] if chosen_day else _dates(platform, chosen)
+    table = _table(platform, chosen)
+    held = [chosen_day] if chosen_day else _dates(table, chosen)
     newest = held if everything else held[-DATES_SHOWN:]
     left_out = len(held) - len(newest)
-    counts = _counts(platform, chosen, DateRange(newest[0], newest[-1])) if newest else {}
+    counts = _counts(platform, table, chosen, DateRange(newest[0], newest[-1])) if newest else {}
     rows = [{"date": at, "rule": rule, "rows": count} for (at, rule), count in counts.items()]
     total = sum(counts.values())
     output.answer(
@@ -77,7 +80,7 @@ def show(
     """Show quarantined rows of one date: why, where they are in Kafka, and the record."""
     chosen, chosen_day = arguments.domain(platform.catalog, domain), arguments.day(day)
     columns = ["rule", "reason", "topic", "partition", "offset", "kafka_timestamp", "schema_id", "record"]
-    read = _read(platform, chosen, columns, DateRange(chosen_day, chosen_day))
+    read = _read(platform, _table(platform, chosen), chosen, columns, DateRange(chosen_day, chosen_day))
     rows = [row for row in read if rule in (None, row["rule"])]
     rows.sort(key=lambda row: (row["topic"] or "", row["partition"] or 0, row["offset"] or 0))
     shown = [{**row, "record": _parsed(row["record"])} for row in rows[:limit]]
@@ -106,36 +109,44 @@ def replay(
 ) -> None:
     """Process again the dates that have quarantined rows, after the rule or the Transform was mended."""
     chosen, limits = arguments.domain(platform.catalog, domain), arguments.date_range(first, last)
+    table = _table(platform, chosen)
     if rule is None:
-        days = {at for at in _dates(platform, chosen) if at in limits}
+        days = {at for at in _dates(table, chosen) if at in limits}
     else:
-        days = {at for at, broken in _counts(platform, chosen, limits) if broken == rule}
+        days = {at for at, broken in _counts(platform, table, chosen, limits) if broken == rule}
     detail = outcomes.detail("quarantine replay", **({"rule": rule} if rule else {}))
     plan = partition_resets.reset(chosen.name, days, outcomes.rows_by_day(platform, chosen), detail)
     plan = outcomes.guarded(platform, chosen, plan)
     outcomes.finish(platform, plan, f"No such row of `{chosen.name}` is in quarantine: nothing to replay.")
 
 
-def _dates(platform: Platform, domain: Domain) -> list[date]:
+def _table(platform: Platform, domain: Domain) -> DeltaTable | None:
+    """Open the domain's quarantine; None when nothing was ever quarantined."""
+    return platform.lake.delta_or_none(platform.lake.quarantine(domain))
+
+
+def _dates(table: DeltaTable | None, domain: Domain) -> list[date]:
     """Return the dates that have quarantined rows, oldest first: the table's log tells them, and no file is opened."""
-    table = platform.lake.delta_or_none(platform.lake.quarantine(domain))
     values = [] if table is None else [each[domain.partition_key] for each in table.partitions()]
     return sorted(date.fromisoformat(value) for value in values if value is not None)
 
 
-def _counts(platform: Platform, domain: Domain, days: DateRange) -> dict[tuple[date, str], int]:
+def _counts(
+    platform: Platform, table: DeltaTable | None, domain: Domain, days: DateRange
+) -> dict[tuple[date, str], int]:
     key = domain.partition_key
-    read = _read(platform, domain, [key, "rule"], days)
+    read = _read(platform, table, domain, [key, "rule"], days)
     return dict(sorted(Counter((row[key], row["rule"]) for row in read).items()))
 
 
-def _read(platform: Platform, domain: Domain, columns: Sequence[str], days: DateRange) -> list[dict[str, Any]]:
-    """Return the quarantined rows of some dates; none when nothing was ever quarantined."""
+def _read(
+    platform: Platform, table: DeltaTable | None, domain: Domain, columns: Sequence[str], days: DateRange
+) -> list[dict[str, Any]]:
+    """Return the quarantined rows of some dates."""
     import pyarrow as pa
 
     from platform_core.lake.delta_rows import rows_of
 
-    table = platform.lake.delta_or_none(platform.lake.quarantine(domain))
     if table is None:
         return []
     key = domain.partition_key
